@@ -1,0 +1,55 @@
+"""The door between the two packages: schema, manifest, versions and their errors.
+
+``distill`` imports this package and nothing else of ``augment``. It needs pyarrow and pydantic
+only; neither torch nor transformers is loaded.
+"""
+
+from augment.contract.errors import (
+    ContractError,
+    Fault,
+    FileDamaged,
+    FileMissing,
+    ManifestInvalid,
+    SchemaMismatch,
+    UnsafePath,
+    VersionNotFound,
+)
+from augment.contract.manifest import (
+    CONTRACT,
+    Asset,
+    FileEntry,
+    Manifest,
+    SourceSplit,
+    identity,
+)
+from augment.contract.schema import arrow_schema
+from augment.contract.task import METRICS, UNLABELLED, Label, Splits, TaskSpec
+from augment.contract.version import Version, list_versions, open_version, sha256_file, verify
+
+__all__ = [
+    "CONTRACT",
+    "METRICS",
+    "UNLABELLED",
+    "Asset",
+    "ContractError",
+    "Fault",
+    "FileDamaged",
+    "FileEntry",
+    "FileMissing",
+    "Label",
+    "Manifest",
+    "ManifestInvalid",
+    "SchemaMismatch",
+    "SourceSplit",
+    "Splits",
+    "TaskSpec",
+    "UnsafePath",
+    "Version",
+    "VersionNotFound",
+    "arrow_schema",
+    "identity",
+    "list_versions",
+    "open_version",
+    "sha256_file",
+    "verify",
+]

@@ -1,0 +1,62 @@
+"""What can be wrong with a version on disk.
+
+Fault                       a sentence to a person: what was wrong, what to do
+└── ContractError           the version breaks the contract        (ValueError)
+    ├── VersionNotFound     the reference names nothing            (FileNotFoundError)
+    ├── ManifestInvalid     manifest.json is missing, malformed or of an unknown contract
+    ├── UnsafePath          a listed file lies outside the version directory
+    ├── FileMissing         a listed file is not there             (FileNotFoundError)
+    ├── FileDamaged         a file is truncated or its digest differs
+    └── SchemaMismatch      a file's columns are not those of the contract
+"""
+
+from __future__ import annotations
+
+
+class Fault(Exception):
+    """An error a person can act on: ``str()`` is the sentence, ``hint`` says what to do.
+
+    Attributes:
+        exit_code: The command line's exit code: 2 recipe or usage, 3 data or contract,
+            4 model or vector files, 5 training.
+    """
+
+    exit_code = 1
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        super().__init__(problem, hint)
+        self.problem = problem
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+class ContractError(Fault, ValueError):
+    """A version directory does not keep the contract."""
+
+    exit_code = 3
+
+
+class VersionNotFound(ContractError, FileNotFoundError):
+    """A reference such as ``sst2@v0003`` names no version."""
+
+
+class ManifestInvalid(ContractError):
+    """``manifest.json`` is missing, is not valid, or carries an unknown contract number."""
+
+
+class UnsafePath(ContractError):
+    """The manifest lists a file outside its own directory."""
+
+
+class FileMissing(ContractError, FileNotFoundError):
+    """The manifest lists a file that is not there."""
+
+
+class FileDamaged(ContractError):
+    """A file's size, digest, row count or Parquet structure is not what the manifest says."""
+
+
+class SchemaMismatch(ContractError):
+    """A file's Arrow schema is not the one that the task prescribes."""

@@ -1,0 +1,126 @@
+"""``manifest.json``: what a version is, what it was made from, and how to check it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from augment.contract.task import TaskSpec
+
+CONTRACT = 1
+SHA256 = r"^[0-9a-f]{64}$"
+
+
+class FileEntry(BaseModel):
+    """One Parquet file of a version.
+
+    Attributes:
+        path: Relative POSIX path below the version directory, under ``data/``.
+        split: The split it belongs to.
+        rows: Rows in the file.
+        bytes: Size of the file, in bytes.
+        sha256: Digest of the file, in hex.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(max_length=255)
+    split: str
+    rows: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=SHA256)
+
+    @field_validator("path")
+    @classmethod
+    def _stays_inside(cls, path: str) -> str:
+        parts = PurePosixPath(path).parts
+        plain = not path.startswith("/") and "\\" not in path and "\0" not in path
+        if not plain or ".." in parts or len(parts) != 2 or parts[0] != "data":
+            raise ValueError(f"path {path!r} is not a file of the version's data folder")
+        return path
+
+
+class Asset(BaseModel):
+    """A model, a vector table or a word list that took part, by name and digest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["masked_lm", "vectors", "stop_words"]
+    name: str
+    sha256: str = Field(pattern=SHA256)
+
+
+class SourceSplit(BaseModel):
+    """One split as it was read, before augmentation; the digest covers its rows, not its file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    split: str
+    rows: int = Field(ge=0)
+    sha256: str = Field(pattern=SHA256)
+
+
+class Manifest(BaseModel):
+    """The whole description of a version.
+
+    Attributes:
+        contract: The number of this file format.
+        algorithm: Counts up whenever the same recipe would give other rows.
+        id: SHA-256 over everything that decides the rows, see ``identity``.
+        version: The directory's name, such as ``v0001``.
+        counts: Rows and words counted by reason, such as ``rows.written`` or ``dropped.duplicate``.
+        libraries: Versions of the libraries in use; information, not part of the id.
+        created: UTC time of the commit, ISO 8601.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    contract: Literal[1]
+    algorithm: int
+    id: str = Field(pattern=SHA256)
+    version: str = Field(pattern=r"^v\d{4,}$")
+    task: TaskSpec
+    recipe: dict[str, Any]
+    source: str
+    limit: int | None = None
+    sources: tuple[SourceSplit, ...]
+    assets: tuple[Asset, ...]
+    files: tuple[FileEntry, ...]
+    counts: dict[str, int]
+    libraries: dict[str, str]
+    created: str
+
+    def to_json(self) -> str:
+        """The manifest as indented JSON with sorted keys, as it is stored."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
+
+
+def identity(
+    *,
+    algorithm: int,
+    task: TaskSpec,
+    recipe: dict[str, Any],
+    sources: tuple[SourceSplit, ...],
+    assets: tuple[Asset, ...],
+) -> str:
+    """The id of a version: SHA-256 over all that can change a byte of its rows.
+
+    Names of assets are left out: a moved model folder is still the same model.
+
+    Returns:
+        64 hex digits.
+    """
+    parts = {
+        "contract": CONTRACT,
+        "algorithm": algorithm,
+        "task": task.model_dump(mode="json"),
+        "recipe": recipe,
+        "sources": [source.model_dump(mode="json") for source in sources],
+        "assets": sorted([asset.kind, asset.sha256] for asset in assets),
+    }
+    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

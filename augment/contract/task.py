@@ -1,0 +1,95 @@
+"""The description of a task that travels inside every manifest."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+RESERVED_COLUMNS = ("idx", "variant", "edits")
+METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman", "pearson_spearman")
+UNLABELLED = -1
+SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+
+
+def _known_metric(name: str) -> str:
+    if name not in METRICS:
+        raise ValueError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
+    return name
+
+
+Metric = Annotated[str, AfterValidator(_known_metric)]
+SplitName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
+
+
+class Label(BaseModel):
+    """What is predicted: one of the named classes, or a number.
+
+    Attributes:
+        column: The column's name in the data.
+        kind: ``classification`` (integers into ``names``) or ``regression`` (a float).
+        names: The class names, in the order of their integers; empty for regression.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str = "label"
+    kind: Literal["classification", "regression"] = "classification"
+    names: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_fit_kind(self) -> Label:
+        if self.kind == "regression" and self.names:
+            raise ValueError("a regression label has no names")
+        if self.kind == "classification" and len(self.names) < 2:
+            raise ValueError("a classification label needs at least two names")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("label names repeat")
+        return self
+
+
+class Splits(BaseModel):
+    """Which splits a task has; the first validation split selects the best checkpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: SplitName = "train"
+    validation: tuple[SplitName, ...] = ("validation",)
+    test: tuple[SplitName, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All split names: train, validation, test."""
+        return (self.train, *self.validation, *self.test)
+
+
+class TaskSpec(BaseModel):
+    """Everything a reader needs to know of a task: columns, label, metrics and splits.
+
+    Attributes:
+        name: The task's name, also the folder of its versions.
+        text_columns: One column for single sentences, two for pairs.
+        metrics: Metric names that are reported, see ``METRICS``.
+        selection_metric: The one that chooses the best checkpoint.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=SAFE_NAME)
+    text_columns: tuple[str, ...] = Field(min_length=1, max_length=2)
+    label: Label
+    metrics: tuple[Metric, ...] = Field(min_length=1)
+    selection_metric: Metric
+    splits: Splits = Splits()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TaskSpec:
+        columns = (*self.text_columns, self.label.column)
+        if len(set(columns)) != len(columns):
+            raise ValueError(f"columns repeat: {', '.join(columns)}")
+        taken = [name for name in columns if name in RESERVED_COLUMNS]
+        if taken:
+            raise ValueError(f"column names {taken} are reserved")
+        if self.selection_metric not in self.metrics:
+            raise ValueError(f"selection_metric {self.selection_metric!r} is not among the metrics")
+        return self
