@@ -39,7 +39,7 @@ def arrow_schema(task: TaskSpec) -> pa.Schema:
         pa.field(task.label.column, label_type),
         pa.field("idx", pa.int64()),
         pa.field("variant", pa.int32()),
-        pa.field("edits", pa.list_(EDIT)),
+        pa.field("edits", pa.list_(pa.field("element", EDIT))),
     ]
     metadata = {"huggingface": json.dumps({"info": {"features": _features(task)}})}
     return pa.schema(fields, metadata=metadata)

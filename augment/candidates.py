@@ -1,0 +1,143 @@
+"""Candidates: one-piece words go to the masked LM, many-piece words to the vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from augment.errors import TextTooLong
+from augment.masked_lm import MaskedLM, Query, Ranked, build_query
+from augment.recipe import AugmentRecipe
+from augment.vectors import Vectors
+from augment.words import Route, Word, judge
+
+_PIECES_A_LETTER = 3
+"""At most: one Hangul syllable decomposes into three letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateSet:
+    """The candidates of one word.
+
+    Attributes:
+        words: The candidates, best first.
+        scores: Their logits (masked LM) or cosines (vectors).
+        draw_order: The same words sorted by their number in the vocabulary or table: the draw is
+            uniform, and an order that does not follow scores does not follow rounding either.
+    """
+
+    words: tuple[str, ...]
+    scores: tuple[float, ...]
+    draw_order: tuple[str, ...]
+
+
+class CandidateFinder:
+    """Finds candidate sets by a recipe, from one masked LM and one table of vectors.
+
+    Attributes:
+        masked_lm: The model for one-piece words.
+        vectors: The table for many-piece words.
+        recipe: K, the context and which pieces are ranked.
+    """
+
+    def __init__(self, masked_lm: MaskedLM, vectors: Vectors, recipe: AugmentRecipe) -> None:
+        self.masked_lm = masked_lm
+        self.vectors = vectors
+        self.recipe = recipe
+        self._may_stand = masked_lm.tokenizer.whole_words()
+
+    def words_of(self, texts: Sequence[str]) -> list[tuple[Word, ...]]:
+        """The words of each text with their routes."""
+        spans = self.masked_lm.tokenizer.spans(texts, self.recipe.words)
+        return [judge(found, self.recipe.words) for found in spans]
+
+    def refuse_long(self, texts: Sequence[tuple[str, str]]) -> None:
+        """Check that the masked LM can read every text whole, before any work is done.
+
+        Args:
+            texts: Where each text stands, and the text.
+
+        Raises:
+            TextTooLong: A text does not fit, and the recipe does not truncate.
+        """
+        room = self.masked_lm.limit - 2
+        if self.recipe.long_text == "truncate":
+            return
+        suspects = [(where, text) for where, text in texts if len(text) * _PIECES_A_LETTER > room]
+        words = self.words_of([text for _, text in suspects])
+        for (where, text), found in zip(suspects, words, strict=True):
+            pieces = sum(len(word.pieces) for word in found)
+            if pieces > room:
+                raise TextTooLong(
+                    f"{where} has {pieces} pieces, the masked LM reads {room}: {text[:60]!r}…",
+                    "Shorten it, or let words beyond the limit keep themselves: "
+                    'long_text = "truncate" in the recipe.',
+                )
+
+    def query(self, pieces: Sequence[tuple[int, ...]], at: int) -> Query | None:
+        """The masked input for one word of a sentence given as pieces."""
+        lm = self.masked_lm
+        return build_query(pieces, at, lm.tokenizer, self.recipe.context, lm.limit)
+
+    def from_masked_lm(
+        self, queries: Sequence[Query], on_batch: Callable[[int], None] | None = None
+    ) -> list[CandidateSet]:
+        """Candidate sets at masked positions; equal queries are computed once."""
+        distinct = list(dict.fromkeys(queries))
+        only_words = self.recipe.top_k_of == "words"
+        ranked = self.masked_lm.rank(
+            distinct, self.recipe.top_k, words_only=only_words, on_batch=on_batch
+        )
+        sets = {
+            query: self._whole_words(found) for query, found in zip(distinct, ranked, strict=True)
+        }
+        return [sets[query] for query in queries]
+
+    def from_vectors(self, words: Sequence[str]) -> list[CandidateSet]:
+        """Candidate sets of many-piece words; empty for words the table does not know."""
+        found = self.vectors.neighbours(words, self.recipe.top_k)
+        return [
+            CandidateSet(near.words, near.scores, tuple(self.vectors.words[i] for i in rows))
+            for near in found
+            for rows in [sorted(near.rows)]
+        ]
+
+    def for_sentences(
+        self,
+        sentences: Sequence[tuple[Word, ...]],
+        on_batch: Callable[[int], None] | None = None,
+    ) -> list[dict[int, CandidateSet]]:
+        """Word position → candidates, for every replaceable word, on the original sentences.
+
+        Words beyond the model's limit, and words without any candidate, are missing.
+        """
+        sets: list[dict[int, CandidateSet]] = [{} for _ in sentences]
+        queries: list[Query] = []
+        asked: list[tuple[int, int]] = []
+        for i, words in enumerate(sentences):
+            pieces = [word.pieces for word in words]
+            for at, word in enumerate(words):
+                if word.route is Route.MASKED_LM and (query := self.query(pieces, at)):
+                    queries.append(query)
+                    asked.append((i, at))
+                elif word.route is Route.VECTORS:
+                    sets[i][at] = self.from_vectors([word.text])[0]
+        for (i, at), found in zip(asked, self.from_masked_lm(queries, on_batch), strict=True):
+            sets[i][at] = found
+        return [
+            {at: chosen for at, chosen in sorted(found.items()) if chosen.words} for found in sets
+        ]
+
+    def _whole_words(self, ranked: Ranked) -> CandidateSet:
+        """Drop the pieces that are no whole words; K is not filled up again."""
+        token = self.masked_lm.tokenizer.token
+        kept = [
+            (piece, score)
+            for piece, score in zip(ranked.pieces, ranked.scores, strict=True)
+            if self._may_stand[piece]
+        ]
+        return CandidateSet(
+            words=tuple(token(piece) for piece, _ in kept),
+            scores=tuple(score for _, score in kept),
+            draw_order=tuple(token(piece) for piece in sorted(piece for piece, _ in kept)),
+        )

@@ -1,0 +1,133 @@
+"""Where chunks run: in this process, or in a pool of processes. It cannot change a byte."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from augment.candidates import CandidateFinder
+from augment.chunk import ChunkResult, augment_chunk
+from augment.contract import TaskSpec
+from augment.errors import AugmentError
+from augment.recipe import AugmentRecipe
+
+_AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a worker needs to build its own finder.
+
+    Attributes:
+        task: The task of the rows.
+        recipe: The resolved recipe.
+        mlm: Folder or hub name of the masked LM.
+        vectors: Vectors file or downloader name.
+        device: Where the masked LM runs, such as ``cpu`` or ``cuda``.
+        threads: Threads of one worker, or None for torch's own choice.
+    """
+
+    task: TaskSpec
+    recipe: AugmentRecipe
+    mlm: str
+    vectors: str
+    device: str
+    threads: int | None
+
+    def load(self) -> CandidateFinder:
+        """Load the models.
+
+        Raises:
+            AssetInvalid: A model or vectors file cannot be used.
+        """
+        import torch
+
+        from augment.masked_lm import load_masked_lm
+        from augment.vectors import load_vectors
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        masked_lm = load_masked_lm(self.mlm, device=self.device)
+        return CandidateFinder(
+            masked_lm, load_vectors(self.vectors, self.recipe.vector_rows), self.recipe
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A contiguous stretch of source rows."""
+
+    number: int
+    rows: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A finished chunk."""
+
+    chunk: Chunk
+    result: ChunkResult
+
+
+def run_here(
+    chunks: Sequence[Chunk],
+    work: Work,
+    finder: CandidateFinder,
+    on_batch: Callable[[int], None] | None = None,
+) -> Iterator[Done]:
+    """Run the chunks one after the other in this process."""
+    for chunk in chunks:
+        yield Done(chunk, augment_chunk(chunk.rows, work.task, finder, on_batch))
+
+
+def run_in_pool(chunks: Sequence[Chunk], work: Work, workers: int) -> Iterator[Done]:
+    """Run the chunks in worker processes, in whatever order they finish.
+
+    Raises:
+        AugmentError: A worker was killed; finished chunks have been handed out before.
+    """
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(work,))
+    waiting = list(reversed(chunks))
+    running: dict[Future[ChunkResult], Chunk] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers * _AHEAD:
+                chunk = waiting.pop()
+                running[pool.submit(_run_in_worker, chunk.rows)] = chunk
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield Done(running.pop(future), future.result())
+    except BrokenProcessPool as error:
+        raise AugmentError(
+            "a worker process was killed, perhaps for want of memory.",
+            "Finished chunks are kept: run the same command again, with fewer --workers.",
+        ) from error
+    finally:
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+
+
+_finder: CandidateFinder | None = None
+_task: TaskSpec | None = None
+
+
+def _start_worker(work: Work) -> None:
+    """Load the models once for each worker; the parent alone answers Ctrl-C."""
+    global _finder, _task
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _finder, _task = work.load(), work.task
+
+
+def _run_in_worker(rows: pa.Table) -> ChunkResult:
+    if _finder is None or _task is None:
+        raise AugmentError("a worker has no models; this is a fault of the program.")
+    return augment_chunk(rows, _task, _finder)

@@ -1,0 +1,69 @@
+"""What can go wrong while augmenting; every error is a sentence and a hint.
+
+Fault                       (augment.contract)
+├── ContractError           a version on disk breaks the contract, exit 3
+└── AugmentError
+    ├── RecipeInvalid       unknown keys, values out of range        exit 2  (ValueError)
+    ├── UsageError          arguments that do not go together         exit 2  (ValueError)
+    ├── SourceInvalid       files, columns, labels or rows are wrong  exit 3  (ValueError)
+    │   ├── SourceMissing   nothing is at that place                          (FileNotFoundError)
+    │   ├── RowMalformed    one row, named by file and line
+    │   └── TextTooLong     longer than the masked LM can read
+    ├── OutputBusy          another run is writing the same version   exit 3  (OSError)
+    └── AssetInvalid        masked LM or vectors cannot be used       exit 4  (ValueError)
+        └── AssetMissing    nothing is at that place or the hub is unreachable (FileNotFoundError)
+"""
+
+from __future__ import annotations
+
+from augment.contract import Fault
+
+
+class AugmentError(Fault):
+    """The root of all errors of this package."""
+
+
+class RecipeInvalid(AugmentError, ValueError):
+    """A recipe or task file has faults; all of them are named at once."""
+
+    exit_code = 2
+
+
+class UsageError(AugmentError, ValueError):
+    """Arguments are missing or do not go together."""
+
+    exit_code = 2
+
+
+class SourceInvalid(AugmentError, ValueError):
+    """The source data is not what the task says."""
+
+    exit_code = 3
+
+
+class SourceMissing(SourceInvalid, FileNotFoundError):
+    """No source data is found at the given place."""
+
+
+class RowMalformed(SourceInvalid):
+    """One row of a source cannot be read as an example."""
+
+
+class TextTooLong(SourceInvalid):
+    """A text has more pieces than the masked LM can read."""
+
+
+class OutputBusy(AugmentError, OSError):
+    """Another process is writing the same version."""
+
+    exit_code = 3
+
+
+class AssetInvalid(AugmentError, ValueError):
+    """A masked LM or a vectors file cannot be used."""
+
+    exit_code = 4
+
+
+class AssetMissing(AssetInvalid, FileNotFoundError):
+    """A model folder or vectors file is not there, or the hub is out of reach."""

@@ -1,0 +1,223 @@
+"""The story of a run: sources → words → candidates → variants → one committed version."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import version as library_version
+from pathlib import Path
+
+import pyarrow as pa
+
+from augment.candidates import CandidateFinder
+from augment.chunk import CHUNK_ROWS, originals
+from augment.contract import (
+    CONTRACT,
+    Asset,
+    Manifest,
+    SourceSplit,
+    Version,
+    identity,
+    list_versions,
+    open_version,
+)
+from augment.engine import Chunk, Work, run_here, run_in_pool
+from augment.errors import UsageError
+from augment.examples import source_split
+from augment.narrator import Narrator
+from augment.recipe import ALGORITHM, AugmentRecipe, load_recipe
+from augment.sources import Source, read_source
+from augment.tasks import Task, get_task
+from augment.words import stop_words_text
+from augment.writer import Staging, commit, next_name, open_staging
+
+LIBRARIES = ("augment-distill", "torch", "transformers", "tokenizers", "pyarrow", "numpy", "gensim")
+
+
+def augment_task(
+    task: str,
+    *,
+    mlm: str,
+    vectors: str,
+    source: str | None = None,
+    out: str | Path = "data/versions",
+    recipe: str | AugmentRecipe = "official",
+    limit: int | None = None,
+    skip_malformed: bool = False,
+    workers: int = 1,
+    threads: int | None = None,
+    device: str = "cpu",
+    narrator: Narrator | None = None,
+) -> Version:
+    """Augment a task's training split and commit everything as one version.
+
+    The same inputs again write nothing: the version that is already there is returned. An
+    interrupted run goes on from its finished chunks.
+
+    Args:
+        task: A GLUE task's name or a task file.
+        mlm: Folder or hub name of the masked LM.
+        vectors: Vectors file or a name of gensim's downloader.
+        source: Folder, file or hub name; the task file's folder by default.
+        out: The root of all versions.
+        recipe: ``official``, ``paper``, a recipe file, or a recipe object.
+        limit: Use only the first rows of the training split.
+        skip_malformed: Leave malformed rows out, counted, instead of stopping.
+        workers: Worker processes; 1 works in this process.
+        threads: Threads of each worker; by default the processor's cores shared out.
+        device: Where the masked LM runs.
+        narrator: Hears what is going on.
+
+    Raises:
+        AugmentError: Sources, recipe or models are not usable; nothing half-written remains.
+    """
+    tell = narrator or Narrator()
+    if workers < 1 or (limit is not None and limit < 1):
+        raise UsageError(f"workers {workers} and limit {limit} must be at least 1.")
+    chosen = get_task(task)
+    plan = load_recipe(recipe, chosen.spec.name) if isinstance(recipe, str) else recipe
+    tell.say("recipe", _headline(plan))
+    data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
+    tell.say("source", _splits_line(chosen, data))
+    work = Work(chosen.spec, plan, mlm, vectors, device, threads)
+    finder = work.load()
+    _refuse_long_texts(data, chosen, finder)
+    draft = _draft(chosen, data, plan, work, finder, limit)
+    root = Path(out)
+    if (present := _already(root, draft)) is not None:
+        tell.say("nothing to do", f"{present.reference} is already that ({draft.id[:12]})")
+        return present
+    with open_staging(root, chosen.spec.name, draft.id) as staging:
+        if (present := _already(root, draft)) is not None:
+            staging.remove()
+            return present
+        chunks = _chunks(data.splits[chosen.spec.splits.train])
+        counts = _run(chunks, work, finder, staging, workers, tell)
+        counts["source.skipped"] += data.skipped
+        draft = draft.model_copy(
+            update={"counts": dict(sorted(counts.items())), "version": next_name(staging.folder)}
+        )
+        others = {
+            name: originals(table, chosen.spec)
+            for name, table in data.splits.items()
+            if name != chosen.spec.splits.train
+        }
+        return open_version(commit(staging, draft, len(chunks), others))
+
+
+def _run(
+    chunks: list[Chunk],
+    work: Work,
+    finder: CandidateFinder,
+    staging: Staging,
+    workers: int,
+    tell: Narrator,
+) -> Counter[str]:
+    """Run the chunks that are not finished yet; returns the counts of all."""
+    finished = {chunk.number: staging.finished(chunk.number) for chunk in chunks}
+    counts: Counter[str] = Counter()
+    for kept in finished.values():
+        counts.update(kept or {})
+    due = [chunk for chunk in chunks if finished[chunk.number] is None]
+    if len(due) < len(chunks):
+        tell.say("resuming", f"{len(chunks) - len(due)} of {len(chunks)} chunks are done")
+    rows = sum(chunk.rows.num_rows for chunk in chunks)
+    tell.start(rows, rows - sum(chunk.rows.num_rows for chunk in due))
+    pooled = workers > 1 and len(due) > 1
+    try:
+        done = (
+            run_in_pool(due, work, workers)
+            if pooled
+            else run_here(due, work, finder, tell.positions)
+        )
+        for ended in done:
+            staging.keep(ended.chunk.number, ended.result)
+            counts.update(ended.result.counts)
+            tell.rows(ended.chunk.rows.num_rows)
+    except KeyboardInterrupt:
+        safe = sum(staging.finished(chunk.number) is not None for chunk in chunks)
+        tell.stop()
+        tell.say("stopped", f"{safe} of {len(chunks)} chunks are kept in {staging.path}")
+        raise
+    finally:
+        tell.stop()
+    return counts
+
+
+def _chunks(table: pa.Table) -> list[Chunk]:
+    return [
+        Chunk(number, table.slice(at, CHUNK_ROWS))
+        for number, at in enumerate(range(0, table.num_rows, CHUNK_ROWS))
+    ]
+
+
+def _already(root: Path, draft: Manifest) -> Version | None:
+    """The committed version with the same id, if there is one."""
+    for version in list_versions(root / draft.task.name):
+        if version.manifest.id == draft.id:
+            return open_version(version.path)
+    return None
+
+
+def _refuse_long_texts(data: Source, task: Task, finder: CandidateFinder) -> None:
+    train = data.splits[task.spec.splits.train]
+    for column in task.spec.text_columns:
+        idx, texts = train["idx"].to_pylist(), train[column].to_pylist()
+        places = [f"train row {number}, {column}," for number in idx]
+        finder.refuse_long(list(zip(places, texts, strict=True)))
+
+
+def _draft(
+    task: Task,
+    data: Source,
+    recipe: AugmentRecipe,
+    work: Work,
+    finder: CandidateFinder,
+    limit: int | None,
+) -> Manifest:
+    """The manifest as far as it is known before any row is made, its id included."""
+    sources: tuple[SourceSplit, ...] = tuple(
+        source_split(name, table) for name, table in data.splits.items()
+    )
+    stop_words = sha256(stop_words_text().encode()).hexdigest()
+    assets = (
+        Asset(kind="masked_lm", name=Path(work.mlm).name, sha256=finder.masked_lm.digest),
+        Asset(kind="vectors", name=Path(work.vectors).name, sha256=finder.vectors.digest),
+        Asset(kind="stop_words", name="stop_words.txt", sha256=stop_words),
+    )
+    return Manifest(
+        contract=CONTRACT,
+        algorithm=ALGORITHM,
+        id=identity(
+            algorithm=ALGORITHM,
+            task=task.spec,
+            recipe=recipe.canonical(),
+            sources=sources,
+            assets=assets,
+        ),
+        version="v0001",
+        task=task.spec,
+        recipe=recipe.model_dump(mode="json"),
+        source=data.name,
+        limit=limit,
+        sources=sources,
+        assets=assets,
+        files=(),
+        counts={},
+        libraries={name: library_version(name) for name in LIBRARIES},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _headline(recipe: AugmentRecipe) -> str:
+    return (
+        f"{recipe.preset} · N {recipe.variants} · K {recipe.top_k} · "
+        f"p {recipe.probability:.2f} · seed {recipe.seed}"
+    )
+
+
+def _splits_line(task: Task, data: Source) -> str:
+    parts = [f"{name} {table.num_rows:,}" for name, table in data.splits.items()]
+    skipped = f" · {data.skipped} malformed rows left out" if data.skipped else ""
+    return f"{task.spec.name}: " + " · ".join(parts) + skipped

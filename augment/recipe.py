@@ -1,0 +1,137 @@
+"""The recipe: every number and choice that decides the rows, and nothing else.
+
+Places, devices, worker and batch sizes are command-line options: they cannot change a byte.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from augment.errors import RecipeInvalid
+from augment.tasks import faults
+
+ALGORITHM = 1
+PRESETS = ("official", "paper")
+
+
+class AugmentRecipe(BaseModel):
+    """One resolved recipe; unknown keys are refused.
+
+    Attributes:
+        preset: The shipped recipe this one started from; a name for people.
+        variants: N, samples drawn for each text (paper: N_a).
+        top_k: K, the size of a candidate set (paper: K).
+        probability: p, the chance that a word is replaced (paper: p_t).
+        seed: The seed of every draw.
+        words: ``basic``: the model's own basic tokens, plain a-z words that are no stop words;
+            ``all``: every word of an NLTK word tokenisation.
+        context: What the masked LM reads: ``pair`` = the masked sentence, then the original as
+            second segment; ``single`` = the masked sentence alone.
+        conditioning: ``original``: candidates are computed once for each word of the original;
+            ``copy``: again for each copy, on what has been replaced so far.
+        top_k_of: ``pieces``: the K best pieces, then those that are no whole words are dropped;
+            ``words``: the K best whole words.
+        distinct: Drop samples that equal the original or an earlier sample of the same row.
+        vector_rows: How many rows of the vectors file are used, from its start.
+        long_text: What a text does that the masked LM cannot read whole: ``error`` or
+            ``truncate`` (words beyond the limit keep themselves).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: str = "official"
+    variants: int = Field(default=20, ge=1, le=1000)
+    top_k: int = Field(default=15, ge=1, le=1000)
+    probability: float = Field(default=0.4, ge=0.0, le=1.0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    words: Literal["basic", "all"] = "basic"
+    context: Literal["pair", "single"] = "pair"
+    conditioning: Literal["original", "copy"] = "original"
+    top_k_of: Literal["pieces", "words"] = "pieces"
+    distinct: bool = True
+    vector_rows: int = Field(default=100_000, ge=1)
+    long_text: Literal["error", "truncate"] = "error"
+
+    def canonical(self) -> dict[str, Any]:
+        """The fields that enter the version's id (the preset's name does not)."""
+        return self.model_dump(mode="json", exclude={"preset"})
+
+
+def load_recipe(name: str, task: str) -> AugmentRecipe:
+    """A shipped preset by name, or a recipe file, resolved for one task.
+
+    A table ``[task.<name>]`` overrides the top-level keys for that task.
+
+    Raises:
+        RecipeInvalid: No such preset or file, not TOML, or any fault; all faults at once.
+    """
+    text, where = recipe_text(name), name
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeInvalid(f"{where} is not TOML: {error}.") from error
+    tables = raw.pop("task", {})
+    own = tables.get(task, {}) if isinstance(tables, dict) else {}
+    try:
+        return AugmentRecipe.model_validate({**raw, **own})
+    except ValidationError as error:
+        raise RecipeInvalid(_with_suggestions(faults(where, error), error)) from error
+
+
+def recipe_text(name: str) -> str:
+    """The text of a shipped preset or of a recipe file, comments included.
+
+    Raises:
+        RecipeInvalid: Nothing has that name.
+    """
+    if name in PRESETS:
+        return (resources.files("augment") / "recipes" / f"{name}.toml").read_text("utf-8")
+    path = Path(name)
+    if not path.is_file():
+        raise RecipeInvalid(
+            f"recipe {name!r} is neither a shipped one ({', '.join(PRESETS)}) nor a file.",
+            "Copy one and change it: augment recipe sst2 > my.toml",
+        )
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def describe(recipe: AugmentRecipe) -> str:
+    """The recipe as a commented TOML file that gives back the same recipe."""
+    notes = _field_notes()
+    lines = []
+    for key, value in recipe.model_dump(mode="json").items():
+        shown = str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
+        lines.append(f"# {notes[key]}\n{key} = {shown}")
+    return "\n".join(lines) + "\n"
+
+
+def _field_notes() -> dict[str, str]:
+    """Field → its sentence in the class docstring, so that there is one wording only."""
+    attributes = (AugmentRecipe.__doc__ or "").partition("Attributes:")[2]
+    notes: dict[str, str] = {}
+    key = ""
+    for line in (part.strip() for part in attributes.splitlines()):
+        head, colon, rest = line.partition(": ")
+        if colon and head in AugmentRecipe.model_fields:
+            key, notes[head] = head, rest
+        elif line:
+            notes[key] += f" {line}"
+    return {key: note.replace("``", "") for key, note in notes.items()}
+
+
+def _with_suggestions(text: str, error: ValidationError) -> str:
+    for fault in error.errors():
+        if fault["type"] == "extra_forbidden":
+            key = str(fault["loc"][-1])
+            close = difflib.get_close_matches(key, AugmentRecipe.model_fields, n=1)
+            if close:
+                text = text.replace(
+                    f"{key:28} unknown key", f"{key:28} unknown key; did you mean '{close[0]}'?"
+                )
+    return text

@@ -1,0 +1,151 @@
+"""GLUE's nine tasks as data, and custom tasks from a TOML file.
+
+Columns, label names and their order are those of the GLUE data sets as the hub serves them.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from augment.contract import Label, Splits, TaskSpec
+from augment.errors import RecipeInvalid, SourceMissing
+
+_ONE_TEST = Splits(test=("test",))
+_MNLI_SPLITS = Splits(
+    validation=("validation_matched", "validation_mismatched"),
+    test=("test_matched", "test_mismatched"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task and, for custom ones, where its splits lie.
+
+    Attributes:
+        spec: What travels in the manifest.
+        files: Split name → file name relative to the source folder; empty for GLUE tasks.
+        folder: The folder of the task file: the default source of a custom task.
+    """
+
+    spec: TaskSpec
+    files: dict[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+
+
+def _glue(
+    name: str,
+    columns: tuple[str, ...],
+    labels: tuple[str, ...],
+    metrics: tuple[str, ...],
+    *,
+    select: str,
+    splits: Splits = _ONE_TEST,
+) -> Task:
+    label = Label(names=labels) if labels else Label(kind="regression")
+    return Task(
+        TaskSpec(
+            name=name,
+            text_columns=columns,
+            label=label,
+            metrics=metrics,
+            selection_metric=select,
+            splits=splits,
+        )
+    )
+
+
+_PAIR = ("sentence1", "sentence2")
+_ENTAILED = ("entailment", "not_entailment")
+_CORRELATIONS = ("pearson", "spearman", "pearson_spearman")
+GLUE: dict[str, Task] = {
+    task.spec.name: task
+    for task in (
+        _glue("cola", ("sentence",), ("unacceptable", "acceptable"), ("matthews",),
+              select="matthews"),
+        _glue("sst2", ("sentence",), ("negative", "positive"), ("accuracy",), select="accuracy"),
+        _glue("mrpc", _PAIR, ("not_equivalent", "equivalent"), ("accuracy", "f1"), select="f1"),
+        _glue("stsb", _PAIR, (), _CORRELATIONS, select="pearson_spearman"),
+        _glue("qqp", ("question1", "question2"), ("not_duplicate", "duplicate"),
+              ("accuracy", "f1"), select="f1"),
+        _glue("mnli", ("premise", "hypothesis"), ("entailment", "neutral", "contradiction"),
+              ("accuracy",), select="accuracy", splits=_MNLI_SPLITS),
+        _glue("qnli", ("question", "sentence"), _ENTAILED, ("accuracy",), select="accuracy"),
+        _glue("rte", _PAIR, _ENTAILED, ("accuracy",), select="accuracy"),
+        _glue("wnli", _PAIR, ("not_entailment", "entailment"), ("accuracy",), select="accuracy"),
+    )
+}  # fmt: skip
+
+
+def get_task(name: str) -> Task:
+    """A GLUE task by name, or a custom task by the path of its TOML file.
+
+    Raises:
+        SourceMissing: The task file is not there.
+        RecipeInvalid: The name is unknown, or the file has faults.
+    """
+    if name.endswith(".toml"):
+        return load_task(Path(name))
+    key = name.lower().replace("-", "").replace("_", "")
+    if key not in GLUE:
+        raise RecipeInvalid(
+            f"{name!r} is no GLUE task; known: {', '.join(GLUE)}.",
+            "For your own data give a task file: augment init DATA > my-task.toml",
+        )
+    return GLUE[key]
+
+
+def load_task(path: Path) -> Task:
+    """Read a custom task.
+
+    The file has ``name``, ``text_columns``, ``metrics``, ``selection_metric``, a table ``[label]``
+    (``column``, ``kind``, ``names``) and a table ``[splits]`` of split name = file name, where
+    ``train`` and ``validation`` (or ``validation_*``) are needed and ``test`` is optional.
+
+    Raises:
+        SourceMissing: No file is there.
+        RecipeInvalid: It is not TOML or does not describe a task; every fault is named.
+    """
+    if not path.is_file():
+        raise SourceMissing(f"{path} is not there.", "Write one: augment init DATA > my-task.toml")
+    try:
+        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeInvalid(f"{path} is not TOML: {error}.") from error
+    files = raw.get("splits", {})
+    if not isinstance(files, dict) or not all(isinstance(v, str) for v in files.values()):
+        raise RecipeInvalid(f"{path}: [splits] must be a table of split name = file name.")
+    try:
+        spec = TaskSpec.model_validate({**raw, "splits": _splits(files)})
+    except ValidationError as error:
+        raise RecipeInvalid(faults(str(path), error)) from error
+    if not any(name.startswith("validation") for name in files) or "train" not in files:
+        raise RecipeInvalid(
+            f"{path}: [splits] names {', '.join(files) or 'nothing'}; "
+            "'train' and 'validation' are needed."
+        )
+    return Task(spec, dict(files), path.parent)
+
+
+def _splits(files: dict[str, str]) -> dict[str, Any]:
+    return {
+        "train": "train",
+        "validation": [name for name in files if name.startswith("validation")],
+        "test": [name for name in files if name.startswith("test")],
+    }
+
+
+def faults(where: str, error: ValidationError) -> str:
+    """All faults of a pydantic validation as lines with their key paths."""
+    found = error.errors()
+    lines = [f"{where} has {len(found)} fault{'s' if len(found) > 1 else ''}"]
+    for fault in found:
+        key = ".".join(str(part) for part in fault["loc"]) or "(whole file)"
+        unknown = fault["type"] == "extra_forbidden"
+        message = "unknown key" if unknown else f"{fault['msg']}, found {fault['input']!r}"
+        lines.append(f"{key:28} {message}")
+    return "\n       ".join(lines)

@@ -1,0 +1,200 @@
+"""Word vectors: the K nearest words by cosine, exactly and deterministically.
+
+GloVe and word2vec text, word2vec binary, gensim's native files and its downloader's names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from augment.errors import AssetInvalid, AssetMissing
+from augment.pieces import is_plain
+
+_SLACK = 16
+_FLOAT32_NOISE = 1e-5
+_WORDS_A_BLOCK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The nearest words of one word, nearest first.
+
+    Attributes:
+        rows: Their rows in the table.
+        words: The words.
+        scores: Cosines.
+    """
+
+    rows: tuple[int, ...]
+    words: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+class Vectors:
+    """A table of word vectors with a cache of the neighbours already found.
+
+    Attributes:
+        words: The words, in the file's order.
+        digest: SHA-256 over the words and their vectors.
+    """
+
+    def __init__(self, words: Sequence[str], matrix: np.ndarray) -> None:
+        """Take the table.
+
+        Args:
+            words: One word for each row.
+            matrix: Shape ``(rows, dimensions)``.
+        """
+        self.words = list(words)
+        self._row_of = {word: row for row, word in reversed(list(enumerate(self.words)))}
+        self._raw = np.ascontiguousarray(matrix, dtype=np.float32)
+        self.digest = _digest(self.words, self._raw)
+        norms = np.linalg.norm(self._raw, axis=1, keepdims=True)
+        self._usable = np.array([is_plain(word) for word in self.words]) & (norms[:, 0] > 0)
+        self._unit = self._raw / np.where(norms > 0, norms, 1)
+        self._cache: dict[tuple[str, int], Neighbours] = {}
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._row_of
+
+    def neighbours(self, words: Sequence[str], k: int) -> list[Neighbours]:
+        """The K nearest words of each word, itself excluded; empty for unknown words.
+
+        Rows without a direction and rows that are no plain words (``<unk>``) are passed over.
+        Equal cosines are ordered by row.
+        """
+        wanted = [
+            word
+            for word in dict.fromkeys(words)
+            if (word, k) not in self._cache and word in self._row_of
+        ]
+        for at in range(0, len(wanted), _WORDS_A_BLOCK):
+            block = wanted[at : at + _WORDS_A_BLOCK]
+            for word, found in zip(block, self._search(block, k), strict=True):
+                self._cache[word, k] = found
+        nothing = Neighbours((), (), ())
+        return [self._cache.get((word, k), nothing) for word in words]
+
+    def _search(self, words: Sequence[str], k: int) -> Iterator[Neighbours]:
+        """Float32 product for a short list, then float64 on that list."""
+        rows = np.array([self._row_of[word] for word in words])
+        scores = self._unit[rows] @ self._unit.T
+        scores[:, ~self._usable] = -np.inf
+        scores[np.arange(len(rows)), rows] = -np.inf
+        length = min(k + _SLACK, scores.shape[1])
+        short = np.argpartition(-scores, length - 1, axis=1)[:, :length]
+        for i, row in enumerate(rows):
+            candidates = short[i]
+            worst = scores[i, candidates].min()
+            exact = self._cosines(row, candidates)
+            kth = np.sort(exact)[::-1][min(k, length) - 1]
+            if length < scores.shape[1] and kth - worst < _FLOAT32_NOISE:
+                candidates = np.flatnonzero(scores[i] >= kth - _FLOAT32_NOISE)
+                exact = self._cosines(row, candidates)
+            known = np.isfinite(scores[i, candidates])
+            candidates, exact = candidates[known], exact[known]
+            order = np.lexsort((candidates, -exact))[:k]
+            chosen = candidates[order]
+            yield Neighbours(
+                tuple(chosen.tolist()),
+                tuple(self.words[j] for j in chosen),
+                tuple(exact[order].tolist()),
+            )
+
+    def _cosines(self, row: int, candidates: np.ndarray) -> np.ndarray:
+        """Cosines in float64, summed in one fixed order whatever the number of threads."""
+        one = self._raw[row].astype(np.float64)
+        others = self._raw[candidates].astype(np.float64)
+        norms = np.sqrt((others * others).sum(axis=1)) * np.sqrt((one * one).sum())
+        dots: np.ndarray = (others * one).sum(axis=1)
+        return dots / np.where(norms > 0, norms, 1)
+
+
+def load_vectors(name: str, rows: int) -> Vectors:
+    """Load the first rows of a vectors file, or a table of gensim's downloader by name.
+
+    Raises:
+        AssetMissing: No such file, and the downloader cannot deliver that name.
+        AssetInvalid: The file is not a table of vectors.
+    """
+    path = Path(name)
+    if path.is_dir() or not path.exists():
+        return _download(name, rows)
+    if path.suffix in (".kv", ".model", ".bin"):
+        return _from_gensim(_gensim_file(path, rows), rows)
+    words, matrix = _read_text(path, rows)
+    return Vectors(words, matrix)
+
+
+def _gensim_file(path: Path, rows: int) -> Any:
+    from gensim.models import KeyedVectors
+
+    try:
+        if path.suffix == ".bin":
+            return KeyedVectors.load_word2vec_format(str(path), binary=True, limit=rows)
+        return KeyedVectors.load(str(path), mmap="r")
+    except Exception as error:
+        raise AssetInvalid(f"{path.name} is not a vectors file gensim can read: {error}") from error
+
+
+def _download(name: str, rows: int) -> Vectors:
+    import gensim.downloader
+
+    try:
+        return _from_gensim(gensim.downloader.load(name), rows)
+    except Exception as error:
+        raise AssetMissing(
+            f"{name} is neither a vectors file nor to be had from gensim's downloader: {error}",
+            "Give a file: GloVe or word2vec text (.txt), word2vec binary (.bin), gensim (.kv).",
+        ) from error
+
+
+def _from_gensim(table: Any, rows: int) -> Vectors:
+    table = getattr(table, "wv", table)
+    return Vectors(table.index_to_key[:rows], table.vectors[:rows])
+
+
+def _read_text(path: Path, rows: int) -> tuple[list[str], np.ndarray]:
+    """GloVe text, or word2vec text with its header line; a word may hold spaces."""
+    words: list[str] = []
+    numbers: list[np.ndarray] = []
+    dimensions = 0
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as stream:
+        for line_number, line in enumerate(stream, start=1):
+            fields = line.rstrip("\r\n").split(" ")
+            if line_number == 1 and len(fields) == 2:
+                continue
+            dimensions = dimensions or len(fields) - 1
+            vector = _vector(fields[-dimensions:]) if len(fields) > dimensions > 0 else None
+            if vector is None:
+                raise AssetInvalid(
+                    f"{path.name} line {line_number} is not a word and {dimensions} numbers.",
+                    "Expected GloVe or word2vec text: a word, then its numbers, by single spaces.",
+                )
+            words.append(" ".join(fields[:-dimensions]))
+            numbers.append(vector)
+            if len(words) == rows:
+                break
+    if not words:
+        raise AssetInvalid(f"{path.name} holds no vectors.")
+    return words, np.stack(numbers)
+
+
+def _vector(fields: Sequence[str]) -> np.ndarray | None:
+    try:
+        vector = np.array(fields, dtype=np.float32)
+    except ValueError:
+        return None
+    return vector if bool(np.isfinite(vector).all()) else None
+
+
+def _digest(words: Sequence[str], matrix: np.ndarray) -> str:
+    digest = hashlib.sha256("\n".join(words).encode())
+    digest.update(matrix.tobytes())
+    return digest.hexdigest()

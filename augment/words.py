@@ -1,0 +1,119 @@
+"""PURE: a sentence as words with character offsets, which of them may be replaced, and casing.
+
+Spans point into the ORIGINAL text; ``Word.text`` is what matching sees: NFC, and lower-cased and
+stripped of accents where the model's own normaliser does so.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib import resources
+
+_PLAIN = re.compile(r"[a-z]+")
+
+
+class Route(StrEnum):
+    """Where a word's candidates come from, or why it is kept."""
+
+    MASKED_LM = "masked_lm"
+    VECTORS = "vectors"
+    STOP_WORD = "stop_word"
+    NOT_PLAIN = "not_plain"
+    BEYOND_LIMIT = "beyond_limit"
+
+    @property
+    def replaceable(self) -> bool:
+        """Whether a word on this route may be replaced."""
+        return self in (Route.MASKED_LM, Route.VECTORS)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word of a sentence.
+
+    Attributes:
+        start: First character in the original text.
+        end: One past its last character, combining marks included.
+        text: The word as the model and the vectors know it.
+        pieces: Its word-piece ids; never empty.
+        route: Where its candidates come from, or why it is kept.
+    """
+
+    start: int
+    end: int
+    text: str
+    pieces: tuple[int, ...]
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of the text with its word pieces, before it is judged."""
+
+    start: int
+    end: int
+    text: str
+    pieces: tuple[int, ...]
+
+
+def judge(spans: Sequence[Span], rule: str) -> tuple[Word, ...]:
+    """Give every span its route.
+
+    Args:
+        spans: The sentence's spans in order.
+        rule: ``basic``: plain a-z words that are no stop words (the authors' code); ``all``: every
+            span with a letter or a digit (the paper's "every word").
+
+    Returns:
+        One word for each span.
+    """
+    return tuple(
+        Word(span.start, span.end, span.text, span.pieces, _route(span, rule)) for span in spans
+    )
+
+
+def _route(span: Span, rule: str) -> Route:
+    if rule == "basic":
+        folded = span.text.lower()
+        if folded in stop_words():
+            return Route.STOP_WORD
+        if not _PLAIN.fullmatch(folded):
+            return Route.NOT_PLAIN
+    elif not any(character.isalnum() for character in span.text):
+        return Route.NOT_PLAIN
+    return Route.MASKED_LM if len(span.pieces) == 1 else Route.VECTORS
+
+
+def include_combining_marks(text: str, end: int) -> int:
+    """Move a span's end past combining marks: in decomposed text they belong to the letter."""
+    while end < len(text) and unicodedata.combining(text[end]):
+        end += 1
+    return end
+
+
+def match_case(before: str, candidate: str) -> str:
+    """Give a candidate the casing pattern of the word it replaces: UPPER, Title, else as it is.
+
+    A single capital letter counts as Title: "A" becomes "Every", not "EVERY".
+    """
+    if len(before) > 1 and before.isupper():
+        return candidate.upper()
+    if before[:1].isupper() and before[1:] == before[1:].lower():
+        return candidate[:1].upper() + candidate[1:]
+    return candidate
+
+
+@cache
+def stop_words() -> frozenset[str]:
+    """The pinned list of English stop words; its digest is part of every version's id."""
+    return frozenset(stop_words_text().split())
+
+
+def stop_words_text() -> str:
+    """The list as it is shipped, one word a line."""
+    return (resources.files("augment") / "stop_words.txt").read_text("utf-8")
