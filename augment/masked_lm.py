@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging as python_logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,10 @@ TIE_GAP = 2e-4
 times the largest change seen between batch shapes on real sentences; it concerns 0.4% of them."""
 
 TOKENS_A_BATCH = 4096
+_MLM_HINT = (
+    "Expected a folder with config.json, tokenizer and weights, or a hub name; without a network, "
+    "download it elsewhere and name the folder: --mlm DIR"
+)
 _VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash", "dtype", "torch_dtype")
 
 
@@ -183,14 +189,15 @@ def load_masked_lm(name: str, *, device: str = "cpu") -> MaskedLM:
     from transformers import AutoTokenizer, BertForMaskedLM, PretrainedConfig
 
     _quiet_transformers()
+    if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise AssetMissing(f"the masked LM folder {name} is not there.", _MLM_HINT)
     try:
         config, _ = PretrainedConfig.get_config_dict(name)
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise AssetMissing(
             f"the masked LM {name} cannot be loaded: {_first_line(error)}",
-            "Expected a folder with config.json, tokenizer and weights, or a hub name; without "
-            "a network, download it elsewhere and name the folder: --mlm DIR",
+            _MLM_HINT,
         ) from error
     if config.get("model_type") != "bert":
         raise AssetInvalid(f"{name} is a {config.get('model_type')!r} model; BERT is expected.")
@@ -223,6 +230,7 @@ def _quiet_transformers() -> None:
     settings: Any = logging
     settings.set_verbosity_error()
     settings.disable_progress_bar()
+    python_logging.getLogger("huggingface_hub").setLevel(python_logging.ERROR)
 
 
 def _digest(model: Any, config: dict[str, Any], tokenizer: PieceTokenizer) -> str:

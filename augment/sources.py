@@ -140,12 +140,17 @@ def _read_columns(files: list[Path], spec: TaskSpec, rows: ExampleTable) -> pa.T
     for path in files:
         if path.stat().st_size == 0:
             raise SourceInvalid(f"{path.name} is empty.", "Expected rows.")
-        for place, record in _records(path, rows):
+        for place, record in read_records(path, rows):
             rows.add(_raw_row(place, record, spec, rows.split))
     return rows.build(files[0].name)
 
 
-def _records(path: Path, rows: ExampleTable) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_records(path: Path, rows: ExampleTable) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every row of a columnar file as a mapping, with its place for messages.
+
+    Raises:
+        SourceInvalid: The file's kind is unknown, or it is damaged.
+    """
     if path.suffix == ".parquet":
         return _parquet_records(path)
     if path.suffix == ".csv":

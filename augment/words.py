@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -24,7 +24,7 @@ class Route(StrEnum):
     VECTORS = "vectors"
     STOP_WORD = "stop_word"
     NOT_PLAIN = "not_plain"
-    BEYOND_LIMIT = "beyond_limit"
+    CONTRACTION = "contraction"
 
     @property
     def replaceable(self) -> bool:
@@ -67,25 +67,47 @@ def judge(spans: Sequence[Span], rule: str) -> tuple[Word, ...]:
     Args:
         spans: The sentence's spans in order.
         rule: ``basic``: plain a-z words that are no stop words (the authors' code); ``all``: every
-            span with a letter or a digit (the paper's "every word").
+            span with a letter or a digit (the paper's "every word"), contractions kept whole.
 
     Returns:
         One word for each span.
     """
+    routes = _plain_word_routes(spans) if rule == "basic" else _every_word_routes(spans)
     return tuple(
-        Word(span.start, span.end, span.text, span.pieces, _route(span, rule)) for span in spans
+        Word(span.start, span.end, span.text, span.pieces, route)
+        for span, route in zip(spans, routes, strict=True)
     )
 
 
-def _route(span: Span, rule: str) -> Route:
-    if rule == "basic":
+def _plain_word_routes(spans: Sequence[Span]) -> Iterator[Route]:
+    for span in spans:
         folded = span.text.lower()
         if folded in stop_words():
-            return Route.STOP_WORD
-        if not _PLAIN.fullmatch(folded):
-            return Route.NOT_PLAIN
-    elif not any(character.isalnum() for character in span.text):
-        return Route.NOT_PLAIN
+            yield Route.STOP_WORD
+        elif not _PLAIN.fullmatch(folded):
+            yield Route.NOT_PLAIN
+        else:
+            yield _by_pieces(span)
+
+
+def _every_word_routes(spans: Sequence[Span]) -> Iterator[Route]:
+    """NLTK splits "isn't" into "is" and "n't": neither may go alone."""
+    for i, span in enumerate(spans):
+        after = spans[i + 1] if i + 1 < len(spans) else None
+        glued = after is not None and after.start == span.end and _is_clitic_not(after)
+        if not any(character.isalnum() for character in span.text):
+            yield Route.NOT_PLAIN
+        elif glued or "'" in span.text or "’" in span.text:
+            yield Route.CONTRACTION
+        else:
+            yield _by_pieces(span)
+
+
+def _is_clitic_not(span: Span) -> bool:
+    return span.text.lower().replace("’", "'") == "n't"
+
+
+def _by_pieces(span: Span) -> Route:
     return Route.MASKED_LM if len(span.pieces) == 1 else Route.VECTORS
 
 

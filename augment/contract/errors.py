@@ -31,6 +31,11 @@ class Fault(Exception):
     def __str__(self) -> str:
         return self.problem
 
+    def describe(self) -> str:
+        """The error as the command line prints it: sentence, hint, exit code."""
+        hint = f"\n       {self.hint}" if self.hint else ""
+        return f"error: {self.problem}{hint}   (exit {self.exit_code})"
+
 
 class ContractError(Fault, ValueError):
     """A version directory does not keep the contract."""

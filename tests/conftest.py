@@ -1,0 +1,31 @@
+"""Fixtures every test may use: the real data beside the checkout, and tiny models made here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and models, or a skip that says what is missing."""
+    if not (SHARED / "README.md").is_file():
+        pytest.skip(f"real data and models are not at {SHARED.name}/ beside the checkout")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def sample() -> Path:
+    """The embedded sample."""
+    return ROOT / "data" / "sample"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the real data, so that ``-m shared`` selects it."""
+    for item in items:
+        if "shared" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.shared)

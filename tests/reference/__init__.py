@@ -1,0 +1,1 @@
+"""Slow, obvious oracles: what the fast code must agree with."""
