@@ -186,6 +186,7 @@ def load_masked_lm(name: str, *, device: str = "cpu") -> MaskedLM:
         AssetMissing: No such folder, or the hub is out of reach.
         AssetInvalid: It is no BERT, has no masked-LM head, or its tokenizer does not fit.
     """
+    from safetensors import SafetensorError
     from transformers import AutoTokenizer, BertForMaskedLM, PretrainedConfig
 
     _quiet_transformers()
@@ -205,7 +206,7 @@ def load_masked_lm(name: str, *, device: str = "cpu") -> MaskedLM:
         loaded: Any = BertForMaskedLM.from_pretrained(
             name, dtype=torch.float32, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise AssetInvalid(f"the weights of {name} cannot be read: {_first_line(error)}") from error
     model, report = loaded
     if missing := sorted(report["missing_keys"]):

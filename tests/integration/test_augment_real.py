@@ -1,0 +1,95 @@
+"""The engine on real sentences with the real masked LM, against the slow oracle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertForMaskedLM, BertTokenizer
+
+from augment import augment_task
+from augment.engine import Work
+from augment.masked_lm import TIE_GAP, load_masked_lm
+from augment.recipe import AugmentRecipe
+from augment.sources import read_source
+from augment.tasks import get_task
+from augment.words import Route
+from tests.reference.masked_lm import ranked_pieces
+from tests.reference.vectors import nearest
+
+GLOVE = "glove.6B.50d.first100k.txt"
+
+
+@pytest.mark.parametrize(("task", "every", "words"), [("sst2", 1500, 150), ("mrpc", 300, 150)])
+def test_candidates_equal_the_oracle(shared: Path, task: str, every: int, words: int) -> None:
+    """The same candidate sets as one forward and one full sort a word; exact ties aside."""
+    torch.set_num_threads(2)
+    mlm = shared / "models" / "minilm-l6-mlm"
+    recipe = AugmentRecipe()
+    finder = Work(
+        get_task(task).spec, recipe, str(mlm), str(shared / "vectors" / GLOVE), "cpu", None
+    ).load()
+    model = BertForMaskedLM.from_pretrained(mlm, dtype=torch.float32).eval()
+    tokenizer = BertTokenizer.from_pretrained(mlm)
+    train = read_source(get_task(task), str(shared / "data" / "glue" / task)).splits["train"]
+    column = get_task(task).spec.text_columns[0]
+    texts = train[column].to_pylist()[::every]
+    sentences = finder.words_of(texts)
+    compared = ties = 0
+    for sentence, found in zip(sentences, finder.for_sentences(sentences), strict=True):
+        names = [word.text for word in sentence]
+        for at, word in enumerate(sentence):
+            if word.route is not Route.MASKED_LM:
+                continue
+            ranked = ranked_pieces(model, tokenizer, names, at, pair=True)
+            gap = ranked[14][1] - ranked[15][1]
+            whole = finder.masked_lm.tokenizer.whole_words()
+            best = {piece for piece, _ in ranked[:15] if whole[piece]}
+            expected = {tokenizer.convert_ids_to_tokens(piece) for piece in best}
+            if gap == 0:
+                ties += 1
+                continue
+            assert set(found[at].words) == expected, (names, at, gap)
+            compared += 1
+    print(f"{task}: {compared} words compared, {ties} exact ties left out, gap limit {TIE_GAP}")
+    assert compared >= words
+    assert ties <= 2
+
+
+def test_vectors_equal_the_oracle(shared: Path) -> None:
+    from augment.vectors import load_vectors
+
+    table = load_vectors(str(shared / "vectors" / GLOVE), 100_000)
+    asked = table.words[5000:100_000:6000]
+    found = table.neighbours(asked, 15)
+
+    for word, near in zip(asked, found, strict=True):
+        assert list(near.words) == nearest(table.words, table._raw, word, 15)
+    assert len(asked) == 16
+
+
+def test_how_the_work_is_cut_does_not_change_a_byte(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One and two workers, one and two threads, small and large batches: over 2,000 positions."""
+    mlm = str(shared / "models" / "minilm-l6-mlm")
+    assert load_masked_lm(mlm).limit == 512
+
+    def run(out: str, **options: int) -> list[str]:
+        version = augment_task(
+            "sst2",
+            source=str(shared / "data" / "glue_tsv" / "SST-2"),
+            mlm=mlm,
+            vectors=str(shared / "vectors" / GLOVE),
+            out=tmp_path / out,
+            limit=520,
+            **options,
+        )
+        assert version.manifest.counts["words.masked_lm"] >= 2000
+        return [entry.sha256 for entry in version.manifest.files]
+
+    first = run("a", threads=2)
+    assert run("b", workers=2, threads=1) == first
+    monkeypatch.setattr("augment.masked_lm.TOKENS_A_BATCH", 300)
+    assert run("c", threads=1) == first

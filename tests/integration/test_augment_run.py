@@ -1,0 +1,227 @@
+"""Whole runs: the same bytes whatever happens, and errors that leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from augment import augment_task
+from augment.contract import Version, open_version
+from augment.engine import Work
+from augment.errors import OutputBusy, TextTooLong, UsageError
+from augment.recipe import AugmentRecipe, load_recipe
+from augment.replace import row_draws
+from augment.sampling import TextOfRow, sample_copies
+from augment.tasks import get_task
+from augment.words import Route
+from augment.writer import open_staging
+from tests.reference.algorithm1 import paper_copy
+
+Run = Callable[..., Version]
+SMALL = AugmentRecipe(variants=6, top_k=5, vector_rows=1000)
+
+
+@pytest.fixture
+def run(mlm_dir: Path, vectors_file: Path, pair_source: Path, tmp_path: Path) -> Run:
+    def go(out: str = "out", recipe: AugmentRecipe = SMALL, **options: object) -> Version:
+        return augment_task(
+            "rte",
+            source=str(pair_source),
+            mlm=str(mlm_dir),
+            vectors=str(vectors_file),
+            out=tmp_path / out,
+            recipe=recipe,
+            **options,  # type: ignore[arg-type]
+        )
+
+    return go
+
+
+def digests(version: Version) -> list[str]:
+    return [entry.sha256 for entry in version.manifest.files]
+
+
+def test_workers_threads_and_batches_do_not_change_a_byte(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = run("one", threads=1, limit=600)
+    assert digests(run("two", workers=2, threads=1, limit=600)) == digests(one)
+    assert one.rows("train") > 5 * 600
+    monkeypatch.setattr("augment.masked_lm.TOKENS_A_BATCH", 512)
+    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 77)
+
+    assert digests(run("three", threads=2, limit=600)) == digests(one)
+
+
+def test_the_same_inputs_write_nothing(run: Run) -> None:
+    first = run(limit=60)
+    written = (first.path / "manifest.json").stat().st_mtime_ns
+    again = run(limit=60)
+
+    assert again.path == first.path
+    assert (again.path / "manifest.json").stat().st_mtime_ns == written
+    assert sorted(p.name for p in first.path.parent.iterdir()) == ["v0001"]
+
+
+def test_another_recipe_is_another_version(run: Run) -> None:
+    first, second = run(limit=60), run(recipe=SMALL.model_copy(update={"seed": 1}), limit=60)
+
+    assert (first.reference, second.reference) == ("rte@v0001", "rte@v0002")
+    assert digests(first)[0] != digests(second)[0]
+    assert digests(first)[1:] == digests(second)[1:]  # validation and test are the source's rows
+
+
+def test_each_side_of_a_pair_is_augmented_around_the_other(run: Run) -> None:
+    frame = run(limit=100).to_pandas("train")
+    originals = frame[frame.variant == 0].set_index("idx")
+    augmented = frame[frame.variant > 0]
+
+    assert len(augmented) > 500
+    for row in augmented.itertuples():
+        source = originals.loc[row.idx]
+        first = row.variant <= SMALL.variants
+        changed, same = ("sentence1", "sentence2") if first else ("sentence2", "sentence1")
+        assert getattr(row, same) == source[same]
+        assert getattr(row, changed) != source[changed]
+        assert row.label == source["label"]
+        assert {edit["column"] for edit in row.edits} == {changed}
+    text = " ".join(frame.sentence1) + " ".join(frame.sentence2)
+    assert not any(bad in text for bad in ("##", "[MASK]", "[UNK]", "[unused1]", "[PAD]"))
+
+
+def test_counts_add_up(run: Run) -> None:
+    version = run(limit=200)
+    counts = version.manifest.counts
+
+    assert counts["rows.source"] == 200
+    assert counts["rows.augmented"] + 200 == version.rows("train")
+    drawn = 200 * 2 * SMALL.variants
+    lost = counts["dropped.duplicate"] + counts["dropped.identity"]
+    assert counts["rows.augmented"] + lost == drawn
+    assert counts["words.vectors"] > 0
+    assert counts["words.masked_lm"] > 0
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+from augment import augment_task
+from augment.recipe import AugmentRecipe
+recipe = AugmentRecipe(variants=6, top_k=5, vector_rows=1000)
+import augment.pipeline
+augment.pipeline.CHUNK_ROWS = 100
+source, mlm, vectors, out = sys.argv[1:]
+augment_task("rte", source=source, mlm=mlm, vectors=vectors, out=out, recipe=recipe,
+             limit=500, threads=1)
+"""
+
+
+def test_killed_at_any_instant_it_goes_on(
+    run: Run, mlm_dir: Path, vectors_file: Path, pair_source: Path, tmp_path: Path
+) -> None:
+    """Killed again and again, the run never shows a half version and ends with the same bytes."""
+    whole = run("whole", threads=1, limit=500)
+    generator = random.Random(1)
+    arguments = [str(pair_source), str(mlm_dir), str(vectors_file), str(tmp_path / "killed")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    folder = tmp_path / "killed" / "rte"
+    kills = 0
+    for _ in range(30):
+        process = subprocess.Popen([sys.executable, "-c", COMMAND, *arguments], env=environment)
+        started, before = time.monotonic(), len(list(folder.glob(".partial-*/chunks/*.json")))
+        while process.poll() is None and time.monotonic() - started < 60:
+            if len(list(folder.glob(".partial-*/chunks/*.json"))) > before:
+                time.sleep(generator.random() * 0.15)
+                process.send_signal(signal.SIGKILL)
+                break
+            time.sleep(0.005)
+        if process.wait() == 0:
+            break
+        kills += 1
+        assert not list(folder.glob("v*")) or open_version(folder)
+    assert kills >= 3
+    assert digests(open_version(folder)) == digests(whole)
+    assert run("killed", limit=500).path.name == "v0001"
+    assert not list(folder.glob(".partial-*"))
+
+
+def test_a_damaged_chunk_is_made_again(run: Run, tmp_path: Path) -> None:
+    whole = run("whole")
+    folder = tmp_path / "out" / "rte"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("augment.pipeline.commit", lambda *_: (_ for _ in ()).throw(OSError("full")))
+        with pytest.raises(OSError, match="full"):
+            run()
+    chunk = sorted(folder.glob(".partial-*/chunks/*.parquet"))[0]
+    chunk.write_bytes(chunk.read_bytes()[:100])
+
+    assert digests(run()) == digests(whole)
+
+
+def test_two_runs_of_the_same_version(run: Run, tmp_path: Path) -> None:
+    identity = run("other", limit=10).manifest.id
+    with (
+        open_staging(tmp_path / "out", "rte", identity),
+        pytest.raises(OutputBusy, match="another"),
+    ):
+        run(limit=10)
+
+
+def test_a_text_beyond_the_model(run: Run, tmp_path: Path, pair_source: Path) -> None:
+    train = pair_source / "train.tsv"
+    original = train.read_text()
+    longer = SMALL.model_copy(update={"long_text": "truncate"})
+    try:
+        train.write_text(original + f"9999\t{'film ' * 400}\tfilm\tentailment\n")
+        with pytest.raises(TextTooLong, match="row 9999, sentence1, has 400 pieces") as caught:
+            run()
+        assert 'long_text = "truncate"' in caught.value.hint
+        assert not list((tmp_path / "out").rglob("*.parquet"))
+        assert run("truncated", longer).rows("train") > 1301
+    finally:
+        train.write_text(original)
+
+
+def test_unusable_arguments(run: Run) -> None:
+    for options in ({"workers": 0}, {"limit": 0}):
+        with pytest.raises(UsageError):
+            run(**options)
+
+
+def test_the_paper_preset_equals_algorithm_1(mlm_dir: Path, vectors_file: Path) -> None:
+    """Copies that advance together = one forward for each word of each copy on its own."""
+    from transformers import BertForMaskedLM, BertTokenizer
+
+    recipe = load_recipe("paper", "cola").model_copy(update={"variants": 5, "top_k": 4})
+    finder = Work(get_task("cola").spec, recipe, str(mlm_dir), str(vectors_file), "cpu", 1).load()
+    texts = ["the quick brown fox ran .", "wonderful ukulele music, they walked !", "red dog"]
+    rows = [
+        TextOfRow(i, "sentence", text, finder.words_of([text])[0]) for i, text in enumerate(texts)
+    ]
+    model = BertForMaskedLM.from_pretrained(mlm_dir).eval()
+    tokenizer = BertTokenizer.from_pretrained(mlm_dir)
+    may_stand = set(np.flatnonzero(finder.masked_lm.tokenizer.whole_words()).tolist())
+    table = (finder.vectors.words, finder.vectors._raw)
+    compared = 0
+    for row, sampled in zip(rows, sample_copies(rows, finder, "cola"), strict=True):
+        draws = row_draws(0, "cola", row.idx, "sentence", variants=5, words=len(row.words))
+        kept = {i for i, word in enumerate(row.words) if not word.route.replaceable}
+        spans = [(word.start, word.end) for word in row.words]
+        assert any(word.route is Route.MASKED_LM for word in row.words)
+        for variant, own in zip(sampled.variants, draws, strict=True):
+            expected = paper_copy(
+                row.text, spans, kept, own,
+                model=model, tokenizer=tokenizer, table=table, may_stand=may_stand, k=4, p=0.4,
+            )  # fmt: skip
+            assert variant.text == expected
+            compared += len(variant.edits)
+    assert compared >= 15

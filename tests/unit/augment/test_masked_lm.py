@@ -1,0 +1,137 @@
+"""The batched masked LM against one forward per word, and its errors."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertForMaskedLM, BertModel, BertTokenizer
+
+from augment import masked_lm
+from augment.errors import AssetInvalid, AssetMissing
+from augment.masked_lm import MaskedLM, Query, build_query, load_masked_lm
+from tests.reference.masked_lm import ranked_pieces
+
+SENTENCES = [
+    "the quick brown fox ran .",
+    "they walked to the city !",
+    "it was a lazy , slow film",
+    "wonderful guitar music in paris",
+    "red dog",
+]
+
+
+@pytest.fixture
+def lm(mlm_dir: Path) -> MaskedLM:
+    return load_masked_lm(str(mlm_dir))
+
+
+def queries(lm: MaskedLM, context: str) -> tuple[list[Query], list[tuple[list[str], int]]]:
+    """Every one-piece word of the sentences as a query, and as words for the oracle."""
+    asked, words_and_places = [], []
+    for spans in lm.tokenizer.spans(SENTENCES, "basic"):
+        pieces, texts = [span.pieces for span in spans], [span.text for span in spans]
+        for at, span in enumerate(spans):
+            query = build_query(pieces, at, lm.tokenizer, context, lm.limit)
+            if len(span.pieces) == 1 and query is not None:
+                asked.append(query)
+                words_and_places.append((texts, at))
+    return asked, words_and_places
+
+
+@pytest.mark.parametrize("context", ["pair", "single"])
+def test_agrees_with_one_forward_a_word(lm: MaskedLM, mlm_dir: Path, context: str) -> None:
+    model, tokenizer = (
+        BertForMaskedLM.from_pretrained(mlm_dir),
+        BertTokenizer.from_pretrained(mlm_dir),
+    )
+    asked, places = queries(lm, context)
+    found = lm.rank(asked, 5, words_only=False)
+
+    for ranked, (words, at) in zip(found, places, strict=True):
+        expected = ranked_pieces(model.eval(), tokenizer, words, at, pair=context == "pair")[:5]
+        assert list(ranked.pieces) == [piece for piece, _ in expected]
+        torch.testing.assert_close(
+            torch.tensor(ranked.scores), torch.tensor([s for _, s in expected]), atol=1e-4, rtol=0
+        )
+    assert len(found) == 25
+
+
+def test_batch_size_does_not_matter(lm: MaskedLM) -> None:
+    asked, _ = queries(lm, "pair")
+    whole = [ranked.pieces for ranked in lm.rank(asked, 5, words_only=False)]
+    lm.tokens_a_batch = 1
+
+    assert [ranked.pieces for ranked in lm.rank(asked, 5, words_only=False)] == whole
+
+
+def test_close_ranks_are_computed_alone(lm: MaskedLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every gap called close, all positions go the canonical way and agree."""
+    asked, _ = queries(lm, "pair")
+    batched = [set(ranked.pieces) for ranked in lm.rank(asked, 5, words_only=False)]
+    monkeypatch.setattr(masked_lm, "TIE_GAP", 1e9)
+
+    assert [set(ranked.pieces) for ranked in lm.rank(asked, 5, words_only=False)] == batched
+
+
+def test_only_whole_words_where_asked(lm: MaskedLM) -> None:
+    asked, _ = queries(lm, "single")
+    allowed = lm.tokenizer.whole_words()
+
+    for ranked in lm.rank(asked, 60, words_only=True):
+        assert all(allowed[piece] for piece in ranked.pieces)
+        assert len(ranked.pieces) == min(60, int(allowed.sum()))
+
+
+def test_progress_counts_positions(lm: MaskedLM) -> None:
+    asked, _ = queries(lm, "pair")
+    seen: list[int] = []
+    lm.rank(asked, 5, words_only=False, on_batch=seen.append)
+
+    assert sum(seen) == len(asked)
+
+
+def test_a_missing_folder_is_named() -> None:
+    with pytest.raises(AssetMissing, match="is not there"):
+        load_masked_lm("./no/such/folder")
+
+
+def test_a_model_without_head_is_refused(mlm_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(mlm_dir, tmp_path / "headless")
+    encoder = BertModel.from_pretrained(mlm_dir)
+    encoder.save_pretrained(tmp_path / "headless")
+
+    with pytest.raises(AssetInvalid, match="no masked-LM head"):
+        load_masked_lm(str(tmp_path / "headless"))
+
+
+def test_damaged_weights_are_refused(mlm_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(mlm_dir, tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+
+    with pytest.raises(AssetInvalid, match="cannot be read"):
+        load_masked_lm(str(tmp_path / "cut"))
+
+
+def test_nan_weights_are_refused(mlm_dir: Path) -> None:
+    lm = load_masked_lm(str(mlm_dir))
+    with torch.no_grad():
+        lm._model.cls.predictions.bias.fill_(float("nan"))
+    asked, _ = queries(lm, "pair")
+
+    with pytest.raises(AssetInvalid, match="NaN"):
+        lm.rank(asked, 5, words_only=False)
+
+
+def test_the_digest_follows_the_weights(mlm_dir: Path, tmp_path: Path) -> None:
+    model = BertForMaskedLM.from_pretrained(mlm_dir)
+    shutil.copytree(mlm_dir, tmp_path / "other")
+    with torch.no_grad():
+        model.cls.predictions.bias[0] += 1
+    model.save_pretrained(tmp_path / "other")
+
+    assert load_masked_lm(str(mlm_dir)).digest == load_masked_lm(str(mlm_dir)).digest
+    assert load_masked_lm(str(tmp_path / "other")).digest != load_masked_lm(str(mlm_dir)).digest

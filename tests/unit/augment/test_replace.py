@@ -1,0 +1,113 @@
+"""Sampling: text survives, draws are keyed by the row, duplicates are counted."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from augment.replace import Edit, apply_edits, row_draws, sample
+from augment.words import Route, Word
+
+
+def words_of(text: str) -> tuple[Word, ...]:
+    """Letters-only stretches of a text as one-piece words."""
+    words, at = [], 0
+    while at < len(text):
+        end = at
+        while end < len(text) and text[end].isalpha():
+            end += 1
+        if end > at:
+            words.append(Word(at, end, text[at:end].lower(), (1,), Route.MASKED_LM))
+        at = max(end, at + 1)
+    return tuple(words)
+
+
+CANDIDATES = ("alpha", "beta", "gamma")
+
+
+def sampled(text: str, p: float, n: int = 8, seed: int = 0, idx: int = 0, *, distinct: bool = True):
+    words = words_of(text)
+    candidates = dict.fromkeys(range(len(words)), CANDIDATES)
+    draws = row_draws(seed, "task", idx, "sentence", variants=n, words=len(words))
+    return sample(text, words, candidates, draws, p, distinct=distinct)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=80))
+def test_nothing_changes_with_p_zero(text: str) -> None:
+    result = sampled(text, 0.0, distinct=False)
+
+    assert all(variant.text == text and not variant.edits for variant in result.variants)
+    assert sampled(text, 0.0).identity == 8
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=80), st.integers(0, 2**32))
+def test_only_the_replaced_words_change(text: str, seed: int) -> None:
+    """Undoing the edits gives back the text byte for byte; everything between is untouched."""
+    for variant in sampled(text, 0.5, seed=seed).variants:
+        assert variant.text == apply_edits(text, variant.edits)
+        gaps, at, place = [], 0, 0
+        for edit in variant.edits:
+            assert text[edit.start : edit.end] == edit.before != edit.after
+            gap = text[at : edit.start]
+            assert variant.text[place : place + len(gap)] == gap
+            place += len(gap) + len(edit.after)
+            at = edit.end
+            gaps.append(gap)
+        assert variant.text[place:] == text[at:]
+
+
+def test_samples_differ_from_the_text_and_from_each_other() -> None:
+    result = sampled("Good film, GOOD film.", 0.4, n=50)
+    texts = [variant.text for variant in result.variants]
+
+    assert len(set(texts)) == len(texts)
+    assert "Good film, GOOD film." not in texts
+    assert len(texts) + result.duplicate + result.identity == 50
+    assert result.duplicate > 0
+    assert any("BETA" in text for text in texts)
+    assert any(text.startswith("Beta") for text in texts)
+
+
+def test_a_sample_is_the_same_whatever_n_is() -> None:
+    few = row_draws(1, "t", 5, "sentence", variants=3, words=4)
+    many = row_draws(1, "t", 5, "sentence", variants=30, words=4)
+
+    np.testing.assert_array_equal(few, many[:3])
+
+
+def test_draws_depend_on_every_part_of_the_key() -> None:
+    keys = [
+        (0, "t", 1, "a"),
+        (1, "t", 1, "a"),
+        (0, "u", 1, "a"),
+        (0, "t", 2, "a"),
+        (0, "t", 1, "b"),
+    ]
+    firsts = {float(row_draws(*key, variants=1, words=1)[0, 0, 0]) for key in keys}
+
+    assert len(firsts) == len(keys)
+
+
+def test_draws_are_uniform() -> None:
+    draws = row_draws(0, "t", 0, "c", variants=200, words=50)
+
+    assert draws.min() >= 0
+    assert draws.max() < 1
+    assert abs(draws.mean() - 0.5) < 0.01
+
+
+def test_a_word_drawn_for_itself_is_no_edit() -> None:
+    words = words_of("Film")
+    draws = np.array([[[0.0, 0.0]]])
+    result = sample("Film", words, {0: ("film",)}, draws, 1.0, distinct=True)
+
+    assert (result.variants, result.identity) == ((), 1)
+
+
+def test_edits_are_applied_by_offset() -> None:
+    edits = [Edit(0, 1, "a", "xyz", "masked_lm"), Edit(4, 5, "c", "", "vectors")]
+
+    assert apply_edits("a b c d", edits) == "xyz b  d"

@@ -1,0 +1,128 @@
+"""Tasks as data, task files, recipes: every fault is named at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from augment.errors import RecipeInvalid, SourceMissing
+from augment.recipe import PRESETS, AugmentRecipe, describe, load_recipe
+from augment.tasks import GLUE, get_task, load_task
+
+TASK_FILE = """
+name = "reviews"
+text_columns = ["sentence"]
+metrics = ["accuracy", "f1"]
+selection_metric = "accuracy"
+[label]
+column = "label"
+names = ["negative", "positive"]
+[splits]
+train = "train.csv"
+validation = "dev.csv"
+"""
+
+
+def test_all_nine_glue_tasks() -> None:
+    assert sorted(GLUE) == ["cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb", "wnli"]
+    assert GLUE["mnli"].spec.label.names == ("entailment", "neutral", "contradiction")
+    assert GLUE["wnli"].spec.label.names == ("not_entailment", "entailment")
+    assert GLUE["stsb"].spec.label.kind == "regression"
+    assert GLUE["mnli"].spec.splits.validation == ("validation_matched", "validation_mismatched")
+
+
+@pytest.mark.parametrize("name", ["SST-2", "sst2", "STS-B", "MNLI", "sst_2"])
+def test_glue_names_are_forgiving(name: str) -> None:
+    assert get_task(name).spec.name == name.lower().replace("-", "").replace("_", "")
+
+
+def test_unknown_task_names_the_known_ones() -> None:
+    with pytest.raises(RecipeInvalid, match="cola, sst2") as caught:
+        get_task("sst3")
+    assert "augment init" in caught.value.hint
+
+
+def test_a_task_file(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.toml"
+    path.write_text(TASK_FILE)
+    task = load_task(path)
+
+    assert task.files == {"train": "train.csv", "validation": "dev.csv"}
+    assert task.spec.splits.names == ("train", "validation")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ('names = ["negative", "positive"]', 'names = ["one"]', "at least two names"),
+        ('metrics = ["accuracy", "f1"]', 'metrics = ["bleu"]', "unknown metric 'bleu'"),
+        ('["sentence"]', '["a", "b", "c"]', "text_columns"),
+        ('name = "reviews"', 'name = "../up"', "name"),
+        ('["sentence"]', '["idx"]', "reserved"),
+        ('validation = "dev.csv"', "", "'validation'"),
+        ("[label]", "colour = 1\n[label]", "unknown key"),
+    ],
+)
+def test_faulty_task_files(tmp_path: Path, before: str, after: str, expected: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(TASK_FILE.replace(before, after))
+
+    with pytest.raises(RecipeInvalid, match=expected):
+        load_task(path)
+
+
+def test_a_missing_task_file(tmp_path: Path) -> None:
+    with pytest.raises(SourceMissing, match="is not there"):
+        get_task(str(tmp_path / "no.toml"))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("task", list(GLUE))
+def test_presets_resolve_for_every_task_and_round_trip(
+    preset: str, task: str, tmp_path: Path
+) -> None:
+    recipe = load_recipe(preset, task)
+    path = tmp_path / "copy.toml"
+    path.write_text(describe(recipe))
+
+    assert load_recipe(str(path), task) == recipe
+    assert recipe.preset == preset
+
+
+def test_presets_differ_where_the_paper_and_the_code_do() -> None:
+    official, paper = load_recipe("official", "cola"), load_recipe("paper", "cola")
+
+    assert (official.variants, paper.variants) == (30, 20)
+    assert (official.words, official.context, official.conditioning) == (
+        "basic",
+        "pair",
+        "original",
+    )
+    assert (paper.words, paper.context, paper.conditioning) == ("all", "single", "copy")
+
+
+def test_all_faults_of_a_recipe_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text('variant = 3\ntop_k = 0\nprobability = 1.5\nwords = "some"\n')
+
+    with pytest.raises(RecipeInvalid) as caught:
+        load_recipe(str(path), "sst2")
+    message = str(caught.value)
+    assert "4 faults" in message
+    assert "unknown key; did you mean 'variants'?" in message
+    assert all(key in message for key in ("top_k", "probability", "words"))
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("text", ["variants = [", "\x00"])
+def test_a_recipe_that_is_not_toml(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(text)
+
+    with pytest.raises(RecipeInvalid, match="not TOML"):
+        load_recipe(str(path), "sst2")
+
+
+def test_the_name_of_a_preset_is_not_part_of_the_id() -> None:
+    assert AugmentRecipe(preset="mine").canonical() == AugmentRecipe().canonical()
