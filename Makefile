@@ -23,7 +23,7 @@ lint: setup
 	$(BIN)/python data/sample/make_sample.py --check
 
 test: lint
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -n 2 --dist worksteal --durations 15
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false $(BIN)/pytest -n 2 --dist worksteal --durations 15
 
 demo: setup
 	@rm -rf $(DEMO)

@@ -7,7 +7,7 @@ the models alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from augment.candidates import CandidateFinder
 from augment.contract import TaskSpec, arrow_schema
-from augment.replace import Sampled
+from augment.replace import Edit, Sampled, Variant
 from augment.sampling import TextOfRow, sample_texts
 
 CHUNK_ROWS = 512
@@ -52,15 +52,71 @@ def augment_chunk(
     records = table.to_pylist()
     texts = _texts_of(records, task, finder)
     sampled = sample_texts(texts, finder, task.name, on_batch)
-    rows: list[dict[str, Any]] = []
-    own = iter(zip(texts, sampled, strict=True))
+    rows = _Rows(task)
+    own = iter(sampled)
     for record in records:
-        rows.append({**record, "variant": 0, "edits": []})
+        rows.add(record, 0, None, None)
         for position, column in enumerate(task.text_columns):
-            _, result = next(own)
-            rows += _variants(record, column, position * finder.recipe.variants, result)
-    counts = _count(records, rows, texts, sampled)
-    return ChunkResult(pa.Table.from_pylist(rows, schema=arrow_schema(task)), dict(counts))
+            for variant in next(own).variants:
+                number = position * finder.recipe.variants + variant.number
+                rows.add(record, number, column, variant)
+    counts = _count(texts, sampled)
+    counts["rows.source"] = len(records)
+    counts["rows.augmented"] = len(rows.numbers) - len(records)
+    return ChunkResult(rows.build(), dict(counts))
+
+
+class _Rows:
+    """Collects the rows of a chunk column by column; nested edits as flat lists with offsets."""
+
+    def __init__(self, task: TaskSpec) -> None:
+        self._task = task
+        self._texts: dict[str, list[str]] = {column: [] for column in task.text_columns}
+        self._labels: list[int | float] = []
+        self._idx: list[int] = []
+        self.numbers: list[int] = []
+        self._columns: list[str] = []
+        self._edits: list[Edit] = []
+        self._ends = [0]
+
+    def add(
+        self, record: dict[str, Any], number: int, column: str | None, variant: Variant | None
+    ) -> None:
+        """Add a source row (no column, no variant) or one variant of one of its columns."""
+        for name, values in self._texts.items():
+            values.append(variant.text if variant and name == column else record[name])
+        self._labels.append(record[self._task.label.column])
+        self._idx.append(record["idx"])
+        self.numbers.append(number)
+        if variant and column:
+            self._edits += variant.edits
+            self._columns += [column] * len(variant.edits)
+        self._ends.append(len(self._edits))
+
+    def build(self) -> pa.Table:
+        """The rows as a table of the contract's schema."""
+        schema = arrow_schema(self._task)
+        edits = pa.StructArray.from_arrays(
+            [
+                pa.array(self._columns, pa.string()),
+                pa.array([edit.start for edit in self._edits], pa.int32()),
+                pa.array([edit.end for edit in self._edits], pa.int32()),
+                pa.array([edit.before for edit in self._edits], pa.string()),
+                pa.array([edit.after for edit in self._edits], pa.string()),
+                pa.array([edit.source for edit in self._edits], pa.string()),
+            ],
+            fields=list(schema.field("edits").type.value_type),
+        )
+        offsets = pa.array(self._ends, pa.int32())
+        values = [self._texts[column] for column in self._task.text_columns]
+        arrays = [
+            pa.array(column, kind)
+            for column, kind in zip(
+                [*values, self._labels, self._idx, self.numbers], schema.types[:-1], strict=True
+            )
+        ]
+        nested = pa.ListArray.from_arrays(offsets, edits, type=schema.field("edits").type)
+        return pa.Table.from_arrays([*arrays, nested], schema=schema)
 
 
 def originals(table: pa.Table, task: TaskSpec) -> pa.Table:
@@ -86,40 +142,10 @@ def _texts_of(
     ]
 
 
-def _variants(
-    record: dict[str, Any], column: str, offset: int, result: Sampled
-) -> Iterable[dict[str, Any]]:
-    for variant in result.variants:
-        edits = [
-            {
-                "column": column,
-                "start": edit.start,
-                "end": edit.end,
-                "before": edit.before,
-                "after": edit.after,
-                "source": edit.source,
-            }
-            for edit in variant.edits
-        ]
-        yield {
-            **record,
-            column: variant.text,
-            "variant": offset + variant.number,
-            "edits": edits,
-        }
-
-
-def _count(
-    records: list[dict[str, Any]],
-    rows: list[dict[str, Any]],
-    texts: list[TextOfRow],
-    sampled: list[Sampled],
-) -> Counter[str]:
+def _count(texts: list[TextOfRow], sampled: list[Sampled]) -> Counter[str]:
     counts: Counter[str] = Counter()
-    counts["rows.source"] = len(records)
-    counts["rows.augmented"] = len(rows) - len(records)
     for text in texts:
-        counts.update(f"words.{word.route}" for word in text.words)
+        counts.update(f"words.{word.route.value}" for word in text.words)
     for result in sampled:
         counts["dropped.duplicate"] += result.duplicate
         counts["dropped.identity"] += result.identity

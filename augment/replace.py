@@ -111,18 +111,36 @@ def sample(
         distinct: Leave out samples that equal the text or an earlier sample.
     """
     order = sorted(position for position in candidates if candidates[position])
-    replaced = draws[:, :, 1] < probability
+    sizes = np.array([len(candidates[position]) for position in order])
+    chosen = (draws[:, : len(order), 0] * sizes).astype(np.int64).tolist()
+    replaced = (draws[:, : len(order), 1] < probability).tolist()
+    pieces = _cut(text, [words[position] for position in order])
+    edits_of: list[dict[int, Edit | None]] = [{} for _ in order]
     proposals = []
-    for number in range(draws.shape[0]):
-        edits = []
-        for column in np.flatnonzero(replaced[number, : len(order)]):
-            position = order[column]
-            chosen = pick(candidates[position], draws[number, column, 0])
-            edit = make_edit(text, words[position], chosen)
+    for number, (coins, picks) in enumerate(zip(replaced, chosen, strict=True), start=1):
+        parts, edits = list(pieces), []
+        for column, coin in enumerate(coins):
+            if not coin:
+                continue
+            known, pick_of = edits_of[column], picks[column]
+            if pick_of not in known:
+                position = order[column]
+                known[pick_of] = make_edit(text, words[position], candidates[position][pick_of])
+            edit = known[pick_of]
             if edit is not None:
+                parts[2 * column + 1] = edit.after
                 edits.append(edit)
-        proposals.append(Variant(number + 1, apply_edits(text, edits), tuple(edits)))
+        proposals.append(Variant(number, "".join(parts), tuple(edits)))
     return keep_distinct(text, proposals) if distinct else Sampled(tuple(proposals), 0, 0)
+
+
+def _cut(text: str, words: Sequence[Word]) -> list[str]:
+    """The text in parts: what stands before the first word, the word, and what follows it."""
+    parts, at = [], 0
+    for word in words:
+        parts += [text[at : word.start], text[word.start : word.end]]
+        at = word.end
+    return [*parts, text[at:]]
 
 
 def keep_distinct(text: str, proposals: Sequence[Variant]) -> Sampled:
