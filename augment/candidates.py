@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from augment.errors import TextTooLong
 from augment.masked_lm import MaskedLM, Query, Ranked, build_query
 from augment.recipe import AugmentRecipe
+from augment.store import CandidateStore, key_of
 from augment.vectors import Vectors
 from augment.words import Route, Word, judge
 
@@ -38,12 +39,20 @@ class CandidateFinder:
         masked_lm: The model for one-piece words.
         vectors: The table for many-piece words.
         recipe: K, the context and which pieces are ranked.
+        store: Where rankings are kept for later runs, if anywhere.
     """
 
-    def __init__(self, masked_lm: MaskedLM, vectors: Vectors, recipe: AugmentRecipe) -> None:
+    def __init__(
+        self,
+        masked_lm: MaskedLM,
+        vectors: Vectors,
+        recipe: AugmentRecipe,
+        store: CandidateStore | None = None,
+    ) -> None:
         self.masked_lm = masked_lm
         self.vectors = vectors
         self.recipe = recipe
+        self.store = store
         self._may_stand = masked_lm.tokenizer.whole_words()
 
     def words_of(self, texts: Sequence[str]) -> list[tuple[Word, ...]]:
@@ -83,14 +92,22 @@ class CandidateFinder:
         self, queries: Sequence[Query], on_batch: Callable[[int], None] | None = None
     ) -> list[CandidateSet]:
         """Candidate sets at masked positions; equal queries are computed once."""
-        distinct = list(dict.fromkeys(queries))
-        only_words = self.recipe.top_k_of == "words"
+        keys = {query: key_of(query) for query in dict.fromkeys(queries)}
+        known = self.store.get(list(keys.values()), self.recipe.top_k) if self.store else {}
+        due = [query for query, key in keys.items() if key not in known]
+        if on_batch is not None and known:
+            on_batch(len(known))
         ranked = self.masked_lm.rank(
-            distinct, self.recipe.top_k, words_only=only_words, on_batch=on_batch
+            due,
+            self.recipe.top_k,
+            words_only=self.recipe.top_k_of == "words",
+            on_batch=on_batch,
         )
-        sets = {
-            query: self._whole_words(found) for query, found in zip(distinct, ranked, strict=True)
-        }
+        fresh = {keys[query]: found for query, found in zip(due, ranked, strict=True)}
+        if self.store:
+            self.store.put(fresh, self.recipe.top_k)
+        known |= fresh
+        sets = {query: self._whole_words(known[key]) for query, key in keys.items()}
         return [sets[query] for query in queries]
 
     def from_vectors(self, words: Sequence[str]) -> list[CandidateSet]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -31,6 +32,7 @@ class Work:
         vectors: Vectors file or downloader name.
         device: Where the masked LM runs, such as ``cpu`` or ``cuda``.
         threads: Threads of one worker, or None for torch's own choice.
+        store: Folder of the candidate store, or None to keep no candidates.
     """
 
     task: TaskSpec
@@ -38,7 +40,8 @@ class Work:
     mlm: str
     vectors: str
     device: str
-    threads: int | None
+    threads: int | None = None
+    store: Path | None = None
 
     def load(self) -> CandidateFinder:
         """Load the models.
@@ -49,14 +52,20 @@ class Work:
         import torch
 
         from augment.masked_lm import load_masked_lm
+        from augment.store import CandidateStore
         from augment.vectors import load_vectors
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         masked_lm = load_masked_lm(self.mlm, device=self.device)
-        return CandidateFinder(
-            masked_lm, load_vectors(self.vectors, self.recipe.vector_rows), self.recipe
+        vectors = load_vectors(self.vectors, self.recipe.vector_rows)
+        words_only = self.recipe.top_k_of == "words"
+        store = (
+            CandidateStore(self.store, masked_lm.digest, words_only=words_only)
+            if self.store
+            else None
         )
+        return CandidateFinder(masked_lm, vectors, self.recipe, store)
 
 
 @dataclass(frozen=True, slots=True)

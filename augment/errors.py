@@ -53,6 +53,12 @@ class TextTooLong(SourceInvalid):
     """A text has more pieces than the masked LM can read."""
 
 
+class StoreInvalid(AugmentError, ValueError):
+    """A file of the candidate store is damaged."""
+
+    exit_code = 3
+
+
 class OutputBusy(AugmentError, OSError):
     """Another process is writing the same version."""
 

@@ -104,9 +104,9 @@ class ExampleTable:
         return pa.table(dict(zip(names, columns, strict=True)))
 
     def _label(self, row: RawRow) -> int | float:
-        value = row.label
-        unlabelled = value is None or value in ("", UNLABELLED)
-        if unlabelled and self.split in self.task.splits.test:
+        value, is_test = row.label, self.split in self.task.splits.test
+        unlabelled = value is None or value == "" or (is_test and value == UNLABELLED)
+        if unlabelled and is_test:
             return UNLABELLED
         if unlabelled:
             raise RowMalformed(f"{row.place} has no label.", _SKIP_HINT)

@@ -57,10 +57,12 @@ class Ranked:
     Attributes:
         pieces: Piece ids.
         scores: Their logits.
+        settled: Whether the order is canonical, so that any cut of it is exact.
     """
 
     pieces: tuple[int, ...]
     scores: tuple[float, ...]
+    settled: bool = False
 
 
 def build_query(
@@ -174,7 +176,7 @@ class MaskedLM:
         with _one_thread():
             logits = self._logits([query], words_only=words_only)[0].cpu().numpy()
         order = np.lexsort((np.arange(logits.size), -logits))[:k]
-        return _ranked(order, logits[order])
+        return _ranked(order, logits[order], settled=True)
 
 
 def load_masked_lm(name: str, *, device: str = "cpu") -> MaskedLM:
@@ -245,9 +247,9 @@ def _digest(model: Any, config: dict[str, Any], tokenizer: PieceTokenizer) -> st
     return digest.hexdigest()
 
 
-def _ranked(pieces: np.ndarray, scores: np.ndarray) -> Ranked:
+def _ranked(pieces: np.ndarray, scores: np.ndarray, *, settled: bool = False) -> Ranked:
     finite = np.isfinite(scores)
-    return Ranked(tuple(pieces[finite].tolist()), tuple(scores[finite].tolist()))
+    return Ranked(tuple(pieces[finite].tolist()), tuple(scores[finite].tolist()), settled)
 
 
 def _first_line(error: Exception) -> str:

@@ -28,10 +28,12 @@ from augment.examples import source_split
 from augment.narrator import Narrator
 from augment.recipe import ALGORITHM, AugmentRecipe, load_recipe
 from augment.sources import Source, read_source
+from augment.store import describe_store, prune
 from augment.tasks import Task, get_task
 from augment.words import stop_words_text
 from augment.writer import Staging, commit, next_name, open_staging
 
+STORE_BYTES = 20 * 2**30
 LIBRARIES = ("augment-distill", "torch", "transformers", "tokenizers", "pyarrow", "numpy", "gensim")
 
 
@@ -48,6 +50,8 @@ def augment_task(
     workers: int = 1,
     threads: int | None = None,
     device: str = "cpu",
+    store: str | Path | None = None,
+    store_limit: int = STORE_BYTES,
     narrator: Narrator | None = None,
 ) -> Version:
     """Augment a task's training split and commit everything as one version.
@@ -67,6 +71,9 @@ def augment_task(
         workers: Worker processes; 1 works in this process.
         threads: Threads of each worker; by default the processor's cores shared out.
         device: Where the masked LM runs.
+        store: Folder of the candidate store, which makes later runs with another N, p, seed or
+            smaller K free of forwards; None keeps no candidates.
+        store_limit: Largest size of the store after the run, in bytes; the oldest entries go.
         narrator: Hears what is going on.
 
     Raises:
@@ -80,7 +87,8 @@ def augment_task(
     tell.say("recipe", _headline(plan))
     data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
     tell.say("source", _splits_line(chosen, data))
-    work = Work(chosen.spec, plan, mlm, vectors, device, threads)
+    kept_in = None if store is None else Path(store)
+    work = Work(chosen.spec, plan, mlm, vectors, device, threads, kept_in)
     finder = work.load()
     _refuse_long_texts(data, chosen, finder)
     draft = _draft(chosen, data, plan, work, finder, limit)
@@ -94,6 +102,7 @@ def augment_task(
             return present
         chunks = _chunks(data.splits[chosen.spec.splits.train])
         counts = _run(chunks, work, finder, staging, workers, tell)
+        _tend_store(finder, kept_in, store_limit, tell)
         counts["source.skipped"] += data.skipped
         draft = draft.model_copy(
             update={"counts": dict(sorted(counts.items())), "version": next_name(staging.folder)}
@@ -143,6 +152,18 @@ def _run(
     finally:
         tell.stop()
     return counts
+
+
+def _tend_store(finder: CandidateFinder, folder: Path | None, limit: int, tell: Narrator) -> None:
+    """Keep the store within its limit; a store in trouble is worth a line, not a failure."""
+    if folder is None or finder.store is None:
+        return
+    if finder.store.trouble:
+        tell.say("store", f"{finder.store.trouble}; nothing more was stored")
+        return
+    dropped = prune(folder, limit)
+    size = sum(file.bytes for file in describe_store(folder)) / 2**20
+    tell.say("store", f"{size:.1f} MB in {folder}" + (f" · {dropped:,} dropped" if dropped else ""))
 
 
 def _chunks(table: pa.Table) -> list[Chunk]:

@@ -1,0 +1,98 @@
+"""Rows of different lengths → batches of similar ones, padded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Sampler
+
+MULTIPLE = 8
+BATCHES_IN_POOL = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Collator:
+    """Pads to the longest row of the batch, rounded up to a multiple of 8.
+
+    Attributes:
+        pad_token_id: What fills ``input_ids``.
+        fixed_length: Pad every batch to this length instead: only for losses that count padding.
+    """
+
+    pad_token_id: int
+    fixed_length: int | None = None
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        """Build a batch.
+
+        Args:
+            rows: Rows of the tokenised data set.
+
+        Returns:
+            ``input_ids``, ``attention_mask`` and, where the rows have them, ``token_type_ids``,
+            all int64 of shape (batch, length); ``labels`` of shape (batch,).
+        """
+        longest = max(len(row["input_ids"]) for row in rows)
+        length = self.fixed_length or -(-longest // MULTIPLE) * MULTIPLE
+        batch = {
+            "input_ids": _padded([row["input_ids"] for row in rows], length, self.pad_token_id),
+            "attention_mask": _padded([[1] * len(row["input_ids"]) for row in rows], length, 0),
+        }
+        if "token_type_ids" in rows[0]:
+            batch["token_type_ids"] = _padded([row["token_type_ids"] for row in rows], length, 0)
+        batch["labels"] = torch.tensor([row["labels"] for row in rows])
+        return batch
+
+
+class LengthGrouped(Sampler[int]):
+    """An order of rows in which every batch holds rows of about one length.
+
+    Rows are shuffled, sorted by length within pools of 50 batches, cut into batches, and the
+    batches are shuffled. The order is a function of seed and epoch alone: a resumed run sees
+    the rows that an undisturbed one would have seen.
+
+    Args:
+        lengths: Pieces of each row, shape (rows,).
+        batch_size: Rows a batch.
+        seed: Of the order.
+    """
+
+    def __init__(self, lengths: NDArray[np.int32], batch_size: int, seed: int) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of another epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        draw = np.random.default_rng((self.seed, self.epoch))
+        order = draw.permutation(len(self.lengths))
+        whole = len(order) // self.batch_size * self.batch_size
+        pool = self.batch_size * BATCHES_IN_POOL
+        for start in range(0, whole, pool):
+            some = order[start : min(start + pool, whole)]
+            order[start : start + len(some)] = some[np.argsort(self.lengths[some], kind="stable")]
+        batches = order[:whole].reshape(-1, self.batch_size)
+        yield from draw.permutation(batches).ravel().tolist()
+        yield from order[whole:].tolist()
+
+
+def model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A batch without its labels."""
+    return {name: tensor for name, tensor in batch.items() if name != "labels"}
+
+
+def _padded(rows: Sequence[Sequence[int]], length: int, filler: int) -> Tensor:
+    return torch.tensor([[*row, *[filler] * (length - len(row))] for row in rows])

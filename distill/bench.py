@@ -1,0 +1,176 @@
+"""What every stage of one run shares, and how a stage is trained on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from augment.contract import Version, open_version, verify
+from distill.batching import Collator
+from distill.dataset import Tokens
+from distill.evaluate import Measured, evaluate
+from distill.models import Classifier, at_rest, folder_digest, read_config, read_weights, save_clean
+from distill.progress import Narrator
+from distill.recipe import DistillRecipe, Training
+from distill.rundir import METRICS, MetricLog, RunDirectory, commit_folder, write_json
+from distill.stages import Stage
+from distill.students import Init, parse_shape
+from distill.trainer import Job, train_stage
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The version, its tokens, the recipe and the places of one run.
+
+    Attributes:
+        version: Opened and verified.
+        recipe: Resolved for the version's task.
+        tokens: The tokenised splits.
+        tokenizer: Of the teacher; saved with every student.
+        max_length: Pieces a row was cut to.
+        run: Where everything goes.
+        narrator: Where progress is shown.
+    """
+
+    version: Version
+    recipe: DistillRecipe
+    tokens: Tokens
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+    run: RunDirectory
+    narrator: Narrator
+
+    def train(
+        self,
+        begin: Callable[[], Stage],
+        training: Training,
+        *,
+        title: str,
+        final: Path,
+        select: bool = True,
+    ) -> PreTrainedModel:
+        """Train a stage and commit its student, or open what an earlier call committed.
+
+        Args:
+            begin: Builds the stage; not called when the stage is finished.
+            training: The recipe's section.
+            title: For the progress.
+            final: The folder of the finished student.
+            select: Keep the best step on validation; otherwise the last one.
+
+        Returns:
+            The finished student, read from its folder: the same whether or not the run was
+            interrupted in between.
+        """
+        if final.is_dir():
+            self.narrator.say(title, f"finished before: {final}")
+            return _read(final)
+        stage = begin()
+        checkpoints = self.run.work / stage.name / "checkpoints"
+        outcome = train_stage(self._job(stage, training, title, checkpoints, select))
+        if outcome.score is not None:
+            name = f"{self.version.task.selection_metric} {outcome.score:.3f}"
+            self.narrator.say("kept", f"step {outcome.kept} of {outcome.steps} · {name}")
+        write_json(self.run.work / stage.name / "outcome.json", dataclasses.asdict(outcome))
+        commit_folder(final, lambda folder: save_clean(stage.student, self.tokenizer, folder))
+        shutil.rmtree(checkpoints)
+        return _read(final)
+
+    def _job(
+        self, stage: Stage, training: Training, title: str, checkpoints: Path, select: bool
+    ) -> Job:
+        counts_padding = stage.name == "intermediate" and (
+            self.recipe.attention_reduction == "official"
+        )
+        fixed = self.max_length if counts_padding else None
+        return Job(
+            stage=stage,
+            rows=self.tokens.rows(training.data),
+            collator=Collator(self.tokenizer.pad_token_id, fixed),
+            training=training,
+            seed=self.recipe.seed,
+            precision=self.recipe.precision,
+            folder=checkpoints,
+            log=MetricLog(self.run.path / METRICS),
+            narrator=self.narrator,
+            title=title,
+            evaluate=self._validate if select else None,
+            selection=self.version.task.selection_metric,
+        )
+
+    def _validate(self, student: PreTrainedModel) -> dict[str, float]:
+        """The task's metrics on the first validation split, which selects the best step."""
+        split, rows = next(iter(self.tokens.validation.items()))
+        classifier = Classifier("student", at_rest(student), self.tokenizer)
+        return evaluate(classifier, self.version.task, {split: rows})[split]
+
+    def result(self, models: list[Measured], **more: Any) -> dict[str, Any]:
+        """The result table and what it was measured on, as JSON values."""
+        return result_of(self.version, self.tokens.validation, models, **more)
+
+
+def result_of(
+    version: Version, splits: dict[str, Any], models: list[Measured], **more: Any
+) -> dict[str, Any]:
+    """Measurements as JSON values, see ``report``."""
+    return {
+        "version": version.reference,
+        "version_id": version.manifest.id,
+        "task": version.task.name,
+        "selection": {"metric": version.task.selection_metric, "split": next(iter(splits))},
+        "rows": {split: len(rows) for split, rows in splits.items()},
+        "models": [dataclasses.asdict(model) for model in models],
+        **more,
+    }
+
+
+def open_checked(version: Version | str | Path) -> Version:
+    """Open a version if need be, and compare every file with its digest.
+
+    Raises:
+        ContractError: See ``augment.contract``.
+    """
+    opened = version if isinstance(version, Version) else open_version(version)
+    verify(opened)
+    return opened
+
+
+def identify(
+    version: Version, teacher: str, student: str, recipe: DistillRecipe, init: Init
+) -> dict[str, Any]:
+    """All that decides the student's weights, as JSON values."""
+    checkpoint = parse_shape(student) is None
+    return {
+        "version": version.manifest.id,
+        "teacher": folder_digest(teacher),
+        "student": folder_digest(student) if checkpoint else student,
+        "init": "checkpoint" if checkpoint else init,
+        "recipe": recipe.model_dump(mode="json", exclude={"teacher"}),
+    }
+
+
+def device() -> torch.device:
+    """The accelerator, where there is one."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return found or torch.device("cpu")
+
+
+def quiet_libraries() -> None:
+    """Let transformers and datasets say nothing but errors: this program reports itself."""
+    import datasets
+    import transformers
+
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    datasets.disable_progress_bars()
+
+
+def _read(folder: Path) -> PreTrainedModel:
+    return at_rest(read_weights(str(folder), read_config(str(folder))))

@@ -1,0 +1,223 @@
+"""Version → tokenised, memory-mapped Arrow tables, cached on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from transformers import PreTrainedTokenizerBase
+
+from augment.contract import UNLABELLED, TaskSpec, Version
+from distill.errors import DataInvalid
+
+SINGLE_LENGTH, PAIR_LENGTH = 64, 128
+ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokenised splits of a version.
+
+    Attributes:
+        train: All rows; columns ``input_ids``, ``token_type_ids`` where the tokenizer gives
+            them, ``labels``, ``idx``, ``variant`` and ``length`` (pieces, special ones included).
+        validation: Split name to its labelled rows; the first selects the best checkpoint.
+    """
+
+    train: datasets.Dataset
+    validation: dict[str, datasets.Dataset]
+
+    def rows(self, data: str) -> datasets.Dataset:
+        """The training rows: ``augmented`` (all of them) or ``original`` (``variant == 0``)."""
+        if data == "augmented":
+            return self.train
+        return _keep(self.train, "variant", lambda variant: variant == 0)
+
+
+def resolve_length(max_length: int | str, task: TaskSpec) -> int:
+    """The recipe's ``max_length`` in pieces: ``auto`` is METHOD §4's 64 or 128."""
+    if isinstance(max_length, int):
+        return max_length
+    return SINGLE_LENGTH if len(task.text_columns) == 1 else PAIR_LENGTH
+
+
+def tokenise(
+    version: Version, tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path
+) -> Tokens:
+    """Tokenise training and validation splits, or open what an earlier call left in the cache.
+
+    Args:
+        version: An opened version.
+        tokenizer: The teacher's, which the student shares.
+        max_length: Pieces a row is cut to.
+        cache: A folder; files in it are named by version, tokenizer and length.
+
+    Raises:
+        DataInvalid: A split is empty, or a label is missing, outside the task or not a number.
+    """
+    task = version.task
+    train = tokenise_split(version, task.splits.train, tokenizer, max_length, cache)
+    return Tokens(train, tokenise_validation(version, tokenizer, max_length, cache))
+
+
+def tokenise_validation(
+    version: Version, tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path
+) -> dict[str, datasets.Dataset]:
+    """The labelled rows of every validation split that is stored.
+
+    Raises:
+        DataInvalid: There is none.
+    """
+    found = {}
+    for split in version.task.splits.validation:
+        if split in version.splits:
+            rows = tokenise_split(version, split, tokenizer, max_length, cache)
+            found[split] = labelled(rows, version.task, split)
+    if not any(len(rows) for rows in found.values()):
+        raise DataInvalid(
+            f"{version.reference} has no labelled validation rows: nothing could be measured.",
+            "Make a version whose source has a labelled validation split.",
+        )
+    return {split: rows for split, rows in found.items() if len(rows)}
+
+
+def labelled(rows: datasets.Dataset, task: TaskSpec, split: str) -> datasets.Dataset:
+    """Without the rows that carry no label; -1 is a score like any other outside a test split."""
+    if task.label.kind == "regression" and split not in task.splits.test:
+        return rows
+    return _keep(rows, "labels", lambda labels: labels != UNLABELLED)
+
+
+def tokenise_split(
+    version: Version,
+    split: str,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    cache: Path,
+) -> datasets.Dataset:
+    """One split as a memory-mapped data set.
+
+    Raises:
+        DataInvalid: See ``tokenise``.
+    """
+    if not version.rows(split):
+        raise DataInvalid(f"{version.reference}: split {split!r} has no rows.")
+    cache.mkdir(parents=True, exist_ok=True)
+    name = fingerprint(version, tokenizer, max_length)
+    file = cache / f"{split}-{name}.arrow"
+    if not file.is_file():
+        partial = file.with_suffix(f".{os.getpid()}.partial")
+        try:
+            _write(partial, version, split, tokenizer, max_length)
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+    return datasets.Dataset.from_file(str(file))
+
+
+def fingerprint(version: Version, tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
+    """16 hex digits over everything that decides the tokens."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = json.loads(backend.to_str()) if backend else tokenizer.get_vocab()
+    for left_by_an_earlier_call in ("truncation", "padding"):
+        rules.pop(left_by_an_earlier_call, None)
+    parts = [
+        version.manifest.id,
+        json.dumps(rules, sort_keys=True),
+        str(max_length),
+        str(version.manifest.files),
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _write(
+    path: Path,
+    version: Version,
+    split: str,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+) -> None:
+    from datasets.arrow_writer import ArrowWriter
+
+    task = version.task
+    features = _features(task, "token_type_ids" in tokenizer.model_input_names)
+    with ArrowWriter(path=str(path), features=features) as writer:
+        for batch in _batches(version, split):
+            _check_labels(version, split, batch)
+            columns = _encode(task, batch, tokenizer, max_length)
+            writer.write_batch({name: columns[name] for name in features})
+        writer.finalize()
+
+
+def _batches(version: Version, split: str) -> Iterator[pa.RecordBatch]:
+    task = version.task
+    wanted = [*task.text_columns, task.label.column, "idx", "variant"]
+    for file in version.files(split):
+        yield from pq.ParquetFile(file).iter_batches(ROWS_AT_ONCE, columns=wanted)
+
+
+def _encode(
+    task: TaskSpec, batch: pa.RecordBatch, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> dict[str, Any]:
+    texts = [batch.column(name).to_pylist() for name in task.text_columns]
+    encoded = tokenizer(
+        *texts,
+        truncation=True,
+        max_length=max_length,
+        split_special_tokens=True,
+        return_attention_mask=False,
+    )
+    lengths = [len(ids) for ids in encoded["input_ids"]]
+    return {
+        **encoded,
+        "labels": batch.column(task.label.column),
+        "idx": batch.column("idx"),
+        "variant": batch.column("variant"),
+        "length": lengths,
+    }
+
+
+def _features(task: TaskSpec, segments: bool) -> datasets.Features:
+    value = datasets.Value
+    number = "int64" if task.label.kind == "classification" else "float32"
+    columns = {"input_ids": datasets.List(value("int32"))}
+    if segments:
+        columns["token_type_ids"] = datasets.List(value("int8"))
+    columns |= {"labels": value(number), "idx": value("int64"), "variant": value("int32")}
+    return datasets.Features({**columns, "length": value("int32")})
+
+
+def _check_labels(version: Version, split: str, batch: pa.RecordBatch) -> None:
+    """Labels are within the task; only training rows must have one."""
+    task = version.task
+    where = f"{version.reference}: split {split!r}, row idx"
+    for name in (*task.text_columns, task.label.column):
+        if batch.column(name).null_count:
+            row = batch.column("idx")[batch.column(name).is_null().index(True).as_py()]
+            raise DataInvalid(f"{where} {row}: {name} is empty (null).")
+    labels = batch.column(task.label.column).to_numpy()
+    missing = labels == UNLABELLED
+    if task.label.names:
+        bad, last = (labels < 0) | (labels >= len(task.label.names)), len(task.label.names) - 1
+        wish = f"is not one of 0 to {last}"
+    else:
+        bad, wish = ~np.isfinite(labels), "is not a usable score"
+    if split != task.splits.train:
+        bad &= ~missing
+    if bad.any():
+        row = batch.column("idx")[int(bad.argmax())]
+        raise DataInvalid(f"{where} {row}: label {labels[bad.argmax()]} {wish}.")
+
+
+def _keep(rows: datasets.Dataset, column: str, wanted: Any) -> datasets.Dataset:
+    chosen = wanted(np.concatenate([c.to_numpy() for c in rows.data.column(column).chunks]))
+    return rows if chosen.all() else rows.select(np.flatnonzero(chosen))

@@ -1,0 +1,66 @@
+"""A model's label names against those of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from augment.contract import TaskSpec
+from distill.errors import LabelMismatch
+
+
+def label_order(
+    name: str, config: PreTrainedConfig, task: TaskSpec
+) -> tuple[tuple[int, ...] | None, str]:
+    """Match the model's label names with the task's.
+
+    Returns:
+        The model's column for each label of the task (nothing where the orders agree), and a
+        notice (empty where there is nothing to say).
+
+    Raises:
+        LabelMismatch: The names or their number differ.
+    """
+    theirs = _label_names(config)
+    if task.label.kind == "regression":
+        if len(theirs) != 1:
+            raise LabelMismatch(
+                f"{name} tells {len(theirs)} classes apart; {task.name} asks for one score.",
+                "Fine-tune a model on this version: distill teacher.",
+            )
+        return None, ""
+    ours = list(task.label.names)
+    if theirs == ours:
+        return None, ""
+    if theirs == [f"LABEL_{index}" for index in range(len(ours))]:
+        named = ", ".join(f"{a} = {b}" for a, b in zip(theirs, ours, strict=True))
+        return None, f"{name} does not name its labels; taken by position: {named}"
+    lower = [label.lower() for label in theirs]
+    wanted = [label.lower() for label in ours]
+    if sorted(lower) == sorted(wanted) and len(set(lower)) == len(lower):
+        order = tuple(lower.index(label) for label in wanted)
+        in_order = order == tuple(range(len(order)))
+        return (None, "") if in_order else (order, f"{name} orders its labels {', '.join(theirs)}")
+    raise LabelMismatch(
+        f"{name} has the labels {', '.join(theirs)}; {task.name} has {', '.join(ours)}.",
+        "Fine-tune a model on this version (distill teacher), or correct id2label in its config.",
+    )
+
+
+def _label_names(config: PreTrainedConfig) -> list[str]:
+    names: dict[Any, str] = dict(config.id2label or {})
+    return [str(names[index]) for index in sorted(names)]
+
+
+def label_settings(task: TaskSpec) -> dict[str, Any]:
+    """What a config says about labels, in the task's order."""
+    if task.label.kind == "regression":
+        return {"num_labels": 1, "problem_type": "regression"}
+    names: Sequence[str] = task.label.names
+    return {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
+        "problem_type": "single_label_classification",
+    }

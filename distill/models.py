@@ -1,0 +1,247 @@
+"""Loading and checking models by folder or hub name.
+
+Weights are read as safetensors, or through torch's weights-only reader; code that comes with a
+model is never run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from augment.contract import TaskSpec, sha256_file
+from distill.errors import ModelInvalid, ModelNotFound, VocabularyMismatch
+from distill.labels import label_order
+
+SAFETENSORS = "model.safetensors"
+PICKLED = "pytorch_model.bin"
+_HEAD = "ForSequenceClassification"
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """A sequence classifier whose answers come in the order of the data's labels.
+
+    Attributes:
+        name: What the user called it.
+        model: In evaluation mode, float32.
+        tokenizer: Its own.
+        order: Column of the model's logits for each label of the data, or nothing where both
+            orders agree.
+        notice: A sentence about the labels that the user should see, or nothing.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    order: tuple[int, ...] | None = None
+    notice: str = ""
+
+    def logits(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Logits of shape (batch, classes) in the data's order, (batch, 1) for a regression."""
+        logits: Tensor = self.model(**inputs).logits
+        return logits if self.order is None else logits[:, list(self.order)]
+
+
+def model_folder(name: str) -> Path:
+    """The folder of a model: the path itself, or a hub model's files in the local cache.
+
+    Raises:
+        ModelNotFound: No folder is there, or the hub does not answer and has not before.
+        ModelInvalid: The folder holds no config.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        folder = _from_hub(name)
+    if not (folder / "config.json").is_file():
+        raise ModelInvalid(
+            f"{name} has no config.json: it is not a transformers model folder.",
+            "Name the folder that holds config.json and model.safetensors.",
+        )
+    return folder
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if looks_local or Path(name).exists():
+        raise ModelNotFound(f"there is no model folder {name}.", "Check the path.")
+    small = ["*.json", "*.txt", "*.model", "*.safetensors"]
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=small))
+        if not (folder / SAFETENSORS).is_file():
+            folder = Path(snapshot_download(name, allow_patterns=[*small, PICKLED]))
+    except (HFValidationError, RepositoryNotFoundError) as error:
+        raise ModelNotFound(
+            f"{name!r} is neither a folder here nor a model on the hub.", "Check the name."
+        ) from error
+    except Exception as error:  # the hub client raises whatever its HTTP library raises
+        raise ModelNotFound(
+            f"{name!r} is no folder here, and the hub could not be reached "
+            f"({type(error).__name__}).",
+            "Download the model on a machine with a network and name its folder.",
+        ) from error
+    return folder
+
+
+def read_config(name: str, **changes: Any) -> PreTrainedConfig:
+    """A model's config, with changes; an old TinyBERT config without a model type is BERT's.
+
+    Raises:
+        ModelInvalid: transformers does not know the architecture.
+    """
+    folder = model_folder(name)
+    try:
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = {} if "model_type" in raw else {"model_type": "bert"}
+        config: PreTrainedConfig = (
+            AutoConfig.for_model(**kind, **{**raw, **changes})
+            if kind
+            else AutoConfig.from_pretrained(folder, trust_remote_code=False, **changes)
+        )
+    except (ValueError, KeyError, OSError, AttributeError) as error:
+        raise ModelInvalid(
+            f"the config of {name} cannot be used: {_first_line(error)}",
+            "Only architectures that come with transformers are loaded; remote code is never run.",
+        ) from error
+    return config
+
+
+def read_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
+    """A sequence classifier from a checkpoint, in float32; a missing head starts at random.
+
+    Raises:
+        ModelInvalid: There are no weights, or they do not fit the config.
+    """
+    folder = model_folder(name)
+    try:
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+            folder, config=config, dtype=torch.float32, trust_remote_code=False
+        )
+    except Exception as error:  # safetensors, torch and transformers each raise their own
+        raise ModelInvalid(
+            f"the weights of {name} cannot be loaded: {_first_line(error)}",
+            f"A complete {SAFETENSORS} (or {PICKLED}) that fits config.json is needed.",
+        ) from error
+    return model
+
+
+def read_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """A model's tokenizer, checked against its config.
+
+    Raises:
+        ModelInvalid: It is missing, or has more pieces than the model has embeddings.
+    """
+    folder = model_folder(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # tokenizers raises bare exceptions
+        raise ModelInvalid(
+            f"the tokenizer of {name} cannot be loaded: {_first_line(error)}",
+            "Put tokenizer.json, or vocab.txt, beside config.json.",
+        ) from error
+    size = read_config(name).vocab_size
+    if len(tokenizer) > size or len(tokenizer) < size // 2:
+        raise ModelInvalid(
+            f"the tokenizer of {name} has {len(tokenizer):,} pieces, the model {size:,}.",
+            "Put the model's own tokenizer.json, or vocab.txt, beside config.json.",
+        )
+    return tokenizer
+
+
+def load_classifier(name: str, task: TaskSpec) -> Classifier:
+    """Load a fine-tuned classifier for a task: frozen, in evaluation mode, labels matched by name.
+
+    Raises:
+        ModelInvalid: It has no sequence-classification head, or one for another kind of label.
+        LabelMismatch: Its label names are not those of the task.
+    """
+    config = read_config(name)
+    built_as = (config.architectures or ["nothing it tells"])[0]
+    if _HEAD not in built_as:
+        raise ModelInvalid(
+            f"{name} has no sequence-classification head: it was saved as {built_as}.",
+            f"Fine-tune it first: distill teacher … --init {name} --out {name}-{task.name}",
+        )
+    order, notice = label_order(name, config, task)
+    model = at_rest(read_weights(name, config))
+    model.requires_grad_(False)
+    return Classifier(name, model, read_tokenizer(name), order, notice)
+
+
+def same_vocabulary(
+    name: str, tokenizer: PreTrainedTokenizerBase, other: str, other_tokenizer: Any
+) -> None:
+    """Refuse two models that split text differently.
+
+    Raises:
+        VocabularyMismatch: The tokenizers' pieces or their numbers differ.
+    """
+    ours, theirs = tokenizer.get_vocab(), other_tokenizer.get_vocab()
+    if ours == theirs:
+        return
+    shared = sum(theirs.get(piece) == index for piece, index in ours.items())
+    raise VocabularyMismatch(
+        f"{name} has a vocabulary of {len(ours):,} pieces, {other} one of {len(theirs):,}; "
+        f"{shared:,} agree in piece and number.",
+        "States are compared token by token: teacher and student need the same vocabulary.",
+    )
+
+
+def folder_digest(name: str) -> str:
+    """SHA-256 over a model's config, weights and tokenizer, in hex: wherever they lie."""
+    total = hashlib.sha256()
+    for file in sorted(model_folder(name).iterdir()):
+        if file.suffix in (".json", ".safetensors", ".bin", ".txt", ".model"):
+            total.update(f"{file.name}\0{sha256_file(file)}\0".encode())
+    return total.hexdigest()
+
+
+def at_rest(model: PreTrainedModel) -> PreTrainedModel:
+    """The model in evaluation mode."""
+    nn.Module.eval(model)
+    return model
+
+
+def fresh(config: PreTrainedConfig) -> PreTrainedModel:
+    """A sequence classifier with random weights, in float32."""
+    build: Any = AutoModelForSequenceClassification.from_config
+    model: PreTrainedModel = build(config, dtype=torch.float32)
+    return model
+
+
+def save_clean(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a plain transformers folder: config, safetensors, tokenizer."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def describe(model: PreTrainedModel) -> str:
+    """A model's size, such as ``4 x 312 · 14.4 M``."""
+    count = sum(weight.numel() for weight in model.parameters())
+    return f"{model.config.num_hidden_layers} x {model.config.hidden_size} · {millions(count)}"
+
+
+def millions(count: int) -> str:
+    """A count of parameters, such as ``14.4 M``."""
+    return f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}"

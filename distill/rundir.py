@@ -1,0 +1,193 @@
+"""A run directory: what it belongs to, what is finished, and writing that is all or nothing.
+
+run.json          what the run is made of: recipe, version, teacher, student
+metrics.jsonl     losses and scores by stage and step
+result.json       the result table, when the run has finished
+student/          the distilled student        plain-student/  the one it is compared with
+work/             tokens, the student after stage 1, checkpoints of an unfinished stage
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill.errors import RunDiffers, UsageInvalid
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUN, RESULT, METRICS = "run.json", "result.json", "metrics.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The files of one run; see the module's picture."""
+
+    path: Path
+
+    @property
+    def work(self) -> Path:
+        """Where unfinished things are."""
+        return self.path / "work"
+
+    def claim(self, identity: dict[str, Any]) -> bool:
+        """Make the directory this run's own, or find that it is already.
+
+        Args:
+            identity: JSON values that decide the student's weights.
+
+        Returns:
+            Whether an earlier call had begun this very run.
+
+        Raises:
+            RunDiffers: It belongs to another run; the sentence says what differs.
+            UsageInvalid: It holds other things.
+        """
+        file = self.path / RUN
+        wanted = json.loads(json.dumps(identity))
+        if file.is_file():
+            self._compare(json.loads(file.read_text(encoding="utf-8")), wanted)
+            return True
+        if self.path.is_dir() and any(self.path.iterdir()):
+            raise UsageInvalid(
+                f"{self.path} is not empty and holds no run.", "Choose another --out directory."
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(file, wanted)
+        return False
+
+    def abandon(self) -> None:
+        """Take back a claim: nothing was trained, nothing shall remain."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _compare(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+        old, new = flatten(found), flatten(wanted)
+        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+        if keys:
+            lines = [f"{key}: {old.get(key)} there, {new.get(key)} now" for key in keys[:6]]
+            more = f" (and {len(keys) - 6} more)" if len(keys) > 6 else ""
+            raise RunDiffers(
+                f"{self.path} holds another run; different: {'; '.join(lines)}{more}.",
+                "Choose another --out directory, or repeat the command that began this run.",
+            )
+
+    def result(self) -> dict[str, Any] | None:
+        """The stored result, when the run has finished."""
+        file = self.path / RESULT
+        if not file.is_file():
+            return None
+        stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return stored
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: Its directory.
+        result: What was measured, as JSON values.
+    """
+
+    path: Path
+    result: dict[str, Any]
+
+    @property
+    def student(self) -> Path:
+        """The distilled student: a plain transformers folder."""
+        return self.path / "student"
+
+    def table(self) -> pd.DataFrame:
+        """Teacher and students, one row each: scores, retention, parameters, latency."""
+        from distill import report
+
+        return report.frame(self.result)
+
+
+class MetricLog:
+    """``metrics.jsonl``: one line for each logged step or evaluation; None logs nothing."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+
+    def append(self, **row: Any) -> None:
+        """Add a line."""
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(row) + "\n")
+
+    def rewind(self, stage: str, step: int) -> None:
+        """Forget what a stage logged after a step: it is about to be trained again."""
+        if self.path is None or not self.path.is_file():
+            return
+        kept = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            row = _parsed(line)
+            if row and (row["stage"] != stage or row["step"] <= step):
+                kept.append(line + "\n")
+        write_text(self.path, "".join(kept))
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        row: dict[str, Any] = json.loads(line)
+    except ValueError:  # the line that a killed process was writing
+        return None
+    return row
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as key paths."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= (
+            flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON in one atomic step."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one atomic step."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def commit_folder(final: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder in one atomic step.
+
+    Args:
+        final: The folder; it must not exist.
+        fill: Writes the contents into the folder that it is given.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    staging = final.with_name(f".{final.name}.partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    fill(staging)
+    sync_folder(staging)
+    staging.rename(final)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's files to the disk."""
+    for path in [*(p for p in folder.rglob("*") if p.is_file()), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,104 @@
+"""Fine-tune a teacher on the original rows of a version."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+
+from augment.contract import Version
+from distill.bench import Bench, open_checked, quiet_libraries
+from distill.dataset import resolve_length, tokenise
+from distill.errors import UsageInvalid
+from distill.evaluate import measure
+from distill.labels import label_settings
+from distill.models import (
+    Classifier,
+    folder_digest,
+    read_config,
+    read_tokenizer,
+    read_weights,
+)
+from distill.progress import Narrator
+from distill.recipe import DEFAULT_RECIPE, load_recipe
+from distill.rundir import RunDirectory, write_json
+from distill.stages import HardLabels, Stage
+from distill.students import check_length
+
+RECORD = "teacher.json"
+
+
+def fine_tune_teacher(
+    version: Version | str | Path,
+    *,
+    init: str,
+    out: str | Path,
+    recipe: str | Path = DEFAULT_RECIPE,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Fine-tune a pre-trained encoder on a version's task; the best step on validation is kept.
+
+    Args:
+        version: A version or a reference to one.
+        init: Folder or hub name of the encoder.
+        out: The new model folder. An interrupted call goes on beside it, in ``.<name>.work``.
+        recipe: A shipped recipe or a TOML file; its ``teacher`` section counts.
+        quiet: Say nothing on stderr.
+
+    Returns:
+        The result as JSON values, see ``report``; ``folder`` is where the teacher lies.
+
+    Raises:
+        Fault: With a sentence that says what to do.
+    """
+    quiet_libraries()
+    narrator, out = Narrator(quiet=quiet), Path(out)
+    opened = open_checked(version)
+    settings = load_recipe(recipe, opened.task.name)
+    identity = {
+        "version": opened.manifest.id,
+        "init": folder_digest(init),
+        "recipe": settings.model_dump(mode="json", include={"seed", "max_length", "teacher"}),
+    }
+    finished = _finished(out, identity)
+    if finished:
+        narrator.say("finished", f"{out} is already that teacher")
+        return finished
+    tokenizer, length = read_tokenizer(init), resolve_length(settings.max_length, opened.task)
+    config = read_config(init, **label_settings(opened.task))
+    check_length(length, init, config)
+    run = RunDirectory(out.with_name(f".{out.name}.work"))
+    run.claim(identity)
+    tokens = tokenise(opened, tokenizer, length, run.work / "tokens")
+    bench = Bench(opened, settings, tokens, tokenizer, length, run, narrator)
+
+    def begin() -> Stage:
+        set_seed(settings.seed)
+        return HardLabels(read_weights(init, config), "teacher")
+
+    rows = len(tokens.rows(settings.teacher.data))
+    narrator.say("teacher", f"from {init} · {rows:,} {settings.teacher.data} rows")
+    model = bench.train(begin, settings.teacher, title="teacher", final=run.path / "model")
+    classifiers = {out.name: Classifier(str(out), model, tokenizer)}
+    result = bench.result(measure(classifiers, opened.task, tokens.validation), folder=str(out))
+    write_json(run.path / "model" / RECORD, {"identity": identity, "result": result})
+    (run.path / "model").rename(out)
+    shutil.rmtree(run.path)
+    return result
+
+
+def _finished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The result of an earlier call that made this very teacher."""
+    if not out.exists():
+        return None
+    record = out / RECORD
+    stored = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    if stored.get("identity") != json.loads(json.dumps(identity)):
+        raise UsageInvalid(
+            f"{out} exists and is not this teacher.", "Choose another --out, or remove it."
+        )
+    result: dict[str, Any] = stored["result"]
+    return result

@@ -1,0 +1,242 @@
+"""One loop for every stage: a thin ``transformers.Trainer`` that never mentions a teacher.
+
+Checkpoints are marked when they are whole; a run that was killed goes on from the last whole one
+and ends, on a CPU, with the very weights of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from safetensors.torch import load_model
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
+from typing_extensions import override
+
+from distill.batching import Collator, LengthGrouped
+from distill.checkpoints import last_whole, mark_whole, step_of
+from distill.errors import TrainingFailed
+from distill.models import at_rest
+from distill.progress import Narrator, StageProgress
+from distill.recipe import Training
+from distill.rundir import MetricLog
+from distill.stages import Stage
+
+MOST_STEPS_BETWEEN_CHECKPOINTS = 1000
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+Evaluation = Callable[[PreTrainedModel], dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A stage to train, and everything that decides its weights.
+
+    Attributes:
+        stage: The module; its student holds the result afterwards.
+        rows: Tokenised rows with a ``length`` column.
+        collator: Rows to batch.
+        training: The recipe's section.
+        seed: Of dropout and the order of rows.
+        precision: ``auto``, ``bfloat16`` or ``float32``.
+        folder: Where checkpoints go while the stage is unfinished.
+        log: Where losses and scores go.
+        narrator: Where progress is shown.
+        title: How the stage is called there.
+        evaluate: Student to scores by name; the best step by ``selection`` is kept. Without
+            it the last step is.
+        selection: A name among the scores.
+    """
+
+    stage: Stage
+    rows: datasets.Dataset
+    collator: Collator
+    training: Training
+    seed: int
+    precision: str
+    folder: Path
+    log: MetricLog
+    narrator: Narrator
+    title: str
+    evaluate: Evaluation | None = None
+    selection: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a stage ended.
+
+    Attributes:
+        steps: Optimiser steps in all.
+        kept: The step whose weights are kept.
+        score: The selection metric there, or nothing.
+    """
+
+    steps: int
+    kept: int
+    score: float | None
+
+
+class StageTrainer(Trainer):
+    """Trainer whose model returns its own named losses."""
+
+    loss_is_scaled_for_ga = False
+
+    def __init__(self, job: Job, args: TrainingArguments, progress: StageProgress) -> None:
+        super().__init__(
+            model=job.stage,
+            args=args,
+            train_dataset=job.rows,
+            eval_dataset=job.rows,  # asked for, never read: evaluate() is ours
+            data_collator=job.collator,
+            callbacks=[progress],
+        )
+        self.remove_callback(PrinterCallback)
+        self.job = job
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+
+    @override
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The stage's loss; its terms are kept for the log.
+
+        Raises:
+            TrainingFailed: The loss is not a finite number.
+        """
+        terms: dict[str, Tensor] = model(**inputs)
+        if not torch.isfinite(terms["loss"]):
+            raise TrainingFailed(
+                f"{self.job.title}: the loss is {terms['loss'].item()} at step "
+                f"{self.state.global_step + 1}.",
+                "Lower this stage's learning_rate in the recipe; an earlier whole checkpoint "
+                "is kept.",
+            )
+        for name, value in terms.items():
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
+        self._steps += 1
+        return (terms["loss"], terms) if return_outputs else terms["loss"]
+
+    @override
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the mean of every term since the last log, and write the line."""
+        if "loss" in logs:
+            means = {name: (total / self._steps).item() for name, total in self._sums.items()}
+            self._sums, self._steps = {}, 0
+            logs = {**logs, **means}
+        super().log(logs, start_time)
+        if self.is_world_process_zero() and "train_runtime" not in logs:
+            step = self.state.global_step
+            self.job.log.append(stage=self.job.stage.name, **logs, step=step)
+
+    @override
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Score the student; random generators are left as they were."""
+        assert self.job.evaluate is not None
+        scores = self.job.evaluate(self.job.stage.student)
+        self.job.stage.train()
+        metrics = {f"eval_{name}": value for name, value in scores.items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:  # noqa: ARG002
+        lengths = np.asarray(self.job.rows["length"])
+        return LengthGrouped(lengths, self.args.train_batch_size, self.job.seed)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            folder = self.job.folder / f"checkpoint-{self.state.global_step}"
+            mark_whole(folder)
+
+
+def train_stage(job: Job) -> Outcome:
+    """Train a stage to its end, from its last whole checkpoint if there is one.
+
+    Returns:
+        How it ended; ``job.stage.student`` holds the kept weights.
+
+    Raises:
+        TrainingFailed: The loss is not finite.
+    """
+    steps = total_steps(len(job.rows), job.training)
+    args = _arguments(job, steps)
+    progress = StageProgress(job.narrator, job.title, job.training.batch_size)
+    trainer = StageTrainer(job, args, progress)
+    job.stage.start(args.device)
+    whole = last_whole(job.folder)
+    job.log.rewind(job.stage.name, step_of(whole) if whole else 0)
+    try:
+        trainer.train(resume_from_checkpoint=str(whole) if whole else None)
+    finally:
+        progress.close()
+    best = trainer.state.best_global_step if job.evaluate else None
+    if best:
+        load_model(job.stage, job.folder / f"checkpoint-{best}" / "model.safetensors")
+    at_rest(job.stage.student)
+    return Outcome(steps, best or steps, trainer.state.best_metric if best else None)
+
+
+def total_steps(rows: int, training: Training) -> int:
+    """Optimiser steps of a stage: its epochs, or ``max_steps`` if that is less."""
+    steps = max(1, math.ceil(training.epochs * math.ceil(rows / training.batch_size)))
+    return min(steps, training.max_steps or steps)
+
+
+def computes_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16 in hardware (elsewhere it is slower)."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _arguments(job: Job, steps: int) -> TrainingArguments:
+    training = job.training
+    every = math.ceil(steps / training.evaluations)
+    if job.evaluate is None:
+        every = min(every, MOST_STEPS_BETWEEN_CHECKPOINTS)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    return TrainingArguments(
+        output_dir=str(job.folder.resolve()),
+        max_steps=steps,
+        per_device_train_batch_size=max(1, training.batch_size // processes),
+        learning_rate=training.learning_rate,
+        lr_scheduler_type=SCHEDULES[training.schedule],
+        warmup_steps=math.ceil(steps * training.warmup_ratio),
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        optim="adamw_torch_fused",
+        use_cpu=not torch.accelerator.is_available(),
+        bf16=job.precision == "bfloat16" or (job.precision == "auto" and computes_bfloat16()),
+        remove_unused_columns=False,
+        seed=job.seed,
+        data_seed=job.seed,
+        logging_steps=max(1, min(50, steps // 20)),
+        logging_nan_inf_filter=False,
+        eval_strategy="no" if job.evaluate is None else "steps",
+        eval_steps=every,
+        metric_for_best_model=f"eval_{job.selection}" if job.evaluate else None,
+        greater_is_better=True,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        ddp_find_unused_parameters=not job.stage.whole,
+        disable_tqdm=True,
+        report_to="none",
+    )

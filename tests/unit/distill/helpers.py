@@ -1,0 +1,188 @@
+"""A tiny committed version, a tiny vocabulary and tiny random models: made here, in seconds."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+from augment.contract import (
+    FileEntry,
+    Label,
+    Manifest,
+    SourceSplit,
+    TaskSpec,
+    Version,
+    arrow_schema,
+    open_version,
+    sha256_file,
+)
+
+GOOD = ("good", "great", "fine", "warm", "bright", "fresh")
+BAD = ("bad", "poor", "cold", "dull", "stale", "weak")
+PLAIN = ("the", "a", "room", "food", "day", "was", "is", "very", "and", "we", "had", "it")
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SENTIMENT = TaskSpec(
+    name="mood",
+    text_columns=("sentence",),
+    label=Label(names=("negative", "positive")),
+    metrics=("accuracy",),
+    selection_metric="accuracy",
+)
+Row = dict[str, Any]
+
+
+def write_version(root: Path, task: TaskSpec, splits: dict[str, Sequence[Row]]) -> Version:
+    """Commit rows as a version; ``idx``, ``variant`` and ``edits`` are filled in where absent."""
+    path = root / task.name / "v0001"
+    (path / "data").mkdir(parents=True)
+    entries = []
+    for split, rows in splits.items():
+        filled = [{"idx": i, "variant": 0, "edits": [], **row} for i, row in enumerate(rows)]
+        file = path / "data" / f"{split}-00000.parquet"
+        pq.write_table(pa.Table.from_pylist(filled, schema=arrow_schema(task)), file)
+        entries.append(
+            FileEntry(
+                path=f"data/{file.name}",
+                split=split,
+                rows=len(filled),
+                bytes=file.stat().st_size,
+                sha256=sha256_file(file),
+            )
+        )
+    manifest = Manifest(
+        contract=1,
+        algorithm=1,
+        id=hashlib.sha256("".join(e.sha256 for e in entries).encode()).hexdigest(),
+        version="v0001",
+        task=task,
+        recipe={},
+        source="test",
+        sources=tuple(SourceSplit(split=e.split, rows=e.rows, sha256=e.sha256) for e in entries),
+        assets=(),
+        files=tuple(entries),
+        counts={},
+        libraries={},
+        created="2026-01-01T00:00:00Z",
+    )
+    (path / "manifest.json").write_text(manifest.to_json())
+    return open_version(path)
+
+
+def mood_rows(count: int, seed: int, variants: int = 1) -> list[Row]:
+    """Sentences whose mood words tell the label."""
+    draw = random.Random(seed)
+    rows = []
+    for index in range(count):
+        label = index % 2
+        for variant in range(variants):
+            words = draw.choices(PLAIN, k=draw.randint(2, 9))
+            words.insert(draw.randrange(len(words)), draw.choice((BAD, GOOD)[label]))
+            words.append(draw.choice((BAD, GOOD)[label]))
+            text = " ".join(words)
+            rows.append({"sentence": text, "label": label, "idx": index, "variant": variant})
+    return rows
+
+
+def make_tokenizer(words: Sequence[str] = (*PLAIN, *GOOD, *BAD)) -> BertTokenizerFast:
+    """A WordPiece tokenizer that knows these words."""
+    vocabulary = {piece: i for i, piece in enumerate((*SPECIAL, *words))}
+    core = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    core.normalizer = normalizers.BertNormalizer(lowercase=True)
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    tokenizer = BertTokenizerFast(tokenizer_object=core)
+    assert len(tokenizer) == len(vocabulary)
+    return tokenizer
+
+
+def make_bert(
+    tokenizer: BertTokenizerFast,
+    *,
+    labels: Sequence[str] = ("negative", "positive"),
+    layers: int = 4,
+    width: int = 32,
+    heads: int = 4,
+    seed: int = 0,
+    **settings: Any,
+) -> BertForSequenceClassification:
+    """A small random classifier."""
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=2 * width,
+        max_position_embeddings=64,
+        id2label=dict(enumerate(labels)),
+        label2id={name: i for i, name in enumerate(labels)},
+        **settings,
+    )
+    return BertForSequenceClassification(config)
+
+
+def save(model: Any, tokenizer: BertTokenizerFast, folder: Path) -> Path:
+    """Save a model with a tokenizer."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def make_good_teacher(
+    tokenizer: BertTokenizerFast, **settings: Any
+) -> BertForSequenceClassification:
+    """A classifier that was trained for a second or two on mood sentences: accuracy near 1."""
+    model = make_bert(tokenizer, **settings)
+    positive = settings.get("labels", ("negative", "positive")).index("positive")
+    rows = mood_rows(400, seed=5)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    model.train()
+    for start in [*range(0, 400, 16)] * 4:
+        some = rows[start : start + 16]
+        batch = tokenizer([row["sentence"] for row in some], padding=True, return_tensors="pt")
+        labels = torch.tensor([positive if row["label"] else 1 - positive for row in some])
+        model(**batch, labels=labels).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    return model.eval()
+
+
+TINY_RECIPE = """
+seed = 3
+max_length = 16
+precision = "float32"
+
+[teacher]
+epochs = 6
+batch_size = 16
+learning_rate = 2e-3
+evaluations = 3
+
+[intermediate]
+epochs = 4
+learning_rate = 3e-3
+
+[prediction]
+epochs = 3
+learning_rate = 2e-3
+evaluations = 2
+
+[plain]
+epochs = 2
+batch_size = 16
+learning_rate = 1e-3
+evaluations = 2
+"""

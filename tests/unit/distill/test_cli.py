@@ -1,0 +1,121 @@
+import ast
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import distill
+from distill.cli import app
+from distill.recipe import recipe_text
+
+PACKAGE = Path(distill.__file__).parent
+
+
+@pytest.fixture
+def call():
+    def invoke(*arguments):
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return invoke
+
+
+def test_recipes_are_printed(call):
+    assert call("recipe", "quick").stdout == recipe_text("quick")
+    assert [line.split(":")[0].strip() for line in call("recipe").stdout.splitlines()] == [
+        "demo",
+        "paper",
+        "quick",
+    ]
+
+
+def test_evaluate_prints_a_table_or_json(call, teacher, version):
+    shown = call("evaluate", teacher, version.path)
+    assert shown.exit_code == 0, shown.stderr
+    assert "accuracy" in shown.stdout
+    assert "validation, 80 rows" in shown.stdout
+    data = json.loads(call("evaluate", teacher, version.path, "--json").stdout)
+    assert data["models"][0]["scores"]["validation"]["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (("evaluate", "{teacher}", "{tmp}/none"), 3, "holds no version"),
+        (("evaluate", "{tmp}/none", "{version}"), 4, "there is no model folder"),
+        (("evaluate", "{teacher}", "{version}", "--split", "dev"), 3, "has no split 'dev'"),
+        (("evaluate", "{teacher}", "{version}", "--split", "test"), 3, "has no labels"),
+        (("recipe", "quik"), 2, "there is no recipe 'quik'"),
+        (("run", "{version}"), 2, "Missing option"),
+        (
+            (
+                *("run", "{version}", "--teacher", "{encoder}", "--student", "2x16-32-4"),
+                *("--out", "{tmp}/run", "--recipe", "{recipe}"),
+            ),
+            4,
+            "It looks untuned",
+        ),
+    ],
+)
+def test_faults_are_sentences_with_exit_codes(
+    call, tmp_path, version, teacher, encoder, recipe, arguments, code, sentence
+):
+    places = {
+        "tmp": tmp_path,
+        "version": version.path,
+        "teacher": teacher,
+        "encoder": encoder,
+        "recipe": recipe,
+    }
+    found = call(*(argument.format(**places) for argument in arguments))
+    assert found.exit_code == code
+    assert sentence in found.stderr
+    assert "Traceback" not in found.stderr
+    assert found.stdout == ""
+    assert not (tmp_path / "run").exists()
+
+
+def test_recipe_faults_come_all_at_once(call, tmp_path, version, teacher):
+    file = tmp_path / "my.toml"
+    file.write_text("[intermediate]\nepoch = 3\n[prediction]\ntemperature = -1.0\n")
+    found = call("run", version.path, "--teacher", teacher, "--student", "2x16-32-4",
+                 "--out", tmp_path / "run", "--recipe", file)  # fmt: skip
+    assert found.exit_code == 2
+    assert "has 2 faults" in found.stderr
+    assert "unknown key; did you mean 'epochs'?" in found.stderr
+    assert found.stderr.endswith("(exit 2)\n")
+
+
+def test_an_interruption_is_told_and_exits_130(call, monkeypatch, teacher, version):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("distill.standalone.evaluate_model", stop)
+    found = call("evaluate", teacher, version.path)
+    assert found.exit_code == 130
+    assert "the same command goes on from there" in found.stderr
+
+
+def test_help_is_quick_and_loads_no_torch():
+    began = time.perf_counter()
+    code = "import sys; from distill.cli import app; assert 'torch' not in sys.modules; app()"
+    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "teacher" in done.stdout
+    assert time.perf_counter() - began < 5  # about 0.7 s on an idle machine
+
+
+def test_the_package_enters_augment_by_its_door_only():
+    files = sorted(PACKAGE.rglob("*.py"))
+    found = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(node.module)
+    assert len(files) > 15
+    assert {name for name in found if name.startswith("augment")} == {"augment.contract"}

@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from distill.metrics import chance, score
+
+
+def test_classes():
+    labels, answers = np.array([1, 0, 1, 1, 0]), np.array([1, 0, 0, 1, 1])
+    found = score(("accuracy", "f1", "matthews"), answers, labels)
+    assert found["accuracy"] == pytest.approx(3 / 5)
+    assert found["f1"] == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+    assert found["matthews"] == pytest.approx((2 * 1 - 1 * 1) / np.sqrt(3 * 3 * 2 * 2))
+
+
+def test_f1_is_macro_beyond_two_classes():
+    labels, answers = np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0])
+    assert score(("f1",), answers, labels)["f1"] == pytest.approx((2 / 3 + 1 + 2 / 3) / 3)
+
+
+def test_scores():
+    draw = np.random.default_rng(0)
+    labels, answers = draw.normal(size=50), draw.normal(size=50)
+    found = score(("pearson", "spearman", "pearson_spearman"), answers, labels)
+    assert found["pearson"] == pytest.approx(stats.pearsonr(answers, labels)[0])
+    assert found["spearman"] == pytest.approx(stats.spearmanr(answers, labels)[0])
+    assert found["pearson_spearman"] == pytest.approx((found["pearson"] + found["spearman"]) / 2)
+    assert score(("pearson", "spearman"), np.ones(50), labels) == {"pearson": 0.0, "spearman": 0.0}
+
+
+def test_chance_is_the_best_constant_answer():
+    labels = np.array([1, 1, 1, 0])
+    assert chance("accuracy", labels, 2) == pytest.approx(3 / 4)
+    assert chance("f1", labels, 2) == pytest.approx(6 / 7)
+    assert chance("matthews", labels, 2) == 0
+    assert chance("pearson", labels.astype(float), 0) == 0

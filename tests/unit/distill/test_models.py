@@ -1,0 +1,156 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from augment.contract import Label, TaskSpec
+from distill import models
+from distill.errors import LabelMismatch, ModelInvalid, ModelNotFound, VocabularyMismatch
+from distill.models import load_classifier
+from tests.unit.distill.helpers import SENTIMENT, make_bert, make_tokenizer, save
+
+REGRESSION = TaskSpec(
+    name="warmth",
+    text_columns=("sentence",),
+    label=Label(column="score", kind="regression"),
+    metrics=("pearson",),
+    selection_metric="pearson",
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "model"
+
+
+def test_a_classifier_arrives_frozen_and_in_evaluation_mode(tokenizer, folder):
+    save(make_bert(tokenizer), tokenizer, folder)
+    found = load_classifier(str(folder), SENTIMENT)
+    assert not found.model.training
+    assert not any(weight.requires_grad for weight in found.model.parameters())
+    assert found.order is None
+    assert not found.notice
+
+
+def test_half_precision_weights_become_float32(tokenizer, folder):
+    save(make_bert(tokenizer).half(), tokenizer, folder)
+    assert load_classifier(str(folder), SENTIMENT).model.dtype == torch.float32
+
+
+def test_labels_in_another_order_are_permuted(tokenizer, folder):
+    model = make_bert(tokenizer, labels=("Positive", "Negative"))
+    save(model, tokenizer, folder)
+    found = load_classifier(str(folder), SENTIMENT)
+    inputs = dict(tokenizer("good day", return_tensors="pt"))
+    assert found.order == (1, 0)
+    assert "orders its labels Positive, Negative" in found.notice
+    with torch.no_grad():
+        assert torch.equal(found.logits(inputs), model.eval()(**inputs).logits.flip(-1))
+
+
+def test_default_names_are_taken_by_position_with_a_notice(tokenizer, folder):
+    save(make_bert(tokenizer, labels=("LABEL_0", "LABEL_1")), tokenizer, folder)
+    found = load_classifier(str(folder), SENTIMENT)
+    assert found.order is None
+    assert "LABEL_0 = negative, LABEL_1 = positive" in found.notice
+
+
+@pytest.mark.parametrize(
+    ("labels", "task", "sentence"),
+    [
+        (("bad", "good"), SENTIMENT, "has the labels bad, good; mood has negative, positive"),
+        (("negative",), SENTIMENT, "has the labels negative"),
+        (("negative", "positive"), REGRESSION, "tells 2 classes apart; warmth asks for one score"),
+    ],
+)
+def test_other_labels_are_refused(tokenizer, folder, labels, task, sentence):
+    save(make_bert(tokenizer, labels=labels), tokenizer, folder)
+    with pytest.raises(LabelMismatch, match=sentence) as caught:
+        load_classifier(str(folder), task)
+    assert caught.value.exit_code == 4
+
+
+def test_folders_that_are_no_classifier(tokenizer, folder):
+    with pytest.raises(ModelNotFound, match="there is no model folder"):
+        load_classifier(str(folder), SENTIMENT)
+    folder.mkdir()
+    with pytest.raises(ModelInvalid, match=r"has no config\.json"):
+        load_classifier(str(folder), SENTIMENT)
+    save(make_bert(tokenizer).bert, tokenizer, folder)
+    with pytest.raises(ModelInvalid, match="has no sequence-classification head") as caught:
+        load_classifier(str(folder), SENTIMENT)
+    assert "distill teacher" in caught.value.hint
+
+
+def test_damaged_folders(tokenizer, folder):
+    save(make_bert(tokenizer), tokenizer, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+    with pytest.raises(ModelInvalid, match=r"weights of .* cannot be loaded"):
+        load_classifier(str(folder), SENTIMENT)
+    weights.unlink()
+    with pytest.raises(ModelInvalid, match=r"weights of .* cannot be loaded"):
+        load_classifier(str(folder), SENTIMENT)
+    (folder / "config.json").write_text('{"model_type": "unheard-of"}')
+    with pytest.raises(ModelInvalid, match=r"config of .* cannot be used"):
+        load_classifier(str(folder), SENTIMENT)
+
+
+def test_code_that_comes_with_a_model_is_not_run(tokenizer, folder):
+    save(make_bert(tokenizer), tokenizer, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text("raise SystemExit('ran')")
+    with pytest.raises(ModelInvalid, match="cannot be used"):
+        load_classifier(str(folder), SENTIMENT)
+
+
+def test_a_pickle_that_is_more_than_weights_is_refused(tokenizer, folder):
+    save(make_bert(tokenizer), tokenizer, folder)
+    (folder / "model.safetensors").unlink()
+
+    class Trap:
+        def __reduce__(self):
+            return (print, ("ran",))
+
+    torch.save({"bert.trap": Trap()}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelInvalid, match="cannot be loaded"):
+        load_classifier(str(folder), SENTIMENT)
+
+
+def test_a_hub_out_of_reach_says_what_to_do(monkeypatch):
+    def refuse(*_, **__):
+        raise ConnectionError
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(ModelNotFound, match=r"hub could not be reached \(ConnectionError\)") as e:
+        load_classifier("some/model", SENTIMENT)
+    assert "name its folder" in e.value.hint
+
+
+def test_a_hub_name_loads_what_the_hub_hands_over(tokenizer, folder, monkeypatch):
+    save(make_bert(tokenizer), tokenizer, folder)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
+    assert load_classifier("some/model", SENTIMENT).name == "some/model"
+
+
+def test_vocabularies_are_compared_piece_by_piece(tokenizer):
+    models.same_vocabulary("a", tokenizer, "b", make_tokenizer())
+    other = make_tokenizer(["other", "words"])
+    with pytest.raises(VocabularyMismatch, match="29 pieces, b one of 7; 5 agree"):
+        models.same_vocabulary("a", tokenizer, "b", other)
+
+
+def test_a_tokenizer_that_is_not_the_models_own(tokenizer, folder):
+    save(make_bert(tokenizer), make_tokenizer(["one"]), folder)
+    with pytest.raises(ModelInvalid, match="has 6 pieces, the model 29"):
+        load_classifier(str(folder), SENTIMENT)
+
+
+def test_digests_follow_the_content_not_the_place(tokenizer, tmp_path):
+    a, b = (save(make_bert(tokenizer), tokenizer, tmp_path / n) for n in "ab")
+    assert models.folder_digest(str(a)) == models.folder_digest(str(b))
+    save_file({"x": torch.zeros(1)}, b / "model.safetensors")
+    assert models.folder_digest(str(a)) != models.folder_digest(str(b))

@@ -1,0 +1,165 @@
+import json
+
+import pytest
+import torch
+import transformers
+
+from distill import distill_task
+from distill.errors import (
+    LabelMismatch,
+    MappingInvalid,
+    RunDiffers,
+    ShapeMismatch,
+    UsageInvalid,
+    WeakTeacher,
+)
+from distill.standalone import evaluate_model
+from distill.teacher import fine_tune_teacher
+from tests.unit.distill.helpers import make_bert, make_good_teacher, save
+
+
+@pytest.fixture(scope="module")
+def go(version, teacher, recipe):
+    def run(out, **changes):
+        settings = {
+            "teacher": teacher,
+            "student": "2x16-32-4",
+            "recipe": recipe,
+            "quiet": True,
+            **changes,
+        }
+        return distill_task(version, out=out, **settings)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(go, tmp_path_factory):
+    return go(tmp_path_factory.mktemp("runs") / "run")
+
+
+def test_the_table_compares_three_models(finished, version):
+    table = finished.table()
+    assert list(table["model"]) == ["teacher", "student, labels only", "student, distilled"]
+    assert list(table.columns) == [
+        "model",
+        "accuracy",
+        "retention %",
+        "parameters",
+        "without embeddings",
+        "batch 1 ms",
+        "batch 32 ms",
+    ]
+    teacher, _, student = table.to_dict("records")
+    assert teacher["accuracy"] > 0.9
+    assert student["accuracy"] > 0.8
+    assert student["retention %"] == pytest.approx(100 * student["accuracy"] / teacher["accuracy"])
+    assert student["parameters"] < teacher["parameters"]
+    assert 0 < student["batch 1 ms"] < student["batch 32 ms"]
+    assert finished.result["version_id"] == version.manifest.id
+    assert finished.result["rows"] == {"validation": 80}
+
+
+def test_the_student_is_a_plain_transformers_folder(finished):
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(finished.student)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(finished.student)
+    classify = transformers.pipeline("text-classification", model=str(finished.student))
+    good, bad = classify(["the room was good and fresh", "the food was bad and stale"])
+    assert (good["label"], bad["label"]) == ("positive", "negative")
+    assert len(tokenizer) == model.config.vocab_size
+    assert model.config.problem_type == "single_label_classification"
+    assert "attn" not in (finished.student / "config.json").read_text()
+    assert {f.name for f in finished.student.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+
+
+def test_losses_are_logged_by_name_and_fall(finished):
+    rows = [json.loads(x) for x in (finished.path / "metrics.jsonl").read_text().splitlines()]
+    first = [row for row in rows if row["stage"] == "intermediate"]
+    for name in ("attention", "hidden", "embedding", "loss"):
+        assert first[-1][name] < first[0][name]
+    assert {row["stage"] for row in rows} == {"intermediate", "prediction", "plain"}
+    assert all(len([r for r in rows if r == row]) == 1 for row in rows)
+
+
+def test_a_finished_run_is_not_trained_again(finished, go, monkeypatch):
+    monkeypatch.setattr("distill.bench.train_stage", None)
+    assert go(finished.path).result == finished.result
+
+
+def test_a_directory_belongs_to_one_run(finished, go, tmp_path):
+    with pytest.raises(RunDiffers, match="student: 2x16-32-4 there, 1x16-32-4 now"):
+        go(finished.path, student="1x16-32-4")
+    other = tmp_path / "other.toml"
+    other.write_text("seed = 4\n")
+    with pytest.raises(RunDiffers, match=r"recipe\.seed: 3 there, 4 now"):
+        go(finished.path, recipe=other)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").touch()
+    with pytest.raises(UsageInvalid, match="is not empty and holds no run"):
+        go(tmp_path / "full")
+
+
+def test_an_untuned_teacher_is_refused_and_leaves_nothing(go, encoder, tmp_path):
+    with pytest.raises(
+        WeakTeacher, match=r"scores 0\.\d+ \(accuracy\) .* guessing scores 0\.500"
+    ) as e:
+        go(tmp_path / "run", teacher=encoder)
+    assert "--allow-weak-teacher" in e.value.hint
+    assert "distill teacher" in e.value.hint
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_refusals_leave_nothing_either(go, tokenizer, tmp_path):
+    folder = save(make_bert(tokenizer, labels=("sad", "glad")), tokenizer, tmp_path / "labels")
+    with pytest.raises(LabelMismatch):
+        go(tmp_path / "run", teacher=folder)
+    with pytest.raises(MappingInvalid, match="a student of 5 layers"):
+        go(tmp_path / "run", student="5x16-32-4")
+    with pytest.raises(ShapeMismatch, match="the student has 2 attention heads, the teacher 4"):
+        go(tmp_path / "run", student="2x16-32-2")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_with_its_labels_reversed_teaches_the_same(go, tokenizer, tmp_path):
+    teacher = make_good_teacher(tokenizer, labels=("positive", "negative"))
+    run = go(tmp_path / "run", teacher=save(teacher, tokenizer, tmp_path / "t"), plain=False)
+    table = run.table().set_index("model")
+    assert table.loc["teacher", "accuracy"] > 0.9
+    assert table.loc["student, distilled", "accuracy"] > 0.8
+    config = json.loads((run.student / "config.json").read_text())
+    assert config["id2label"] == {"0": "negative", "1": "positive"}
+
+
+def test_fine_tuning_a_teacher(version, encoder, recipe, tmp_path):
+    out = tmp_path / "models" / "teacher"
+    result = fine_tune_teacher(version, init=str(encoder), out=out, recipe=recipe, quiet=True)
+    assert result["models"][0]["scores"]["validation"]["accuracy"] > 0.9
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(out)
+    assert model.config.id2label == {0: "negative", 1: "positive"}
+    assert [path.name for path in out.parent.iterdir()] == ["teacher"]
+    again = fine_tune_teacher(version, init=str(encoder), out=out, recipe=recipe, quiet=True)
+    assert again == result
+    with pytest.raises(UsageInvalid, match="exists and is not this teacher"):
+        fine_tune_teacher(version, init=str(encoder), out=out, recipe="demo", quiet=True)
+    measured = evaluate_model(str(out), version)
+    assert measured["models"][0]["scores"] == result["models"][0]["scores"]
+
+
+def test_evaluation_by_split(version, teacher):
+    found = evaluate_model(str(teacher), version, split="train")
+    assert found["rows"] == {"train": 400}
+
+
+def test_bfloat16_and_official_reduction_also_train(go, recipe, tmp_path):
+    text = recipe.read_text().replace('"float32"', '"bfloat16"')
+    other = tmp_path / "other.toml"
+    other.write_text('attention_reduction = "official"\nprojection = "per_layer"\n' + text)
+    run = go(tmp_path / "run", recipe=other, plain=False)
+    assert run.table()["accuracy"].iloc[-1] > 0.8
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(run.student)
+    assert model.dtype == torch.float32

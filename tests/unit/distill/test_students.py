@@ -1,0 +1,117 @@
+import json
+
+import pytest
+import torch
+
+from distill.errors import ModelInvalid, ShapeMismatch, VocabularyMismatch
+from distill.models import Classifier
+from distill.students import NAMED, Shape, build_student, parse_shape
+from tests.unit.distill.helpers import SENTIMENT, make_bert, make_tokenizer, save
+
+
+@pytest.fixture
+def guide(tokenizer):
+    return Classifier("teacher", make_bert(tokenizer).eval(), tokenizer)
+
+
+def build(name, guide, init="random", mapping=(2, 4), seed=0):
+    return build_student(str(name), SENTIMENT, guide, init=init, mapping=mapping, seed=seed)
+
+
+def test_names_and_shapes():
+    assert parse_shape("tinybert-4l-312d") == Shape(4, 312, 1200, 12)
+    assert parse_shape("tinybert-6l-768d") == Shape(6, 768, 3072, 12)
+    assert parse_shape("3x312-1200-12") == Shape(3, 312, 1200, 12)
+    assert parse_shape("models/mine") is None
+    with pytest.raises(ShapeMismatch, match="width 10 is not a multiple of 3 heads"):
+        parse_shape("2x10-20-3")
+
+
+def test_published_sizes(tokenizer):
+    """METHOD §6: 14.35 M and 66.96 M parameters with the vocabulary of 30,522."""
+    counts = {}
+    for name, shape in NAMED.items():
+        with torch.device("meta"):
+            model = make_bert(tokenizer, layers=shape.layers, width=shape.hidden, heads=12)
+        model.config.vocab_size = 30522
+        config = model.config
+        config.intermediate_size, config.max_position_embeddings = shape.intermediate, 512
+        with torch.device("meta"):
+            encoder = type(model.bert)(config)
+        counts[name] = round(sum(w.numel() for w in encoder.parameters()) / 1e6, 2)
+    assert counts == {"tinybert-4l-312d": 14.35, "tinybert-6l-768d": 66.96}
+
+
+def test_random_students_are_seeded_and_carry_the_labels(guide):
+    first, again, other = (build("2x16-32-4", guide, seed=s).model for s in (1, 1, 2))
+    key = "bert.encoder.layer.1.output.dense.weight"
+    assert torch.equal(first.state_dict()[key], again.state_dict()[key])
+    assert not torch.equal(first.state_dict()[key], other.state_dict()[key])
+    assert first.config.id2label == {0: "negative", 1: "positive"}
+    assert first.config.problem_type == "single_label_classification"
+    assert first.config.vocab_size == len(guide.tokenizer)
+
+
+def test_teacher_layers(guide):
+    student = build("2x32-64-4", guide, "teacher-layers", mapping=(2, 4))
+    ours, theirs = student.model.bert, guide.model.bert
+    for mine, source in ((0, 1), (1, 3)):
+        for a, b in zip(
+            ours.encoder.layer[mine].parameters(),
+            theirs.encoder.layer[source].parameters(),
+            strict=True,
+        ):
+            assert torch.equal(a, b)
+    assert torch.equal(
+        ours.embeddings.word_embeddings.weight, theirs.embeddings.word_embeddings.weight
+    )
+    assert student.origin == "teacher layers 2, 4"
+    with pytest.raises(ShapeMismatch, match="expected 32-64-4, found 16-32-4"):
+        build("2x16-32-4", guide, "teacher-layers")
+
+
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+@pytest.mark.parametrize("names", [["fit_dense"], ["fit_denses.0", "fit_denses.1", "fit_denses.2"]])
+def test_published_checkpoints_load_with_their_projections(tokenizer, guide, tmp_path, form, names):
+    """As on the hub: no model type, no tokenizer.json, extra heads, old names."""
+    source = make_bert(tokenizer, layers=2, width=16, seed=9)
+    weights = {k: v for k, v in source.state_dict().items() if k.startswith("bert.")}
+    weights["cls.predictions.bias"] = torch.zeros(len(tokenizer))
+    for index, name in enumerate(names):
+        weights |= {
+            f"{name}.weight": torch.full((32, 16), float(index)),
+            f"{name}.bias": torch.ones(32),
+        }
+    source.config.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for key in ("model_type", "architectures", "id2label", "label2id"):
+        config.pop(key, None)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    if form == "bin":
+        torch.save(weights, tmp_path / "pytorch_model.bin")
+    else:
+        from safetensors.torch import save_file
+
+        save_file(weights, tmp_path / "model.safetensors")
+    student = build(tmp_path, guide)
+    key = "bert.encoder.layer.1.output.dense.weight"
+    assert torch.equal(student.model.state_dict()[key], weights[key])
+    assert [w[0, 0].item() for w, _ in student.pretrained] == [float(i) for i in range(len(names))]
+    assert student.model.config.id2label == {0: "negative", 1: "positive"}
+    assert student.origin.startswith("general student")
+
+
+def test_students_of_another_vocabulary_are_refused(guide, tmp_path):
+    other = make_tokenizer(["other", "words"])
+    save(make_bert(other, layers=2, width=16), other, tmp_path / "a")
+    with pytest.raises(VocabularyMismatch, match=r"29 pieces, .* one of 7"):
+        build(tmp_path / "a", guide)
+    make_bert(other, layers=2, width=16).save_pretrained(tmp_path / "b")
+    with pytest.raises(VocabularyMismatch, match="7 embeddings and no tokenizer"):
+        build(tmp_path / "b", guide)
+
+
+def test_a_name_that_means_nothing(guide):
+    with pytest.raises(ModelInvalid, match="neither a known name") as caught:
+        build("./tinybert", guide)
+    assert caught.value.exit_code == 4
