@@ -40,6 +40,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+STORE = ".candidates"
 TaskName = Annotated[str, typer.Argument(help="A GLUE task (sst2, …) or a task file (.toml).")]
 Reference = Annotated[
     str, typer.Argument(help="data/versions/sst2, …/sst2@v0001, …/sst2@8c1f2a or a directory.")
@@ -72,6 +73,13 @@ def run(
     skip_malformed: Annotated[
         bool, typer.Option("--skip-malformed", help="Leave malformed rows out, counted.")
     ] = False,
+    store: Annotated[
+        Path | None, typer.Option(help="Candidate store; by default OUT/.candidates.")
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep/--no-store", help="Keep candidates for later runs.")
+    ] = True,
+    store_limit: Annotated[float, typer.Option(min=0, help="Largest store, in GB.")] = 20.0,
     as_json: AsJson = False,
 ) -> None:
     """Augment a task's training split and commit it as one version."""
@@ -91,6 +99,8 @@ def run(
         workers=workers,
         threads=threads or (max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None),
         device=device,
+        store=(store or out / STORE) if keep else None,
+        store_limit=int(store_limit * 2**30),
         narrator=ConsoleNarrator(),
     )
     if as_json:
@@ -215,6 +225,35 @@ def preview_command(
         print(json.dumps(asdict(view), ensure_ascii=False))
     else:
         show_preview(view, variants, top)
+
+
+@app.command(
+    "store",
+    epilog="Example: augment store data/versions/.candidates --prune 2",
+)
+def store_command(
+    folder: Annotated[Path, typer.Argument(help="A candidate store.")],
+    prune: Annotated[
+        float | None, typer.Option(min=0, help="Drop the oldest entries beyond this many GB.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how large a candidate store is, and prune it."""
+    from augment.store import describe_store
+    from augment.store import prune as prune_store
+
+    dropped = prune_store(folder, int(prune * 2**30)) if prune is not None else 0
+    files = describe_store(folder)
+    if as_json:
+        entries = [{"file": f.path.name, "entries": f.entries, "bytes": f.bytes} for f in files]
+        print(json.dumps({"files": entries, "dropped": dropped}))
+        return
+    for file in files:
+        print(f"  {file.path.name}  {file.entries:,} positions · {file.bytes / 2**20:.1f} MB")
+    total = sum(file.bytes for file in files) / 2**20
+    print(
+        f"  {len(files)} masked LMs · {total:.1f} MB" + (f" · {dropped:,} dropped" * bool(dropped))
+    )
 
 
 @app.command(epilog="Example: augment recipe sst2 > my.toml")

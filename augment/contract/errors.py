@@ -33,8 +33,8 @@ class Fault(Exception):
 
     def describe(self) -> str:
         """The error as the command line prints it: sentence, hint, exit code."""
-        hint = f"\n       {self.hint}" if self.hint else ""
-        return f"error: {self.problem}{hint}   (exit {self.exit_code})"
+        lines = [f"error: {self.problem}", *(f"       {line}" for line in self.hint.splitlines())]
+        return "\n".join(lines) + f"   (exit {self.exit_code})"
 
 
 class ContractError(Fault, ValueError):

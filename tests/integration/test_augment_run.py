@@ -13,14 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from augment import augment_task
 from augment.contract import Version, open_version
 from augment.engine import Work
 from augment.errors import OutputBusy, TextTooLong, UsageError
+from augment.masked_lm import MaskedLM, Query
 from augment.recipe import AugmentRecipe, load_recipe
 from augment.replace import row_draws
 from augment.sampling import TextOfRow, sample_copies
+from augment.store import describe_store
 from augment.tasks import get_task
 from augment.words import Route
 from augment.writer import open_staging
@@ -109,6 +112,29 @@ def test_counts_add_up(run: Run) -> None:
     assert counts["rows.augmented"] + lost == drawn
     assert counts["words.vectors"] > 0
     assert counts["words.masked_lm"] > 0
+
+
+def test_resampling_needs_no_forward(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another N, p, seed or smaller K from the store: the same bytes as without it."""
+    store = tmp_path / "candidates"
+    run("first", store=store, limit=200)
+    changed = SMALL.model_copy(update={"variants": 9, "probability": 0.7, "seed": 3, "top_k": 3})
+    plain = run("plain", changed, limit=200)
+    forwards: list[int] = []
+    original = MaskedLM._logits
+
+    def counted(self: MaskedLM, queries: list[Query], **options: bool) -> torch.Tensor:
+        forwards.append(len(queries))
+        return original(self, queries, **options)
+
+    monkeypatch.setattr(MaskedLM, "_logits", counted)
+    again = run("again", changed, store=store, limit=200)
+
+    assert digests(again) == digests(plain)
+    assert sum(forwards) <= 3  # positions whose cut at the smaller K is not clear
+    assert describe_store(store)[0].entries > 1000
 
 
 COMMAND = """
