@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from augment.errors import AssetInvalid, AssetMissing
+from augment.forward import MaskForward
 from augment.pieces import PieceTokenizer
 
 TIE_GAP = 2e-4
@@ -101,6 +102,7 @@ class MaskedLM:
         self, model: Any, tokenizer: PieceTokenizer, digest: str, *, device: str = "cpu"
     ) -> None:
         self._model = model.to(device).eval()
+        self._forward = MaskForward(self._model)
         self._device = device
         self.tokenizer = tokenizer
         self.digest = digest
@@ -164,9 +166,7 @@ class MaskedLM:
         at = torch.tensor([query.mask_at for query in queries], device=self._device)
         split = torch.tensor([query.first_segment for query in queries], device=self._device)
         segments = (torch.arange(ids.shape[1], device=self._device) >= split[:, None]).long()
-        hidden = self._model.base_model(input_ids=ids, token_type_ids=segments).last_hidden_state
-        rows = torch.arange(len(queries), device=self._device)
-        logits: torch.Tensor = self._model.cls(hidden[rows, at]).float()
+        logits = self._forward(ids, segments, at)
         if words_only:
             logits = logits.masked_fill(~self._whole_words, -torch.inf)
         return logits
