@@ -10,7 +10,7 @@ from transformers import BertForMaskedLM, BertTokenizer
 
 from augment import augment_task
 from augment.engine import Work
-from augment.masked_lm import TIE_GAP, load_masked_lm
+from augment.masked_lm import load_masked_lm
 from augment.recipe import AugmentRecipe
 from augment.sources import read_source
 from augment.tasks import get_task
@@ -18,12 +18,13 @@ from augment.words import Route
 from tests.reference.masked_lm import ranked_pieces
 from tests.reference.vectors import nearest
 
+ROUNDING = 1e-5  # logits closer than this are equal in float32: two runs of one model differ so
 GLOVE = "glove.6B.50d.first100k.txt"
 
 
 @pytest.mark.parametrize(("task", "every", "words"), [("sst2", 1500, 150), ("mrpc", 300, 150)])
 def test_candidates_equal_the_oracle(shared: Path, task: str, every: int, words: int) -> None:
-    """The same candidate sets as one forward and one full sort a word; exact ties aside."""
+    """The same candidate sets as one forward and one full sort a word; ties aside."""
     torch.set_num_threads(2)
     mlm = shared / "models" / "minilm-l6-mlm"
     recipe = AugmentRecipe()
@@ -47,12 +48,12 @@ def test_candidates_equal_the_oracle(shared: Path, task: str, every: int, words:
             whole = finder.masked_lm.tokenizer.whole_words()
             best = {piece for piece, _ in ranked[:15] if whole[piece]}
             expected = {tokenizer.convert_ids_to_tokens(piece) for piece in best}
-            if gap == 0:
+            if gap < ROUNDING:
                 ties += 1
                 continue
             assert set(found[at].words) == expected, (names, at, gap)
             compared += 1
-    print(f"{task}: {compared} words compared, {ties} exact ties left out, gap limit {TIE_GAP}")
+    print(f"{task}: {compared} words compared, {ties} ties left out")
     assert compared >= words
     assert ties <= 2
 

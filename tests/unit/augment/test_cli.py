@@ -1,0 +1,222 @@
+"""The command line: results on stdout, a sentence and an exit code for every kind of bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from augment.cli import app
+from tests.unit.augment.conftest import make_masked_lm
+
+Augment = Callable[..., Result]
+
+
+@pytest.fixture
+def augment() -> Augment:
+    return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "sst2"
+    folder.mkdir()
+    (folder / "train.csv").write_text("sentence,label\na good film,1\nthe slow red dog ran,0\n")
+    (folder / "validation.csv").write_text("sentence,label\nfine music,1\n")
+    return folder
+
+
+@pytest.fixture
+def options(source: Path, mlm_dir: Path, vectors_file: Path, tmp_path: Path) -> list[Any]:
+    """The options of a run that works; a later option overrides an earlier one."""
+    where = ["--mlm", mlm_dir, "--vectors", vectors_file, "--out", tmp_path / "out"]
+    return ["run", "sst2", "--source", source, *where]
+
+
+def test_run_list_show_verify(augment: Augment, options: list[Any], tmp_path: Path) -> None:
+    done = augment(*options)
+    assert done.exit_code == 0, done.output
+    assert "sst2@v0001" in done.stdout
+    assert "next" in done.stdout
+    assert "recipe" in done.stderr
+    again = augment(*options)
+    assert "nothing to do" in again.stderr
+    reference = tmp_path / "out" / "sst2@v0001"
+    assert "sst2@v0001" in augment("list", tmp_path / "out").stdout
+    shown = augment("show", reference, "--rows", 2).stdout
+    assert "a good film" in shown
+    assert "[" in shown
+    assert "files agree" in augment("verify", reference).stdout
+    listed = json.loads(augment("list", tmp_path / "out", "--json").stdout)
+    assert listed[0]["path"].endswith("v0001")
+
+
+def test_json_is_all_that_stdout_holds(augment: Augment, options: list[Any]) -> None:
+    result = json.loads(augment(*options, "--json").stdout)
+
+    assert result["version"] == "v0001"
+    assert result["counts"]["rows.source"] == 2
+
+
+def test_preview_explains_each_word(augment: Augment, options: list[Any]) -> None:
+    _, task, _, _, *models = options
+    arguments = ["preview", task, "--text", "A good ukulele, it was.", *models[:4]]
+    view = json.loads(augment(*arguments, "--json").stdout)
+    routes = {word["word"]: word["route"] for word in view["words"]}
+
+    assert routes["A"] == "stop_word"
+    assert routes["good"] == "masked_lm"
+    assert routes["ukulele"] == "vectors"
+    assert routes[","] == "not_plain"
+    assert "ukulele" in augment(*arguments).stdout
+
+
+def test_the_store_is_shown_and_pruned(
+    augment: Augment, options: list[Any], tmp_path: Path
+) -> None:
+    augment(*options)
+    store = tmp_path / "out" / ".candidates"
+
+    assert json.loads(augment("store", store, "--json").stdout)["files"][0]["entries"] > 0
+    assert json.loads(augment("store", store, "--prune", 0, "--json").stdout)["dropped"] > 0
+
+
+def test_recipe_and_init_print_files(augment: Augment, source: Path, tmp_path: Path) -> None:
+    assert "variants = 30" in augment("recipe", "cola").stdout
+    drafted = augment("init", source / "train.csv").stdout
+    assert 'text_columns = ["sentence"]' in drafted
+    (source / "mine.toml").write_text(drafted)
+    assert augment("recipe", source / "mine.toml").exit_code == 0
+
+
+def _empty(source: Path) -> None:
+    (source / "train.csv").write_text("")
+
+
+def _no_column(source: Path) -> None:
+    (source / "train.csv").write_text("text,label\na,1\n")
+
+
+def _bad_label(source: Path) -> None:
+    (source / "train.csv").write_text("sentence,label\nfilm,2\n")
+
+
+def _too_long(source: Path) -> None:
+    (source / "train.csv").write_text(f"sentence,label\n{'film ' * 600},1\n")
+
+
+def _cut_parquet(source: Path) -> None:
+    (source / "train.csv").unlink()
+    (source / "train.parquet").write_bytes(b"PAR1 and no more")
+
+
+def _no_validation(source: Path) -> None:
+    (source / "validation.csv").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence", "code"),
+    [
+        (_empty, "train.csv is empty", 3),
+        (_no_column, "no column 'sentence'. Found: text, label", 3),
+        (_bad_label, "train.csv line 2 has label '2'", 3),
+        (_too_long, "has 600 pieces, the masked LM reads 126", 3),
+        (_cut_parquet, "not a whole Parquet file", 3),
+        (_no_validation, "no validation split", 3),
+    ],
+)
+def test_bad_sources(
+    augment: Augment,
+    options: list[Any],
+    source: Path,
+    tmp_path: Path,
+    damage: Callable[[Path], None],
+    sentence: str,
+    code: int,
+) -> None:
+    damage(source)
+    done = augment(*options)
+
+    assert done.exit_code == code
+    assert done.stderr.strip().splitlines()[-1].endswith(f"(exit {code})")
+    assert sentence in done.stderr
+    assert "Traceback" not in done.output
+    assert not list((tmp_path).rglob("*.partial*"))
+    assert not (tmp_path / "out" / "sst2").exists()
+
+
+def test_a_score_that_is_no_number(augment: Augment, options: list[Any], source: Path) -> None:
+    (source / "train.csv").write_text("sentence1,sentence2,label\na,b,nan\n")
+    done = augment(options[0], "stsb", *options[2:])
+
+    assert done.exit_code == 3
+    assert "has score 'nan'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("extra", "sentence", "code"),
+    [
+        (["--mlm", "./nowhere"], "nowhere is not there", 4),
+        (["--vectors", "{source}/train.csv"], "is not a word and", 4),
+        (["--recipe", "nope"], "neither a shipped one", 2),
+        (["--source", "/no/such/place"], "is not there", 3),
+    ],
+)
+def test_bad_arguments(
+    augment: Augment, options: list[Any], source: Path, extra: list[str], sentence: str, code: int
+) -> None:
+    done = augment(*options, *(part.format(source=source) for part in extra))
+
+    assert done.exit_code == code
+    assert sentence in done.stderr
+
+
+def test_a_model_without_head(
+    augment: Augment, options: list[Any], mlm_dir: Path, tmp_path: Path
+) -> None:
+    from transformers import BertModel
+
+    make_masked_lm(tmp_path / "headless")
+    BertModel.from_pretrained(mlm_dir).save_pretrained(tmp_path / "headless")
+    done = augment(*options, "--mlm", tmp_path / "headless")
+
+    assert done.exit_code == 4
+    assert "no masked-LM head" in done.stderr
+
+
+def test_a_version_that_points_outside(
+    augment: Augment, options: list[Any], tmp_path: Path
+) -> None:
+    augment(*options)
+    manifest = tmp_path / "out" / "sst2" / "v0001" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("data/train-", "../../train-"))
+    done = augment("show", tmp_path / "out" / "sst2@v0001")
+
+    assert done.exit_code == 3
+    assert "not a file of the version's data folder" in done.stderr
+
+
+def test_usage_errors_exit_2(augment: Augment) -> None:
+    assert augment("run", "sst2").exit_code == 2
+    assert augment("nonsense").exit_code == 2
+
+
+def test_help_is_instant_and_has_examples() -> None:
+    command = [sys.executable, "-m", "augment.cli", "run", "--help"]
+    began = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert "Example: augment run sst2" in " ".join(done.stdout.split())
+    assert time.monotonic() - began < 10
+    code = "import sys, augment.cli; print({'torch', 'transformers', 'gensim'} & set(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.strip() == "set()"
