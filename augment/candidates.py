@@ -53,12 +53,16 @@ class CandidateFinder:
         self.vectors = vectors
         self.recipe = recipe
         self.store = store
+        self._protection = recipe.protection()
         self._may_stand = masked_lm.tokenizer.whole_words()
 
     def words_of(self, texts: Sequence[str]) -> list[tuple[Word, ...]]:
         """The words of each text with their routes."""
         spans = self.masked_lm.tokenizer.spans(texts, self.recipe.words)
-        return [judge(found, self.recipe.words) for found in spans]
+        return [
+            self._protection.apply(text, judge(found, self.recipe.words))
+            for text, found in zip(texts, spans, strict=True)
+        ]
 
     def refuse_long(self, texts: Sequence[tuple[str, str]]) -> None:
         """Check that the masked LM can read every text whole, before any work is done.

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from augment.candidates import CandidateFinder
 from augment.contract import TaskSpec, arrow_schema
+from augment.quality import Gates
 from augment.replace import Edit, Sampled, Variant
 from augment.sampling import TextOfRow, sample_texts
 
@@ -33,6 +34,7 @@ def augment_chunk(
     table: pa.Table,
     task: TaskSpec,
     finder: CandidateFinder,
+    gates: Gates,
     on_batch: Callable[[int], None] | None = None,
 ) -> ChunkResult:
     """Augment the rows of a chunk.
@@ -44,6 +46,7 @@ def augment_chunk(
         table: Text columns, label and ``idx`` of the source rows.
         task: Their task.
         finder: Candidates by the recipe.
+        gates: What a generated row must pass; what does not is counted by its reason.
         on_batch: Called with the number of masked positions done, for progress.
 
     Returns:
@@ -53,17 +56,43 @@ def augment_chunk(
     texts = _texts_of(records, task, finder)
     sampled = sample_texts(texts, finder, task.name, on_batch)
     rows = _Rows(task)
+    counts = _count(texts, sampled)
     own = iter(sampled)
     for record in records:
-        rows.add(record, 0, None, None)
-        for position, column in enumerate(task.text_columns):
-            for variant in next(own).variants:
-                number = position * finder.recipe.variants + variant.number
-                rows.add(record, number, column, variant)
-    counts = _count(texts, sampled)
+        rows.add(_Row(record, 0, None, None))
+        drawn = [
+            _Row(record, position * finder.recipe.variants + variant.number, column, variant)
+            for position, column in enumerate(task.text_columns)
+            for variant in next(own).variants
+        ]
+        original = [record[column] for column in task.text_columns]
+        reasons = gates.reasons(original, [row.texts(task) for row in drawn])
+        for row, reason in zip(drawn, reasons, strict=True):
+            if reason:
+                counts[f"dropped.{reason}"] += 1
+            else:
+                rows.add(row)
+    counts.update(rows.replaced())
     counts["rows.source"] = len(records)
     counts["rows.augmented"] = len(rows.numbers) - len(records)
     return ChunkResult(rows.build(), dict(counts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A source row (no column, no variant), or one variant of one of its columns."""
+
+    record: dict[str, Any]
+    number: int
+    column: str | None
+    variant: Variant | None
+
+    def texts(self, task: TaskSpec) -> list[str]:
+        """The row's texts in the task's order."""
+        return [
+            self.variant.text if self.variant and name == self.column else self.record[name]
+            for name in task.text_columns
+        ]
 
 
 class _Rows:
@@ -71,7 +100,7 @@ class _Rows:
 
     def __init__(self, task: TaskSpec) -> None:
         self._task = task
-        self._texts: dict[str, list[str]] = {column: [] for column in task.text_columns}
+        self._texts: list[list[str]] = [[] for _ in task.text_columns]
         self._labels: list[int | float] = []
         self._idx: list[int] = []
         self.numbers: list[int] = []
@@ -79,19 +108,21 @@ class _Rows:
         self._edits: list[Edit] = []
         self._ends = [0]
 
-    def add(
-        self, record: dict[str, Any], number: int, column: str | None, variant: Variant | None
-    ) -> None:
-        """Add a source row (no column, no variant) or one variant of one of its columns."""
-        for name, values in self._texts.items():
-            values.append(variant.text if variant and name == column else record[name])
-        self._labels.append(record[self._task.label.column])
-        self._idx.append(record["idx"])
-        self.numbers.append(number)
-        if variant and column:
-            self._edits += variant.edits
-            self._columns += [column] * len(variant.edits)
+    def add(self, row: _Row) -> None:
+        """Add a row."""
+        for values, text in zip(self._texts, row.texts(self._task), strict=True):
+            values.append(text)
+        self._labels.append(row.record[self._task.label.column])
+        self._idx.append(row.record["idx"])
+        self.numbers.append(row.number)
+        if row.variant and row.column:
+            self._edits += row.variant.edits
+            self._columns += [row.column] * len(row.variant.edits)
         self._ends.append(len(self._edits))
+
+    def replaced(self) -> Counter[str]:
+        """How many words were replaced, by source."""
+        return Counter(f"replaced.{edit.source}" for edit in self._edits)
 
     def build(self) -> pa.Table:
         """The rows as a table of the contract's schema."""
@@ -108,12 +139,9 @@ class _Rows:
             fields=list(schema.field("edits").type.value_type),
         )
         offsets = pa.array(self._ends, pa.int32())
-        values = [self._texts[column] for column in self._task.text_columns]
+        flat = [*self._texts, self._labels, self._idx, self.numbers]
         arrays = [
-            pa.array(column, kind)
-            for column, kind in zip(
-                [*values, self._labels, self._idx, self.numbers], schema.types[:-1], strict=True
-            )
+            pa.array(column, kind) for column, kind in zip(flat, schema.types[:-1], strict=True)
         ]
         nested = pa.ListArray.from_arrays(offsets, edits, type=schema.field("edits").type)
         return pa.Table.from_arrays([*arrays, nested], schema=schema)
@@ -149,6 +177,4 @@ def _count(texts: list[TextOfRow], sampled: list[Sampled]) -> Counter[str]:
     for result in sampled:
         counts["dropped.duplicate"] += result.duplicate
         counts["dropped.identity"] += result.identity
-        for variant in result.variants:
-            counts.update(f"replaced.{edit.source}" for edit in variant.edits)
     return counts

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from augment.candidates import CandidateFinder
 from augment.chunk import ChunkResult, augment_chunk
 from augment.contract import TaskSpec
 from augment.errors import AugmentError
+from augment.quality import Gates
 from augment.recipe import AugmentRecipe
 
 _AHEAD = 2
@@ -33,6 +34,7 @@ class Work:
         device: Where the masked LM runs, such as ``cpu`` or ``cuda``.
         threads: Threads of one worker, or None for torch's own choice.
         store: Folder of the candidate store, or None to keep no candidates.
+        gates: What a generated row must pass.
     """
 
     task: TaskSpec
@@ -42,6 +44,7 @@ class Work:
     device: str
     threads: int | None = None
     store: Path | None = None
+    gates: Gates = field(default_factory=Gates)
 
     def load(self) -> CandidateFinder:
         """Load the models.
@@ -92,7 +95,7 @@ def run_here(
 ) -> Iterator[Done]:
     """Run the chunks one after the other in this process."""
     for chunk in chunks:
-        yield Done(chunk, augment_chunk(chunk.rows, work.task, finder, on_batch))
+        yield Done(chunk, augment_chunk(chunk.rows, work.task, finder, work.gates, on_batch))
 
 
 def run_in_pool(chunks: Sequence[Chunk], work: Work, workers: int) -> Iterator[Done]:
@@ -126,17 +129,17 @@ def run_in_pool(chunks: Sequence[Chunk], work: Work, workers: int) -> Iterator[D
 
 
 _finder: CandidateFinder | None = None
-_task: TaskSpec | None = None
+_work: Work | None = None
 
 
 def _start_worker(work: Work) -> None:
     """Load the models once for each worker; the parent alone answers Ctrl-C."""
-    global _finder, _task
+    global _finder, _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _finder, _task = work.load(), work.task
+    _finder, _work = work.load(), work
 
 
 def _run_in_worker(rows: pa.Table) -> ChunkResult:
-    if _finder is None or _task is None:
+    if _finder is None or _work is None:
         raise AugmentError("a worker has no models; this is a fault of the program.")
-    return augment_chunk(rows, _task, _finder)
+    return augment_chunk(rows, _work.task, _finder, _work.gates)

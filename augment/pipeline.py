@@ -26,6 +26,7 @@ from augment.engine import Chunk, Work, run_here, run_in_pool
 from augment.errors import UsageError
 from augment.examples import source_split
 from augment.narrator import Narrator
+from augment.quality import Gates, row_digest
 from augment.recipe import ALGORITHM, AugmentRecipe, load_recipe
 from augment.sources import Source, read_source
 from augment.store import describe_store, prune
@@ -88,7 +89,8 @@ def augment_task(
     data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
     tell.say("source", _splits_line(chosen, data))
     kept_in = None if store is None else Path(store)
-    work = Work(chosen.spec, plan, mlm, vectors, device, threads, kept_in)
+    gates = _gates(plan, chosen, data)
+    work = Work(chosen.spec, plan, mlm, vectors, device, threads, kept_in, gates)
     finder = work.load()
     _refuse_long_texts(data, chosen, finder)
     draft = _draft(chosen, data, plan, work, finder, limit)
@@ -152,6 +154,17 @@ def _run(
     finally:
         tell.stop()
     return counts
+
+
+def _gates(recipe: AugmentRecipe, task: Task, data: Source) -> Gates:
+    """The recipe's gates; the leak guard knows every validation and test row."""
+    held_out = (
+        row_digest(texts)
+        for name, table in data.splits.items()
+        if recipe.leak_guard and name != task.spec.splits.train
+        for texts in zip(*(table[c].to_pylist() for c in task.spec.text_columns), strict=True)
+    )
+    return Gates(frozenset(held_out), recipe.normalised_duplicates)
 
 
 def _tend_store(finder: CandidateFinder, folder: Path | None, limit: int, tell: Narrator) -> None:

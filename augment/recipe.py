@@ -6,14 +6,17 @@ Places, devices, worker and batch sizes are command-line options: they cannot ch
 from __future__ import annotations
 
 import difflib
+import json
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from augment.errors import RecipeInvalid
+from augment.quality import Protection
 from augment.tasks import faults
 
 ALGORITHM = 1
@@ -41,6 +44,14 @@ class AugmentRecipe(BaseModel):
         vector_rows: How many rows of the vectors file are used, from its start.
         long_text: What a text does that the masked LM cannot read whole: ``error`` or
             ``truncate`` (words beyond the limit keep themselves).
+        leak_guard: Never write a generated row that equals a validation or test row but for case
+            and spaces.
+        normalised_duplicates: Drop samples that equal the original or an earlier sample but for
+            case and spaces.
+        protect_numbers: Never replace a word with a digit.
+        protect_negations: Never replace a negation (not, never, without, hardly, …).
+        protect_words: Words that are never replaced, compared without case.
+        protect_patterns: Regular expressions; a word that overlaps a match is never replaced.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +68,31 @@ class AugmentRecipe(BaseModel):
     distinct: bool = True
     vector_rows: int = Field(default=100_000, ge=1)
     long_text: Literal["error", "truncate"] = "error"
+    leak_guard: bool = True
+    normalised_duplicates: bool = False
+    protect_numbers: bool = False
+    protect_negations: bool = False
+    protect_words: tuple[str, ...] = ()
+    protect_patterns: tuple[str, ...] = ()
+
+    @field_validator("protect_patterns")
+    @classmethod
+    def _compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return patterns
+
+    def protection(self) -> Protection:
+        """What is never replaced, compiled."""
+        return Protection(
+            numbers=self.protect_numbers,
+            negations=self.protect_negations,
+            words=frozenset(word.lower() for word in self.protect_words),
+            patterns=tuple(re.compile(pattern) for pattern in self.protect_patterns),
+        )
 
     def canonical(self) -> dict[str, Any]:
         """The fields that enter the version's id (the preset's name does not)."""
@@ -106,7 +142,7 @@ def describe(recipe: AugmentRecipe) -> str:
     notes = _field_notes()
     lines = []
     for key, value in recipe.model_dump(mode="json").items():
-        shown = str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
+        shown = json.dumps(value, ensure_ascii=False)
         lines.append(f"# {notes[key]}\n{key} = {shown}")
     return "\n".join(lines) + "\n"
 

@@ -25,6 +25,7 @@ class Route(StrEnum):
     STOP_WORD = "stop_word"
     NOT_PLAIN = "not_plain"
     CONTRACTION = "contraction"
+    PROTECTED = "protected"
 
     @property
     def replaceable(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,12 +39,11 @@ def run(mlm_dir: Path, vectors_file: Path, pair_source: Path, tmp_path: Path) ->
     def go(out: str = "out", recipe: AugmentRecipe = SMALL, **options: object) -> Version:
         return augment_task(
             "rte",
-            source=str(pair_source),
             mlm=str(mlm_dir),
             vectors=str(vectors_file),
             out=tmp_path / out,
             recipe=recipe,
-            **options,  # type: ignore[arg-type]
+            **{"source": str(pair_source), **options},  # type: ignore[arg-type]
         )
 
     return go
@@ -108,10 +108,28 @@ def test_counts_add_up(run: Run) -> None:
     assert counts["rows.source"] == 200
     assert counts["rows.augmented"] + 200 == version.rows("train")
     drawn = 200 * 2 * SMALL.variants
-    lost = counts["dropped.duplicate"] + counts["dropped.identity"]
+    lost = sum(count for name, count in counts.items() if name.startswith("dropped."))
     assert counts["rows.augmented"] + lost == drawn
     assert counts["words.vectors"] > 0
     assert counts["words.masked_lm"] > 0
+
+
+def test_a_held_out_row_is_never_written(run: Run, pair_source: Path, tmp_path: Path) -> None:
+    """A generated row that turns up in the test split is dropped and counted."""
+    train = run("first", limit=50).to_pandas("train")
+    leaked = train[train.variant > 0].iloc[:5]
+    source = tmp_path / "source"
+    shutil.copytree(pair_source, source)
+    with (source / "test.tsv").open("a") as stream:
+        for i, row in enumerate(leaked.itertuples()):
+            stream.write(f"{100 + i}\t{row.sentence1.upper()}\t{row.sentence2}\n")
+    version = run("second", limit=50, source=str(source))
+
+    assert version.manifest.counts["dropped.leak"] >= 5
+    assert version.rows("train") == len(train) - version.manifest.counts["dropped.leak"]
+    open_guard = SMALL.model_copy(update={"leak_guard": False})
+    unguarded = run("third", open_guard, limit=50, source=str(source))
+    assert unguarded.rows("train") == len(train)
 
 
 def test_resampling_needs_no_forward(

@@ -27,10 +27,14 @@ def ranked_pieces(
     ids = tokenizer.convert_tokens_to_ids([*first, *second])[:limit]
     segments = ([0] * len(first) + [1] * len(second))[:limit]
     with torch.no_grad():
-        logits = model(
-            input_ids=torch.tensor([ids]),
-            token_type_ids=torch.tensor([segments]),
-            attention_mask=torch.ones(1, len(ids), dtype=torch.long),
-        ).logits[0, 1 + sum(len(word) for word in pieces[:at])]
-    order = sorted(range(len(logits)), key=lambda i: (-float(logits[i]), i))
-    return [(i, float(logits[i])) for i in order]
+        logits = (
+            model(
+                input_ids=torch.tensor([ids]),
+                token_type_ids=torch.tensor([segments]),
+                attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+            )
+            .logits[0, 1 + sum(len(word) for word in pieces[:at])]
+            .tolist()
+        )
+    order = sorted(range(len(logits)), key=lambda i: (-logits[i], i))
+    return [(i, logits[i]) for i in order]

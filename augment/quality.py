@@ -1,0 +1,115 @@
+"""PURE: gates that a generated row must pass, and words that must stay; each with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from augment.words import Route, Word
+
+NEGATIONS = frozenset(
+    [
+        "no",
+        "not",
+        "never",
+        "n't",
+        "nor",
+        "neither",
+        "none",
+        "nobody",
+        "nothing",
+        "nowhere",
+        "hardly",
+        "scarcely",
+        "barely",
+        "without",
+        "cannot",
+        "seldom",
+        "rarely",
+    ]
+)
+_NUMBER = re.compile(r"\w*\d\w*")
+_SPACES = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What is never replaced.
+
+    Attributes:
+        numbers: Words with a digit.
+        negations: The words of ``NEGATIONS``.
+        words: A list of one's own, compared without case.
+        patterns: Regular expressions; a word that overlaps a match stays.
+    """
+
+    numbers: bool = False
+    negations: bool = False
+    words: frozenset[str] = frozenset()
+    patterns: tuple[re.Pattern[str], ...] = ()
+
+    def apply(self, text: str, words: tuple[Word, ...]) -> tuple[Word, ...]:
+        """The words with protected ones sent to the route ``protected``."""
+        spans = [match.span() for pattern in self.patterns for match in pattern.finditer(text)]
+        return tuple(
+            replace(word, route=Route.PROTECTED)
+            if word.route.replaceable and self._protects(text, word, spans)
+            else word
+            for word in words
+        )
+
+    def _protects(self, text: str, word: Word, spans: Sequence[tuple[int, int]]) -> bool:
+        shown = text[word.start : word.end].lower()
+        return (
+            (self.numbers and _NUMBER.fullmatch(shown) is not None)
+            or (self.negations and shown in NEGATIONS)
+            or shown in self.words
+            or any(start < word.end and word.start < end for start, end in spans)
+        )
+
+
+def normalised(text: str) -> str:
+    """A text without case and with single spaces: how near duplicates and leaks are compared."""
+    return _SPACES.sub(" ", text).strip().lower()
+
+
+def row_digest(texts: Iterable[str]) -> bytes:
+    """16 bytes for the normalised texts of a row."""
+    joined = "\x1f".join(normalised(text) for text in texts)
+    return hashlib.blake2b(joined.encode(), digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """The gates of a recipe.
+
+    Attributes:
+        held_out: Digests of all validation and test rows: the leak guard. Empty switches it off.
+        normalised_duplicates: Also refuse rows that equal the original or an earlier row of the
+            same source row but for case and spaces.
+    """
+
+    held_out: frozenset[bytes] = frozenset()
+    normalised_duplicates: bool = False
+
+    def reasons(self, original: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+        """Why each generated row of one source row is refused; empty strings pass.
+
+        Args:
+            original: The source row's texts.
+            rows: The texts of each generated row.
+        """
+        seen = {row_digest(original)}
+        verdicts = []
+        for texts in rows:
+            digest = row_digest(texts)
+            if digest in self.held_out:
+                verdicts.append("leak")
+            elif self.normalised_duplicates and digest in seen:
+                verdicts.append("normalised_duplicate")
+            else:
+                verdicts.append("")
+            seen.add(digest)
+        return verdicts
