@@ -1,4 +1,4 @@
-"""The command line: ``augment run``, ``list``, ``show``, ``verify``, ``preview``, ``recipe``."""
+"""The command line: what makes things here, what reads versions in ``cli_read``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from augment.contract import Fault, Version, list_versions, open_version, verify
+from augment.cli_read import AsJson, reading
+from augment.contract import Fault
 from augment.recipe import describe, load_recipe
 
 
@@ -42,13 +43,9 @@ app = typer.Typer(
 
 STORE = ".candidates"
 TaskName = Annotated[str, typer.Argument(help="A GLUE task (sst2, …) or a task file (.toml).")]
-Reference = Annotated[
-    str, typer.Argument(help="data/versions/sst2, …/sst2@v0001, …/sst2@8c1f2a or a directory.")
-]
 Mlm = Annotated[str, typer.Option(help="Masked LM: a folder or a hub name.")]
 VectorsFile = Annotated[str, typer.Option(help="Vectors: GloVe or word2vec file, or gensim name.")]
 RecipeName = Annotated[str, typer.Option(help="official, paper, or a recipe file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")]
 Device = Annotated[str, typer.Option(help="Where the masked LM runs: cpu, cuda, …")]
 
@@ -113,88 +110,6 @@ def run(
     )
 
 
-@app.command("list", epilog="Example: augment list data/versions")
-def list_command(
-    root: Annotated[Path, typer.Argument(help="The root of all versions, or one task's folder.")],
-    as_json: AsJson = False,
-) -> None:
-    """List the versions below a root."""
-    versions = list(list_versions(root))
-    if as_json:
-        print(json.dumps([{"path": str(v.path), "id": v.manifest.id} for v in versions]))
-        return
-    from augment.console import err, versions_table
-    from augment.console import out as console
-
-    if versions:
-        console.print(versions_table(versions))
-    else:
-        err.print(f"no versions below {root}; make one: augment run --help")
-
-
-@app.command(epilog="Example: augment show data/versions/sst2@v0001 --rows 5")
-def show(
-    reference: Reference,
-    rows: Annotated[int, typer.Option(min=0, help="How many source rows to show.")] = 3,
-    variants: Annotated[int, typer.Option(min=0, help="Variants of each.")] = 3,
-    as_json: AsJson = False,
-) -> None:
-    """Show what a version is, and some of its rows with their replacements marked."""
-    version = open_version(reference)
-    if as_json:
-        print(version.manifest.to_json(), end="")
-        return
-    from augment.console import out as console
-    from augment.console import show_summary
-
-    show_summary(version)
-    splits = " · ".join(f"{name} {version.rows(name):,}" for name in version.splits)
-    console.print(f"  splits      {splits}")
-    recipe = version.manifest.recipe.items()
-    console.print("  recipe      " + " · ".join(f"{key} {value}" for key, value in recipe))
-    _show_rows(version, rows, variants)
-
-
-def _show_rows(version: Version, rows: int, variants: int) -> None:
-    """The first source rows, each with its first variants."""
-    from rich.text import Text
-
-    from augment.console import marked
-    from augment.console import out as console
-    from augment.replace import Edit
-
-    shown = drawn = 0
-    original: dict[str, str] = {}
-    for batch in version.table(version.task.splits.train).to_batches(max_chunksize=1024):
-        for record in batch.to_pylist():
-            if record["variant"] == 0:
-                shown, drawn, original = shown + 1, 0, record
-                if shown > rows:
-                    return
-                texts = " | ".join(record[name] for name in version.task.text_columns)
-                label = record[version.task.label.column]
-                console.print(f"\n  row {record['idx']} · label {label}", Text(texts))
-            elif drawn < variants:
-                drawn += 1
-                column = record["edits"][0]["column"] if record["edits"] else ""
-                edits = [
-                    Edit(e["start"], e["end"], e["before"], e["after"], e["source"])
-                    for e in record["edits"]
-                ]
-                name = column or version.task.text_columns[0]
-                console.print(f"  {record['variant']:4} {column}", marked(original[name], edits))
-
-
-@app.command("verify", epilog="Example: augment verify data/versions/sst2@v0001")
-def verify_command(reference: Reference) -> None:
-    """Read every file of a version and compare it with the manifest."""
-    version = open_version(reference)
-    count = verify(version)
-    print(
-        f"{version.reference}: {count} files agree with the manifest ({version.manifest.id[:12]})"
-    )
-
-
 @app.command(
     "preview",
     epilog='Example: augment preview sst2 --text "a clever ride" --mlm DIR --vectors FILE',
@@ -227,35 +142,6 @@ def preview_command(
         show_preview(view, variants, top)
 
 
-@app.command(
-    "store",
-    epilog="Example: augment store data/versions/.candidates --prune 2",
-)
-def store_command(
-    folder: Annotated[Path, typer.Argument(help="A candidate store.")],
-    prune: Annotated[
-        float | None, typer.Option(min=0, help="Drop the oldest entries beyond this many GB.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show how large a candidate store is, and prune it."""
-    from augment.store import describe_store
-    from augment.store import prune as prune_store
-
-    dropped = prune_store(folder, int(prune * 2**30)) if prune is not None else 0
-    files = describe_store(folder)
-    if as_json:
-        entries = [{"file": f.path.name, "entries": f.entries, "bytes": f.bytes} for f in files]
-        print(json.dumps({"files": entries, "dropped": dropped}))
-        return
-    for file in files:
-        print(f"  {file.path.name}  {file.entries:,} positions · {file.bytes / 2**20:.1f} MB")
-    total = sum(file.bytes for file in files) / 2**20
-    print(
-        f"  {len(files)} masked LMs · {total:.1f} MB" + (f" · {dropped:,} dropped" * bool(dropped))
-    )
-
-
 @app.command(epilog="Example: augment recipe sst2 > my.toml")
 def recipe(
     task: TaskName,
@@ -273,6 +159,9 @@ def init(data: Annotated[Path, typer.Argument(help="A CSV, JSONL or Parquet file
     from augment.sniff import sniff
 
     print(sniff(data), end="")
+
+
+app.registered_commands += reading.registered_commands
 
 
 def main() -> None:
