@@ -29,7 +29,7 @@ demo: setup
 	@rm -rf $(DEMO)
 	$(BIN)/augment run data/sample/reviews/reviews.toml --mlm data/sample/mlm --vectors data/sample/vectors.txt --out $(DEMO)/versions
 	$(BIN)/distill teacher $(DEMO)/versions/reviews --init data/sample/mlm --recipe demo --out $(DEMO)/teacher
-	$(BIN)/distill run $(DEMO)/versions/reviews --teacher $(DEMO)/teacher --student 3x96-256-4 --recipe demo --out $(DEMO)/run
+	$(BIN)/distill run $(DEMO)/versions/reviews --teacher $(DEMO)/teacher --student 2x64-256-4 --recipe demo --out $(DEMO)/run
 	@echo "everything is in $(DEMO)/: versions/reviews, teacher, run/student, run/plain-student"
 
 clean:
