@@ -64,6 +64,13 @@ class ConsoleNarrator(Narrator):
         rate = self._positions / max(time.monotonic() - self._began, 1e-6)
         if self._bar:
             self._bar.update(self._task, rate=f"{rate:,.0f} masks/s")
+        elif time.monotonic() - self._spoke > QUIET_SECONDS:
+            self._spoke = time.monotonic()
+            self.say(
+                "candidates",
+                f"{self._done:,} of {self._total:,} rows · {self._positions:,} masks · "
+                f"{rate:,.0f} masks/s",
+            )
 
     def rows(self, count: int) -> None:
         """Move the bar, or say how far it is where there is no terminal."""
