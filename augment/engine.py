@@ -54,7 +54,7 @@ class Work:
         """
         import torch
 
-        from augment.masked_lm import load_masked_lm
+        from augment.models import load_masked_lm
         from augment.store import CandidateStore
         from augment.vectors import load_vectors
 

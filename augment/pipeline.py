@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
-from hashlib import sha256
-from importlib.metadata import version as library_version
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,29 +10,23 @@ import pyarrow as pa
 from augment.candidates import CandidateFinder
 from augment.chunk import CHUNK_ROWS, originals
 from augment.contract import (
-    CONTRACT,
-    Asset,
     Manifest,
-    SourceSplit,
     Version,
-    identity,
     list_versions,
     open_version,
 )
+from augment.draft import draft_manifest
 from augment.engine import Chunk, Work, run_here, run_in_pool
 from augment.errors import UsageError
-from augment.examples import source_split
 from augment.narrator import Narrator
 from augment.quality import Gates, row_digest
-from augment.recipe import ALGORITHM, AugmentRecipe, load_recipe
+from augment.recipe import AugmentRecipe, load_recipe
 from augment.sources import Source, read_source
 from augment.store import describe_store, prune
 from augment.tasks import Task, get_task
-from augment.words import stop_words_text
-from augment.writer import Staging, commit, next_name, open_staging
+from augment.writer import Staging, commit, next_name, open_staging, partial_of
 
 STORE_BYTES = 20 * 2**30
-LIBRARIES = ("augment-distill", "torch", "transformers", "tokenizers", "pyarrow", "numpy", "gensim")
 
 
 def augment_task(
@@ -57,8 +48,7 @@ def augment_task(
 ) -> Version:
     """Augment a task's training split and commit everything as one version.
 
-    The same inputs again write nothing: the version that is already there is returned. An
-    interrupted run goes on from its finished chunks.
+    The same inputs again return the version that is there; an interrupted run goes on.
 
     Args:
         task: A GLUE task's name or a task file.
@@ -68,53 +58,60 @@ def augment_task(
         out: The root of all versions.
         recipe: ``official``, ``paper``, a recipe file, or a recipe object.
         limit: Use only the first rows of the training split.
-        skip_malformed: Leave malformed rows out, counted, instead of stopping.
+        skip_malformed: Leave malformed rows out, counted.
         workers: Worker processes; 1 works in this process.
-        threads: Threads of each worker; by default the processor's cores shared out.
+        threads: Threads of each worker.
         device: Where the masked LM runs.
-        store: Folder of the candidate store, which makes later runs with another N, p, seed or
-            smaller K free of forwards; None keeps no candidates.
-        store_limit: Largest size of the store after the run, in bytes; the oldest entries go.
+        store: Folder of the candidate store, see ``store.py``; None keeps no candidates.
+        store_limit: Largest size of the store after the run, in bytes.
         narrator: Hears what is going on.
 
     Raises:
-        AugmentError: Sources, recipe or models are not usable; nothing half-written remains.
+        AugmentError: Something is not usable; nothing half-written remains.
     """
-    tell = narrator or Narrator()
+    tell, root, chosen = narrator or Narrator(), Path(out), get_task(task)
     if workers < 1 or (limit is not None and limit < 1):
         raise UsageError(f"workers {workers} and limit {limit} must be at least 1.")
-    chosen = get_task(task)
     plan = load_recipe(recipe, chosen.spec.name) if isinstance(recipe, str) else recipe
     tell.say("recipe", _headline(plan))
     data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
     tell.say("source", _splits_line(chosen, data))
-    kept_in = None if store is None else Path(store)
-    gates = _gates(plan, chosen, data)
+    gates, kept_in = _gates(plan, chosen, data), None if store is None else Path(store)
     work = Work(chosen.spec, plan, mlm, vectors, device, threads, kept_in, gates)
     finder = work.load()
     _refuse_long_texts(data, chosen, finder)
-    draft = _draft(chosen, data, plan, work, finder, limit)
-    root = Path(out)
-    if (present := _already(root, draft)) is not None:
-        tell.say("nothing to do", f"{present.reference} is already that ({draft.id[:12]})")
+    draft = draft_manifest(data, work, finder, limit)
+    if (present := _already(root, draft, tell)) is not None:
         return present
     with open_staging(root, chosen.spec.name, draft.id) as staging:
-        if (present := _already(root, draft)) is not None:
-            staging.remove()
-            return present
-        chunks = _chunks(data.splits[chosen.spec.splits.train])
-        counts = _run(chunks, work, finder, staging, workers, tell)
-        _tend_store(finder, kept_in, store_limit, tell)
-        counts["source.skipped"] += data.skipped
-        draft = draft.model_copy(
-            update={"counts": dict(sorted(counts.items())), "version": next_name(staging.folder)}
-        )
-        others = {
-            name: originals(table, chosen.spec)
-            for name, table in data.splits.items()
-            if name != chosen.spec.splits.train
-        }
-        return open_version(commit(staging, draft, len(chunks), others))
+        if _already(root, draft, Narrator()) is None:
+            _make(data, draft, work, finder, staging, workers, tell)
+        staging.remove()
+    _tend_store(finder, store_limit, tell)
+    return open_version(root / f"{chosen.spec.name}@{draft.id}")
+
+
+def _make(
+    data: Source,
+    draft: Manifest,
+    work: Work,
+    finder: CandidateFinder,
+    staging: Staging,
+    workers: int,
+    tell: Narrator,
+) -> None:
+    """Run the chunks, then commit them with the untouched splits."""
+    train = work.task.splits.train
+    chunks = _chunks(data.splits[train])
+    counts = _run(chunks, work, finder, staging, workers, tell)
+    counts["source.skipped"] += data.skipped
+    draft = draft.model_copy(
+        update={"counts": dict(sorted(counts.items())), "version": next_name(staging.folder)}
+    )
+    others = {
+        name: originals(table, work.task) for name, table in data.splits.items() if name != train
+    }
+    commit(staging, draft, len(chunks), others)
 
 
 def _run(
@@ -167,13 +164,14 @@ def _gates(recipe: AugmentRecipe, task: Task, data: Source) -> Gates:
     return Gates(frozenset(held_out), recipe.normalised_duplicates)
 
 
-def _tend_store(finder: CandidateFinder, folder: Path | None, limit: int, tell: Narrator) -> None:
+def _tend_store(finder: CandidateFinder, limit: int, tell: Narrator) -> None:
     """Keep the store within its limit; a store in trouble is worth a line, not a failure."""
-    if folder is None or finder.store is None:
+    if finder.store is None:
         return
     if finder.store.trouble:
         tell.say("store", f"{finder.store.trouble}; nothing more was stored")
         return
+    folder = finder.store.path.parent
     dropped = prune(folder, limit)
     size = sum(file.bytes for file in describe_store(folder)) / 2**20
     tell.say("store", f"{size:.1f} MB in {folder}" + (f" · {dropped:,} dropped" if dropped else ""))
@@ -186,10 +184,12 @@ def _chunks(table: pa.Table) -> list[Chunk]:
     ]
 
 
-def _already(root: Path, draft: Manifest) -> Version | None:
+def _already(root: Path, draft: Manifest, tell: Narrator) -> Version | None:
     """The committed version with the same id, if there is one."""
     for version in list_versions(root / draft.task.name):
         if version.manifest.id == draft.id:
+            tell.say("nothing to do", f"{version.reference} is already that ({draft.id[:12]})")
+            partial_of(version.path.parent, draft.id).remove()  # left by a kill after the commit
             return open_version(version.path)
     return None
 
@@ -200,48 +200,6 @@ def _refuse_long_texts(data: Source, task: Task, finder: CandidateFinder) -> Non
         idx, texts = train["idx"].to_pylist(), train[column].to_pylist()
         places = [f"train row {number}, {column}," for number in idx]
         finder.refuse_long(list(zip(places, texts, strict=True)))
-
-
-def _draft(
-    task: Task,
-    data: Source,
-    recipe: AugmentRecipe,
-    work: Work,
-    finder: CandidateFinder,
-    limit: int | None,
-) -> Manifest:
-    """The manifest as far as it is known before any row is made, its id included."""
-    sources: tuple[SourceSplit, ...] = tuple(
-        source_split(name, table) for name, table in data.splits.items()
-    )
-    stop_words = sha256(stop_words_text().encode()).hexdigest()
-    assets = (
-        Asset(kind="masked_lm", name=Path(work.mlm).name, sha256=finder.masked_lm.digest),
-        Asset(kind="vectors", name=Path(work.vectors).name, sha256=finder.vectors.digest),
-        Asset(kind="stop_words", name="stop_words.txt", sha256=stop_words),
-    )
-    return Manifest(
-        contract=CONTRACT,
-        algorithm=ALGORITHM,
-        id=identity(
-            algorithm=ALGORITHM,
-            task=task.spec,
-            recipe=recipe.canonical(),
-            sources=sources,
-            assets=assets,
-        ),
-        version="v0001",
-        task=task.spec,
-        recipe=recipe.model_dump(mode="json"),
-        source=data.name,
-        limit=limit,
-        sources=sources,
-        assets=assets,
-        files=(),
-        counts={},
-        libraries={name: library_version(name) for name in LIBRARIES},
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
 
 
 def _headline(recipe: AugmentRecipe) -> str:

@@ -76,6 +76,11 @@ class Staging:
         return file, file.with_suffix(".json")
 
 
+def partial_of(folder: Path, identity: str) -> Staging:
+    """Where a run of that id keeps its chunks; nothing is opened or made."""
+    return Staging(folder, folder / f".partial-{identity[:12]}")
+
+
 @contextmanager
 def open_staging(root: Path, task: str, identity: str) -> Iterator[Staging]:
     """Open the folder of a run, with a lock that falls when the process ends.
@@ -84,17 +89,17 @@ def open_staging(root: Path, task: str, identity: str) -> Iterator[Staging]:
         OutputBusy: Another process holds it.
     """
     folder = root / task
-    path = folder / f".partial-{identity[:12]}"
-    (path / "chunks").mkdir(parents=True, exist_ok=True)
+    staging = partial_of(folder, identity)
+    (staging.path / "chunks").mkdir(parents=True, exist_ok=True)
     with (folder / f".lock-{identity[:12]}").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise OutputBusy(
-                f"another run is writing the same version in {path}.",
+                f"another run is writing the same version in {staging.path}.",
                 "Wait for it; the same command afterwards finds the finished version.",
             ) from error
-        yield Staging(folder, path)
+        yield staging
         Path(lock.name).unlink(missing_ok=True)
 
 
@@ -192,7 +197,6 @@ def commit(staging: Staging, draft: Manifest, chunks: int, others: dict[str, pa.
             number += 1
         else:
             _sync(staging.folder)
-            staging.remove()
             return target
 
 

@@ -34,9 +34,7 @@ def distill_task(
     allow_weak_teacher: bool = False,
     quiet: bool = False,
 ) -> Run:
-    """Distil a fine-tuned teacher into a student, in two stages, on a saved version.
-
-    The same call again goes on where it was interrupted, or returns the finished result.
+    """Distil a fine-tuned teacher in two stages; the same call again goes on or returns the result.
 
     Args:
         version: A version or a reference such as ``data/versions/sst2@v0003``.
@@ -49,9 +47,6 @@ def distill_task(
         plain: Also train the same student on labels only, to compare with.
         allow_weak_teacher: Go on with a teacher near chance.
         quiet: Say nothing on stderr.
-
-    Returns:
-        The finished run.
 
     Raises:
         Fault: With a sentence that says what to do.

@@ -7,6 +7,7 @@ optimiser sees it and ``train()`` does not reach it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -30,7 +31,7 @@ from distill.recipe import Intermediate as IntermediateRecipe
 from distill.taps import Tap
 
 
-class Stage(nn.Module):
+class Stage(nn.Module, ABC):
     """What the trainer knows of a stage.
 
     Attributes:
@@ -67,9 +68,9 @@ class Stage(nn.Module):
         terms = dict(self.terms(batch))
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}
 
+    @abstractmethod
     def terms(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         """The named terms of the loss, float32 scalars."""
-        raise NotImplementedError
 
 
 class Intermediate(Stage):

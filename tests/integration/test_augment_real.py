@@ -10,7 +10,7 @@ from transformers import BertForMaskedLM, BertTokenizer
 
 from augment import augment_task
 from augment.engine import Work
-from augment.masked_lm import load_masked_lm
+from augment.models import load_masked_lm
 from augment.recipe import AugmentRecipe
 from augment.sources import read_source
 from augment.tasks import get_task

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augment.masked_lm import MaskedLM, load_masked_lm
+from augment.masked_lm import MaskedLM
+from augment.models import load_masked_lm
 from augment.pieces import PieceTokenizer, is_plain
 from augment.words import Route, judge, match_case
 

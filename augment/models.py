@@ -1,0 +1,93 @@
+"""Loading a masked LM by folder or hub name: the only file here that knows transformers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging as python_logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from augment.errors import AssetInvalid, AssetMissing
+from augment.masked_lm import MaskedLM
+from augment.pieces import PieceTokenizer
+
+_MLM_HINT = (
+    "Expected a folder with config.json, tokenizer and weights, or a hub name; without a network, "
+    "download it elsewhere and name the folder: --mlm DIR"
+)
+_VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash", "dtype", "torch_dtype")
+
+
+def load_masked_lm(name: str, *, device: str = "cpu") -> MaskedLM:
+    """Load a BERT masked LM by folder or hub name, in float32.
+
+    Only safetensors or weights-only files are read, and no code of the model is run.
+
+    Raises:
+        AssetMissing: No such folder, or the hub is out of reach.
+        AssetInvalid: It is no BERT, has no masked-LM head, or its tokenizer does not fit.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoTokenizer, BertForMaskedLM, PretrainedConfig
+
+    _quiet_transformers()
+    if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise AssetMissing(f"the masked LM folder {name} is not there.", _MLM_HINT)
+    try:
+        config, _ = PretrainedConfig.get_config_dict(name)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise AssetMissing(
+            f"the masked LM {name} cannot be loaded: {_first_line(error)}",
+            _MLM_HINT,
+        ) from error
+    if config.get("model_type") != "bert":
+        raise AssetInvalid(f"{name} is a {config.get('model_type')!r} model; BERT is expected.")
+    try:
+        loaded: Any = BertForMaskedLM.from_pretrained(
+            name, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise AssetInvalid(f"the weights of {name} cannot be read: {_first_line(error)}") from error
+    model, report = loaded
+    if missing := sorted(report["missing_keys"]):
+        raise AssetInvalid(
+            f"{name} has no masked-LM head: {len(missing)} weights are missing, "
+            f"the first is {missing[0]}.",
+            "Give a model that was saved with its masked-LM head, such as bert-base-uncased.",
+        )
+    if len(tokenizer) != model.config.vocab_size:
+        raise AssetInvalid(
+            f"the tokenizer of {name} has {len(tokenizer)} pieces, "
+            f"the model {model.config.vocab_size}."
+        )
+    pieces = PieceTokenizer.from_transformers(tokenizer)
+    return MaskedLM(model, pieces, _digest(model, config, pieces), device=device)
+
+
+def _quiet_transformers() -> None:
+    """Its loading report and bars would break into our own progress; we check the report."""
+    from transformers.utils import logging
+
+    settings: Any = logging
+    settings.set_verbosity_error()
+    settings.disable_progress_bar()
+    python_logging.getLogger("huggingface_hub").setLevel(python_logging.ERROR)
+
+
+def _digest(model: Any, config: dict[str, Any], tokenizer: PieceTokenizer) -> str:
+    digest = hashlib.sha256()
+    kept = {key: value for key, value in sorted(config.items()) if key not in _VOLATILE}
+    digest.update(json.dumps(kept, sort_keys=True, default=str).encode())
+    digest.update(tokenizer.canonical_json().encode())
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(f"\0{key}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
