@@ -43,7 +43,7 @@ def test_candidates_equal_the_oracle(shared: Path, task: str, every: int, words:
         for at, word in enumerate(sentence):
             if word.route is not Route.MASKED_LM:
                 continue
-            ranked = ranked_pieces(model, tokenizer, names, at, pair=True)
+            ranked = ranked_pieces(model, tokenizer, names, at, pair=True, depth=16)
             gap = ranked[14][1] - ranked[15][1]
             whole = finder.masked_lm.tokenizer.whole_words()
             best = {piece for piece, _ in ranked[:15] if whole[piece]}

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 
 def ranked_pieces(
-    model: Any, tokenizer: Any, words: list[str], at: int, *, pair: bool, limit: int = 512
+    model: Any,
+    tokenizer: Any,
+    words: list[str],
+    at: int,
+    *,
+    pair: bool,
+    limit: int = 512,
+    depth: int | None = None,
 ) -> list[tuple[int, float]]:
-    """All pieces for the masked word of a sentence given as basic tokens, best first.
+    """The pieces for the masked word of a sentence given as basic tokens, best first.
 
     Args:
         model: A BERT with its masked-LM head, in eval mode.
@@ -19,6 +27,7 @@ def ranked_pieces(
         at: The word to mask; it is one piece.
         pair: Feed the unmasked sentence as second segment, as the released code does.
         limit: The longest input.
+        depth: How many of them are handed out; all are sorted.
     """
     pieces = [tokenizer.tokenize(word) for word in words]
     masked = [p for i, word in enumerate(pieces) for p in (["[MASK]"] if i == at else word)]
@@ -34,7 +43,7 @@ def ranked_pieces(
                 attention_mask=torch.ones(1, len(ids), dtype=torch.long),
             )
             .logits[0, 1 + sum(len(word) for word in pieces[:at])]
-            .tolist()
+            .numpy()
         )
-    order = sorted(range(len(logits)), key=lambda i: (-logits[i], i))
-    return [(i, logits[i]) for i in order]
+    order = np.argsort(-logits, kind="stable")
+    return [(int(i), float(logits[i])) for i in order[:depth]]

@@ -1,0 +1,1 @@
+"""Scripts that print ratios; their results lie in ``results/``."""

@@ -1,0 +1,223 @@
+"""How much faster the engine is than the authors' procedure, with equal candidates.
+
+    python -m benchmarks.augment_speed --quick --json benchmarks/results/augment_speed.json
+
+Both sides run on the same sentences, the same model and the same threads, taking turns; ratios are
+medians over turns. The authors' procedure is one forward for each word, the LM head on every
+position and a full sort. Real SST-2 sentences and the real masked LM are used where they lie beside
+the checkout, the embedded sample elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
+
+from augment import augment_task
+from augment.candidates import CandidateFinder
+from augment.masked_lm import Query
+from augment.models import load_masked_lm
+from augment.recipe import AugmentRecipe, load_recipe
+from augment.sources import read_source
+from augment.tasks import get_task
+from augment.vectors import Vectors, load_vectors
+from augment.words import Route, Word
+from benchmarks.machine import describe, gemm_peak, interleaved, median_ratio
+from tests.reference.masked_lm import ranked_pieces
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+K = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where sentences, models and vectors come from on this machine."""
+
+    texts: list[str]
+    models: dict[str, str]
+    vectors: str
+
+
+def setting() -> Setting:
+    """The real data where it is there, the sample elsewhere."""
+    if SHARED.is_dir():
+        source = str(SHARED / "data" / "glue" / "sst2")
+        texts = read_source(get_task("sst2"), source).splits["train"]["sentence"].to_pylist()
+        models = {
+            name: str(SHARED / "models" / name) for name in ("minilm-l6-mlm", "tiny-bert-mlm")
+        }
+        vectors = str(SHARED / "vectors" / "glove.6B.50d.first100k.txt")
+    else:
+        sample = ROOT / "data" / "sample"
+        task = get_task(str(sample / "reviews" / "reviews.toml"))
+        texts = read_source(task, None).splits["train"]["sentence"].to_pylist()
+        models, vectors = {"sample": str(sample / "mlm")}, str(sample / "vectors.txt")
+    return Setting(list(dict.fromkeys(texts)), models, vectors)
+
+
+def base_shaped(like: str, folder: Path) -> str:
+    """A 12 x 768 masked LM with random weights and the tokenizer of another one."""
+    tokenizer = AutoTokenizer.from_pretrained(like)
+    torch.manual_seed(0)
+    model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer)))
+    torch.nn.init.normal_(model.cls.predictions.bias, std=0.5)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def flops(query: Query, config: Any) -> float:
+    """Operations of the pruned forward for one position (products only)."""
+    width, inner, length = config.hidden_size, config.intermediate_size, len(query.ids)
+    whole = length * (8 * width**2 + 4 * width * inner + 4 * length * width)
+    last = length * 4 * width**2 + 4 * width**2 + 4 * width * inner + 4 * length * width
+    head = 2 * width**2 + 2 * width * config.vocab_size
+    return (config.num_hidden_layers - 1) * whole + last + head
+
+
+def against_the_authors(name: str, folder: str, texts: list[str], repeats: int) -> dict[str, Any]:
+    """One masked LM: seconds of both sides, their ratio, equal sets, share of the GEMM peak."""
+    lm, vectors = load_masked_lm(folder), Vectors(["a", "b"], np.eye(2))
+    finder = CandidateFinder(lm, vectors, AugmentRecipe())
+    model = BertForMaskedLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    sentences = finder.words_of(texts)
+    places = [
+        (words, at)
+        for words in sentences
+        for at, word in enumerate(words)
+        if word.route is Route.MASKED_LM
+    ]
+    queries = [finder.query([word.pieces for word in words], at) for words, at in places]
+    asked = [query for query in queries if query is not None]
+    found: dict[str, list[set[int]]] = {}
+
+    def authors() -> None:
+        found["authors"] = [_authors_set(model, tokenizer, words, at) for words, at in places]
+
+    def engine() -> None:
+        found["engine"] = [set(r.pieces) for r in lm.rank(asked, K, words_only=False)]
+
+    seconds = interleaved({"authors": authors, "engine": engine}, repeats)
+    equal = sum(a == b for a, b in zip(found["authors"], found["engine"], strict=True))
+    peak = gemm_peak()
+    work = sum(flops(query, model.config) for query in asked) / 1e9
+    return {
+        "model": name,
+        "sentences": len(texts),
+        "positions": len(asked),
+        "seconds": seconds,
+        "ratio": median_ratio(seconds, "authors", "engine"),
+        "equal_sets": equal,
+        "positions_per_second": len(asked) / statistics.median(seconds["engine"]),
+        "gemm_peak_gflops": peak,
+        "share_of_peak": work / statistics.median(seconds["engine"]) / peak,
+    }
+
+
+def _authors_set(model: Any, tokenizer: Any, words: tuple[Word, ...], at: int) -> set[int]:
+    names = [word.text for word in words]
+    return {p for p, _ in ranked_pieces(model, tokenizer, names, at, pair=True, depth=K)}
+
+
+def repeated_texts(folder: str, texts: list[str], repeats: int) -> dict[str, Any]:
+    """Rows that repeat three times: the engine computes each once, the authors three times."""
+    once = against_the_authors("repeated 3 times", folder, texts, repeats)
+    return {**once, "ratio": 3 * once["ratio"], "note": "authors' seconds counted three times"}
+
+
+def vectors_speed(path: str, words: int, repeats: int) -> dict[str, Any]:
+    """Neighbours of unseen words against a product and a full sort over the same table."""
+    table = load_vectors(path, 100_000)
+    rows = np.random.default_rng(0).choice(len(table.words), words, replace=False)
+    asked = [table.words[row] for row in rows]
+    unit = table._unit.astype(np.float64)
+
+    def authors() -> list[list[int]]:
+        return [np.argsort(-(unit @ unit[row]))[1 : K + 1].tolist() for row in rows]
+
+    def engine() -> None:
+        table._cache.clear()
+        table.neighbours(asked, K)
+
+    seconds = interleaved({"authors": authors, "engine": engine}, repeats)
+    return {
+        "words": words,
+        "rows": len(table.words),
+        "seconds": seconds,
+        "ratio": median_ratio(seconds, "authors", "engine"),
+        "milliseconds_a_word": 1000 * statistics.median(seconds["engine"]) / words,
+    }
+
+
+def whole_runs(folder: str, vectors: str, limit: int, scratch: Path) -> dict[str, Any]:
+    """End to end, Parquet written: the first run, then another seed from the store."""
+    if SHARED.is_dir():
+        task, source = "sst2", str(SHARED / "data" / "glue" / "sst2")
+    else:
+        task, source = str(ROOT / "data" / "sample" / "reviews" / "reviews.toml"), None
+    timings = []
+    for seed in (0, 1):
+        recipe = load_recipe("official", "sst2").model_copy(update={"seed": seed})
+        began = time.perf_counter()
+        version = augment_task(
+            task, source=source, mlm=folder, vectors=vectors, out=scratch, recipe=recipe,
+            limit=limit, store=scratch / "store",
+        )  # fmt: skip
+        timings.append(time.perf_counter() - began)
+    rows = version.rows("train")
+    return {
+        "source_rows": limit,
+        "rows": rows,
+        "first_seconds": timings[0],
+        "resampled_seconds": timings[1],
+        "ratio": timings[0] / timings[1],
+        "rows_per_second": rows / timings[0],
+    }
+
+
+def main() -> None:
+    """Run what was asked for and print a line for each measurement."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer sentences, under five minutes")
+    parser.add_argument("--json", type=Path, help="where the results go")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    where, repeats = setting(), 3
+    step = len(where.texts) // (40 if options.quick else 200)
+    some = where.texts[::step]
+    results: dict[str, Any] = {"machine": describe()}
+    with tempfile.TemporaryDirectory() as scratch:
+        first = next(iter(where.models.values()))
+        base = base_shaped(first, Path(scratch) / "base")
+        few = some[:: max(1, len(some) // (5 if options.quick else 12))]
+        results["base 12x768, random"] = against_the_authors("base", base, few, repeats)
+        results["base, repeated 3 times"] = repeated_texts(base, few, 1)
+        for name, folder in where.models.items():
+            results[name] = against_the_authors(name, folder, some, repeats)
+        results["vectors"] = vectors_speed(where.vectors, 64, repeats)
+        limit = 500 if options.quick else 5000
+        for name, folder in where.models.items():
+            out = Path(scratch) / name
+            results[f"whole run, {name}"] = whole_runs(folder, where.vectors, limit, out)
+    for name, result in results.items():
+        shown = {k: round(v, 3) for k, v in result.items() if isinstance(v, int | float)}
+        print(f"{name}: {shown}")
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
