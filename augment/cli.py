@@ -111,6 +111,35 @@ def run(
 
 
 @app.command(
+    "plan",
+    epilog="Example: augment plan sst2 --source glue/SST-2 --mlm DIR --vectors FILE",
+)
+def plan_command(
+    task: TaskName,
+    mlm: Mlm,
+    vectors: VectorsFile,
+    source: Annotated[str | None, typer.Option(help="As for run.")] = None,
+    recipe: RecipeName = "official",
+    limit: Annotated[int | None, typer.Option(min=1, help="First training rows only.")] = None,
+    threads: Threads = None,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Say how much work a run is before it begins: rows, masks, minutes, megabytes."""
+    from augment.plan import plan_task
+    from augment.stats import lines
+
+    found = plan_task(
+        task, mlm=mlm, vectors=vectors, source=source, recipe=recipe, limit=limit,
+        threads=threads, device=device,
+    )  # fmt: skip
+    if as_json:
+        print(json.dumps(asdict(found)))
+    else:
+        print("\n".join(f"  {line}" for line in lines(found)))
+
+
+@app.command(
     "preview",
     epilog='Example: augment preview sst2 --text "a clever ride" --mlm DIR --vectors FILE',
 )

@@ -78,6 +78,21 @@ def test_preview_explains_each_word(augment: Augment, options: list[Any]) -> Non
     assert "ukulele" in augment(*arguments).stdout
 
 
+def test_plan_counts_before_anything_runs(
+    augment: Augment, options: list[Any], tmp_path: Path
+) -> None:
+    _, task, flag, source, *models = options
+    plan = json.loads(augment("plan", task, flag, source, *models[:4], "--json").stdout)
+    augment(*options)
+    counts = json.loads(augment("show", tmp_path / "out" / "sst2", "--json").stdout)["counts"]
+
+    assert plan["rows_in"] == plan["distinct_texts"] == 2
+    assert plan["masked_positions"] == counts["words.masked_lm"]
+    assert plan["rows_out"] == counts["rows.source"] + counts["rows.augmented"]
+    assert plan["minutes"] > 0
+    assert "minutes" in augment("plan", task, flag, source, *models[:4]).stdout
+
+
 def test_the_store_is_shown_and_pruned(
     augment: Augment, options: list[Any], tmp_path: Path
 ) -> None:
