@@ -91,16 +91,27 @@ def open_staging(root: Path, task: str, identity: str) -> Iterator[Staging]:
     folder = root / task
     staging = partial_of(folder, identity)
     (staging.path / "chunks").mkdir(parents=True, exist_ok=True)
-    with (folder / f".lock-{identity[:12]}").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OutputBusy(
-                f"another run is writing the same version in {staging.path}.",
-                "Wait for it; the same command afterwards finds the finished version.",
-            ) from error
+    path = folder / f".lock-{identity[:12]}"
+    with _locked(path, staging):
         yield staging
-        Path(lock.name).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path, staging: Staging) -> Iterator[None]:
+    """Hold the lock file; one that its last holder took away in the meantime does not count."""
+    while True:
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise OutputBusy(
+                    f"another run is writing the same version in {staging.path}.",
+                    "Wait for it; the same command afterwards finds the finished version.",
+                ) from error
+            if path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
+                yield
+                return
 
 
 def write_split(folder: Path, split: str, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
