@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 
 import pyarrow as pa
@@ -136,7 +139,16 @@ def _start_worker(work: Work) -> None:
     """Load the models once for each worker; the parent alone answers Ctrl-C."""
     global _finder, _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _finder, _work = work.load(), work
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed must not live on with its models."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for([parent.sentinel])
+        os._exit(1)
 
 
 def _run_in_worker(rows: pa.Table) -> ChunkResult:

@@ -114,8 +114,8 @@ class ExampleTable:
 
     def _class(self, row: RawRow) -> int:
         names, value = self.task.label.names, row.label
-        if isinstance(value, str) and value in names:
-            return names.index(value)
+        if str(value) in names:
+            return names.index(str(value))
         number = _integer(value)
         if number is None or not 0 <= number < len(names):
             raise RowMalformed(
@@ -162,6 +162,11 @@ def _integer(value: Any) -> int | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if isinstance(value, str) or number == value else None
+
+
+def row_number(text: str) -> int | None:
+    """A row's own number, or None where it is none that fits 64 bits."""
+    return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
 def source_split(split: str, table: pa.Table) -> SourceSplit:

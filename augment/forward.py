@@ -53,7 +53,7 @@ class MaskForward:
             at: Where the mask stands, shape ``(inputs,)``.
 
         Returns:
-            Logits in float32, shape ``(inputs, vocabulary)``.
+            Logits, shape ``(inputs, vocabulary)``.
         """
         hidden = self._embeddings(input_ids=ids, token_type_ids=segments)
         for layer in self._layers[:-1]:
@@ -65,7 +65,7 @@ class MaskForward:
         context = self._attend(masked, key, value)
         at_mask = _rest(last, hidden[rows, at].unsqueeze(1), context)
         logits: Tensor = self._head(at_mask[:, 0])
-        return logits.float()
+        return logits
 
     def _project(self, layer: _Layer, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each of shape ``(inputs, heads, length, head size)``."""

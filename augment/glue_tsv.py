@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from augment.contract import TaskSpec
 from augment.errors import RowMalformed, SourceInvalid
-from augment.examples import MAX_CHARACTERS, ExampleTable, RawRow
+from augment.examples import MAX_CHARACTERS, ExampleTable, RawRow, row_number
 
 MAX_LINE_BYTES = 8 * MAX_CHARACTERS
 
@@ -56,7 +56,7 @@ def read_tsv(path: Path, task: TaskSpec, rows: ExampleTable) -> pa.Table:
         RowMalformed: A row has another number of fields than the header, or a bad label.
     """
     layout = LAYOUTS[task.name]
-    lines = _lines(path)
+    lines = _lines(path, rows)
     header, first = _header(path, lines, layout, is_test=rows.split in task.splits.test)
     text_at = [_column(path, header, name) for name in layout.texts]
     unlabelled = rows.split in task.splits.test and layout.label not in header
@@ -72,13 +72,13 @@ def read_tsv(path: Path, task: TaskSpec, rows: ExampleTable) -> pa.Table:
                 place=place,
                 texts=tuple(fields[i] for i in text_at),
                 label=None if label_at is None else fields[label_at],
-                idx=_number(fields[idx_at]) if idx_at is not None else None,
+                idx=row_number(fields[idx_at]) if idx_at is not None else None,
             )
         )
     return rows.build(path.name)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _lines(path: Path, rows: ExampleTable) -> Iterator[tuple[int, str]]:
     """Numbered lines; only a newline ends a line, whatever else Unicode calls a line break."""
     with path.open("rb") as stream:
         number = 0
@@ -88,8 +88,9 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 raise RowMalformed(f"{path.name} line {number} is over {MAX_LINE_BYTES:,} bytes.")
             try:
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise RowMalformed(f"{path.name} line {number} is not UTF-8.") from error
+            except UnicodeDecodeError:
+                rows.malformed(f"{path.name} line {number} is not UTF-8.")
+                continue
             yield number, text.removesuffix("\n").removesuffix("\r")
 
 
@@ -112,7 +113,3 @@ def _column(path: Path, header: list[str], name: str) -> int:
             "For your own data give a task file: augment init DATA > my-task.toml",
         )
     return header.index(name)
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() and len(text) < 19 else None

@@ -3,11 +3,13 @@
 Positions of all sentences are grouped by length, so no batch is padded; the LM head runs at the
 masked position only. Float32 results move in their last digits with the batch shape and the
 number of threads, so a position whose ranks K and K+1 are closer than ``TIE_GAP`` is computed
-again in one canonical shape (alone, one thread): its set never depends on how the work was cut.
+again in one canonical way (alone, in float64 on the processor): its set never depends on how the
+work was cut or where it ran.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,6 +96,7 @@ class MaskedLM:
     ) -> None:
         self._model = model.to(device).eval()
         self._forward = MaskForward(self._model)
+        self._exact: MaskForward | None = None
         self._device = device
         self.tokenizer = tokenizer
         self.digest = digest
@@ -153,21 +156,33 @@ class MaskedLM:
 
     def _logits(self, queries: Sequence[Query], *, words_only: bool) -> torch.Tensor:
         """Logits at the masks, shape ``(queries, vocabulary)``; the inputs have equal length."""
-        ids = torch.tensor([query.ids for query in queries], device=self._device)
-        at = torch.tensor([query.mask_at for query in queries], device=self._device)
-        split = torch.tensor([query.first_segment for query in queries], device=self._device)
-        segments = (torch.arange(ids.shape[1], device=self._device) >= split[:, None]).long()
-        logits = self._forward(ids, segments, at)
+        logits = self._forward(*_tensors(queries, self._device)).float()
         if words_only:
             logits = logits.masked_fill(~self._whole_words, -torch.inf)
         return logits
 
     def _canonical(self, query: Query, k: int, *, words_only: bool) -> Ranked:
-        """One position alone on one thread; equal logits are ordered by piece id."""
+        """One position alone, in float64 on one thread; equal logits are ordered by piece id."""
+        if self._exact is None:
+            self._exact = MaskForward(copy.deepcopy(self._model).to("cpu", torch.float64))
         with _one_thread():
-            logits = self._logits([query], words_only=words_only)[0].cpu().numpy()
-        order = np.lexsort((np.arange(logits.size), -logits))[:k]
-        return _ranked(order, logits[order], settled=True)
+            logits = self._exact(*_tensors([query], "cpu"))[0]
+        if words_only:
+            logits = logits.masked_fill(~self._whole_words.cpu(), -torch.inf)
+        scores = logits.numpy()
+        order = np.lexsort((np.arange(scores.size), -scores))[:k]
+        return _ranked(order, scores[order], settled=True)
+
+
+def _tensors(
+    queries: Sequence[Query], device: str
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Piece ids, segments and mask positions of inputs of equal length."""
+    ids = torch.tensor([query.ids for query in queries], device=device)
+    at = torch.tensor([query.mask_at for query in queries], device=device)
+    split = torch.tensor([query.first_segment for query in queries], device=device)
+    segments = (torch.arange(ids.shape[1], device=device) >= split[:, None]).long()
+    return ids, segments, at
 
 
 def _ranked(pieces: np.ndarray, scores: np.ndarray, *, settled: bool = False) -> Ranked:

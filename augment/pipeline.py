@@ -17,7 +17,7 @@ from augment.contract import (
 )
 from augment.draft import draft_manifest
 from augment.engine import Chunk, Work, run_here, run_in_pool
-from augment.errors import UsageError
+from augment.errors import StoreInvalid, UsageError
 from augment.narrator import Narrator
 from augment.quality import Gates, row_digest
 from augment.recipe import AugmentRecipe, load_recipe
@@ -172,8 +172,12 @@ def _tend_store(finder: CandidateFinder, limit: int, tell: Narrator) -> None:
         tell.say("store", f"{finder.store.trouble}; nothing more was stored")
         return
     folder = finder.store.path.parent
-    dropped = prune(folder, limit)
-    size = sum(file.bytes for file in describe_store(folder)) / 2**20
+    try:
+        dropped = prune(folder, limit)
+        size = sum(file.bytes for file in describe_store(folder)) / 2**20
+    except StoreInvalid as error:
+        tell.say("store", error.problem)
+        return
     tell.say("store", f"{size:.1f} MB in {folder}" + (f" · {dropped:,} dropped" if dropped else ""))
 
 
@@ -186,7 +190,7 @@ def _chunks(table: pa.Table) -> list[Chunk]:
 
 def _already(root: Path, draft: Manifest, tell: Narrator) -> Version | None:
     """The committed version with the same id, if there is one."""
-    for version in list_versions(root / draft.task.name):
+    for version in list_versions(root / draft.task.name, skip_unreadable=True):
         if version.manifest.id == draft.id:
             tell.say("nothing to do", f"{version.reference} is already that ({draft.id[:12]})")
             partial_of(version.path.parent, draft.id).remove()  # left by a kill after the commit

@@ -9,7 +9,7 @@ from typing import Any
 from augment.contract import Label, Splits, TaskSpec
 from augment.errors import SourceInvalid, SourceMissing
 from augment.examples import ExampleTable
-from augment.sources import SUFFIXES, read_records
+from augment.records import SUFFIXES, read_records
 
 ROWS = 1000
 MOST_CLASSES = 100
@@ -82,12 +82,16 @@ def _is_text(values: list[Any]) -> bool:
 
 def _names(values: list[Any]) -> list[str]:
     """Class names for few distinct values; empty where the label is a number to predict."""
-    distinct = sorted({str(value) for value in values})
+    distinct = sorted({str(value) for value in values}, key=_numbers_by_value)
     fractions = any("." in value or "e" in value for value in distinct if _is_number(value))
     numbers = all(_is_number(value) for value in distinct)
     if (numbers and fractions) or len(distinct) > MOST_CLASSES:
         return []
-    return [f"class_{value}" if numbers else value for value in distinct]
+    return distinct
+
+
+def _numbers_by_value(text: str) -> tuple[float, str]:
+    return (float(text) if _is_number(text) else 0.0, text)
 
 
 def _is_number(text: str) -> bool:

@@ -8,23 +8,19 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from augment.contract import TaskSpec
-from augment.errors import RowMalformed, SourceInvalid, SourceMissing
-from augment.examples import ExampleTable, RawRow
+from augment.errors import SourceInvalid, SourceMissing
+from augment.examples import ExampleTable, RawRow, row_number
 from augment.glue_tsv import LAYOUTS, read_tsv, tsv_file
+from augment.records import SUFFIXES, named, read_records
 from augment.tasks import Task
-
-SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,65 +141,6 @@ def _read_columns(files: list[Path], spec: TaskSpec, rows: ExampleTable) -> pa.T
     return rows.build(files[0].name)
 
 
-def read_records(path: Path, rows: ExampleTable) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every row of a columnar file as a mapping, with its place for messages.
-
-    Raises:
-        SourceInvalid: The file's kind is unknown, or it is damaged.
-    """
-    if path.suffix == ".parquet":
-        return _parquet_records(path)
-    if path.suffix == ".csv":
-        return _csv_records(path, rows)
-    if path.suffix in (".jsonl", ".json"):
-        return _json_records(path, rows)
-    raise SourceInvalid(f"{path.name} is of an unknown kind.", f"Known: {', '.join(SUFFIXES)}")
-
-
-def _parquet_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        file = pq.ParquetFile(path)
-        number = 0
-        for batch in file.iter_batches(batch_size=8192):
-            for record in batch.to_pylist():
-                yield f"{path.name} row {number}", record
-                number += 1
-    except (pa.ArrowInvalid, OSError) as error:
-        raise SourceInvalid(f"{path.name} is not a whole Parquet file: {error}.") from error
-
-
-def _csv_records(path: Path, rows: ExampleTable) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
-        header = next(reader, [])
-        while True:
-            place = f"{path.name} line {reader.line_num + 1}"
-            try:
-                fields = next(reader, None)
-            except (csv.Error, UnicodeDecodeError) as error:
-                raise RowMalformed(f"{place} is not CSV: {error}.") from error
-            if fields is None:
-                return
-            if len(fields) == len(header):
-                yield place, dict(zip(header, fields, strict=True))
-            elif fields:
-                rows.malformed(f"{place} has {len(fields)} fields; {len(header)} are expected.")
-
-
-def _json_records(path: Path, rows: ExampleTable) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            place = f"{path.name} line {number}"
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                record = None
-            if isinstance(record, dict):
-                yield place, record
-            elif line.strip():
-                rows.malformed(f"{place} is not a JSON object.")
-
-
 def _raw_row(place: str, record: dict[str, Any], spec: TaskSpec, split: str) -> RawRow:
     label = spec.label.column
     needed = [*spec.text_columns, *([] if split in spec.splits.test else [label])]
@@ -219,7 +156,7 @@ def _raw_row(place: str, record: dict[str, Any], spec: TaskSpec, split: str) -> 
         place=place,
         texts=tuple(record[column] for column in spec.text_columns),
         label=record.get(label),
-        idx=int(idx) if isinstance(idx, int | str) and str(idx).isdecimal() else None,
+        idx=row_number(str(idx)) if isinstance(idx, int | str) else None,
     )
 
 
@@ -242,7 +179,14 @@ def _read_hub(place: str, spec: TaskSpec, builders: dict[str, ExampleTable]) -> 
     splits = {}
     for split, builder in builders.items():
         if split in loaded:
-            for number, record in enumerate(loaded[split]):  # type: ignore[index]
-                builder.add(_raw_row(f"{place}/{split} row {number}", record, spec, split))
+            rows: Any = loaded[split]  # type: ignore[index]
+            names = {
+                column: list(feature.names)
+                for column, feature in rows.features.items()
+                if hasattr(feature, "names")
+            }
+            for number, record in enumerate(rows):
+                row = f"{place}/{split} row {number}"
+                builder.add(_raw_row(row, named(record, names), spec, split))
             splits[split] = builder.build(place)
     return splits

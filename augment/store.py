@@ -8,6 +8,7 @@ a checksum: one that does not agree is computed again. Several processes may rea
 from __future__ import annotations
 
 import hashlib
+import math
 import sqlite3
 import struct
 import time
@@ -141,49 +142,60 @@ def describe_store(folder: Path) -> list[StoreFile]:
     """The files of a store with their sizes.
 
     Raises:
-        StoreInvalid: A file is damaged.
+        StoreInvalid: A file is damaged or busy.
     """
     files = []
     for path in sorted(folder.glob("*.sqlite")):
-        try:
-            database = sqlite3.connect(path, timeout=WAIT_SECONDS)
+        with _opened(path) as database:
             entries = int(database.execute("select count(*) from rankings").fetchone()[0])
-            database.close()
-        except sqlite3.Error as error:
-            raise StoreInvalid(
-                f"{path} is damaged: {error}.", "Delete it; candidates are computed again."
-            ) from error
         files.append(StoreFile(path, entries, _size(path)))
     return files
 
 
 def prune(folder: Path, limit: int) -> int:
-    """Drop the oldest entries until the store is no larger than ``limit`` bytes.
+    """Drop entries, the oldest of each file first, until the store is within ``limit`` bytes.
+
+    Every file gives up the same share of its entries.
 
     Returns:
         How many entries were dropped.
+
+    Raises:
+        StoreInvalid: A file is damaged or busy.
     """
-    dropped = 0
     files = describe_store(folder)
     total = sum(file.bytes for file in files)
+    if total <= limit:
+        return 0
+    dropped = 0
     for file in files:
-        if total <= limit:
-            break
-        share = min(1.0, (total - limit) / max(file.bytes, 1))
-        doomed = -int(-file.entries * share // 1)
-        database = sqlite3.connect(file.path, timeout=WAIT_SECONDS)
-        with database:
-            database.execute(
-                "delete from rankings where key in "
-                "(select key from rankings order by used, key limit ?)",
-                (doomed,),
-            )
-        database.execute("vacuum")
-        database.execute("pragma wal_checkpoint(truncate)")
-        database.close()
+        doomed = math.ceil(file.entries * (total - limit) / total)
+        with _opened(file.path) as database:
+            with database:
+                database.execute(
+                    "delete from rankings where key in "
+                    "(select key from rankings order by used, key limit ?)",
+                    (doomed,),
+                )
+            database.execute("vacuum")
+            database.execute("pragma wal_checkpoint(truncate)")
         dropped += doomed
-        total += _size(file.path) - file.bytes
     return dropped
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A store's file for its keeper; what SQLite raises becomes a sentence."""
+    database = sqlite3.connect(path, timeout=WAIT_SECONDS)
+    try:
+        yield database
+    except sqlite3.Error as error:
+        raise StoreInvalid(
+            f"the store's file {path} is damaged or busy: {error}.",
+            "Try again later, or delete it: candidates are computed again.",
+        ) from error
+    finally:
+        database.close()
 
 
 def _size(path: Path) -> int:

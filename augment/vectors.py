@@ -6,6 +6,7 @@ GloVe and word2vec text, word2vec binary, gensim's native files and its download
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +157,7 @@ def load_vectors(name: str, rows: int) -> Vectors:
     path = Path(name)
     if path.is_dir() or not path.exists():
         return _download(name, rows)
-    if path.suffix in (".kv", ".model", ".bin"):
+    if path.suffix in (".kv", ".bin"):
         return _from_gensim(_gensim_file(path, rows), rows)
     words, matrix = _read_text(path, rows)
     return Vectors(words, matrix)
@@ -168,16 +169,41 @@ def _gensim_file(path: Path, rows: int) -> Any:
     try:
         if path.suffix == ".bin":
             return KeyedVectors.load_word2vec_format(str(path), binary=True, limit=rows)
+        with path.open("rb") as stream:
+            _VectorsOnly(stream).load()  # refuses anything but a table, before gensim unpickles it
         return KeyedVectors.load(str(path), mmap="r")
     except Exception as error:
         raise AssetInvalid(f"{path.name} is not a vectors file gensim can read: {error}") from error
 
 
+class _VectorsOnly(pickle.Unpickler):
+    """Reads gensim's native format and refuses every class that a table does not need."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """A class of a plain table of vectors.
+
+        Raises:
+            UnpicklingError: It is another one: the file could run code.
+        """
+        known = {("gensim.models.keyedvectors", "KeyedVectors"), ("numpy", "ndarray")}
+        known |= {("numpy", "dtype"), ("numpy", "float32"), ("builtins", "object")}
+        arrays = module.split(".", maxsplit=1)[0] == "numpy" and name in ("_reconstruct", "scalar")
+        if (module, name) not in known and not arrays:
+            raise pickle.UnpicklingError(f"it holds {module}.{name}, which is no part of a table")
+        return super().find_class(module, name)
+
+
 def _download(name: str, rows: int) -> Vectors:
+    """A table of gensim's downloader: the file alone, not the loading code that lies beside it."""
     import gensim.downloader
+    from gensim.models import KeyedVectors
 
     try:
-        return _from_gensim(gensim.downloader.load(name), rows)
+        path = gensim.downloader.load(name, return_path=True)
+        binary = "word2vec-google-news" in name
+        return _from_gensim(
+            KeyedVectors.load_word2vec_format(path, binary=binary, limit=rows), rows
+        )
     except Exception as error:
         raise AssetMissing(
             f"{name} is neither a vectors file nor to be had from gensim's downloader: {error}",
@@ -186,7 +212,6 @@ def _download(name: str, rows: int) -> Vectors:
 
 
 def _from_gensim(table: Any, rows: int) -> Vectors:
-    table = getattr(table, "wv", table)
     return Vectors(table.index_to_key[:rows], table.vectors[:rows])
 
 
@@ -197,7 +222,7 @@ def _read_text(path: Path, rows: int) -> tuple[list[str], np.ndarray]:
     dimensions = 0
     with path.open(encoding="utf-8", errors="replace", newline="\n") as stream:
         for line_number, line in enumerate(stream, start=1):
-            fields = line.rstrip("\r\n").split(" ")
+            fields = line.rstrip(" \r\n").split(" ")
             if line_number == 1 and len(fields) == 2:
                 continue
             dimensions = dimensions or len(fields) - 1

@@ -204,11 +204,23 @@ def same_vocabulary(
     )
 
 
+_DESCRIPTIONS = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
+
+
 def folder_digest(name: str) -> str:
     """SHA-256 over a model's config, weights and tokenizer, in hex: wherever they lie."""
     total = hashlib.sha256()
     for file in sorted(model_folder(name).iterdir()):
-        if file.suffix in (".json", ".safetensors", ".bin", ".txt", ".model"):
+        if file.suffix in (".safetensors", ".bin", ".model") or file.name in _DESCRIPTIONS:
             total.update(f"{file.name}\0{sha256_file(file)}\0".encode())
     return total.hexdigest()
 

@@ -9,19 +9,21 @@ work/             tokens, the student after stage 1, checkpoints of an unfinishe
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from distill.errors import RunDiffers, UsageInvalid
 
 if TYPE_CHECKING:
     import pandas as pd
 
+LOCK = ".lock"
 RUN, RESULT, METRICS = "run.json", "result.json", "metrics.jsonl"
 
 
@@ -47,18 +49,20 @@ class RunDirectory:
 
         Raises:
             RunDiffers: It belongs to another run; the sentence says what differs.
-            UsageInvalid: It holds other things.
+            UsageInvalid: It holds other things, or another process is at work in it.
         """
         file = self.path / RUN
         wanted = json.loads(json.dumps(identity))
-        if file.is_file():
-            self._compare(json.loads(file.read_text(encoding="utf-8")), wanted)
-            return True
-        if self.path.is_dir() and any(self.path.iterdir()):
+        others = [p for p in self.path.glob("*") if p.name != LOCK] if self.path.is_dir() else []
+        if others and not file.is_file():
             raise UsageInvalid(
                 f"{self.path} is not empty and holds no run.", "Choose another --out directory."
             )
         self.path.mkdir(parents=True, exist_ok=True)
+        _hold(self.path)
+        if file.is_file():
+            self._compare(json.loads(file.read_text(encoding="utf-8")), wanted)
+            return True
         write_json(file, wanted)
         return False
 
@@ -132,6 +136,29 @@ class MetricLog:
             if row and (row["stage"] != stage or row["step"] <= step):
                 kept.append(line + "\n")
         write_text(self.path, "".join(kept))
+
+
+_held: dict[Path, IO[str]] = {}
+
+
+def _hold(path: Path) -> None:
+    """Lock a run directory for this process; the lock falls when the process ends.
+
+    Under torchrun the first process holds it for all.
+    """
+    place = path.resolve()
+    if place in _held or os.environ.get("RANK", "0") != "0":
+        return
+    lock = (place / LOCK).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise UsageInvalid(
+            f"another process is at work in {path}.",
+            "Wait for it; the same command afterwards shows its result.",
+        ) from error
+    _held[place] = lock
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

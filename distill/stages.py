@@ -131,14 +131,12 @@ class Intermediate(Stage):
         seen = self.student_tap(**inputs)
         attention, hidden = mask.new_zeros(2, dtype=torch.float32).unbind()
         for layer, source in enumerate(self.mapping, start=1):
-            scores = seen.scores[layer], target.scores[source]
-            states = self.projections(seen.hidden[layer], layer), target.hidden[source]
-            attention = attention + self.attention_weights[layer - 1] * attention_score_loss(
-                *scores, mask, self.reduction
-            )
-            hidden = hidden + self.hidden_weights[layer - 1] * hidden_loss(
-                *states, mask, self.reduction
-            )
+            if weight := self.attention_weights[layer - 1]:
+                scores = seen.scores[layer], target.scores[source]
+                attention = attention + weight * attention_score_loss(*scores, mask, self.reduction)
+            if weight := self.hidden_weights[layer - 1]:
+                states = self.projections(seen.hidden[layer], layer), target.hidden[source]
+                hidden = hidden + weight * hidden_loss(*states, mask, self.reduction)
         embedding = hidden_loss(
             self.projections(seen.embedding, 0), target.embedding, mask, self.reduction
         )

@@ -19,7 +19,13 @@ import torch
 from safetensors.torch import load_model
 from torch import Tensor, nn
 from torch.utils.data import Sampler
-from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerState,
+    TrainingArguments,
+)
 from typing_extensions import override
 
 from distill.batching import Collator, LengthGrouped
@@ -183,7 +189,11 @@ def train_stage(job: Job) -> Outcome:
     whole = last_whole(job.folder)
     job.log.rewind(job.stage.name, step_of(whole) if whole else 0)
     try:
-        trainer.train(resume_from_checkpoint=str(whole) if whole else None)
+        if whole and step_of(whole) >= steps:  # killed between the last step and the commit
+            trainer.state = TrainerState.load_from_json(str(whole / "trainer_state.json"))
+            load_model(job.stage, whole / "model.safetensors")
+        else:
+            trainer.train(resume_from_checkpoint=str(whole) if whole else None)
     finally:
         progress.close()
     best = trainer.state.best_global_step if job.evaluate else None

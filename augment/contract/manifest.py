@@ -94,6 +94,13 @@ class Manifest(BaseModel):
     libraries: dict[str, str]
     created: str
 
+    @field_validator("files")
+    @classmethod
+    def _listed_once(cls, files: tuple[FileEntry, ...]) -> tuple[FileEntry, ...]:
+        if len({entry.path for entry in files}) != len(files):
+            raise ValueError("a file is listed twice")
+        return files
+
     def to_json(self) -> str:
         """The manifest as indented JSON with sorted keys, as it is stored."""
         return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"

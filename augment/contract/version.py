@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from augment.contract.errors import (
+    ContractError,
     FileDamaged,
     FileMissing,
     ManifestInvalid,
@@ -117,11 +118,23 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def list_versions(root: Path) -> Iterator[Version]:
-    """Every committed version below ``<root>`` or ``<root>/<task>``, oldest first."""
+def list_versions(root: Path, *, skip_unreadable: bool = False) -> Iterator[Version]:
+    """Every committed version below ``<root>`` or ``<root>/<task>``, oldest first.
+
+    Args:
+        root: The root of all versions, or one task's folder.
+        skip_unreadable: Pass over manifests that break the contract instead of raising.
+
+    Raises:
+        ContractError: A manifest breaks the contract.
+    """
     for path in sorted([*root.glob("v*"), *root.glob("*/v*")]):
         if _VERSION_NAME.fullmatch(path.name) and (path / MANIFEST).is_file():
-            yield _read(path)
+            try:
+                yield _read(path)
+            except ContractError:
+                if not skip_unreadable:
+                    raise
 
 
 def open_version(reference: str | Path) -> Version:
@@ -140,6 +153,13 @@ def open_version(reference: str | Path) -> Version:
     version = _read(_resolve(Path(reference)))
     for entry in version.manifest.files:
         _check_file(version, entry)
+    listed = {entry.path for entry in version.manifest.files}
+    for path in sorted((version.path / "data").iterdir()):
+        if f"data/{path.name}" not in listed:
+            raise FileDamaged(
+                f"{version.reference}: data/{path.name} is not listed in the manifest.",
+                "Readers of the folder would take it for data: move it elsewhere.",
+            )
     return version
 
 
@@ -218,7 +238,7 @@ def _read(path: Path) -> Version:
 def _check_file(version: Version, entry: FileEntry) -> None:
     path = version.path / entry.path
     where = f"{version.reference}: {entry.path}"
-    if not path.resolve().is_relative_to(version.path.resolve()):
+    if path.is_symlink() or not path.resolve().is_relative_to(version.path.resolve()):
         raise UnsafePath(f"{where} is a link that leaves the version directory.")
     if not path.is_file():
         raise FileMissing(f"{where} is listed in the manifest but is not there.")

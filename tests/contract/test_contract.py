@@ -195,6 +195,18 @@ def test_a_missing_shard(copy: Path) -> None:
         open_version(copy)
 
 
+def test_a_file_that_is_not_listed_or_listed_twice(copy: Path) -> None:
+    """Readers of the folder would take a stray file for data; a doubled one would count twice."""
+    stray = copy / "data" / "train-00001-of-00001.parquet"
+    stray.write_bytes((copy / TRAIN).read_bytes())
+    with pytest.raises(FileDamaged, match="not listed"):
+        open_version(copy)
+    stray.unlink()
+    edit_manifest(copy, lambda raw: raw["files"].append(dict(_entry(raw), split="test")))
+    with pytest.raises(ManifestInvalid, match="listed twice"):
+        open_version(copy)
+
+
 def test_one_flipped_byte_is_found_by_verify(copy: Path) -> None:
     content = bytearray((copy / TRAIN).read_bytes())
     content[20] ^= 1

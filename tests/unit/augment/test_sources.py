@@ -12,6 +12,7 @@ import pytest
 
 from augment.errors import RowMalformed, SourceInvalid, SourceMissing
 from augment.examples import source_split
+from augment.sniff import sniff
 from augment.sources import read_source
 from augment.tasks import GLUE, Task, get_task, load_task
 
@@ -145,13 +146,49 @@ def test_malformed_rows_name_file_and_line(tmp_path: Path, row: str, expected: s
     assert (kept.splits["train"].num_rows, kept.skipped) == (1, 1)
 
 
-def test_bytes_that_are_no_utf8(tmp_path: Path) -> None:
-    write_tsv(tmp_path, "sst2")
-    with (tmp_path / "train.tsv").open("ab") as stream:
-        stream.write(b"caf\xe9\t1\n")
+@pytest.mark.parametrize(
+    ("name", "line"), [("train.tsv", b"caf\xe9\t1\n"), ("train.csv", b"caf\xe9,1,7\n")]
+)
+def test_bytes_that_are_no_utf8(tmp_path: Path, name: str, line: bytes) -> None:
+    if name.endswith(".tsv"):
+        write_tsv(tmp_path, "sst2")
+    else:
+        write_columns(tmp_path, ".csv")
+    with (tmp_path / name).open("ab") as stream:
+        stream.write(line)
+        stream.write(line.replace(b"caf\xe9", b"tea"))
 
-    with pytest.raises(RowMalformed, match="line 3 is not UTF-8"):
+    with pytest.raises(RowMalformed, match=f"{name} line . is not UTF-8"):
         read_source(GLUE["sst2"], str(tmp_path))
+    kept = read_source(GLUE["sst2"], str(tmp_path), skip_malformed=True)
+    assert kept.skipped == 1
+    assert kept.splits["train"]["sentence"].to_pylist()[-1] == "tea"
+
+
+def test_label_names_that_are_numbers_are_names(tmp_path: Path) -> None:
+    """Classes called 1 to 3: a number is first of all a name, whatever file it comes from."""
+    (tmp_path / "t.toml").write_text(
+        'name="t"\ntext_columns=["sentence"]\nmetrics=["f1"]\nselection_metric="f1"\n'
+        '[label]\nnames=["1","2","3"]\n[splits]\ntrain="train.jsonl"\nvalidation="v.csv"\n'
+    )
+    (tmp_path / "train.jsonl").write_text('{"sentence": "a", "label": 3}\n')
+    (tmp_path / "v.csv").write_text("sentence,label\na,3\nb,1\n")
+    source = read_source(load_task(tmp_path / "t.toml"), None)
+
+    assert source.splits["train"]["label"].to_pylist() == [2]
+    assert source.splits["validation"]["label"].to_pylist() == [2, 0]
+
+
+def test_a_drafted_task_reads_its_own_file(tmp_path: Path) -> None:
+    rows = [f"some words here {i},{i % 12 + 1}" for i in range(36)]
+    for name in ("train.csv", "validation.csv"):
+        (tmp_path / name).write_text("\n".join(["sentence,label", *rows]) + "\n")
+    (tmp_path / "t.toml").write_text(sniff(tmp_path / "train.csv"))
+    task = load_task(tmp_path / "t.toml")
+    source = read_source(task, None)
+
+    assert task.spec.label.names == tuple(str(i) for i in range(1, 13))
+    assert source.splits["train"]["label"].to_pylist() == [i % 12 for i in range(36)]
 
 
 @pytest.mark.parametrize("score", ["nan", "inf", "high", ""])
@@ -320,6 +357,23 @@ def test_a_hub_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
     assert source.splits["train"]["sentence"].to_pylist() == ["fine", "bad"]
     assert source.name == "glue:sst2"
+
+
+def test_class_names_of_the_source_count(tmp_path: Path) -> None:
+    """A Parquet file with its classes in another order is read by name, not by number."""
+    import datasets
+
+    features = datasets.Features(
+        {
+            "sentence": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["positive", "negative"]),
+        }
+    )
+    rows = datasets.Dataset.from_dict({"sentence": ["bad", "fine"], "label": [1, 0]}, features)
+    for split in ("train", "validation"):
+        rows.to_parquet(str(tmp_path / f"{split}.parquet"))
+
+    assert read_source(GLUE["sst2"], str(tmp_path)).splits["train"]["label"].to_pylist() == [0, 1]
 
 
 def test_an_unreachable_hub(monkeypatch: pytest.MonkeyPatch) -> None:

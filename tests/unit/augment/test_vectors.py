@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +109,7 @@ def test_faulty_text_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_name_out_of_reach_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     import gensim.downloader
 
-    def refuse(name: str) -> None:
+    def refuse(name: str, return_path: bool) -> None:
         raise OSError("no route to host")
 
     monkeypatch.setattr(gensim.downloader, "load", refuse)
@@ -116,12 +118,34 @@ def test_a_name_out_of_reach_says_what_to_do(monkeypatch: pytest.MonkeyPatch) ->
     assert "Give a file" in caught.value.hint
 
 
-def test_a_downloader_name_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_downloader_name_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The downloaded table is read as a file; the code that comes with it is never imported."""
     import gensim.downloader
     from gensim.models import KeyedVectors
 
     table = KeyedVectors(2)
     table.add_vectors(["red", "grey"], np.eye(2, dtype=np.float32))
-    monkeypatch.setattr(gensim.downloader, "load", lambda name: table)
+    path = tmp_path / "glove-wiki-gigaword-100.gz"
+    table.save_word2vec_format(str(path))
+    monkeypatch.setattr(gensim.downloader, "load", lambda name, return_path: str(path))
 
     assert load_vectors("glove-wiki-gigaword-100", 10).words == ["red", "grey"]
+
+
+def test_a_native_file_cannot_run_code(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'ran'}",)
+
+    (tmp_path / "evil.kv").write_bytes(pickle.dumps(Evil()))
+
+    with pytest.raises(AssetInvalid, match="no part of a table"):
+        load_vectors(str(tmp_path / "evil.kv"), 10)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_spaces_at_the_end_of_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "w2v.txt"
+    path.write_text("2 2\nred 0 1 \ngrey 1 0 \n")
+
+    assert load_vectors(str(path), 10).words == ["red", "grey"]

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from distill.errors import (
     UsageInvalid,
     WeakTeacher,
 )
+from distill.rundir import RunDirectory
 from distill.standalone import evaluate_model
 from distill.teacher import fine_tune_teacher
 from tests.unit.distill.helpers import make_bert, make_good_teacher, save
@@ -163,3 +166,21 @@ def test_bfloat16_and_official_reduction_also_train(go, recipe, tmp_path):
     assert run.table()["accuracy"].iloc[-1] > 0.8
     model = transformers.AutoModelForSequenceClassification.from_pretrained(run.student)
     assert model.dtype == torch.float32
+
+
+def test_a_run_directory_belongs_to_one_process(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from distill.rundir import RunDirectory\n"
+        "RunDirectory(Path(sys.argv[1])).claim({'a': 1}); print('held', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "run")], stdout=subprocess.PIPE
+    )
+    try:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(UsageInvalid, match="another process"):
+            RunDirectory(tmp_path / "run").claim({"a": 1})
+    finally:
+        other.kill()
+        other.wait()
+    assert RunDirectory(tmp_path / "run").claim({"a": 1})

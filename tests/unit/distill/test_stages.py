@@ -118,7 +118,10 @@ def test_shapes_that_cannot_be_matched(tokenizer):
     with pytest.raises(ShapeMismatch, match="lists 3 numbers, the student has 2 layers"):
         intermediate(make_bert(tokenizer, layers=2), teacher, weights=weights)
     off = LossWeights(attention=0.0)
-    intermediate(make_bert(tokenizer, layers=2, heads=2), teacher, weights=off)
+    stage = intermediate(make_bert(tokenizer, layers=2, heads=2), frozen(teacher), weights=off)
+    terms = stage(**batch(tokenizer))
+    assert terms["attention"].item() == 0
+    assert terms["hidden"].item() > 0
 
 
 def test_prediction_follows_the_labels_of_the_data(tokenizer):
