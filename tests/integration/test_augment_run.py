@@ -269,3 +269,40 @@ def test_the_paper_preset_equals_algorithm_1(mlm_dir: Path, vectors_file: Path) 
             assert variant.text == expected
             compared += len(variant.edits)
     assert compared >= 15
+
+
+def test_workers_end_with_a_killed_parent(
+    mlm_dir: Path, vectors_file: Path, pair_source: Path, tmp_path: Path
+) -> None:
+    """Killed without a chance to clean up, a pooled run leaves no process behind."""
+    command = [sys.executable, "-m", "augment.cli", "run", "rte", "--workers", "2"]
+    where = ["--source", pair_source, "--mlm", mlm_dir, "--vectors", vectors_file]
+    parent = subprocess.Popen(
+        [*command, *map(str, where), "--out", str(tmp_path)], stderr=subprocess.DEVNULL
+    )
+    workers: list[str] = []
+    deadline = time.monotonic() + 60
+    while len(workers) < 2 and time.monotonic() < deadline and parent.poll() is None:
+        workers = _children_of(parent.pid)
+        time.sleep(0.05)
+    time.sleep(1)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while any(_alive(pid) for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+    assert len(workers) >= 2
+    assert not any(_alive(pid) for pid in workers)
+
+
+def _children_of(pid: int) -> list[str]:
+    """Worker processes of a pool, not multiprocessing's own helper."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    children = listed.read_text().split() if listed.is_file() else []
+    return [c for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+
+
+def _alive(pid: str) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.is_file() and ") Z " not in stat.read_text()
