@@ -32,7 +32,8 @@ class Plan:
         masked_positions: Words that the masked LM predicts, over distinct texts.
         vector_words: Different many-piece words.
         rows_out: Estimated rows of the training split.
-        minutes: Estimated time on this machine with these threads, in one process.
+        minutes: Estimated time on this machine with these threads, in one process, reading the
+            source and loading the models included.
         megabytes: Estimated size of the training split on disk.
         calibration_seconds: What the estimate took.
     """
@@ -76,10 +77,12 @@ def plan_task(
     Raises:
         AugmentError: As the run itself would.
     """
+    started = time.perf_counter()
     chosen = get_task(task)
     data = read_source(chosen, source, limit=limit)
     work = Work(chosen.spec, load_recipe(recipe, chosen.spec.name), mlm, vectors, device, threads)
     finder = work.load()
+    opening = time.perf_counter() - started
     train = data.splits[work.task.splits.train]
     texts = [text for column in work.task.text_columns for text in train[column].to_pylist()]
     distinct = list(dict.fromkeys(texts))
@@ -97,7 +100,7 @@ def plan_task(
         masked_positions=sum(w.route is Route.MASKED_LM for found in words for w in found),
         vector_words=len({w.text for found in words for w in found if w.route is Route.VECTORS}),
         rows_out=round(rows * scale),
-        minutes=timed * _cost(words) / max(weight, 1) / 60,
+        minutes=(opening + timed * _cost(words) / max(weight, 1)) / 60,
         megabytes=megabytes * scale,
         calibration_seconds=time.perf_counter() - began,
     )
