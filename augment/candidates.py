@@ -32,6 +32,21 @@ class CandidateSet:
     draw_order: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A word to find candidates for, and the sentence around it.
+
+    Attributes:
+        word: The word, with its route.
+        pieces: The pieces of every word of the sentence as the model is to see it.
+        at: Which of them the word is.
+    """
+
+    word: Word
+    pieces: Sequence[tuple[int, ...]]
+    at: int
+
+
 class CandidateFinder:
     """Finds candidate sets by a recipe, from one masked LM and one table of vectors.
 
@@ -132,22 +147,43 @@ class CandidateFinder:
 
         Words beyond the model's limit, and words without any candidate, are missing.
         """
-        sets: list[dict[int, CandidateSet]] = [{} for _ in sentences]
-        queries: list[Query] = []
-        asked: list[tuple[int, int]] = []
-        for i, words in enumerate(sentences):
-            pieces = [word.pieces for word in words]
-            for at, word in enumerate(words):
-                if word.route is Route.MASKED_LM and (query := self.query(pieces, at)):
-                    queries.append(query)
-                    asked.append((i, at))
-                elif word.route is Route.VECTORS:
-                    sets[i][at] = self.from_vectors([word.text])[0]
-        for (i, at), found in zip(asked, self.from_masked_lm(queries, on_batch), strict=True):
-            sets[i][at] = found
-        return [
-            {at: chosen for at, chosen in sorted(found.items()) if chosen.words} for found in sets
+        asked = [
+            (i, at)
+            for i, words in enumerate(sentences)
+            for at, word in enumerate(words)
+            if word.route.replaceable
         ]
+        pieces = [[word.pieces for word in words] for words in sentences]
+        places = [Place(sentences[i][at], pieces[i], at) for i, at in asked]
+        sets: list[dict[int, CandidateSet]] = [{} for _ in sentences]
+        for (i, at), found in zip(asked, self.find(places, on_batch), strict=True):
+            if found.words:
+                sets[i][at] = found
+        return sets
+
+    def find(
+        self, places: Sequence[Place], on_batch: Callable[[int], None] | None = None
+    ) -> list[CandidateSet]:
+        """The candidates of each place by its word's route, each route asked once for all.
+
+        Empty for words beyond the model's limit and words that no vector is known for.
+        """
+        sets = [CandidateSet((), (), ())] * len(places)
+        near = [i for i, place in enumerate(places) if place.word.route is Route.VECTORS]
+        for i, found in zip(
+            near, self.from_vectors([places[i].word.text for i in near]), strict=True
+        ):
+            sets[i] = found
+        queries = {
+            i: query
+            for i, place in enumerate(places)
+            if place.word.route is Route.MASKED_LM
+            and (query := self.query(place.pieces, place.at)) is not None
+        }
+        ranked = self.from_masked_lm(list(queries.values()), on_batch)
+        for i, found in zip(queries, ranked, strict=True):
+            sets[i] = found
+        return sets
 
     def _whole_words(self, ranked: Ranked) -> CandidateSet:
         """Drop the pieces that are no whole words; K is not filled up again."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from augment.candidates import CandidateFinder, CandidateSet
+from augment.candidates import CandidateFinder, CandidateSet, Place
 from augment.replace import (
     Edit,
     Sampled,
@@ -25,7 +25,7 @@ from augment.replace import (
     row_draws,
     sample,
 )
-from augment.words import Route, Word
+from augment.words import Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,8 @@ def sample_copies(
             and texts[copy.owner].words[at].route.replaceable
             and draws[copy.owner][copy.number, at, 1] < recipe.probability
         ]
-        for copy, found in zip(due, _step(due, at, texts, finder, on_batch), strict=True):
+        places = [Place(texts[copy.owner].words[at], copy.pieces, at) for copy in due]
+        for copy, found in zip(due, finder.find(places, on_batch), strict=True):
             draw = draws[copy.owner][copy.number, at, 0]
             _replace(copy, at, texts[copy.owner], found, float(draw), finder)
     proposals: list[list[Variant]] = [[] for _ in texts]
@@ -145,29 +146,6 @@ def _draws_of_words(text: TextOfRow, finder: CandidateFinder, task: str) -> np.n
         variants=recipe.variants,
         words=len(text.words),
     )
-
-
-def _step(
-    due: Sequence[_Copy],
-    at: int,
-    texts: Sequence[TextOfRow],
-    finder: CandidateFinder,
-    on_batch: Callable[[int], None] | None,
-) -> list[CandidateSet]:
-    """Candidates at word ``at`` of every copy that is due."""
-    nothing = CandidateSet((), (), ())
-    found = [nothing] * len(due)
-    queries, asked = [], []
-    for i, copy in enumerate(due):
-        word = texts[copy.owner].words[at]
-        if word.route is Route.VECTORS:
-            found[i] = finder.from_vectors([word.text])[0]
-        elif query := finder.query(copy.pieces, at):
-            queries.append(query)
-            asked.append(i)
-    for i, chosen in zip(asked, finder.from_masked_lm(queries, on_batch), strict=True):
-        found[i] = chosen
-    return found
 
 
 def _replace(

@@ -7,17 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.augment.conftest import MANY_PIECES, WORDS, make_masked_lm, make_vectors
+from tests.unit.augment.conftest import MANY_PIECES, WORDS, mlm_dir, vectors_file
 
-
-@pytest.fixture(scope="session")
-def mlm_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_masked_lm(tmp_path_factory.mktemp("mlm"))
-
-
-@pytest.fixture(scope="session")
-def vectors_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_vectors(tmp_path_factory.mktemp("vectors") / "vectors.txt")
+__all__ = ["mlm_dir", "pair_source", "vectors_file"]
 
 
 def sentence(generator: random.Random) -> str:
