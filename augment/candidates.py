@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from augment.errors import TextTooLong
-from augment.masked_lm import MaskedLM, Query, Ranked, build_query
+from augment.masked_lm import MaskedLM, Ranked, build_query
+from augment.packing import Query
 from augment.recipe import AugmentRecipe
 from augment.store import CandidateStore, key_of
 from augment.vectors import Vectors

@@ -63,11 +63,12 @@ class Work:
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        masked_lm = load_masked_lm(self.mlm, device=self.device)
+        precision = self.recipe.precision
+        masked_lm = load_masked_lm(self.mlm, device=self.device, precision=precision)
         vectors = load_vectors(self.vectors, self.recipe.vector_rows)
         words_only = self.recipe.top_k_of == "words"
         store = (
-            CandidateStore(self.store, masked_lm.digest, words_only=words_only)
+            CandidateStore(self.store, masked_lm.digest, words_only=words_only, precision=precision)
             if self.store
             else None
         )

@@ -1,103 +1,188 @@
 """The exact forward of a BERT masked LM for one position of each input, without what is not read.
 
-Only the mask's prediction is wanted: in the last layer queries, attention and everything after it
-are computed for the mask alone (keys and values for all), and the LM head runs on one vector an
-input. Inputs of equal length need no padding and no attention mask. Queries, keys and values are
-one product. The numbers are those of the whole model up to rounding.
+Inputs of any lengths lie one after the other in one long row of pieces, so nothing is padded and
+every product is large; only attention looks at one length at a time. Queries, keys and values are
+one product, computed once for equal embeddings in the first layer: the masks of a sentence differ
+in one piece only. In the last layer only the mask's own attention is wanted, so its query is
+carried through the keys' and the weighted mean through the values' weights instead of projecting
+every piece. The LM head runs at the mask. The numbers are those of the whole model up to rounding.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """The weights of one Transformer layer, queries, keys and values side by side."""
-
-    qkv_weight: Tensor
-    qkv_bias: Tensor
-    attention_out: Any
-    attention_norm: Any
-    intermediate: Any
-    activation: Any
-    output: Any
-    output_norm: Any
+from augment.linear import Linear
+from augment.packing import Packed, Run
 
 
 class MaskForward:
-    """Logits at the mask of each input.
+    """Logits at the mask of each input, from the weights of a BERT masked LM."""
 
-    Attributes:
-        heads: Attention heads of every layer.
-    """
-
-    def __init__(self, model: Any) -> None:
-        """Take the weights of a ``BertForMaskedLM`` in eval mode."""
-        self._embeddings = model.base_model.embeddings
-        self._head = model.cls
-        self.heads = int(model.config.num_attention_heads)
-        self._layers = [_layer(layer) for layer in model.base_model.encoder.layer]
-
-    def __call__(self, ids: Tensor, segments: Tensor, at: Tensor) -> Tensor:
-        """Run the model.
+    def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
+        """Take the weights of a ``BertForMaskedLM`` in eval mode.
 
         Args:
-            ids: Piece ids, shape ``(inputs, length)``; no padding.
-            segments: 0 or 1 for each piece, same shape.
-            at: Where the mask stands, shape ``(inputs,)``.
+            model: The model; its weights are copied into the layout that is fastest.
+            dtype: Of the layers; the LM head never computes below float32.
+        """
+        config, layers = model.config, model.base_model.encoder.layer
+        self._embeddings = _Embeddings(model.base_model.embeddings, dtype)
+        self._layers = [_Layer(layer, config, dtype) for layer in layers[:-1]]
+        self._last = _LastLayer(layers[-1], config, dtype)
+        self._head = _Head(model.cls.predictions, config, max(dtype, torch.float32, key=_bits))
+
+    def __call__(self, inputs: Packed) -> Tensor:
+        """Run the model.
 
         Returns:
             Logits, shape ``(inputs, vocabulary)``.
         """
-        hidden = self._embeddings(input_ids=ids, token_type_ids=segments)
-        for layer in self._layers[:-1]:
-            query, key, value = self._project(layer, hidden)
-            hidden = _rest(layer, hidden, self._attend(query, key, value))
-        last, rows = self._layers[-1], torch.arange(len(ids), device=ids.device)
-        query, key, value = self._project(last, hidden)
-        masked = query[rows, :, at].unsqueeze(2)
-        context = self._attend(masked, key, value)
-        at_mask = _rest(last, hidden[rows, at].unsqueeze(1), context)
-        logits: Tensor = self._head(at_mask[:, 0])
-        return logits
-
-    def _project(self, layer: _Layer, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each of shape ``(inputs, heads, length, head size)``."""
-        inputs, length, _ = hidden.shape
-        together = F.linear(hidden, layer.qkv_weight, layer.qkv_bias)
-        split = together.view(inputs, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        return split[0], split[1], split[2]
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attention output with heads side by side, shape ``(inputs, queries, width)``."""
-        context = F.scaled_dot_product_attention(query, key, value)
-        return context.transpose(1, 2).flatten(2)
+        distinct, inverse = _distinct(inputs)
+        hidden = self._embeddings(*distinct)
+        first = self._layers[0].project(hidden).index_select(0, inverse) if self._layers else None
+        hidden = hidden.index_select(0, inverse)
+        for layer in self._layers:
+            hidden = layer(hidden, inputs.runs, first)
+            first = None
+        return self._head(self._last(hidden, inputs))
 
 
-def _layer(layer: Any) -> _Layer:
-    attention = layer.attention.self
-    parts = (attention.query, attention.key, attention.value)
-    return _Layer(
-        qkv_weight=torch.cat([part.weight.detach() for part in parts]),
-        qkv_bias=torch.cat([part.bias.detach() for part in parts]),
-        attention_out=layer.attention.output.dense,
-        attention_norm=layer.attention.output.LayerNorm,
-        intermediate=layer.intermediate.dense,
-        activation=layer.intermediate.intermediate_act_fn,
-        output=layer.output.dense,
-        output_norm=layer.output.LayerNorm,
-    )
+def _distinct(inputs: Packed) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+    """Ids, positions and segments of the distinct pieces, and which of them each piece is."""
+    places = int(inputs.positions.max()) + 1
+    keys = (inputs.ids * places + inputs.positions) * 2 + inputs.segments
+    distinct, inverse = torch.unique(keys, return_inverse=True)
+    ids, positions = distinct // 2 // places, distinct // 2 % places
+    return (ids, positions, distinct % 2), inverse
 
 
-def _rest(layer: _Layer, hidden: Tensor, context: Tensor) -> Tensor:
-    """What follows attention: both residual blocks of the layer."""
-    hidden = layer.attention_norm(layer.attention_out(context) + hidden)
-    inner = layer.activation(layer.intermediate(hidden))
-    normed: Tensor = layer.output_norm(layer.output(inner) + hidden)
-    return normed
+class _Embeddings:
+    """Word, position and segment vectors, added and normalised."""
+
+    def __init__(self, module: Any, dtype: torch.dtype) -> None:
+        parts = (module.word_embeddings, module.position_embeddings, module.token_type_embeddings)
+        self._words, self._positions, self._segments = (part.weight.detach() for part in parts)
+        self._norm = _Norm(module.LayerNorm, self._words.dtype)
+        self._dtype = dtype
+
+    def __call__(self, ids: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
+        summed = self._words[ids] + self._segments[segments] + self._positions[positions]
+        return self._norm(summed).to(self._dtype)
+
+
+class _Norm:
+    """Layer normalisation."""
+
+    def __init__(self, module: Any, dtype: torch.dtype) -> None:
+        self._weight, self._bias = module.weight.detach().to(dtype), module.bias.detach().to(dtype)
+        self._eps = module.eps
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return F.layer_norm(rows, self._weight.shape, self._weight, self._bias, self._eps)
+
+
+class _Blocks:
+    """What follows attention in a layer: both residual blocks."""
+
+    def __init__(self, layer: Any, config: Any, dtype: torch.dtype) -> None:
+        self._activation = config.hidden_act
+        self._attention_out = Linear.of(layer.attention.output.dense, dtype)
+        self._attention_norm = _Norm(layer.attention.output.LayerNorm, dtype)
+        self._intermediate = Linear.of(layer.intermediate.dense, dtype)
+        self._output = Linear.of(layer.output.dense, dtype)
+        self._output_norm = _Norm(layer.output.LayerNorm, dtype)
+
+    def __call__(self, hidden: Tensor, context: Tensor) -> Tensor:
+        hidden = self._attention_norm(self._attention_out(context, residual=hidden))
+        inner = self._intermediate(hidden, activation=self._activation)
+        return self._output_norm(self._output(inner, residual=hidden))
+
+
+class _Layer:
+    """A Transformer layer over the long row."""
+
+    def __init__(self, layer: Any, config: Any, dtype: torch.dtype) -> None:
+        attention = layer.attention.self
+        parts = (attention.query, attention.key, attention.value)
+        self._qkv = Linear(
+            torch.cat([part.weight.detach() for part in parts]).to(dtype),
+            torch.cat([part.bias.detach() for part in parts]).to(dtype),
+        )
+        self._heads = config.num_attention_heads
+        self._blocks = _Blocks(layer, config, dtype)
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """Queries, keys and values side by side, shape ``(pieces, 3 x width)``."""
+        return self._qkv(hidden)
+
+    def __call__(self, hidden: Tensor, runs: Sequence[Run], qkv: Tensor | None = None) -> Tensor:
+        """Hidden states, shape ``(pieces, width)``; ``qkv`` where it is known already."""
+        qkv = self.project(hidden) if qkv is None else qkv
+        context = torch.empty_like(hidden)
+        for run in runs:
+            split = qkv[run.pieces].view(run.inputs, run.length, 3, self._heads, -1)
+            query, key, value = split.permute(2, 0, 3, 1, 4)
+            attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+            context[run.pieces].view(attended.shape).copy_(attended)
+        return self._blocks(hidden, context)
+
+
+class _LastLayer:
+    """The last layer at the masks only; keys and values of the other pieces are never formed."""
+
+    def __init__(self, layer: Any, config: Any, dtype: torch.dtype) -> None:
+        attention, self._heads = layer.attention.self, config.num_attention_heads
+        self._query = Linear.of(attention.query, dtype)
+        width = config.hidden_size
+        by_head = (self._heads, width // self._heads, width)
+        self._key = attention.key.weight.detach().to(dtype).view(by_head).contiguous()
+        self._value = attention.value.weight.detach().to(dtype).view(by_head).contiguous()
+        self._value_bias = attention.value.bias.detach().to(dtype)
+        self._scale = (width // self._heads) ** -0.5
+        self._blocks = _Blocks(layer, config, dtype)
+
+    def __call__(self, hidden: Tensor, inputs: Packed) -> Tensor:
+        """Hidden states at the masks, shape ``(inputs, width)``.
+
+        The keys' bias moves all scores of a query alike, so that the softmax does not see it; the
+        values' bias passes through a mean unchanged.
+        """
+        at_mask = hidden.index_select(0, inputs.masks)
+        query = self._query(at_mask).view(len(at_mask), self._heads, -1).transpose(0, 1)
+        asked = torch.bmm(query, self._key).transpose(0, 1) * self._scale
+        means, first = torch.empty_like(asked), 0
+        for run in inputs.runs:
+            mine = slice(first, first + run.inputs)
+            states = hidden[run.pieces].view(run.inputs, run.length, -1)
+            weights = torch.softmax(asked[mine] @ states.transpose(1, 2), dim=-1)
+            means[mine] = weights @ states
+            first += run.inputs
+        values = torch.bmm(means.transpose(0, 1), self._value.transpose(1, 2))
+        context = values.transpose(0, 1).flatten(1) + self._value_bias
+        return self._blocks(at_mask, context)
+
+
+class _Head:
+    """The LM head."""
+
+    def __init__(self, module: Any, config: Any, dtype: torch.dtype) -> None:
+        transform = module.transform
+        self._activation = config.hidden_act
+        self._transform = Linear.of(transform.dense, dtype)
+        self._norm = _Norm(transform.LayerNorm, dtype)
+        self._decoder = Linear.of(module.decoder, dtype)
+        self._dtype = dtype
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        inner = self._transform(hidden.to(self._dtype), activation=self._activation)
+        return self._decoder(self._norm(inner))
+
+
+def _bits(dtype: torch.dtype) -> int:
+    return torch.finfo(dtype).bits

@@ -1,10 +1,10 @@
 """The masked LM: the K best pieces for many masked positions at once, exactly.
 
-Positions of all sentences are grouped by length, so no batch is padded; the LM head runs at the
-masked position only. Float32 results move in their last digits with the batch shape and the
-number of threads, so a position whose ranks K and K+1 are closer than ``TIE_GAP`` is computed
-again in one canonical way (alone, in float64 on the processor): its set never depends on how the
-work was cut or where it ran.
+Float32 results move in their last digits with the batch shape and the number of threads, so a
+position whose ranks K and K+1 are closer than ``TIE_GAP`` is computed again in one canonical way
+(alone, in float64 on the processor): its set never depends on how the work was cut or where it ran.
+Bfloat16, which a recipe may ask for, is another approximation of the model; no gap makes up for its
+error, so its rankings stand as they are and are the same on one kind of processor only.
 """
 
 from __future__ import annotations
@@ -20,28 +20,18 @@ import torch
 
 from augment.errors import AssetInvalid
 from augment.forward import MaskForward
+from augment.packing import Packed, Query, pack
 from augment.pieces import PieceTokenizer
+from augment.topk import top_columns
 
 TIE_GAP = 2e-4
 """Logit distance between ranks K and K+1 below which a position is computed canonically: some 40
 times the largest change seen between batch shapes on real sentences; it concerns 0.4% of them."""
 
-TOKENS_A_BATCH = 4096
+TOKENS_A_BATCH = {"cpu": 2048}
+"""Pieces a batch: what keeps a processor's caches warm; an accelerator takes more."""
 
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One masked position.
-
-    Attributes:
-        ids: The whole input, special pieces included.
-        first_segment: How many of the ids belong to the first segment.
-        mask_at: Where the mask stands.
-    """
-
-    ids: tuple[int, ...]
-    first_segment: int
-    mask_at: int
+TOKENS_ELSEWHERE = 32768
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +82,23 @@ class MaskedLM:
     """
 
     def __init__(
-        self, model: Any, tokenizer: PieceTokenizer, digest: str, *, device: str = "cpu"
+        self,
+        model: Any,
+        tokenizer: PieceTokenizer,
+        digest: str,
+        *,
+        device: str = "cpu",
+        precision: str = "float32",
     ) -> None:
         self._model = model.to(device).eval()
-        self._forward = MaskForward(self._model)
+        self._forward = MaskForward(self._model, getattr(torch, precision))
         self._exact: MaskForward | None = None
         self._device = device
         self.tokenizer = tokenizer
         self.digest = digest
+        self.precision = precision
         self.limit = int(model.config.max_position_embeddings)
-        self.tokens_a_batch = TOKENS_A_BATCH
+        self.tokens_a_batch = TOKENS_A_BATCH.get(device, TOKENS_ELSEWHERE)
         self._whole_words = torch.from_numpy(tokenizer.whole_words()).to(device)
 
     @torch.inference_mode()
@@ -128,35 +125,55 @@ class MaskedLM:
             AssetInvalid: The model returns NaN.
         """
         results: dict[int, Ranked] = {}
-        for members in self._batches(queries):
-            logits = self._logits([queries[i] for i in members], words_only=words_only)
-            top = torch.topk(logits, min(k + 1, logits.shape[-1]), dim=-1)
-            if bool(torch.isnan(top.values).any()):
-                raise AssetInvalid("the masked LM returns NaN; its weights are not usable.")
-            scores, pieces = top.values.cpu().numpy(), top.indices.cpu().numpy()
-            close = scores[:, k - 1] - scores[:, -1] < TIE_GAP if scores.shape[1] > k else None
-            for row, i in enumerate(members):
-                if close is not None and close[row]:
-                    results[i] = self._canonical(queries[i], k, words_only=words_only)
-                else:
-                    results[i] = _ranked(pieces[row, :k], scores[row, :k])
+        waiting = list(reversed(self._batches(queries)))
+        while waiting:
+            members = waiting.pop()
+            try:
+                ranked = self._rank([queries[i] for i in members], k, words_only=words_only)
+            except torch.OutOfMemoryError:
+                if len(members) == 1:
+                    raise
+                self.tokens_a_batch = max(1, self.tokens_a_batch // 2)
+                middle = len(members) // 2
+                waiting += [members[middle:], members[:middle]]
+                continue
+            results.update(zip(members, ranked, strict=True))
             if on_batch is not None:
                 on_batch(len(members))
         return [results[i] for i in range(len(queries))]
 
-    def _batches(self, queries: Sequence[Query]) -> Iterator[list[int]]:
-        """Positions of equal length, at most ``tokens_a_batch`` pieces together."""
-        by_length: dict[int, list[int]] = {}
-        for i, query in enumerate(queries):
-            by_length.setdefault(len(query.ids), []).append(i)
-        for length in sorted(by_length):
-            members, size = by_length[length], max(1, self.tokens_a_batch // length)
-            for at in range(0, len(members), size):
-                yield members[at : at + size]
+    def _batches(self, queries: Sequence[Query]) -> list[list[int]]:
+        """Positions in the order of their lengths, at most ``tokens_a_batch`` pieces together."""
+        batches: list[list[int]] = []
+        room = 0
+        for i in sorted(range(len(queries)), key=lambda i: len(queries[i].ids)):
+            length = len(queries[i].ids)
+            if length > room:
+                batches.append([])
+                room = self.tokens_a_batch
+            batches[-1].append(i)
+            room -= length
+        return batches
 
-    def _logits(self, queries: Sequence[Query], *, words_only: bool) -> torch.Tensor:
-        """Logits at the masks, shape ``(queries, vocabulary)``; the inputs have equal length."""
-        logits = self._forward(*_tensors(queries, self._device)).float()
+    def _rank(self, queries: Sequence[Query], k: int, *, words_only: bool) -> list[Ranked]:
+        """The rankings of one batch."""
+        logits = self._logits(pack(queries, self._device), words_only=words_only)
+        pieces = top_columns(logits, min(k + 1, logits.shape[-1]))
+        top = logits.gather(1, pieces).cpu().numpy()
+        if bool(np.isnan(top).any()):
+            raise AssetInvalid("the masked LM returns NaN; its weights are not usable.")
+        settles = self.precision == "float32" and top.shape[1] > k
+        close = top[:, k - 1] - top[:, -1] < TIE_GAP if settles else np.zeros(len(top), bool)
+        return [
+            self._canonical(query, k, words_only=words_only)
+            if close[row]
+            else _ranked(best[:k], top[row, :k], settled=not settles)
+            for row, (query, best) in enumerate(zip(queries, pieces.cpu().numpy(), strict=True))
+        ]
+
+    def _logits(self, inputs: Packed, *, words_only: bool) -> torch.Tensor:
+        """Logits at the masks, shape ``(inputs, vocabulary)``."""
+        logits = self._forward(inputs)
         if words_only:
             logits = logits.masked_fill(~self._whole_words, -torch.inf)
         return logits
@@ -164,25 +181,15 @@ class MaskedLM:
     def _canonical(self, query: Query, k: int, *, words_only: bool) -> Ranked:
         """One position alone, in float64 on one thread; equal logits are ordered by piece id."""
         if self._exact is None:
-            self._exact = MaskForward(copy.deepcopy(self._model).to("cpu", torch.float64))
+            exact = copy.deepcopy(self._model).to("cpu", torch.float64)
+            self._exact = MaskForward(exact, torch.float64)
         with _one_thread():
-            logits = self._exact(*_tensors([query], "cpu"))[0]
+            logits = self._exact(pack([query], "cpu"))[0]
         if words_only:
             logits = logits.masked_fill(~self._whole_words.cpu(), -torch.inf)
         scores = logits.numpy()
         order = np.lexsort((np.arange(scores.size), -scores))[:k]
         return _ranked(order, scores[order], settled=True)
-
-
-def _tensors(
-    queries: Sequence[Query], device: str
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Piece ids, segments and mask positions of inputs of equal length."""
-    ids = torch.tensor([query.ids for query in queries], device=device)
-    at = torch.tensor([query.mask_at for query in queries], device=device)
-    split = torch.tensor([query.first_segment for query in queries], device=device)
-    segments = (torch.arange(ids.shape[1], device=device) >= split[:, None]).long()
-    return ids, segments, at
 
 
 def _ranked(pieces: np.ndarray, scores: np.ndarray, *, settled: bool = False) -> Ranked:

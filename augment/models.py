@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from augment.errors import AssetInvalid, AssetMissing
+from augment.linear import known_activation
 from augment.masked_lm import MaskedLM
 from augment.pieces import PieceTokenizer
 
@@ -21,8 +22,8 @@ _MLM_HINT = (
 _VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash", "dtype", "torch_dtype")
 
 
-def load_masked_lm(name: str, *, device: str = "cpu") -> MaskedLM:
-    """Load a BERT masked LM by folder or hub name, in float32.
+def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32") -> MaskedLM:
+    """Load a BERT masked LM by folder or hub name, to compute in ``float32`` or ``bfloat16``.
 
     Only safetensors or weights-only files are read, and no code of the model is run.
 
@@ -59,13 +60,16 @@ def load_masked_lm(name: str, *, device: str = "cpu") -> MaskedLM:
             f"the first is {missing[0]}.",
             "Give a model that was saved with its masked-LM head, such as bert-base-uncased.",
         )
+    if not known_activation(model.config.hidden_act):
+        raise AssetInvalid(f"{name} has the activation {model.config.hidden_act!r}: not known.")
     if len(tokenizer) != model.config.vocab_size:
         raise AssetInvalid(
             f"the tokenizer of {name} has {len(tokenizer)} pieces, "
             f"the model {model.config.vocab_size}."
         )
     pieces = PieceTokenizer.from_transformers(tokenizer)
-    return MaskedLM(model, pieces, _digest(model, config, pieces), device=device)
+    digest = _digest(model, config, pieces)
+    return MaskedLM(model, pieces, digest, device=device, precision=precision)
 
 
 def _quiet_transformers() -> None:

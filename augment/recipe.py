@@ -44,6 +44,9 @@ class AugmentRecipe(BaseModel):
         vector_rows: How many rows of the vectors file are used, from its start.
         long_text: What a text does that the masked LM cannot read whole: ``error`` or
             ``truncate`` (words beyond the limit keep themselves).
+        precision: What the masked LM computes in: ``float32``: the candidates do not depend on the
+            machine; ``bfloat16``: about twice as fast, with slightly other candidates (the manifest
+            says how many).
         leak_guard: Never write a generated row that equals a validation or test row but for case
             and spaces.
         normalised_duplicates: Drop samples that equal the original or an earlier sample but for
@@ -68,6 +71,7 @@ class AugmentRecipe(BaseModel):
     distinct: bool = True
     vector_rows: int = Field(default=100_000, ge=1)
     long_text: Literal["error", "truncate"] = "error"
+    precision: Literal["float32", "bfloat16"] = "float32"
     leak_guard: bool = True
     normalised_duplicates: bool = False
     protect_numbers: bool = False

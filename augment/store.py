@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from augment.errors import StoreInvalid
-from augment.masked_lm import TIE_GAP, Query, Ranked
+from augment.masked_lm import TIE_GAP, Ranked
+from augment.packing import Query
 
 FORMAT = 1
 WAIT_SECONDS = 60.0
@@ -64,15 +65,18 @@ class CandidateStore:
         trouble: Why nothing is stored any more, or an empty string.
     """
 
-    def __init__(self, folder: Path, model_digest: str, *, words_only: bool) -> None:
+    def __init__(
+        self, folder: Path, model_digest: str, *, words_only: bool, precision: str = "float32"
+    ) -> None:
         """Open or create the file.
 
         Args:
             folder: The store's folder.
             model_digest: Digest over weights, configuration and tokenizer.
             words_only: Whether only whole words are ranked.
+            precision: What the model computes in.
         """
-        kind = f"{FORMAT}\0{model_digest}\0{words_only}\0float32".encode()
+        kind = f"{FORMAT}\0{model_digest}\0{words_only}\0{precision}".encode()
         self.path = folder / f"{hashlib.sha256(kind).hexdigest()[:32]}.sqlite"
         self.trouble = ""
         try:

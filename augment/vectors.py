@@ -17,11 +17,11 @@ import torch
 
 from augment.errors import AssetInvalid, AssetMissing
 from augment.pieces import is_plain
+from augment.topk import top_columns
 
 _SLACK = 16
 _FLOAT32_NOISE = 1e-5
 _WORDS_A_BLOCK = 256
-_BLOCK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Vectors:
         scores[:, torch.from_numpy(~self._usable)] = -torch.inf
         scores[torch.arange(len(rows)), torch.from_numpy(rows)] = -torch.inf
         length = min(k + _SLACK, scores.shape[1])
-        short = _top_columns(scores, length).numpy()
+        short = top_columns(scores, length).numpy()
         for i, row in enumerate(rows):
             yield self._settle(int(row), short[i], scores[i].numpy(), k)
 
@@ -119,32 +119,6 @@ class Vectors:
         norms = np.sqrt((others * others).sum(axis=1)) * np.sqrt((one * one).sum())
         dots: np.ndarray = (others * one).sum(axis=1)
         return dots / np.where(norms > 0, norms, 1)
-
-
-def _top_columns(scores: torch.Tensor, count: int) -> torch.Tensor:
-    """The columns of the largest values of each row, in no order.
-
-    The best of every block of columns first: the ``count`` largest values lie in the ``count``
-    blocks with the largest maxima, so that most of a row is read once and never sorted.
-
-    Args:
-        scores: Shape ``(rows, columns)``.
-        count: How many.
-
-    Returns:
-        Shape ``(rows, count)``.
-    """
-    rows, columns = scores.shape
-    whole = columns // _BLOCK * _BLOCK
-    if whole // _BLOCK <= count:
-        return torch.topk(scores, count, dim=1, sorted=False).indices
-    blocks = scores[:, :whole].view(rows, -1, _BLOCK)
-    best = torch.topk(blocks.amax(dim=2), count, dim=1, sorted=False).indices
-    inside = (best[:, :, None] * _BLOCK + torch.arange(_BLOCK)).view(rows, -1)
-    rest = torch.arange(whole, columns).expand(rows, -1)
-    candidates = torch.cat([inside, rest], dim=1)
-    top = torch.topk(scores.gather(1, candidates), count, dim=1, sorted=False).indices
-    return candidates.gather(1, top)
 
 
 def load_vectors(name: str, rows: int) -> Vectors:

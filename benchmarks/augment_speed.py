@@ -25,8 +25,8 @@ from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
 from augment import augment_task
 from augment.candidates import CandidateFinder
-from augment.masked_lm import Query
 from augment.models import load_masked_lm
+from augment.packing import Query
 from augment.recipe import AugmentRecipe, load_recipe
 from augment.sources import read_source
 from augment.tasks import get_task

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import BertForMaskedLM, BertTokenizer
 
-from augment import augment_task
+from augment import augment_task, masked_lm
 from augment.engine import Work
 from augment.models import load_masked_lm
 from augment.recipe import AugmentRecipe
@@ -92,5 +92,5 @@ def test_how_the_work_is_cut_does_not_change_a_byte(
 
     first = run("a", threads=2)
     assert run("b", workers=2, threads=1) == first
-    monkeypatch.setattr("augment.masked_lm.TOKENS_A_BATCH", 300)
+    monkeypatch.setitem(masked_lm.TOKENS_A_BATCH, "cpu", 300)
     assert run("c", threads=1) == first

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 import torch
 
-from augment import augment_task
+from augment import augment_task, masked_lm
 from augment.contract import Version, open_version
 from augment.engine import Work
 from augment.errors import OutputBusy, TextTooLong, UsageError
-from augment.masked_lm import MaskedLM, Query
+from augment.masked_lm import MaskedLM
+from augment.packing import Query
 from augment.recipe import AugmentRecipe, load_recipe
 from augment.replace import row_draws
 from augment.sampling import TextOfRow, sample_copies
@@ -59,7 +60,7 @@ def test_workers_threads_and_batches_do_not_change_a_byte(
     one = run("one", threads=1, limit=550)
     assert digests(run("two", workers=2, threads=1, limit=550)) == digests(one)
     assert one.rows("train") > 5 * 550
-    monkeypatch.setattr("augment.masked_lm.TOKENS_A_BATCH", 512)
+    monkeypatch.setitem(masked_lm.TOKENS_A_BATCH, "cpu", 512)
     monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 77)
 
     assert digests(run("three", threads=2, limit=550)) == digests(one)

@@ -11,8 +11,9 @@ from transformers import BertForMaskedLM, BertModel, BertTokenizer
 
 from augment import masked_lm
 from augment.errors import AssetInvalid, AssetMissing
-from augment.masked_lm import MaskedLM, Query, build_query
+from augment.masked_lm import MaskedLM, build_query
 from augment.models import load_masked_lm
+from augment.packing import Query
 from tests.reference.masked_lm import ranked_pieces
 
 SENTENCES = [

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from augment.errors import StoreInvalid
-from augment.masked_lm import TIE_GAP, Query, Ranked
+from augment.masked_lm import TIE_GAP, Ranked
+from augment.packing import Query
 from augment.store import CandidateStore, describe_store, key_of, prune
 
 DIGEST = "a" * 64

@@ -1,0 +1,89 @@
+"""Masked positions laid out for the model: inputs one after the other, nothing padded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One masked position.
+
+    Attributes:
+        ids: The whole input, special pieces included.
+        first_segment: How many of the ids belong to the first segment.
+        mask_at: Where the mask stands.
+    """
+
+    ids: tuple[int, ...]
+    first_segment: int
+    mask_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring inputs of one length.
+
+    Attributes:
+        start: The first piece of the first input.
+        inputs: How many.
+        length: Pieces of each.
+    """
+
+    start: int
+    inputs: int
+    length: int
+
+    @property
+    def pieces(self) -> slice:
+        """Where the run lies in the long row."""
+        return slice(self.start, self.start + self.inputs * self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Inputs one after the other, equal lengths side by side.
+
+    Attributes:
+        ids: Piece ids, shape ``(pieces,)``.
+        positions: Place of each piece within its input, shape ``(pieces,)``.
+        segments: 0 or 1, shape ``(pieces,)``.
+        masks: The mask of each input, as a place in the long row, shape ``(inputs,)``.
+        runs: Inputs of equal length.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    segments: Tensor
+    masks: Tensor
+    runs: tuple[Run, ...]
+
+
+def pack(queries: Sequence[Query], device: str) -> Packed:
+    """Lay inputs one after the other; those of equal length must already be neighbours."""
+    lengths = np.array([len(query.ids) for query in queries])
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    total = int(lengths.sum())
+    ids = np.fromiter(chain.from_iterable(query.ids for query in queries), np.int64, total)
+    positions = np.arange(total) - np.repeat(starts, lengths)
+    splits = np.repeat([query.first_segment for query in queries], lengths)
+    masks = starts + np.array([query.mask_at for query in queries])
+    firsts = np.flatnonzero(np.diff(lengths, prepend=-1))
+    counts = np.diff(firsts, append=len(queries))
+    runs = [
+        Run(int(starts[at]), int(count), int(lengths[at]))
+        for at, count in zip(firsts, counts, strict=True)
+    ]
+    return Packed(
+        ids=torch.from_numpy(ids).to(device),
+        positions=torch.from_numpy(positions).to(device),
+        segments=torch.from_numpy((positions >= splits).astype(np.int64)).to(device),
+        masks=torch.from_numpy(masks).to(device),
+        runs=tuple(runs),
+    )
