@@ -101,6 +101,10 @@ class MaskedLM:
         self.tokens_a_batch = TOKENS_A_BATCH.get(device, TOKENS_ELSEWHERE)
         self._whole_words = torch.from_numpy(tokenizer.whole_words()).to(device)
 
+    def in_float32(self) -> MaskedLM:
+        """The same model computing in float32."""
+        return MaskedLM(self._model, self.tokenizer, self.digest, device=self._device)
+
     @torch.inference_mode()
     def rank(
         self,

@@ -19,6 +19,7 @@ from augment.draft import draft_manifest
 from augment.engine import Chunk, Work, run_here, run_in_pool
 from augment.errors import StoreInvalid, UsageError
 from augment.narrator import Narrator
+from augment.precision import measure_agreement
 from augment.quality import Gates, row_digest
 from augment.recipe import AugmentRecipe, load_recipe
 from augment.sources import Source, read_source
@@ -106,7 +107,11 @@ def _make(
     counts = _run(chunks, work, finder, staging, workers, tell)
     counts["source.skipped"] += data.skipped
     draft = draft.model_copy(
-        update={"counts": dict(sorted(counts.items())), "version": next_name(staging.folder)}
+        update={
+            "counts": dict(sorted(counts.items())),
+            "measured": _measured(data, work, finder, tell),
+            "version": next_name(staging.folder),
+        }
     )
     others = {
         name: originals(table, work.task) for name, table in data.splits.items() if name != train
@@ -151,6 +156,22 @@ def _run(
     finally:
         tell.stop()
     return counts
+
+
+def _measured(
+    data: Source, work: Work, finder: CandidateFinder, tell: Narrator
+) -> dict[str, float]:
+    """What a precision below float32 changed, for the manifest."""
+    if work.recipe.precision == "float32":
+        return {}
+    train = data.splits[work.task.splits.train]
+    found = measure_agreement(train, work.task, finder)
+    tell.say(
+        work.recipe.precision,
+        f"{found.equal_sets:.1%} of {found.positions:,} candidate sets are those of float32, "
+        f"mean overlap {found.overlap:.1%}",
+    )
+    return found.measured()
 
 
 def _gates(recipe: AugmentRecipe, task: Task, data: Source) -> Gates:

@@ -73,6 +73,7 @@ class Manifest(BaseModel):
         id: SHA-256 over everything that decides the rows, see ``identity``.
         version: The directory's name, such as ``v0001``.
         counts: Rows and words counted by reason, such as ``rows.written`` or ``dropped.duplicate``.
+        measured: What the run measured about itself, such as ``precision.overlap``.
         libraries: Versions of the libraries in use; information, not part of the id.
         created: UTC time of the commit, ISO 8601.
     """
@@ -91,6 +92,7 @@ class Manifest(BaseModel):
     assets: tuple[Asset, ...]
     files: tuple[FileEntry, ...]
     counts: dict[str, int]
+    measured: dict[str, float] = Field(default_factory=dict)
     libraries: dict[str, str]
     created: str
 

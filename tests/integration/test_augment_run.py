@@ -307,3 +307,14 @@ def _children_of(pid: int) -> list[str]:
 def _alive(pid: str) -> bool:
     stat = Path(f"/proc/{pid}/stat")
     return stat.is_file() and ") Z " not in stat.read_text()
+
+
+def test_bfloat16_says_what_it_changes(run: Run) -> None:
+    recipe = SMALL.model_copy(update={"precision": "bfloat16"})
+    version = run("bf16", recipe=recipe, limit=60)
+    measured = version.manifest.measured
+
+    assert measured["precision.positions"] > 100
+    assert 0.5 < measured["precision.overlap"] <= 1
+    assert run("again", recipe=recipe, limit=60, workers=2).manifest.files == version.manifest.files
+    assert not run("full", limit=60).manifest.measured
