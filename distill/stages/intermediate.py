@@ -1,76 +1,21 @@
-"""The stages of a distillation: a batch in, named losses out.
-
-A stage is the module that the trainer trains: the student and, for the intermediate stage, the
-projections. The teacher stays outside the module tree, so checkpoints do not hold it, no
-optimiser sees it and ``train()`` does not reach it.
-"""
+"""Stage 1: the teacher's embeddings, hidden states and attention scores."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from distill.batching import model_inputs
 from distill.errors import ShapeMismatch
-from distill.losses import (
-    Reduction,
-    attention_score_loss,
-    hidden_loss,
-    label_loss,
-    regression_loss,
-    soft_cross_entropy,
-)
-from distill.models import Classifier
+from distill.losses import Reduction, attention_score_loss, hidden_loss
 from distill.projections import Pretrained, Projections
 from distill.recipe import Intermediate as IntermediateRecipe
+from distill.stages.base import Stage
 from distill.taps import Tap
-
-
-class Stage(nn.Module, ABC):
-    """What the trainer knows of a stage.
-
-    Attributes:
-        student: The model that is trained.
-        teacher: The model that is not, or nothing.
-        whole: Whether every weight of the student takes part in the loss.
-    """
-
-    name: str
-    whole = True
-
-    def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel | None = None) -> None:
-        super().__init__()
-        self.student = student
-        self._outside = (teacher,)
-
-    @property
-    def teacher(self) -> PreTrainedModel | None:
-        """The teacher, which no ``parameters()`` of this module returns."""
-        return self._outside[0]
-
-    def start(self, device: torch.device) -> None:
-        """Called once before training: put the teacher to its place and check that it rests."""
-        if self.teacher is not None:
-            nn.Module.to(self.teacher, device)
-            assert_at_rest(self.teacher)
-
-    def forward(self, **batch: Tensor) -> dict[str, Tensor]:
-        """Losses of a batch.
-
-        Returns:
-            ``loss``, which is minimised, and its terms by name, each as it counts in ``loss``.
-        """
-        terms = dict(self.terms(batch))
-        return {"loss": torch.stack(list(terms.values())).sum(), **terms}
-
-    @abstractmethod
-    def terms(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-        """The named terms of the loss, float32 scalars."""
 
 
 class Intermediate(Stage):
@@ -143,60 +88,6 @@ class Intermediate(Stage):
         yield "attention", attention
         yield "hidden", hidden
         yield "embedding", self.embedding_weight * embedding
-
-
-class Prediction(Stage):
-    """Stage 2: the teacher's logits (Eq. 10), or its score for a regression.
-
-    Args:
-        student: Trained.
-        teacher: Gives logits in the order of the data's labels.
-        temperature: t of Eq. 10.
-    """
-
-    name = "prediction"
-
-    def __init__(
-        self, student: PreTrainedModel, teacher: Classifier, temperature: float = 1.0
-    ) -> None:
-        super().__init__(student, teacher.model)
-        self._classifier = teacher
-        self.temperature = temperature
-
-    def terms(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-        """``prediction``: soft cross-entropy, or squared error against the teacher's score."""
-        inputs = model_inputs(batch)
-        with torch.no_grad():
-            target = self._classifier.logits(inputs)
-        logits = self.student(**inputs).logits
-        if logits.shape[-1] == 1:
-            yield "prediction", regression_loss(logits, target)
-        else:
-            yield "prediction", soft_cross_entropy(logits, target, self.temperature)
-
-
-class HardLabels(Stage):
-    """Plain fine-tuning: of a teacher, or of the student that distillation is compared with."""
-
-    def __init__(self, student: PreTrainedModel, name: str) -> None:
-        super().__init__(student)
-        self.name = name
-
-    def terms(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-        """``label``: cross-entropy, or squared error for a regression."""
-        yield "label", label_loss(self.student(**model_inputs(batch)).logits, batch["labels"])
-
-
-def assert_at_rest(teacher: PreTrainedModel) -> None:
-    """The teacher is frozen and in evaluation mode: no dropout in the targets (METHOD §12 row 16).
-
-    Raises:
-        AssertionError: It is not; a fault of this program.
-    """
-    moving = [name for name, weight in teacher.named_parameters() if weight.requires_grad]
-    awake = [name for name, module in teacher.named_modules() if module.training]
-    assert not moving, f"teacher weights are not frozen: {moving[:3]}"
-    assert not awake, f"teacher modules are in training mode: {awake[:3]}"
 
 
 def _per_layer(weights: float | tuple[float, ...], layers: int, name: str) -> tuple[float, ...]:
