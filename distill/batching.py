@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
+from transformers import PreTrainedModel
 
 MULTIPLE = 8
 BATCHES_IN_POOL = 50
@@ -92,6 +93,13 @@ class LengthGrouped(Sampler[int]):
 def model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """A batch without its labels."""
     return {name: tensor for name, tensor in batch.items() if name != "labels"}
+
+
+def readable(model: PreTrainedModel, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The inputs that a model reads: segments only where it has a table of them."""
+    if getattr(model.config, "type_vocab_size", 0) > 1:
+        return inputs
+    return {name: tensor for name, tensor in inputs.items() if name != "token_type_ids"}
 
 
 def _padded(rows: Sequence[Sequence[int]], length: int, filler: int) -> Tensor:
