@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from distill.batching import model_inputs
+from distill.batching import model_inputs, readable
 from distill.losses import label_loss
 from distill.stages.base import Stage
 
@@ -21,4 +21,5 @@ class HardLabels(Stage):
 
     def terms(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         """``label``: cross-entropy, or squared error for a regression."""
-        yield "label", label_loss(self.student(**model_inputs(batch)).logits, batch["labels"])
+        logits = self.student(**readable(self.student, model_inputs(batch))).logits
+        yield "label", label_loss(logits, batch["labels"])
