@@ -153,7 +153,9 @@ def evaluate(
 
 @app.command()
 def recipe(
-    name: Annotated[str | None, typer.Argument(help="quick, demo or paper.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="quick, paper, logits, pkd, …; all if left out.")
+    ] = None,
 ) -> None:
     """Print a shipped recipe with its comments, or the names of all.
 

@@ -23,11 +23,12 @@ def total_steps(rows: int, training: Training) -> int:
 
 def rows_drawn(rows: datasets.Dataset, training: Training, seed: int) -> NDArray[np.int64]:
     """Places of the rows that a stage will see, increasing: all, unless its steps end earlier."""
-    steps = total_steps(len(rows), training)
-    if steps * training.batch_size >= len(rows) or torch.cuda.device_count() > 1:
+    ahead = 1  # a batch is fetched while the one before it is trained on
+    drawn = (total_steps(len(rows), training) + ahead) * training.batch_size
+    if drawn >= len(rows) or torch.cuda.device_count() > 1:
         return np.arange(len(rows))
     order = iter(row_order(rows, rows_a_process(training), seed))
-    return np.sort(np.fromiter(islice(order, steps * training.batch_size), dtype=np.int64))
+    return np.sort(np.fromiter(islice(order, drawn), dtype=np.int64))
 
 
 def row_order(rows: datasets.Dataset, batch_size: int, seed: int) -> LengthGrouped:
