@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
+from transformers import PreTrainedModel
 
+SOFT_LABELS = "soft_labels"
 MULTIPLE = 8
 BATCHES_IN_POOL = 50
 
@@ -36,7 +38,8 @@ class Collator:
 
         Returns:
             ``input_ids``, ``attention_mask`` and, where the rows have them, ``token_type_ids``,
-            all int64 of shape (batch, length); ``labels`` of shape (batch,).
+            all int64 of shape (batch, length); ``labels`` of shape (batch,); ``soft_labels``,
+            float32 of shape (batch, classes), where the rows have them.
         """
         longest = max(len(row["input_ids"]) for row in rows)
         length = self.fixed_length or -(-longest // MULTIPLE) * MULTIPLE
@@ -47,6 +50,8 @@ class Collator:
         if "token_type_ids" in rows[0]:
             batch["token_type_ids"] = _padded([row["token_type_ids"] for row in rows], length, 0)
         batch["labels"] = torch.tensor([row["labels"] for row in rows])
+        if SOFT_LABELS in rows[0]:
+            batch[SOFT_LABELS] = torch.from_numpy(np.stack([row[SOFT_LABELS] for row in rows]))
         return batch
 
 
@@ -90,8 +95,15 @@ class LengthGrouped(Sampler[int]):
 
 
 def model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A batch without its labels."""
-    return {name: tensor for name, tensor in batch.items() if name != "labels"}
+    """A batch without its labels, hard and soft."""
+    return {n: tensor for n, tensor in batch.items() if n not in ("labels", SOFT_LABELS)}
+
+
+def readable(model: PreTrainedModel, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The inputs that a model reads: segments only where it has a table of them."""
+    if getattr(model.config, "type_vocab_size", 0) > 1:
+        return inputs
+    return {name: tensor for name, tensor in inputs.items() if name != "token_type_ids"}
 
 
 def _padded(rows: Sequence[Sequence[int]], length: int, filler: int) -> Tensor:

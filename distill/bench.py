@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,13 @@ from distill.dataset import Tokens
 from distill.evaluate import Measured, evaluate
 from distill.models import Classifier, at_rest, folder_digest, read_config, read_weights, save_clean
 from distill.progress import Narrator
-from distill.recipe import DistillRecipe, Training
+from distill.recipe import DistillRecipe
+from distill.recipe_sections import Training
 from distill.rundir import METRICS, MetricLog, RunDirectory, commit_folder, write_json
+from distill.shapes import parse_shape
+from distill.soft_labels import Logits
 from distill.stages import Stage
-from distill.students import Init, parse_shape
+from distill.students import Init
 from distill.trainer import Job, train_stage
 
 
@@ -33,7 +36,7 @@ class Bench:
         version: Opened and verified.
         recipe: Resolved for the version's task.
         tokens: The tokenised splits.
-        tokenizer: Of the teacher; saved with every student.
+        tokenizer: Of the student, in most cases the teacher's; saved with every student.
         max_length: Pieces a row was cut to.
         run: Where everything goes.
         narrator: Where progress is shown.
@@ -55,6 +58,7 @@ class Bench:
         title: str,
         final: Path,
         select: bool = True,
+        soft: Callable[[], Logits] | None = None,
     ) -> PreTrainedModel:
         """Train a stage and commit its student, or open what an earlier call committed.
 
@@ -64,6 +68,7 @@ class Bench:
             title: For the progress.
             final: The folder of the finished student.
             select: Keep the best step on validation; otherwise the last one.
+            soft: Gives the soft labels of the rows; not called when the stage is finished.
 
         Returns:
             The finished student, read from its folder: the same whether or not the run was
@@ -74,7 +79,8 @@ class Bench:
             return _read(final)
         stage = begin()
         checkpoints = self.run.work / stage.name / "checkpoints"
-        outcome = train_stage(self._job(stage, training, title, checkpoints, select))
+        job = self._job(stage, training, title, checkpoints, select)
+        outcome = train_stage(dataclasses.replace(job, soft=soft()) if soft else job)
         if outcome.score is not None:
             name = f"{self.version.task.selection_metric} {outcome.score:.3f}"
             self.narrator.say("kept", f"step {outcome.kept} of {outcome.steps} · {name}")
@@ -143,13 +149,14 @@ def open_checked(version: Version | str | Path) -> Version:
 
 
 def identify(
-    version: Version, teacher: str, student: str, recipe: DistillRecipe, init: Init
+    version: Version, teachers: Sequence[str], student: str, recipe: DistillRecipe, init: Init
 ) -> dict[str, Any]:
     """All that decides the student's weights, as JSON values."""
     checkpoint = parse_shape(student) is None
+    digests = [folder_digest(teacher) for teacher in teachers]
     return {
         "version": version.manifest.id,
-        "teacher": folder_digest(teacher),
+        "teacher": digests[0] if len(digests) == 1 else digests,
         "student": folder_digest(student) if checkpoint else student,
         "init": "checkpoint" if checkpoint else init,
         "recipe": recipe.model_dump(mode="json", exclude={"teacher"}),

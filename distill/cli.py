@@ -75,12 +75,19 @@ def teacher(
 @app.command()
 def run(
     version: Version,
-    teacher: Annotated[str, typer.Option(help="Folder or hub name of a fine-tuned classifier.")],
+    teacher: Annotated[
+        list[str],
+        typer.Option(
+            help="Folder or hub name of a fine-tuned classifier. Given several times, stage 2 "
+            "learns from the mean of their logits and stage 1 from the first."
+        ),
+    ],
     student: Annotated[
         str,
         typer.Option(
             help="tinybert-4l-312d, tinybert-6l-768d, a shape such as 3x312-1200-12 "
-            "(layers x hidden - intermediate - heads), or a checkpoint."
+            "(layers x hidden - intermediate - heads; a BERT, another family as in "
+            "roberta:3x312-1200-12), a checkpoint, or a folder with a config.json."
         ),
     ],
     out: Annotated[Path, typer.Option(help="The run directory.")],
@@ -146,7 +153,9 @@ def evaluate(
 
 @app.command()
 def recipe(
-    name: Annotated[str | None, typer.Argument(help="quick, demo or paper.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="quick, paper, logits, pkd, …; all if left out.")
+    ] = None,
 ) -> None:
     """Print a shipped recipe with its comments, or the names of all.
 

@@ -68,6 +68,7 @@ def measure(
     splits: Mapping[str, datasets.Dataset],
     *,
     known: Mapping[str, Scores] | None = None,
+    own_splits: Mapping[str, Mapping[str, datasets.Dataset]] | None = None,
 ) -> list[Measured]:
     """Score, weigh and time classifiers on the same rows.
 
@@ -76,14 +77,17 @@ def measure(
         task: Names the metrics.
         splits: Split name to tokenised, labelled rows.
         known: Scores that need not be computed again, by name.
+        own_splits: The same rows for classifiers that split text in a way of their own, by name.
 
     Returns:
         One row for each classifier, in order.
     """
-    latencies = time_answers(list(classifiers.values()), next(iter(splits.values())))
+    read = {name: (own_splits or {}).get(name, splits) for name in classifiers}
+    first = [next(iter(own.values())) for own in read.values()]
+    latencies = time_answers(list(classifiers.values()), first)
     rows = []
     for (name, classifier), latency in zip(classifiers.items(), latencies, strict=True):
-        scores = (known or {}).get(name) or evaluate(classifier, task, splits)
+        scores = (known or {}).get(name) or evaluate(classifier, task, read[name])
         rows.append(Measured(name, scores, *parameter_counts(classifier.model), latency))
     return rows
 
@@ -96,13 +100,23 @@ def evaluate(
     Returns:
         Split to metric to value.
     """
-    found = {}
-    for split, rows in splits.items():
-        logits = predict(classifier, rows)
-        regression = task.label.kind == "regression"
-        answers = logits[:, 0] if regression else logits.argmax(axis=-1)
-        found[split] = score(task.metrics, answers, np.asarray(rows["labels"]))
-    return found
+    return {
+        split: scores_of(predict(classifier, rows), rows, task) for split, rows in splits.items()
+    }
+
+
+def scores_of(
+    logits: NDArray[np.float32], rows: datasets.Dataset, task: TaskSpec
+) -> dict[str, float]:
+    """Every metric of the task for answers to labelled rows.
+
+    Args:
+        logits: Shape (rows, classes), in the order of the rows and of the labels.
+        rows: Gives the labels.
+        task: Names the metrics.
+    """
+    answers = logits[:, 0] if task.label.kind == "regression" else logits.argmax(axis=-1)
+    return score(task.metrics, answers, np.asarray(rows["labels"]), len(task.label.names))
 
 
 def guessing(task: TaskSpec, rows: datasets.Dataset) -> float:
@@ -134,15 +148,21 @@ def parameter_counts(model: nn.Module) -> tuple[int, int]:
     return total, total - sum(tables.values())
 
 
-def time_answers(classifiers: Sequence[Classifier], rows: datasets.Dataset) -> list[Latency]:
+def time_answers(
+    classifiers: Sequence[Classifier], rows: Sequence[datasets.Dataset]
+) -> list[Latency]:
     """Time single sentences and batches of 32.
 
     The models take turns, so that a busy moment of the machine falls on all of them.
+
+    Args:
+        classifiers: In evaluation mode.
+        rows: The same rows for each classifier, as it splits them.
     """
-    some = rows.select(range(min(32, len(rows)))).to_list()
-    batch = [some[index % len(some)] for index in range(32)]
-    singles = _medians_ms(classifiers, [[row] for row in some])
-    batches = _medians_ms(classifiers, [batch])
+    some = [own.select(range(min(32, len(own)))).to_list() for own in rows]
+    singles = _medians_ms(classifiers, [[[row] for row in own] for own in some])
+    full = [[own[index % len(own)] for index in range(32)] for own in some]
+    batches = _medians_ms(classifiers, [[batch] for batch in full])
     return [
         Latency(single, many, classifier.model.device.type, torch.get_num_threads())
         for classifier, single, many in zip(classifiers, singles, batches, strict=True)
@@ -150,14 +170,15 @@ def time_answers(classifiers: Sequence[Classifier], rows: datasets.Dataset) -> l
 
 
 def _medians_ms(
-    classifiers: Sequence[Classifier], batches: Sequence[Sequence[dict[str, Any]]]
+    classifiers: Sequence[Classifier], batches: Sequence[Sequence[Sequence[dict[str, Any]]]]
 ) -> list[float]:
+    """Median milliseconds of each classifier over its own batches."""
     seconds: list[list[float]] = [[] for _ in classifiers]
     began = time.perf_counter()
     for turn in range(WARM_UP + REPEATS):
-        for classifier, measured in zip(classifiers, seconds, strict=True):
+        for classifier, own, measured in zip(classifiers, batches, seconds, strict=True):
             start = time.perf_counter()
-            _logits(classifier, batches[turn % len(batches)])
+            _logits(classifier, own[turn % len(own)])
             measured.append(time.perf_counter() - start)
         if turn >= 2 * WARM_UP and time.perf_counter() - began > MOST_SECONDS * len(classifiers):
             break

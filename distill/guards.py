@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import datasets
+
 from distill.bench import Bench
 from distill.errors import WeakTeacher
 from distill.evaluate import Scores, evaluate, guessing
@@ -10,23 +14,36 @@ from distill.models import Classifier, describe
 CHANCE_MARGIN = 0.03
 
 
-def check_teacher(bench: Bench, teacher: Classifier, allow_weak: bool) -> Scores:
-    """Score the teacher on validation; refuse one that does little more than guess.
+def check_teacher(
+    bench: Bench,
+    teacher: Classifier,
+    validation: Mapping[str, datasets.Dataset],
+    allow_weak: bool,
+    title: str = "teacher",
+) -> Scores:
+    """Score a teacher on validation; refuse one that does little more than guess.
+
+    Args:
+        bench: Where the run stands.
+        teacher: In evaluation mode.
+        validation: The labelled validation rows as the teacher splits them.
+        allow_weak: Do not refuse.
+        title: What the teacher is called.
 
     Raises:
         WeakTeacher: Its score is within 0.03 of the best constant answer's.
     """
     task = bench.version.task
-    scores = evaluate(teacher, task, bench.tokens.validation)
-    split, rows = next(iter(bench.tokens.validation.items()))
+    scores = evaluate(teacher, task, validation)
+    split, rows = next(iter(validation.items()))
     metric = task.selection_metric
     own, blind = scores[split][metric], guessing(task, rows)
     bench.narrator.say(
-        "teacher", f"{describe(teacher.model)} · {metric} {own:.3f} on {split} ({len(rows):,} rows)"
+        title, f"{describe(teacher.model)} · {metric} {own:.3f} on {split} ({len(rows):,} rows)"
     )
     if own <= blind + CHANCE_MARGIN and not allow_weak:
         raise WeakTeacher(
-            f"the teacher scores {own:.3f} ({metric}) on {split}; "
+            f"the {title} scores {own:.3f} ({metric}) on {split}; "
             f"guessing scores {blind:.3f}. It looks untuned.",
             f"Fine-tune it first: distill teacher {bench.version.path.parent} "
             f"--init {teacher.name} --out {teacher.name}-{task.name}\n"

@@ -10,6 +10,8 @@ from transformers import PreTrainedConfig
 from augment.contract import TaskSpec
 from distill.errors import LabelMismatch
 
+MOST_NAMES = 8
+
 
 def label_order(
     name: str, config: PreTrainedConfig, task: TaskSpec
@@ -35,16 +37,16 @@ def label_order(
     if theirs == ours:
         return None, ""
     if theirs == [f"LABEL_{index}" for index in range(len(ours))]:
-        named = ", ".join(f"{a} = {b}" for a, b in zip(theirs, ours, strict=True))
+        named = _listed([f"{a} = {b}" for a, b in zip(theirs, ours, strict=True)])
         return None, f"{name} does not name its labels; taken by position: {named}"
     lower = [label.lower() for label in theirs]
     wanted = [label.lower() for label in ours]
     if sorted(lower) == sorted(wanted) and len(set(lower)) == len(lower):
         order = tuple(lower.index(label) for label in wanted)
         in_order = order == tuple(range(len(order)))
-        return (None, "") if in_order else (order, f"{name} orders its labels {', '.join(theirs)}")
+        return (None, "") if in_order else (order, f"{name} orders its labels {_listed(theirs)}")
     raise LabelMismatch(
-        f"{name} has the labels {', '.join(theirs)}; {task.name} has {', '.join(ours)}.",
+        f"{name} has the labels {_listed(theirs)}; {task.name} has {_listed(ours)}.",
         "Fine-tune a model on this version (distill teacher), or correct id2label in its config.",
     )
 
@@ -52,6 +54,13 @@ def label_order(
 def _label_names(config: PreTrainedConfig) -> list[str]:
     names: dict[Any, str] = dict(config.id2label or {})
     return [str(names[index]) for index in sorted(names)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as a sentence shows them: a hundred of them would hide what it says."""
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[: MOST_NAMES - 1])} … {names[-1]} ({len(names)} in all)"
 
 
 def label_settings(task: TaskSpec) -> dict[str, Any]:

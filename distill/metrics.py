@@ -1,8 +1,8 @@
 """GLUE's metrics by name, on scikit-learn and scipy.
 
 - ``accuracy``; ``matthews`` (Matthews' correlation).
-- ``f1``: of class 1 where there are two classes (as GLUE scores MRPC and QQP), macro average
-  where there are more.
+- ``f1``: of class 1 where the task has two classes (as GLUE scores MRPC and QQP). Where it has
+  more: the mean of the F1 of each class that occurs, in the labels or in the predictions.
 - ``pearson``, ``spearman``, ``pearson_spearman`` (their mean): of scores. A constant answer has no
   correlation; it counts as 0.
 """
@@ -17,18 +17,26 @@ from numpy.typing import NDArray
 Array = NDArray[np.generic]
 
 
-def score(names: Sequence[str], predictions: Array, labels: Array) -> dict[str, float]:
+def score(
+    names: Sequence[str], predictions: Array, labels: Array, classes: int
+) -> dict[str, float]:
     """Compute metrics.
 
     Args:
         names: Metric names, see the module's list.
         predictions: Class numbers or scores, shape (rows,).
         labels: The gold ones, same shape.
+        classes: How many classes the task has, whether or not all occur; 0 for a regression.
 
     Returns:
         Metric name to value; higher is better for each.
     """
-    return {name: _METRICS[name](predictions, labels) for name in names}
+    return {
+        name: _f1(predictions, labels, classes)
+        if name == "f1"
+        else _METRICS[name](predictions, labels)
+        for name in names
+    }
 
 
 def chance(name: str, labels: Array, classes: int) -> float:
@@ -42,18 +50,17 @@ def chance(name: str, labels: Array, classes: int) -> float:
     if classes < 2:
         return 0.0
     constants = [np.full_like(labels, answer) for answer in range(classes)]
-    return max(_METRICS[name](answer, labels) for answer in constants)
+    return max(score((name,), answer, labels, classes)[name] for answer in constants)
 
 
 def _accuracy(predictions: Array, labels: Array) -> float:
     return float((predictions == labels).mean())
 
 
-def _f1(predictions: Array, labels: Array) -> float:
+def _f1(predictions: Array, labels: Array, classes: int) -> float:
     from sklearn.metrics import f1_score
 
-    binary = max(int(predictions.max()), int(labels.max())) <= 1
-    average = "binary" if binary else "macro"
+    average = "binary" if classes == 2 else "macro"
     return float(f1_score(labels, predictions, average=average, zero_division=0.0))
 
 
@@ -87,7 +94,6 @@ def _pearson_spearman(predictions: Array, labels: Array) -> float:
 
 _METRICS: dict[str, Callable[[Array, Array], float]] = {
     "accuracy": _accuracy,
-    "f1": _f1,
     "matthews": _matthews,
     "pearson": _pearson,
     "spearman": _spearman,

@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from augment.contract import TaskSpec, sha256_file
+from distill.batching import readable
 from distill.errors import ModelInvalid, ModelNotFound, VocabularyMismatch
 from distill.labels import label_order
 
@@ -51,9 +52,14 @@ class Classifier:
     order: tuple[int, ...] | None = None
     notice: str = ""
 
+    @property
+    def classes(self) -> int:
+        """How many logits a row has; 1 for a regression."""
+        return len(self.model.config.id2label or {})
+
     def logits(self, inputs: dict[str, Tensor]) -> Tensor:
         """Logits of shape (batch, classes) in the data's order, (batch, 1) for a regression."""
-        logits: Tensor = self.model(**inputs).logits
+        logits: Tensor = self.model(**readable(self.model, inputs)).logits
         return logits if self.order is None else logits[:, list(self.order)]
 
 
@@ -200,7 +206,8 @@ def same_vocabulary(
     raise VocabularyMismatch(
         f"{name} has a vocabulary of {len(ours):,} pieces, {other} one of {len(theirs):,}; "
         f"{shared:,} agree in piece and number.",
-        "States are compared token by token: teacher and student need the same vocabulary.",
+        "Hidden states and attention are compared token by token, so both need one vocabulary. "
+        "With --recipe logits each reads the text in its own way.",
     )
 
 

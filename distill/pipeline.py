@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ from transformers import PreTrainedModel, set_seed
 from augment.contract import Fault, Version
 from distill.bench import Bench, device, identify, open_checked, quiet_libraries
 from distill.dataset import resolve_length, tokenise
-from distill.evaluate import Scores, measure
+from distill.evaluate import measure
 from distill.guards import check_teacher
+from distill.guides import Guide, averaged_scores, guide_name
 from distill.mapping import layer_map
 from distill.models import Classifier, describe, load_classifier
 from distill.progress import Narrator
 from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.rundir import RESULT, Run, RunDirectory, write_json
+from distill.schedule import rows_drawn
+from distill.soft_labels import Logits, soft_labels
 from distill.stages import HardLabels, Intermediate, Prediction, Stage
 from distill.students import Init, Student, build_student, check_length, student_layers
 
@@ -25,7 +29,7 @@ from distill.students import Init, Student, build_student, check_length, student
 def distill_task(
     version: Version | str | Path,
     *,
-    teacher: str | Path,
+    teacher: str | Path | Sequence[str | Path],
     student: str,
     out: str | Path,
     recipe: str | Path = DEFAULT_RECIPE,
@@ -38,9 +42,11 @@ def distill_task(
 
     Args:
         version: A version or a reference such as ``data/versions/sst2@v0003``.
-        teacher: Folder or hub name of a fine-tuned classifier.
+        teacher: Folder or hub name of a fine-tuned classifier, or several: stage 2 learns from
+            the mean of their logits, stage 1 from the first.
         student: ``tinybert-4l-312d``, ``tinybert-6l-768d``, a shape such as ``3x312-1200-12``
-            (layers x hidden - intermediate - heads), or a checkpoint.
+            (layers x hidden - intermediate - heads; a BERT, another family as in
+            ``roberta:3x312-1200-12``), a checkpoint, or a folder with a config.json alone.
         out: The run directory.
         recipe: A shipped recipe or a TOML file.
         init: How a student given by shape starts.
@@ -55,99 +61,150 @@ def distill_task(
     narrator, run = Narrator(quiet=quiet), RunDirectory(Path(out))
     opened = open_checked(version)
     settings = load_recipe(recipe, opened.task.name)
-    begun = run.claim(identify(opened, str(teacher), student, settings, init))
+    names = [str(n) for n in ([teacher] if isinstance(teacher, str | Path) else teacher)]
+    begun = run.claim(identify(opened, names, student, settings, init))
     finished = run.result()
-    if finished and (len(finished["models"]) == 3 or not plain):
+    if finished and (len(finished["models"]) == len(names) + 2 or not plain):
         narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
         return Run(run.path, finished)
     try:
-        guide = load_classifier(str(teacher), opened.task)
-        bench = prepare(opened, settings, guide, run, narrator)
-        scores = check_teacher(bench, guide, allow_weak_teacher)
-        mapping = layer_map(
-            student_layers(student), guide.model.config.num_hidden_layers, settings.layers
-        )
-        seedling = plant(bench, student, guide, init, mapping)
-        first = first_stage(bench, seedling, guide, mapping)
+        teachers = [load_classifier(name, opened.task) for name in names]
+        planted = plant(opened, settings, student, teachers[0], init)
+        bench = prepare(opened, settings, planted, run, narrator)
+        guides = consult(bench, teachers, allow_weak_teacher)
+        introduce(bench, student, planted)
+        first = first_stage(bench, planted, guides)
+        second_stage(bench, planted, planted.model, guides)  # to refuse now, not in hours
     except Fault:
         if not begun:
             run.abandon()
         raise
-    distilled = prediction(bench, intermediate(bench, first), guide)
+    taught = intermediate(bench, first) if first else planted.model
+    distilled = prediction(bench, planted, taught, guides)
     rivals = {"student, distilled": distilled}
     if plain:
-        again = plant(bench, student, guide, init, mapping, quiet=True)
+        again = plant(opened, settings, student, teachers[0], init)
         rivals = {"student, labels only": labels_only(bench, again), **rivals}
-    result = compare(bench, guide, scores, rivals)
+    result = compare(bench, guides, rivals)
     write_json(run.path / RESULT, result)
     return Run(run.path, result)
 
 
-def prepare(
-    version: Version, recipe: DistillRecipe, teacher: Classifier, run: RunDirectory, say: Narrator
-) -> Bench:
-    """Put the teacher where it works, and tokenise the version for the teacher's vocabulary."""
-    if teacher.notice:
-        say.say("labels", teacher.notice)
-    length = resolve_length(recipe.max_length, version.task)
-    check_length(length, teacher.name, teacher.model.config)
-    nn.Module.to(teacher.model, device())
-    tokens = tokenise(version, teacher.tokenizer, length, run.work / "tokens")
-    say.say("version", f"{version.reference} · {len(tokens.train):,} training rows")
-    return Bench(version, recipe, tokens, teacher.tokenizer, length, run, say)
-
-
 def plant(
-    bench: Bench,
-    name: str,
-    teacher: Classifier,
-    init: Init,
-    mapping: tuple[int, ...],
-    *,
-    quiet: bool = False,
+    version: Version, recipe: DistillRecipe, name: str, teacher: Classifier, init: Init
 ) -> Student:
     """Build the student; the same arguments give the same weights."""
-    seed, task = bench.recipe.seed, bench.version.task
-    student = build_student(name, task, teacher, init=init, mapping=mapping, seed=seed)
+    mapping: tuple[int, ...] = ()
+    if recipe.maps_layers or init == "teacher-layers":
+        theirs = teacher.model.config.num_hidden_layers
+        mapping = layer_map(student_layers(name), theirs, recipe.layers)
+    return build_student(
+        name,
+        version.task,
+        teacher,
+        init=init,
+        mapping=mapping,
+        seed=recipe.seed,
+        own_vocabulary=not recipe.compares_tokens,
+    )
+
+
+def prepare(
+    version: Version, recipe: DistillRecipe, student: Student, run: RunDirectory, say: Narrator
+) -> Bench:
+    """Tokenise the version as the student reads it."""
+    length = resolve_length(recipe.max_length, version.task)
+    tokens = tokenise(version, student.tokenizer, length, run.work / "tokens")
+    say.say("version", f"{version.reference} · {len(tokens.train):,} training rows")
+    return Bench(version, recipe, tokens, student.tokenizer, length, run, say)
+
+
+def consult(bench: Bench, teachers: Sequence[Classifier], allow_weak: bool) -> list[Guide]:
+    """Put the teachers where they work and see whether they are fit to teach."""
+    guides = []
+    for index, teacher in enumerate(teachers):
+        name = guide_name(index)
+        if teacher.notice:
+            bench.narrator.say("labels", teacher.notice)
+        check_length(bench.max_length, teacher.name, teacher.model.config)
+        nn.Module.to(teacher.model, device())
+        cache = bench.run.work / "tokens"
+        tokens = tokenise(bench.version, teacher.tokenizer, bench.max_length, cache)
+        scores = check_teacher(bench, teacher, tokens.validation, allow_weak, name)
+        guides.append(Guide(name, teacher, tokens, scores))
+    return guides
+
+
+def introduce(bench: Bench, name: str, student: Student) -> None:
+    """Say what the student is, once it is known to read texts of this length."""
     check_length(bench.max_length, name, student.model.config)
-    if not quiet:
-        layers = " ".join(f"{m}→{n}" for m, n in enumerate(mapping, start=1))
-        bench.narrator.say(
-            "student", f"{describe(student.model)} · {student.origin} · layers {layers}"
-        )
-    return student
+    words = f"{describe(student.model)} · {student.origin}"
+    layers = " ".join(f"{m}→{n}" for m, n in enumerate(student.mapping, start=1))
+    bench.narrator.say("student", f"{words} · layers {layers}" if layers else words)
 
 
-def first_stage(
-    bench: Bench, student: Student, teacher: Classifier, mapping: tuple[int, ...]
-) -> Intermediate:
-    """Put student, teacher and fresh projections together for stage 1."""
+def first_stage(bench: Bench, student: Student, guides: Sequence[Guide]) -> Intermediate | None:
+    """Put student, first teacher and fresh projections together, if there is a stage 1."""
+    if not bench.recipe.intermediate.enabled:
+        return None
     set_seed(bench.recipe.seed)
-    return Intermediate(
+    stage = Intermediate(
         student.model,
-        teacher.model,
-        mapping,
+        guides[0].classifier.model,
+        student.mapping,
         recipe=bench.recipe.intermediate,
         reduction=bench.recipe.attention_reduction,
+        projection=bench.recipe.projection,
+        pretrained=student.pretrained,
+    )
+    if stage.relations:
+        bench.narrator.say("attention", str(stage.relations))
+    return stage
+
+
+def second_stage(
+    bench: Bench, student: Student, model: PreTrainedModel, guides: Sequence[Guide]
+) -> Prediction:
+    """Put the student's model together with what stage 2 compares beside the answers."""
+    set_seed(bench.recipe.seed)
+    return Prediction(
+        model,
+        bench.recipe.prediction,
+        teacher=guides[0].classifier.model,
+        mapping=student.mapping,
         projection=bench.recipe.projection,
         pretrained=student.pretrained,
     )
 
 
 def intermediate(bench: Bench, stage: Intermediate) -> PreTrainedModel:
-    """Stage 1: embeddings, hidden states and attention scores; the last step is kept."""
+    """Stage 1: embeddings, hidden states and attention; the last step is kept."""
     recipe, final = bench.recipe.intermediate, bench.run.work / "intermediate" / "student"
     return bench.train(lambda: stage, recipe, title="stage 1/2", final=final, select=False)
 
 
-def prediction(bench: Bench, student: PreTrainedModel, teacher: Classifier) -> PreTrainedModel:
-    """Stage 2: the teacher's logits; the best step on validation is kept."""
-    recipe = bench.recipe.prediction
+def prediction(
+    bench: Bench, student: Student, model: PreTrainedModel, guides: Sequence[Guide]
+) -> PreTrainedModel:
+    """Stage 2: the teachers' answers; the best step on validation is kept."""
+    recipe, run = bench.recipe.prediction, bench.run
 
     def begin() -> Stage:
-        return Prediction(student.requires_grad_(True), teacher, recipe.temperature)
+        return second_stage(bench, student, model.requires_grad_(True), guides)
 
-    return bench.train(begin, recipe, title="stage 2/2", final=bench.run.path / "student")
+    def soft() -> Logits:
+        return soft_labels(
+            guides,
+            recipe.data,
+            rows_drawn(bench.tokens.rows(recipe.data), recipe, bench.recipe.seed),
+            precision=bench.recipe.precision,
+            folder=run.work / "soft-labels",
+            narrator=bench.narrator,
+        )
+
+    title = "stage 2/2" if bench.recipe.intermediate.enabled else "stage 1/1"
+    learns = soft if recipe.weights.logits else None
+    return bench.train(begin, recipe, title=title, final=run.path / "student", soft=learns)
 
 
 def labels_only(bench: Bench, student: Student) -> PreTrainedModel:
@@ -159,13 +216,20 @@ def labels_only(bench: Bench, student: Student) -> PreTrainedModel:
 
 
 def compare(
-    bench: Bench, teacher: Classifier, scores: Scores, rivals: dict[str, PreTrainedModel]
+    bench: Bench, guides: Sequence[Guide], rivals: dict[str, PreTrainedModel]
 ) -> dict[str, Any]:
-    """Measure teacher and students on the same rows."""
-    classifiers = {"teacher": teacher}
+    """Measure teachers and students on the same rows."""
+    classifiers = {guide.name: guide.classifier for guide in guides}
     for name, model in rivals.items():
-        nn.Module.to(model, teacher.model.device)
+        nn.Module.to(model, guides[0].classifier.model.device)
         classifiers[name] = Classifier(name, model, bench.tokenizer)
-    task, splits = bench.version.task, bench.tokens.validation
-    measured = measure(classifiers, task, splits, known={"teacher": scores})
-    return bench.result(measured, baseline="teacher")
+    task = bench.version.task
+    measured = measure(
+        classifiers,
+        task,
+        bench.tokens.validation,
+        known={guide.name: guide.scores for guide in guides},
+        own_splits={guide.name: guide.tokens.validation for guide in guides},
+    )
+    several = {"averaged": averaged_scores(guides, task)} if len(guides) > 1 else {}
+    return bench.result(measured, baseline="teacher", **several)

@@ -9,101 +9,15 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from distill.errors import RecipeInvalid
 from distill.recipe_faults import faults
+from distill.recipe_sections import Intermediate, Layers, MaxLength, Original, Prediction, Section
 
 DEFAULT_RECIPE = "quick"
-
-
-def _length(value: object) -> object:
-    if value == "auto" or (type(value) is int and 8 <= value <= 512):
-        return value
-    raise ValueError(f'must be "auto" or 8 to 512 pieces, found {value!r}')
-
-
-def _layers(value: object) -> object:
-    if value in ("uniform", "top", "bottom"):
-        return value
-    if isinstance(value, list | tuple) and value and all(type(layer) is int for layer in value):
-        return tuple(value)
-    raise ValueError(f'must be "uniform", "top", "bottom" or a list of layers, found {value!r}')
-
-
-def _weights(value: object) -> object:
-    many = value if isinstance(value, list | tuple) else (value,)
-    if many and all(type(weight) in (int, float) and weight >= 0 for weight in many):
-        return tuple(many) if isinstance(value, list | tuple) else value
-    raise ValueError(f"must be a number of at least 0, or a list of them, found {value!r}")
-
-
-MaxLength = Annotated[int | Literal["auto"], BeforeValidator(_length)]
-Layers = Annotated[Literal["uniform", "top", "bottom"] | tuple[int, ...], BeforeValidator(_layers)]
-LayerWeights = Annotated[float | tuple[float, ...], BeforeValidator(_weights)]
-
-
-class Section(BaseModel):
-    """What every table of a recipe has in common."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Training(Section):
-    """How one stage is trained.
-
-    Attributes:
-        epochs: Passes over the rows; the stage ends earlier at ``max_steps``.
-        max_steps: The most optimiser steps, or nothing.
-        batch_size: Rows a step, over all devices.
-        learning_rate: Peak of the schedule.
-        schedule: What follows the warm-up.
-        warmup_ratio: Share of the steps in which the rate rises from 0.
-        weight_decay: AdamW's; biases and layer norms are left out.
-        max_grad_norm: The gradient's global norm is clipped to it.
-        data: ``augmented`` (all rows) or ``original`` (``variant == 0``).
-        evaluations: Evaluations on validation over the stage, the last step included; the best
-            is kept. The intermediate stage is not evaluated and keeps its last step.
-    """
-
-    epochs: float = Field(3.0, gt=0)
-    max_steps: int | None = Field(None, ge=1)
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(5e-5, gt=0)
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_ratio: float = Field(0.1, ge=0, lt=1)
-    weight_decay: float = Field(0.01, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
-    data: Literal["augmented", "original"] = "augmented"
-    evaluations: int = Field(5, ge=1)
-
-
-class LossWeights(Section):
-    """λ of Eq. 6: one number, or one per student layer."""
-
-    attention: LayerWeights = 1.0
-    hidden: LayerWeights = 1.0
-    embedding: float = Field(1.0, ge=0)
-
-
-class Intermediate(Training):
-    """Stage 1: embeddings, hidden states and attention scores."""
-
-    weights: LossWeights = LossWeights()
-
-
-class Prediction(Training):
-    """Stage 2: the teacher's logits, softened by ``temperature`` (t of Eq. 10)."""
-
-    temperature: float = Field(1.0, gt=0)
-
-
-class Original(Training):
-    """Training on hard labels: the original rows, unless the recipe says otherwise."""
-
-    data: Literal["augmented", "original"] = "original"
 
 
 class DistillRecipe(Section):
@@ -134,6 +48,16 @@ class DistillRecipe(Section):
     intermediate: Intermediate = Intermediate()
     prediction: Prediction = Prediction()
     plain: Original = Original()
+
+    @property
+    def compares_tokens(self) -> bool:
+        """Whether a loss compares hidden states or attention of teacher and student."""
+        return self.intermediate.enabled or self.prediction.matches_states
+
+    @property
+    def maps_layers(self) -> bool:
+        """Whether a loss asks which teacher layer a student layer learns from."""
+        return self.intermediate.enabled or self.prediction.weights.patient > 0
 
 
 def shipped() -> tuple[str, ...]:

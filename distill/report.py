@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 Cells = list[str]
 EXPLANATIONS = {
-    "teacher": "teacher = the model that both stages learn from",
+    "teacher": "teacher = the model that the student learns from",
+    "teacher 2": "teacher 2 and further ones = logits averaged with the teacher's",
     "student, labels only": (
         "student, labels only = same shape and start, trained on the labels of the original rows"
     ),
-    "student, distilled": "student, distilled = intermediate, then prediction stage",
+    "student, distilled": "student, distilled = taught by the teacher, as the recipe says",
 }
 
 

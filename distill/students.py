@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import (
-    BertConfig,
-    PreTrainedModel,
-    set_seed,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from augment.contract import TaskSpec
 from distill.errors import ModelInvalid, ShapeMismatch, VocabularyMismatch
@@ -31,26 +28,16 @@ from distill.models import (
     same_vocabulary,
 )
 from distill.projections import Pretrained
+from distill.shapes import NAMED, Reading, Shape, config_of, intermediate_size, parse_shape
 
 Init = Literal["random", "teacher-layers"]
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """The size of a BERT: layers x hidden - intermediate - heads."""
-
-    layers: int
-    hidden: int
-    intermediate: int
-    heads: int
-
-
-NAMED = {
-    "tinybert-4l-312d": Shape(4, 312, 1200, 12),
-    "tinybert-6l-768d": Shape(6, 768, 3072, 12),
-}
-_SHAPE = re.compile(r"(\d{1,3})x(\d{1,5})-(\d{1,6})-(\d{1,3})")
 _LAYER = re.compile(r"(?<=layer\.)\d+(?=\.)|(?<=layers\.)\d+(?=\.)")
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model")
+WEIGHTS = ("model.safetensors", "model-", "pytorch_model")
+COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "ibert")
+_DEPTH = "num_hidden_layers"
 _PROJECTION = re.compile(r"fit_dense(?:s\.(\d+))?\.(weight|bias)")
 
 
@@ -61,34 +48,16 @@ class Student:
     Attributes:
         model: With a classification head for the task, float32.
         origin: Where its weights come from, in words.
+        tokenizer: What it reads with: the teacher's, or its own where that differs.
         pretrained: Projections of a general student's checkpoint, or nothing.
+        mapping: Teacher layer for each of its layers; empty where nobody asks for it.
     """
 
     model: PreTrainedModel
     origin: str
+    tokenizer: PreTrainedTokenizerBase
     pretrained: Pretrained = ()
-
-
-def parse_shape(name: str) -> Shape | None:
-    """A published name or ``4x312-1200-12`` as a shape; nothing where it is neither.
-
-    Raises:
-        ShapeMismatch: The width is not a multiple of the heads, or a number is 0.
-    """
-    if name in NAMED:
-        return NAMED[name]
-    match = _SHAPE.fullmatch(name)
-    if not match:
-        return None
-    shape = Shape(*map(int, match.groups()))
-    if min(shape.layers, shape.hidden, shape.intermediate, shape.heads) < 1:
-        raise ShapeMismatch(f"student {name}: every number must be at least 1.")
-    if shape.hidden % shape.heads:
-        raise ShapeMismatch(
-            f"student {name}: width {shape.hidden} is not a multiple of {shape.heads} heads.",
-            "Write layers x hidden - intermediate - heads, such as 4x312-1200-12.",
-        )
-    return shape
+    mapping: tuple[int, ...] = ()
 
 
 def student_layers(name: str) -> int:
@@ -105,16 +74,20 @@ def build_student(
     init: Init,
     mapping: Sequence[int],
     seed: int,
+    own_vocabulary: bool = False,
 ) -> Student:
     """Build and initialise a student.
 
     Args:
-        name: A published name, a shape such as ``4x312-1200-12``, or a checkpoint.
+        name: A published name, a shape such as ``4x312-1200-12`` (of another family than BERT:
+            ``roberta:4x312-1200-12``), a checkpoint, or a folder with a config alone.
         task: Gives the labels of the head.
         teacher: Gives the vocabulary and, with ``teacher-layers``, the weights.
         init: How a shape starts; a checkpoint starts from itself.
         mapping: Teacher layer for each student layer.
         seed: Of the random weights.
+        own_vocabulary: Whether a checkpoint may split text in another way than the teacher:
+            where nothing is compared token by token.
 
     Raises:
         ModelInvalid: The name is neither, or the checkpoint does not fit the teacher.
@@ -122,26 +95,20 @@ def build_student(
     set_seed(seed)
     shape = parse_shape(name)
     if shape is None:
-        return _from_checkpoint(name, task, teacher)
-    if init == "teacher-layers":
-        return _from_teacher(shape, task, teacher, mapping)
-    model = fresh(_bert(shape, teacher, label_settings(task)))
-    return Student(model, "random weights")
+        student = _from_folder(name, task, teacher, own_vocabulary)
+    elif init == "teacher-layers":
+        student = _from_teacher(shape, task, teacher, mapping)
+    else:
+        model = fresh(config_of(shape, reading_of(teacher), label_settings(task)))
+        student = Student(model, "random weights", teacher.tokenizer)
+    return dataclasses.replace(student, mapping=tuple(mapping))
 
 
-def _bert(shape: Shape, teacher: Classifier, labels: dict[str, Any]) -> BertConfig:
+def reading_of(teacher: Classifier) -> Reading:
+    """What a student without a tokenizer of its own takes over."""
     config = teacher.model.config
-    return BertConfig(
-        vocab_size=config.vocab_size,
-        hidden_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=shape.intermediate,
-        max_position_embeddings=512,
-        type_vocab_size=max(1, getattr(config, "type_vocab_size", 2)),
-        pad_token_id=teacher.tokenizer.pad_token_id,
-        **labels,
-    )
+    segments = max(1, getattr(config, "type_vocab_size", None) or 1)
+    return Reading(teacher.tokenizer, config.vocab_size, segments)
 
 
 def _from_teacher(
@@ -152,32 +119,36 @@ def _from_teacher(
     theirs = Shape(
         shape.layers,
         config.hidden_size,
-        getattr(config, "intermediate_size", None) or config.hidden_dim,
+        intermediate_size(config),
         config.num_attention_heads,
+        config.model_type if shape.family else "",
     )
     if theirs != shape:
         raise ShapeMismatch(
-            f"--init teacher-layers needs the teacher's width: expected "
-            f"{theirs.hidden}-{theirs.intermediate}-{theirs.heads}, "
-            f"found {shape.hidden}-{shape.intermediate}-{shape.heads}.",
-            f"Use --student {shape.layers}x{theirs.hidden}-{theirs.intermediate}-{theirs.heads}, "
-            "or --init random.",
+            f"--init teacher-layers needs the teacher's kind and width: expected {theirs}, "
+            f"found {shape}.",
+            f"Use --student {theirs}, or --init random.",
         )
-    changed = type(config).from_dict({**config.to_dict(), "num_hidden_layers": shape.layers})
+    settings = {**config.to_dict(), config.attribute_map.get(_DEPTH, _DEPTH): shape.layers}
+    if "layer_types" in settings:  # which layers see everything (ModernBERT)
+        settings["layer_types"] = [config.layer_types[layer - 1] for layer in mapping]
+    changed = type(config).from_dict(settings)
     changed.update(label_settings(task))
     model = fresh(changed)
     source = teacher.model.base_model.state_dict()
+    one_for_all = hasattr(config, "num_hidden_groups")  # ALBERT
     chosen = {}
     for key in model.base_model.state_dict():
-        number = _LAYER.search(key)
+        number = None if one_for_all else _LAYER.search(key)
         layer = mapping[int(number.group())] - 1 if number else None
         chosen[key] = source[key if layer is None else _LAYER.sub(str(layer), key, count=1)]
     model.base_model.load_state_dict(chosen)
-    return Student(model, f"teacher layers {', '.join(map(str, mapping))}")
+    origin = f"teacher layers {', '.join(map(str, mapping))}"
+    return Student(model, origin, teacher.tokenizer)
 
 
-def _from_checkpoint(name: str, task: TaskSpec, teacher: Classifier) -> Student:
-    """A general student: its encoder, its projections where it has them, a head for the task."""
+def _from_folder(name: str, task: TaskSpec, teacher: Classifier, own_vocabulary: bool) -> Student:
+    """A general student, its projections where it has them; or what a config alone describes."""
     try:
         folder = model_folder(name)
     except ModelInvalid as error:
@@ -186,18 +157,33 @@ def _from_checkpoint(name: str, task: TaskSpec, teacher: Classifier) -> Student:
             f"4x312-1200-12 nor a model: {error.problem}",
             error.hint,
         ) from error
+    reads = any((folder / file).is_file() for file in TOKENIZERS)
+    tokenizer = _tokenizer(name, teacher, own_vocabulary) if reads else teacher.tokenizer
     config = read_config(name, **label_settings(task))
-    if any((folder / file).is_file() for file in ("vocab.txt", "tokenizer.json", "vocab.json")):
-        same_vocabulary("the teacher", teacher.tokenizer, name, read_tokenizer(name))
-    elif config.vocab_size != teacher.model.config.vocab_size:
+    if not any(file.name.startswith(WEIGHTS) for file in folder.iterdir()):
+        if not reads:
+            reading = reading_of(teacher)
+            config.update({"vocab_size": reading.pieces, "pad_token_id": reading.padding})
+        return Student(fresh(config), f"random weights, shape of {name}", tokenizer)
+    if not reads and config.vocab_size != teacher.model.config.vocab_size:
         raise VocabularyMismatch(
             f"{name} has {config.vocab_size:,} embeddings and no tokenizer, the teacher has "
             f"{teacher.model.config.vocab_size:,}.",
-            "Teacher and student need the same vocabulary.",
+            "Teacher and student need the same vocabulary, or the student its tokenizer.json.",
         )
     pretrained = checkpoint_projections(folder)
     words = f"general student {name}" if pretrained else f"checkpoint {name}"
-    return Student(read_weights(name, config), words, pretrained)
+    return Student(read_weights(name, config), words, tokenizer, pretrained)
+
+
+def _tokenizer(name: str, teacher: Classifier, own_vocabulary: bool) -> PreTrainedTokenizerBase:
+    """The teacher's tokenizer, unless the student has another one and may."""
+    own = read_tokenizer(name)
+    if own.get_vocab() == teacher.tokenizer.get_vocab():
+        return teacher.tokenizer
+    if not own_vocabulary:
+        same_vocabulary("the teacher", teacher.tokenizer, name, own)
+    return own
 
 
 def checkpoint_projections(folder: Path) -> Pretrained:
@@ -234,7 +220,7 @@ def check_length(max_length: int, name: str, config: Any) -> None:
     Raises:
         ModelInvalid: ``max_length`` exceeds it.
     """
-    reserved = 2 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+    reserved = config.pad_token_id + 1 if config.model_type in COUNT_FROM_PADDING else 0
     most = getattr(config, "max_position_embeddings", max_length) - reserved
     if max_length > most:
         raise ModelInvalid(

@@ -1,44 +1,45 @@
-"""Raw attention scores and hidden states of chosen layers, from any transformers encoder.
+"""Raw attention scores, queries, keys, values and hidden states of chosen layers of any encoder.
 
-No modelling code is copied: one attention function is registered with transformers under a name
-of ours. It computes what ``sdpa`` computes and, for layers that are being tapped, hands back
-QKᵀ/√d as well: before the mask, the softmax and dropout, which is the quantity of Eq. 1 and 7.
-(The probabilities that transformers calls ``attentions`` are another one.)
+Scores are QKᵀ/√d before the mask, the softmax and dropout, which is the quantity of Eq. 1 and 7.
+(The probabilities that transformers calls ``attentions`` are another one.) What that means by
+family is proven in the tests: after rotation in ModernBERT, with the position terms in DeBERTa-v2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from torch import Tensor, nn
-from transformers import AttentionInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
-from transformers.utils.output_capturing import OutputRecorder
+from torch import Tensor
+from transformers import PreTrainedModel
 
+from distill.batching import readable
 from distill.errors import EncoderUnsupported
-
-ATTENTION = "sdpa_with_scores"
-_ARMED = "_distill_tapped"
+from distill.listening import Heads, Recorder, overhear, prepare
 
 
 @dataclass(frozen=True, slots=True)
 class Tapped:
-    """What one forward pass of an encoder showed.
+    """What one forward pass of a model showed; layers are counted from 1.
 
     Attributes:
-        embedding: Output of the embedding layer, shape (batch, length, width).
-        hidden: Layer, counted from 1, to its output, shape (batch, length, width).
+        embedding: What the first layer reads, shape (batch, length, width): the output of the
+            embedding layer, brought to the model's width where the table is narrower (ELECTRA).
+        hidden: Layer to its output, shape (batch, length, width). Where a norm follows the last
+            layer (ModernBERT), the last one is taken behind it.
         scores: Layer to its raw scores QKᵀ/√d, shape (batch, heads, length, length).
+        reach: Layer to the distance in tokens that it attends to; layers that see everything
+            are left out.
+        heads: Layer to its queries, keys and values.
+        logits: Of the head, shape (batch, classes); nothing where the head was not run.
     """
 
     embedding: Tensor
     hidden: Mapping[int, Tensor]
     scores: Mapping[int, Tensor]
+    reach: Mapping[int, int]
+    heads: Mapping[int, Heads]
+    logits: Tensor | None = None
 
 
 class Tap:
@@ -47,90 +48,67 @@ class Tap:
     Deliberately no ``nn.Module``: a module that holds a tap does not own the model's weights.
 
     Args:
-        model: A model with or without a task head; its attention implementation is replaced by
-            one that computes the same.
-        layers: Layers counted from 1, increasing.
+        model: A model with or without a task head; where scores or heads are wanted, its
+            attention implementation is replaced by one that computes the same.
+        layers: Layers, counted from 1, whose hidden states are wanted.
+        scores: Layers whose scores are wanted; ``layers`` if left out.
+        heads: Layers whose queries, keys and values are wanted.
+        head: Run the task head as well.
 
     Raises:
-        EncoderUnsupported: The architecture does not use transformers' attention interface.
+        EncoderUnsupported: The architecture does not show its attention, and it is wanted.
     """
 
-    def __init__(self, model: PreTrainedModel, layers: Sequence[int]) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        layers: Sequence[int],
+        *,
+        scores: Sequence[int] | None = None,
+        heads: Sequence[int] = (),
+        head: bool = False,
+    ) -> None:
         self.model = model
         self.layers = tuple(layers)
-        modules = attention_modules(model)
-        self._modules = [modules[layer - 1] for layer in self.layers]
-        model.set_attn_implementation(ATTENTION)
+        self.scores = self.layers if scores is None else tuple(scores)
+        self.heads = tuple(heads)
+        self._run = model if head else model.base_model
+        self._modules = prepare(model) if self.scores or self.heads else []
 
     def __call__(self, **inputs: Tensor) -> Tapped:
-        """Run the encoder without its head.
+        """Run the model.
 
         Args:
             **inputs: ``input_ids`` and ``attention_mask``, shape (batch, length), and what else
                 the tokenizer gives.
+
+        Raises:
+            EncoderUnsupported: It ran another number of layers than its config says.
         """
-        with self._listening():
-            output = self.model.base_model(
-                **inputs, output_attentions=True, output_hidden_states=[0, *self.layers]
+        recorder = Recorder(self.scores, self.heads)
+        with overhear(self._modules, recorder):
+            output = self._run(
+                **readable(self.model, inputs), output_hidden_states=[0, *self.layers]
             )
         hidden = output.hidden_states
+        self._check([hidden[layer] for layer in (0, *self.layers)], len(hidden) - 1, recorder.calls)
         return Tapped(
             embedding=hidden[0],
             hidden={layer: hidden[layer] for layer in self.layers},
-            scores=dict(zip(self.layers, output.attentions, strict=True)),
+            scores=recorder.scores,
+            reach=recorder.reach,
+            heads=recorder.heads,
+            logits=getattr(output, "logits", None),
         )
 
-    @contextmanager
-    def _listening(self) -> Iterator[None]:
-        for module in self._modules:
-            setattr(module, _ARMED, True)
-        try:
-            yield
-        finally:
-            for module in self._modules:
-                delattr(module, _ARMED)
-
-
-def attention_modules(model: PreTrainedModel) -> list[nn.Module]:
-    """The self-attention modules of an encoder, in the order of its layers.
-
-    Raises:
-        EncoderUnsupported: They cannot be found.
-    """
-    encoder = model.base_model
-    spec = (getattr(type(encoder), "_can_record_outputs", None) or {}).get("attentions")
-    target = spec.target_class if isinstance(spec, OutputRecorder) else spec
-    found = [m for m in encoder.modules() if target and isinstance(m, target)]
-    if len(found) != model.config.num_hidden_layers:
-        raise EncoderUnsupported(
-            f"{type(model).__name__} does not show its attention scores: expected one attention "
-            f"module in each of {model.config.num_hidden_layers} layers, found {len(found)}.",
-            "Use BERT, RoBERTa, ELECTRA, DistilBERT or a relative of theirs.",
-        )
-    return found
-
-
-def _attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    **options: Any,
-) -> tuple[Tensor, Tensor | None]:
-    """Attention as sdpa computes it; queries and keys are (batch, heads, length, head size)."""
-    options.pop("output_attentions", None)
-    context, _ = sdpa_attention_forward(
-        module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
-    )
-    if not getattr(module, _ARMED, False):
-        return context, None
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return context, torch.matmul(query, key.transpose(-1, -2)) * scale
-
-
-AttentionInterface.register(ATTENTION, _attention)
-AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+    def _check(self, states: Sequence[Tensor], layers: int, attentions: int) -> None:
+        """Every layer was seen once, and reads and gives the same tokens."""
+        expected = self.model.config.num_hidden_layers
+        calls = {layers, attentions} if self._modules else {layers}
+        if calls != {expected} or len({state.shape[1] for state in states}) > 1:
+            raise EncoderUnsupported(
+                f"{type(self.model).__name__} does not show its layers: expected {expected} layers "
+                f"over the same tokens, found {layers} hidden states, {attentions} attentions and "
+                f"lengths {', '.join(str(state.shape[1]) for state in states)}.",
+                "Use --recipe logits, which looks at the answers only.",
+            )

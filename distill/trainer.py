@@ -7,14 +7,12 @@ and ends, on a CPU, with the very weights of an undisturbed run.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import torch
 from safetensors.torch import load_model
 from torch import Tensor, nn
@@ -28,13 +26,16 @@ from transformers import (
 )
 from typing_extensions import override
 
-from distill.batching import Collator, LengthGrouped
+from distill.batching import Collator
 from distill.checkpoints import last_whole, mark_whole, step_of
 from distill.errors import TrainingFailed
 from distill.models import at_rest
+from distill.precision import uses_bfloat16
 from distill.progress import Narrator, StageProgress
-from distill.recipe import Training
+from distill.recipe_sections import Training
 from distill.rundir import MetricLog
+from distill.schedule import row_order, rows_a_process, total_steps
+from distill.soft_labels import Logits, SoftRows
 from distill.stages import Stage
 
 MOST_STEPS_BETWEEN_CHECKPOINTS = 1000
@@ -60,6 +61,7 @@ class Job:
         evaluate: Student to scores by name; the best step by ``selection`` is kept. Without
             it the last step is.
         selection: A name among the scores.
+        soft: Soft labels of the rows, shape (rows, classes), where the stage learns from them.
     """
 
     stage: Stage
@@ -74,6 +76,7 @@ class Job:
     title: str
     evaluate: Evaluation | None = None
     selection: str = ""
+    soft: Logits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class StageTrainer(Trainer):
         super().__init__(
             model=job.stage,
             args=args,
-            train_dataset=job.rows,
+            train_dataset=job.rows if job.soft is None else SoftRows(job.rows, job.soft),
             eval_dataset=job.rows,  # asked for, never read: evaluate() is ours
             data_collator=job.collator,
             callbacks=[progress],
@@ -162,8 +165,7 @@ class StageTrainer(Trainer):
         return metrics
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:  # noqa: ARG002
-        lengths = np.asarray(self.job.rows["length"])
-        return LengthGrouped(lengths, self.args.train_batch_size, self.job.seed)
+        return row_order(self.job.rows, self.args.train_batch_size, self.job.seed)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -203,29 +205,15 @@ def train_stage(job: Job) -> Outcome:
     return Outcome(steps, best or steps, trainer.state.best_metric if best else None)
 
 
-def total_steps(rows: int, training: Training) -> int:
-    """Optimiser steps of a stage: its epochs, or ``max_steps`` if that is less."""
-    steps = max(1, math.ceil(training.epochs * math.ceil(rows / training.batch_size)))
-    return min(steps, training.max_steps or steps)
-
-
-def computes_bfloat16() -> bool:
-    """Whether this machine multiplies bfloat16 in hardware (elsewhere it is slower)."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
 def _arguments(job: Job, steps: int) -> TrainingArguments:
     training = job.training
     every = math.ceil(steps / training.evaluations)
     if job.evaluate is None:
         every = min(every, MOST_STEPS_BETWEEN_CHECKPOINTS)
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
     return TrainingArguments(
         output_dir=str(job.folder.resolve()),
         max_steps=steps,
-        per_device_train_batch_size=max(1, training.batch_size // processes),
+        per_device_train_batch_size=rows_a_process(training),
         learning_rate=training.learning_rate,
         lr_scheduler_type=SCHEDULES[training.schedule],
         warmup_steps=math.ceil(steps * training.warmup_ratio),
@@ -233,7 +221,7 @@ def _arguments(job: Job, steps: int) -> TrainingArguments:
         max_grad_norm=training.max_grad_norm,
         optim="adamw_torch_fused",
         use_cpu=not torch.accelerator.is_available(),
-        bf16=job.precision == "bfloat16" or (job.precision == "auto" and computes_bfloat16()),
+        bf16=uses_bfloat16(job.precision),
         remove_unused_columns=False,
         seed=job.seed,
         data_seed=job.seed,

@@ -12,7 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    BertTokenizerFast,
+)
 
 from augment.contract import (
     FileEntry,
@@ -25,6 +30,7 @@ from augment.contract import (
     open_version,
     sha256_file,
 )
+from distill.shapes import Reading, config_of, parse_shape
 
 GOOD = ("good", "great", "fine", "warm", "bright", "fresh")
 BAD = ("bad", "poor", "cold", "dull", "stale", "weak")
@@ -132,6 +138,19 @@ def make_bert(
         **settings,
     )
     return BertForSequenceClassification(config)
+
+
+def make_model(
+    family: str, tokenizer: BertTokenizerFast, size: str = "4x32-64-4", *, seed: int = 0
+) -> Any:
+    """A small random classifier of a family, for mood sentences or others with two labels."""
+    torch.manual_seed(seed)
+    shape = parse_shape(f"{family}:{size}")
+    assert shape is not None
+    reading = Reading(tokenizer, len(tokenizer), 2)
+    names = {0: "negative", 1: "positive"}
+    labels = {"id2label": names, "label2id": {name: i for i, name in names.items()}}
+    return AutoModelForSequenceClassification.from_config(config_of(shape, reading, labels)).eval()
 
 
 def save(model: Any, tokenizer: BertTokenizerFast, folder: Path) -> Path:

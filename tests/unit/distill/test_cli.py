@@ -27,7 +27,11 @@ def test_recipes_are_printed(call):
     assert call("recipe", "quick").stdout == recipe_text("quick")
     assert [line.split(":")[0].strip() for line in call("recipe").stdout.splitlines()] == [
         "demo",
+        "distilbert",
+        "logits",
+        "minilmv2",
         "paper",
+        "pkd",
         "quick",
     ]
 

@@ -6,10 +6,13 @@ import torch
 
 from distill.losses import (
     attention_score_loss,
+    cosine_loss,
     hidden_loss,
     label_loss,
+    logits_loss,
+    patient_loss,
     regression_loss,
-    soft_cross_entropy,
+    relation_loss,
 )
 
 BATCH, HEADS, LENGTH, WIDTH = 3, 2, 7, 5
@@ -59,8 +62,86 @@ def test_soft_cross_entropy_sums_over_classes(temperature):
     z = student.numpy() / temperature
     log = z - np.log(np.exp(z).sum(-1, keepdims=True))
     expected = np.mean(-(soft * log).sum(-1))
-    found = soft_cross_entropy(student, teacher, temperature).item()
+    found = logits_loss(student, teacher, temperature=temperature).item()
     assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_kl_is_zero_where_both_agree_and_has_the_gradient_of_cross_entropy():
+    student, teacher = pair(BATCH, 4)
+    assert logits_loss(teacher, teacher, "kl", 2.0).item() == pytest.approx(0, abs=1e-7)
+    gradients = []
+    for kind in ("kl", "soft_cross_entropy"):
+        ours = student.clone().requires_grad_()
+        logits_loss(ours, teacher, kind, 2.0).backward()
+        gradients.append(ours.grad)
+    torch.testing.assert_close(*gradients)
+    p, q = (np.exp(z.numpy() / 2) for z in (teacher, student))
+    p, q = p / p.sum(-1, keepdims=True), q / q.sum(-1, keepdims=True)
+    found = logits_loss(student, teacher, "kl", 2.0).item()
+    assert found == pytest.approx((p * np.log(p / q)).sum(-1).mean(), rel=1e-5)
+
+
+def test_logits_by_squared_difference():
+    student, teacher = pair(BATCH, 4)
+    expected = ((student - teacher).numpy() ** 2).mean()
+    assert logits_loss(student, teacher, "mse").item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 6])
+def test_relations_between_models_of_other_heads_and_widths(heads):
+    """MiniLMv2 by loops: heads joined, split anew, softmax over the real tokens of a row."""
+    generator = torch.Generator().manual_seed(5)
+    student = torch.randn((BATCH, 2, LENGTH, 3), generator=generator)
+    teacher = torch.randn((BATCH, 3, LENGTH, 4), generator=generator)
+
+    def relation(states, row, head, token):
+        joined = states[row].transpose(0, 1).reshape(LENGTH, -1).numpy()
+        size = joined.shape[1] // heads
+        part = joined[: LENGTHS[row], head * size : (head + 1) * size]
+        scores = np.exp(part @ part[token] / np.sqrt(size))
+        return scores / scores.sum()
+
+    divergences = []
+    for row, length in enumerate(LENGTHS):
+        for head in range(heads):
+            for token in range(length):
+                p, q = (relation(s, row, head, token) for s in (teacher, student))
+                divergences.append((p * np.log(p / q)).sum())
+    found = relation_loss(student, teacher, MASK, heads).item()
+    assert found == pytest.approx(np.mean(divergences), rel=1e-5)
+    assert relation_loss(teacher, teacher, MASK, heads).item() == pytest.approx(0, abs=1e-7)
+
+
+def test_patient_looks_at_the_direction_of_the_first_token():
+    student, teacher = pair(BATCH, LENGTH, WIDTH)
+    s, t = (x[:, 0].numpy() for x in (student, teacher))
+    s, t = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (s, t))
+    assert patient_loss(student, teacher).item() == pytest.approx(((s - t) ** 2).mean(), rel=1e-6)
+    assert patient_loss(3 * teacher, teacher).item() == pytest.approx(0, abs=1e-7)
+
+
+def test_cosine_is_a_mean_over_real_tokens():
+    student, teacher = pair(BATCH, LENGTH, WIDTH)
+    angles = []
+    for row, length in enumerate(LENGTHS):
+        for token in range(length):
+            s, t = student[row, token].numpy(), teacher[row, token].numpy()
+            angles.append(1 - s @ t / (np.linalg.norm(s) * np.linalg.norm(t)))
+    assert cosine_loss(student, teacher, MASK).item() == pytest.approx(np.mean(angles), rel=1e-5)
+    assert cosine_loss(-teacher, teacher, MASK).item() == pytest.approx(2)
+
+
+def test_pairs_out_of_reach_do_not_count():
+    student, teacher = pair(BATCH, HEADS, LENGTH, LENGTH)
+    squares = [
+        ((student - teacher)[b, :, i, j] ** 2).numpy()
+        for b, n in enumerate(LENGTHS)
+        for i in range(n)
+        for j in range(n)
+        if abs(i - j) <= 2
+    ]
+    found = attention_score_loss(student, teacher, MASK, reach=2).item()
+    assert found == pytest.approx(np.mean(squares), rel=1e-6)
 
 
 def test_regression_and_labels():
@@ -88,16 +169,19 @@ def test_padding_changes_no_masked_loss(filler):
         attention_score_loss(*scores, MASK).item(), rel=1e-6
     )
     longer = [grow(s, (0, 0, 0, 9), value=filler) for s in states]
-    assert hidden_loss(*longer, mask).item() == pytest.approx(
-        hidden_loss(*states, MASK).item(), rel=1e-6
-    )
+    for loss in (hidden_loss, cosine_loss):
+        assert loss(*longer, mask).item() == pytest.approx(loss(*states, MASK).item(), rel=1e-6)
+    heads = [torch.stack([s, s.flip(-1)], dim=1) for s in states]
+    longer = [grow(h, (0, 0, 0, 9), value=filler) for h in heads]
+    found, expected = (relation_loss(*h, m, 5) for h, m in ((longer, mask), (heads, MASK)))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_losses_are_float32_under_autocast():
     student, teacher = (t.bfloat16() for t in pair(BATCH, HEADS, LENGTH, LENGTH))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = attention_score_loss(student, teacher, MASK)
-        soft = soft_cross_entropy(student[:, 0, 0], teacher[:, 0, 0])
+        soft = logits_loss(student[:, 0, 0], teacher[:, 0, 0])
     assert found.dtype == soft.dtype == torch.float32
     exact = attention_score_loss(student.float(), teacher.float(), MASK)
     assert found.item() == exact.item()

@@ -71,6 +71,14 @@ def test_other_labels_are_refused(tokenizer, folder, labels, task, sentence):
     assert caught.value.exit_code == 4
 
 
+def test_a_hundred_other_labels_are_named_in_short(tokenizer, folder):
+    save(make_bert(tokenizer, labels=[f"topic {n}" for n in range(100)]), tokenizer, folder)
+    with pytest.raises(LabelMismatch) as caught:
+        load_classifier(str(folder), SENTIMENT)
+    assert "topic 0, topic 1," in caught.value.problem
+    assert "topic 6 … topic 99 (100 in all); mood has negative, positive." in caught.value.problem
+
+
 def test_folders_that_are_no_classifier(tokenizer, folder):
     with pytest.raises(ModelNotFound, match="there is no model folder"):
         load_classifier(str(folder), SENTIMENT)

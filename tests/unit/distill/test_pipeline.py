@@ -117,14 +117,18 @@ def test_an_untuned_teacher_is_refused_and_leaves_nothing(go, encoder, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
-def test_other_refusals_leave_nothing_either(go, tokenizer, tmp_path):
+def test_other_refusals_leave_nothing_either(go, tokenizer, recipe, tmp_path):
     folder = save(make_bert(tokenizer, labels=("sad", "glad")), tokenizer, tmp_path / "labels")
     with pytest.raises(LabelMismatch):
         go(tmp_path / "run", teacher=folder)
     with pytest.raises(MappingInvalid, match="a student of 5 layers"):
         go(tmp_path / "run", student="5x16-32-4")
+    other = tmp_path / "scores.toml"
+    other.write_text(
+        recipe.read_text().replace("[intermediate]", '[intermediate]\nattention = "scores"')
+    )
     with pytest.raises(ShapeMismatch, match="the student has 2 attention heads, the teacher 4"):
-        go(tmp_path / "run", student="2x16-32-2")
+        go(tmp_path / "run", student="2x16-32-2", recipe=other)
     assert not (tmp_path / "run").exists()
 
 

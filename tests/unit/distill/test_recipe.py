@@ -2,20 +2,87 @@ import pytest
 
 from distill.errors import RecipeInvalid
 from distill.recipe import DistillRecipe, load_recipe, recipe_text, resolve, shipped
+from distill.recipe_sections import LossWeights
+
+GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
+NOTHING = {"attention": 0.0, "hidden": 0.0, "embedding": 0.0}
 
 
 def test_shipped_recipes_are_valid_and_begin_with_their_name():
-    assert shipped() == ("demo", "paper", "quick")
+    assert shipped() == ("demo", "distilbert", "logits", "minilmv2", "paper", "pkd", "quick")
     for name in shipped():
-        assert isinstance(load_recipe(name, "sst2"), DistillRecipe)
-        assert recipe_text(name).startswith(f"# {name}: ")
+        for task in (*GLUE, "my-own"):
+            assert isinstance(load_recipe(name, task), DistillRecipe)
+        first = recipe_text(name).splitlines()[0]
+        assert first.startswith(f"# {name}: ")
+        assert first.endswith(".")
 
 
-def test_paper_epochs_by_task():
-    epochs = {t: load_recipe("paper", t).intermediate.epochs for t in ("cola", "mnli", "sst2")}
-    assert epochs == {"cola": 50, "mnli": 10, "sst2": 20}
-    assert load_recipe("paper", "stsb").prediction.data == "original"
-    assert load_recipe("paper", "sst2").prediction.data == "augmented"
+@pytest.mark.parametrize("task", GLUE)
+def test_the_papers_numbers(task):
+    """METHOD §4: epochs by task, batch, learning rates, temperature, λ = 1, STS-B's exception."""
+    recipe = load_recipe("paper", task)
+    first, second = recipe.intermediate, recipe.prediction
+    assert first.epochs == {"cola": 50, "mnli": 10, "qqp": 10, "qnli": 10}.get(task, 20)
+    assert (first.batch_size, first.learning_rate, first.data) == (32, 5e-5, "augmented")
+    assert first.weights == LossWeights()
+    assert (second.epochs, second.temperature, second.loss) == (3, 1.0, "soft_cross_entropy")
+    assert second.batch_size in (16, 32)
+    assert second.learning_rate in (1e-5, 2e-5, 3e-5)
+    assert second.data == ("original" if task == "stsb" else "augmented")
+    assert first.max_steps is second.max_steps is None
+    assert (recipe.max_length, recipe.layers) == ("auto", "uniform")
+    assert recipe.projection == "separate_embedding"
+
+
+@pytest.mark.parametrize("task", GLUE)
+def test_quick_has_a_step_budget_for_every_task(task):
+    recipe = load_recipe("quick", task)
+    for training in (recipe.teacher, recipe.intermediate, recipe.prediction, recipe.plain):
+        assert training.max_steps <= 2000
+
+
+def test_what_the_baselines_compare():
+    parts = {name: load_recipe(name, "sst2") for name in shipped()}
+    weights = {name: recipe.prediction.weights for name, recipe in parts.items()}
+    assert not parts["logits"].compares_tokens
+    assert not parts["logits"].maps_layers
+    assert not parts["pkd"].intermediate.enabled
+    assert parts["pkd"].maps_layers
+    assert (weights["pkd"].patient, weights["pkd"].cosine) == (100.0, 0.0)
+    assert not parts["distilbert"].maps_layers
+    assert parts["distilbert"].compares_tokens
+    assert (weights["distilbert"].patient, weights["distilbert"].cosine) == (0.0, 0.125)
+    assert parts["minilmv2"].intermediate.attention == "relations"
+    assert not parts["minilmv2"].intermediate.matches_states
+    assert (weights["minilmv2"].logits, weights["minilmv2"].labels) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "sentence"),
+    [
+        ("prediction", {"weights": {"logits": 0.0}}, "logits or weights.labels must be greater"),
+        ("prediction", {"loss": "mse", "temperature": 2.0}, "temperature must be 1"),
+        ("prediction", {"loss": "ce"}, "must be 'soft_cross_entropy', 'kl' or 'mse'"),
+        ("intermediate", {"weights": NOTHING}, "to leave the stage out: enabled = false"),
+        (
+            "intermediate",
+            {"attention": "relations", "weights": {"attention": [1.0, 2.0]}},
+            "relations are those of one layer",
+        ),
+        ("intermediate", {"relations": {"heads": 0}}, 'must be "auto" or a number of at least 1'),
+        ("intermediate", {"relations": {"header": 1}}, "unknown key; did you mean 'heads'?"),
+    ],
+)
+def test_losses_that_make_no_sense(section, values, sentence):
+    with pytest.raises(RecipeInvalid) as caught:
+        resolve({section: values}, "sst2")
+    assert caught.value.hint.startswith(section)
+    assert sentence in caught.value.hint
+
+
+def test_a_stage_that_is_left_out_may_weigh_nothing():
+    assert resolve({"intermediate": {"enabled": False, "weights": NOTHING}}, "x")
 
 
 def test_every_fault_is_reported_at_once_by_key_path():

@@ -66,7 +66,7 @@ def test_teacher_layers(guide):
         ours.embeddings.word_embeddings.weight, theirs.embeddings.word_embeddings.weight
     )
     assert student.origin == "teacher layers 2, 4"
-    with pytest.raises(ShapeMismatch, match="expected 32-64-4, found 16-32-4"):
+    with pytest.raises(ShapeMismatch, match="expected 2x32-64-4, found 2x16-32-4"):
         build("2x16-32-4", guide, "teacher-layers")
 
 

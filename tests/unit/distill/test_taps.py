@@ -1,4 +1,7 @@
-"""Tapped scores are QKᵀ/√d before mask, softmax and dropout, in every encoder tried."""
+"""Tapped scores are QKᵀ/√d before mask, softmax and dropout, in every encoder tried.
+
+The oracle: outputs of the modules' own query and key layers, caught by hooks, multiplied by hand.
+"""
 
 import json
 import math
@@ -10,29 +13,45 @@ import transformers as t
 from distill.errors import EncoderUnsupported
 from distill.taps import Tap
 
-VOCABULARY, BATCH, LENGTH, WIDTH, HEADS = 50, 3, 12, 24, 3
+VOCABULARY, BATCH, LENGTH, WIDTH, HEADS, LAYERS = 50, 3, 12, 24, 3, 4
 COMMON = {
     "vocab_size": VOCABULARY,
     "hidden_size": WIDTH,
-    "num_hidden_layers": 4,
+    "num_hidden_layers": LAYERS,
     "num_attention_heads": HEADS,
     "intermediate_size": 48,
+    "pad_token_id": 1,
 }
-ENCODERS = {
-    "bert": lambda: t.BertForSequenceClassification(t.BertConfig(**COMMON)),
-    "roberta": lambda: t.RobertaForSequenceClassification(t.RobertaConfig(**COMMON)),
-    "electra": lambda: t.ElectraForSequenceClassification(
-        t.ElectraConfig(**COMMON, embedding_size=16)
+DEBERTA = {
+    **COMMON,
+    "relative_attention": True,
+    "max_relative_positions": 8,
+    "pos_att_type": ["c2p", "p2c"],
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+}
+CONFIGS = {
+    "bert": t.BertConfig(**COMMON),
+    "minilm": t.BertConfig(**{**COMMON, "num_attention_heads": 12, "initializer_range": 0.1}),
+    "roberta": t.RobertaConfig(**COMMON, type_vocab_size=1),
+    "electra": t.ElectraConfig(**COMMON, embedding_size=16),
+    "distilbert": t.DistilBertConfig(
+        vocab_size=VOCABULARY, dim=WIDTH, n_layers=LAYERS, n_heads=HEADS, hidden_dim=48
     ),
-    "distilbert": lambda: t.DistilBertForSequenceClassification(
-        t.DistilBertConfig(vocab_size=VOCABULARY, dim=WIDTH, n_layers=4, n_heads=3, hidden_dim=48)
+    "modernbert": t.ModernBertConfig(
+        **COMMON, local_attention=6, bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3
+    ),
+    "albert": t.AlbertConfig(**COMMON, embedding_size=16),
+    "deberta-v2": t.DebertaV2Config(**DEBERTA),
+    "deberta-v3": t.DebertaV2Config(
+        **DEBERTA, share_att_key=True, position_buckets=6, norm_rel_ebd="layer_norm"
     ),
 }
 
 
 def build(name):
     torch.manual_seed(0)
-    model = ENCODERS[name]().eval()
+    model = t.AutoModelForSequenceClassification.from_config(CONFIGS[name]).eval()
     for weight in model.parameters():  # scores large enough to tell apart
         if weight.dim() > 1:
             torch.nn.init.normal_(weight, std=0.3)
@@ -46,74 +65,235 @@ def inputs():
     return {"input_ids": ids.masked_fill(mask == 0, 1), "attention_mask": mask}
 
 
-def query_key(model, layer):
-    """The two projections of a layer, wherever the architecture keeps them."""
-    modules = dict(model.base_model.named_modules())
-    for name, q, k in (("encoder.layer.{}.attention.self", "query", "key"),
-                       ("transformer.layer.{}.attention", "q_lin", "k_lin")):  # fmt: skip
-        if name.format(layer - 1) in modules:
-            module = modules[name.format(layer - 1)]
-            return getattr(module, q), getattr(module, k)
-    raise AssertionError
+def caught(model, endings):
+    """Run a model; what the modules of these names gave, first call of each layer, in order."""
+    found = {ending: [] for ending in endings}
+    hooks = [
+        module.register_forward_hook(
+            lambda _m, args, out, ending=ending: found[ending].append((args[0], out))
+        )
+        for name, module in model.base_model.named_modules()
+        for ending in endings
+        if f".{name}".endswith(f".{ending}")
+    ]
+    with torch.no_grad():
+        output = model(**inputs(), output_hidden_states=True)
+    for hook in hooks:
+        hook.remove()
+    return output, found
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+def heads_of(tensor, count=HEADS):
+    return tensor.view(*tensor.shape[:2], count, -1).transpose(1, 2)
+
+
+def query_key_value(model, name):
+    """For each layer the outputs of its three linear layers, split into heads."""
+    names = {
+        "distilbert": ("q_lin", "k_lin", "v_lin"),
+        "deberta-v2": ("query_proj", "key_proj", "value_proj"),
+        "deberta-v3": ("query_proj", "key_proj", "value_proj"),
+        "modernbert": ("Wqkv",),
+    }.get(name, ("query", "key", "value"))
+    _, found = caught(model, names)
+    if name == "modernbert":
+        layers = [out.chunk(3, dim=-1) for _, out in found["Wqkv"]]
+    else:
+        calls = [[out for _, out in found[n] if len(out) == BATCH] for n in names]
+        layers = list(zip(*calls, strict=True))  # without DeBERTa's calls on position tables
+    count = model.config.num_attention_heads
+    return [[heads_of(tensor, count) for tensor in layer] for layer in layers]
+
+
+def rotated(states, base):
+    """Positions as rotations of pairs (i, i + d/2) by position · base^(-2i/d), pair by pair."""
+    size = states.shape[-1]
+    result = torch.empty_like(states)
+    for position in range(states.shape[2]):
+        for i in range(size // 2):
+            angle = position * base ** (-2 * i / size)
+            a, b = states[:, :, position, i], states[:, :, position, i + size // 2]
+            result[:, :, position, i] = a * math.cos(angle) - b * math.sin(angle)
+            result[:, :, position, i + size // 2] = b * math.cos(angle) + a * math.sin(angle)
+    return result
+
+
+def with_positions(attention, query, key):
+    """DeBERTa-v2: each pair's content and position terms, added up one pair at a time."""
+    encoder_table = attention.table
+    span, size = encoder_table.shape[0] // 2, query.shape[-1]
+    keys = heads_of(attention.pos_key_proj(encoder_table)[None])[0]
+    queries = heads_of(attention.pos_query_proj(encoder_table)[None])[0]
+    scores = torch.empty(*query.shape[:3], LENGTH)
+    for i in range(LENGTH):
+        for j in range(LENGTH):
+            there = min(max(i - j + span, 0), 2 * span - 1)
+            content = (query[:, :, i] * key[:, :, j]).sum(-1)
+            to_position = (query[:, :, i] * keys[:, there]).sum(-1)
+            from_position = (key[:, :, j] * queries[:, there]).sum(-1)
+            scores[:, :, i, j] = (content + to_position + from_position) / math.sqrt(3 * size)
+    return scores
+
+
+def manual(model, name, layer):
+    query, key, _ = query_key_value(model, name)[layer - 1]
+    if name == "modernbert":
+        kind = model.config.layer_types[layer - 1]
+        base = model.config.rope_parameters[kind]["rope_theta"]
+        query, key = rotated(query, base), rotated(key, base)
+    if name == "deberta-v2":
+        encoder = model.base_model.encoder
+        attention = encoder.layer[layer - 1].attention.self
+        attention.table = encoder.rel_embeddings.weight
+        return with_positions(attention, query, key)
+    return query @ key.mT / math.sqrt(query.shape[-1])
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "deberta-v3"])
 def test_scores_equal_a_manual_product(name):
     model, batch = build(name), inputs()
     with torch.no_grad():
-        plain = model(**batch, output_hidden_states=True)
-        seen = Tap(model, [2, 4])(**batch)
-        for layer in (2, 4):
-            heads = [
-                linear(plain.hidden_states[layer - 1])
-                .view(BATCH, LENGTH, HEADS, -1)
-                .transpose(1, 2)
-                for linear in query_key(model, layer)
-            ]
-            manual = heads[0] @ heads[1].mT / math.sqrt(WIDTH / HEADS)
-            torch.testing.assert_close(seen.scores[layer], manual, rtol=1e-4, atol=1e-5)
-            torch.testing.assert_close(seen.hidden[layer], plain.hidden_states[layer])
-        torch.testing.assert_close(seen.embedding, plain.hidden_states[0])
-        torch.testing.assert_close(model(**batch).logits, plain.logits)
+        plain = model(**batch).logits
+        expected = {layer: manual(model, name, layer) for layer in (2, LAYERS)}
+        seen = Tap(model, [2, LAYERS], head=True)(**batch)
+        for layer, scores in expected.items():
+            torch.testing.assert_close(seen.scores[layer], scores, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(seen.logits, plain)
+        torch.testing.assert_close(model(**batch).logits, plain)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
-def test_softmax_of_masked_scores_is_eager_attention(name):
+@pytest.mark.parametrize("name", CONFIGS)
+def test_softmax_of_masked_scores_is_the_models_own_attention(name):
     model, batch = build(name), inputs()
     model.set_attn_implementation("eager")
     with torch.no_grad():
         eager = model(**batch, output_attentions=True).attentions
         seen = Tap(model, [1, 3])(**batch)
     real = batch["attention_mask"].bool()
+    place = torch.arange(LENGTH)
     for layer in (1, 3):
-        scores = seen.scores[layer].masked_fill(~real[:, None, None, :], float("-inf"))
+        far = (place[:, None] - place).abs() > seen.reach.get(layer, LENGTH)
+        unseen = far | ~real[:, None, None, :]
+        scores = seen.scores[layer].masked_fill(unseen, float("-inf"))
         mine, theirs = (p.transpose(1, 2)[real] for p in (scores.softmax(-1), eager[layer - 1]))
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+    assert seen.reach == ({3: 3} if name == "modernbert" else {})
 
 
-def test_only_tapped_layers_are_kept_and_gradients_reach_queries_and_keys():
-    model = build("bert").train()
-    seen = Tap(model, [3])(**inputs())
+@pytest.mark.parametrize("name", CONFIGS)
+def test_states_are_those_of_the_layers_themselves(name):
+    """What each layer read and gave, caught at the layers; ModernBERT's last one after its norm."""
+    model = build(name)
+    kinds = {"distilbert": "TransformerBlock", "modernbert": "ModernBertEncoderLayer"}
+    ending = kinds.get(name) or type(model.base_model).__name__.replace("Model", "Layer")
+    calls = []
+    layers = [m for m in model.base_model.modules() if type(m).__name__ == ending]
+    hooks = [
+        m.register_forward_hook(lambda _m, args, out: calls.append((args[0], out))) for m in layers
+    ]
+    with torch.no_grad():
+        seen = Tap(model, [1, LAYERS], scores=())(**inputs())
+    for hook in hooks:
+        hook.remove()
+    outputs = [out[0] if isinstance(out, tuple) else out for _, out in calls]
+    last = model.base_model.final_norm(outputs[-1]) if name == "modernbert" else outputs[-1]
+    assert len(calls) == LAYERS
+    assert seen.embedding.shape == (BATCH, LENGTH, WIDTH)
+    torch.testing.assert_close(seen.embedding, calls[0][0])
+    torch.testing.assert_close(seen.hidden[1], outputs[0])
+    torch.testing.assert_close(seen.hidden[LAYERS], last)
+    assert not seen.scores
+
+
+def test_embeddings_by_hand():
+    """BERT's sum of three tables; ELECTRA's narrow table brought to the width of the layers."""
+    batch = inputs()
+    for name in ("bert", "electra"):
+        model = build(name)
+        parts = model.base_model.embeddings
+        with torch.no_grad():
+            total = (
+                parts.word_embeddings(batch["input_ids"])
+                + parts.position_embeddings.weight[:LENGTH]
+                + parts.token_type_embeddings.weight[0]
+            )
+            expected = parts.LayerNorm(total)
+            if name == "electra":
+                expected = model.base_model.embeddings_project(expected)
+            seen = Tap(model, [1], scores=())(**batch)
+        torch.testing.assert_close(seen.embedding, expected)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_queries_keys_and_values(name):
+    model, layer = build(name), 3
+    query, key, value = query_key_value(model, name)[layer - 1]
+    with torch.no_grad():
+        seen = Tap(model, [], heads=[layer])(**inputs())
+    if name == "modernbert":
+        base = model.config.rope_parameters[model.config.layer_types[layer - 1]]["rope_theta"]
+        query, key = rotated(query, base), rotated(key, base)
+    assert list(seen.heads) == [layer]
+    for mine, theirs in zip(("query", "key", "value"), (query, key, value), strict=True):
+        torch.testing.assert_close(
+            getattr(seen.heads[layer], mine), theirs, rtol=1e-4, atol=1e-5, msg=mine
+        )
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_gradients_reach_queries_and_keys_and_nothing_above(name):
+    model = build(name).train()
+    seen = Tap(model, [3], heads=[2])(**inputs())
     assert list(seen.scores) == list(seen.hidden) == [3]
-    seen.scores[3].square().mean().backward()
-    attention = model.bert.encoder.layer[2].attention.self
-    assert attention.query.weight.grad.abs().sum() > 0
-    assert attention.key.weight.grad.abs().sum() > 0
-    assert model.bert.encoder.layer[3].attention.self.query.weight.grad is None
+    seen.scores[3].square().mean().backward(retain_graph=True)
+    seen.heads[2].value.sum().backward()
+    moved = [n for n, w in model.named_parameters() if w.grad is not None and w.grad.any()]
+    if name == "albert":  # one set of weights for all layers
+        assert any("attention.query.weight" in n for n in moved)
+        return
+    layer, above = ([n for n in moved if f".{i}." in n] for i in (2, 3))
+    words = {"distilbert": ("q_lin", "k_lin"), "modernbert": ("Wqkv", "Wqkv")}
+    for word in words.get(name, ("query", "key")):
+        assert any(word in n and "weight" in n for n in layer), word
+    assert not above
 
 
 def test_a_tapped_model_saves_clean(tmp_path):
-    model = build("bert")
-    Tap(model, [1])(**inputs())
-    model.save_pretrained(tmp_path)
-    text = (tmp_path / "config.json").read_text()
-    assert "sdpa" not in text
-    assert not [key for key in json.loads(text) if "attn" in key or "output" in key]
-    again = t.AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
-    torch.testing.assert_close(again(**inputs()).logits, model(**inputs()).logits)
+    for name in ("bert", "deberta-v2"):
+        model = build(name)
+        Tap(model, [1])(**inputs())
+        model.save_pretrained(tmp_path)
+        text = (tmp_path / "config.json").read_text()
+        assert "sdpa" not in text
+        assert not [key for key in json.loads(text) if "attn" in key or "output" in key]
+        again = t.AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+        torch.testing.assert_close(again(**inputs()).logits, model(**inputs()).logits)
 
 
-def test_an_encoder_out_of_reach_is_refused():
+def test_heads_that_share_keys():
+    config = t.EuroBertConfig(**COMMON, num_key_value_heads=1, bos_token_id=2, eos_token_id=3)
+    torch.manual_seed(0)
+    model = t.EuroBertForSequenceClassification(config).eval()
+    with torch.no_grad():
+        seen = Tap(model, [2], heads=[2])(**inputs())
+    assert seen.scores[2].shape == (BATCH, HEADS, LENGTH, LENGTH)
+    assert torch.equal(seen.heads[2].key[:, 0], seen.heads[2].key[:, 2])
+
+
+@pytest.mark.parametrize("blind", ["funnel", "deberta-v2"])
+def test_an_encoder_out_of_reach_is_refused(blind):
+    configs = {
+        "funnel": t.FunnelConfig(vocab_size=50, d_model=24, n_head=3, d_head=8, block_sizes=[1, 1]),
+        "deberta-v2": t.DebertaV2Config(**{**DEBERTA, "relative_attention": False}),
+    }
+    model = t.AutoModelForSequenceClassification.from_config(configs[blind]).eval()
+    with pytest.raises(EncoderUnsupported, match="does not show its attention scores") as caught:
+        Tap(model, [1])
+    assert "--recipe logits" in caught.value.hint
+
+
+def test_layers_that_shorten_the_text_are_refused():
     config = t.FunnelConfig(vocab_size=50, d_model=24, n_head=3, d_head=8, block_sizes=[1, 1])
-    with pytest.raises(EncoderUnsupported, match="does not show its attention scores"):
-        Tap(t.FunnelForSequenceClassification(config), [1])
+    tap = Tap(t.FunnelForSequenceClassification(config).eval(), [2], scores=())
+    with pytest.raises(EncoderUnsupported, match="does not show its layers"):
+        tap(**inputs())

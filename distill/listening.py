@@ -1,0 +1,183 @@
+"""How the attention of an encoder is overheard, family by family.
+
+No modelling code is copied. Encoders that call transformers' attention interface get a function of
+ours, registered under a name of its own: it computes what ``sdpa`` computes and, while a recorder
+is attached, notes what was asked for. DeBERTa-v2 calls no interface; there, the method that adds
+its position terms is wrapped for the length of one forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfAttention
+from transformers.utils.output_capturing import OutputRecorder
+
+from distill.errors import EncoderUnsupported
+
+ATTENTION = "sdpa_with_scores"
+_RECORDER = "_distill_recorder"
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Queries, keys and values of one layer, each of shape (batch, heads, length, head size).
+
+    They are what the scores are made of: after rotation where positions are rotated in.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Notes the attention of one forward pass; layers are told apart by the order of the calls.
+
+    Attributes:
+        score_layers: Layers, counted from 1, whose scores are kept.
+        head_layers: Layers whose queries, keys and values are kept.
+        calls: Attention layers that were run.
+        scores: Layer to QKᵀ/√d before mask and softmax, (batch, heads, length, length).
+        heads: Layer to its queries, keys and values.
+        reach: Layer to the distance in tokens that it attends to, where that is limited.
+    """
+
+    score_layers: Sequence[int]
+    head_layers: Sequence[int]
+    calls: int = 0
+    scores: dict[int, Tensor] = field(default_factory=dict)
+    heads: dict[int, Heads] = field(default_factory=dict)
+    reach: dict[int, int] = field(default_factory=dict)
+
+    def note(
+        self,
+        heads: Heads,
+        scale: float,
+        bias: Tensor | None = None,
+        window: int | None = None,
+    ) -> None:
+        """Keep what is wanted of the next layer.
+
+        Args:
+            heads: Its queries, keys and values.
+            scale: 1/√d, or what the architecture has in its place.
+            bias: Position terms that belong to the score, shape of the scores.
+            window: Pairs at this distance or beyond are never attended to.
+        """
+        self.calls += 1
+        if self.calls in self.score_layers:
+            product = torch.matmul(heads.query, heads.key.transpose(-1, -2)) * scale
+            self.scores[self.calls] = product if bias is None else product + bias
+            if window is not None:
+                self.reach[self.calls] = window - 1
+        if self.calls in self.head_layers:
+            self.heads[self.calls] = heads
+
+
+def prepare(model: PreTrainedModel) -> list[nn.Module]:
+    """Make an encoder ready to be overheard; it computes the same as before.
+
+    Returns:
+        Its attention modules; fewer than layers where layers share theirs (ALBERT).
+
+    Raises:
+        EncoderUnsupported: Its attention is out of reach.
+    """
+    modules, layers = attention_modules(model), model.config.num_hidden_layers
+    if not modules or layers % len(modules):
+        raise EncoderUnsupported(
+            f"{type(model).__name__} does not show its attention scores: expected one attention "
+            f"module in each of {layers} layers, found {len(modules)}.",
+            "Set intermediate.weights.attention = 0 in the recipe, or use --recipe logits. Scores "
+            "are seen in BERT, RoBERTa, ELECTRA, DistilBERT, DeBERTa-v2, ModernBERT and relatives.",
+        )
+    if not isinstance(modules[0], DisentangledSelfAttention):
+        model.set_attn_implementation(ATTENTION)
+    return modules
+
+
+def attention_modules(model: PreTrainedModel) -> list[nn.Module]:
+    """The self-attention modules of an encoder that can be overheard, from the lowest upwards."""
+    encoder = model.base_model
+    spec = (getattr(type(encoder), "_can_record_outputs", None) or {}).get("attentions")
+    target = spec.target_class if isinstance(spec, OutputRecorder) else spec
+    kinds = tuple(kind for kind in (target, DisentangledSelfAttention) if isinstance(kind, type))
+    found = [module for module in encoder.modules() if isinstance(module, kinds)]
+    blind = [m for m in found if not getattr(m, "relative_attention", True)]
+    return [] if blind else found
+
+
+@contextmanager
+def overhear(modules: Sequence[nn.Module], recorder: Recorder) -> Iterator[None]:
+    """Attach a recorder to attention modules for the length of one forward pass."""
+    for module in modules:
+        setattr(module, _RECORDER, recorder)
+    disentangled = [m for m in modules if isinstance(m, DisentangledSelfAttention)]
+    hooks = [_wrap(module, recorder) for module in disentangled]
+    try:
+        yield
+    finally:
+        for module in modules:
+            delattr(module, _RECORDER)
+        for module, hook in zip(disentangled, hooks, strict=True):
+            hook.remove()
+            delattr(module, "disentangled_attention_bias")
+
+
+def _wrap(module: Any, recorder: Recorder) -> Any:
+    """Note queries, keys and position terms where DeBERTa-v2 brings them together.
+
+    Its score is (QKᵀ + position terms)/√(d·f), f = 1 + the number of position terms. Values pass
+    by earlier in the same call.
+    """
+    original, values, count = module.disentangled_attention_bias, [], module.num_attention_heads
+    hook = module.value_proj.register_forward_hook(lambda *call: values.append(call[-1]))
+
+    def bias(query: Tensor, key: Tensor, position: Any, table: Tensor, factor: int) -> Tensor:
+        terms: Tensor = original(query, key, position, table, factor)
+        query, key, split = (t.view(-1, count, *t.shape[1:]) for t in (query, key, terms))
+        value = values.pop().view(len(query), -1, count, query.shape[-1]).transpose(1, 2)
+        scale = (query.shape[-1] * factor) ** -0.5
+        recorder.note(Heads(query, key, value), scale, split)
+        return terms
+
+    module.disentangled_attention_bias = bias
+    return hook
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **options: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention as sdpa computes it; queries and keys are (batch, heads, length, head size)."""
+    recorder: Recorder | None = getattr(module, _RECORDER, None)
+    if recorder is not None:
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        groups = query.shape[1] // key.shape[1]  # heads that share keys and values
+        shared = [t.repeat_interleave(groups, dim=1) if groups > 1 else t for t in (key, value)]
+        recorder.note(Heads(query, *shared), scale, window=options.get("sliding_window"))
+    context, _ = sdpa_attention_forward(
+        module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
+    )
+    return context, None
+
+
+AttentionInterface.register(ATTENTION, _attention)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)

@@ -1,0 +1,41 @@
+"""How many steps a stage takes, and which rows it sees in them."""
+
+from __future__ import annotations
+
+import math
+import os
+from itertools import islice
+
+import datasets
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from distill.batching import LengthGrouped
+from distill.recipe_sections import Training
+
+
+def total_steps(rows: int, training: Training) -> int:
+    """Optimiser steps of a stage: its epochs, or ``max_steps`` if that is less."""
+    steps = max(1, math.ceil(training.epochs * math.ceil(rows / training.batch_size)))
+    return min(steps, training.max_steps or steps)
+
+
+def rows_drawn(rows: datasets.Dataset, training: Training, seed: int) -> NDArray[np.int64]:
+    """Places of the rows that a stage will see, increasing: all, unless its steps end earlier."""
+    ahead = 1  # a batch is fetched while the one before it is trained on
+    drawn = (total_steps(len(rows), training) + ahead) * training.batch_size
+    if drawn >= len(rows) or torch.cuda.device_count() > 1:
+        return np.arange(len(rows))
+    order = iter(row_order(rows, rows_a_process(training), seed))
+    return np.sort(np.fromiter(islice(order, drawn), dtype=np.int64))
+
+
+def row_order(rows: datasets.Dataset, batch_size: int, seed: int) -> LengthGrouped:
+    """The order in which rows are drawn; the same whoever asks."""
+    return LengthGrouped(np.asarray(rows["length"]), batch_size, seed)
+
+
+def rows_a_process(training: Training) -> int:
+    """Rows a step of one process."""
+    return max(1, training.batch_size // int(os.environ.get("WORLD_SIZE", "1")))

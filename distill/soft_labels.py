@@ -1,0 +1,130 @@
+"""Soft labels: the teachers' logits for the training rows, computed once and kept on disk.
+
+A row keeps its place, so a teacher may split the text with a tokenizer of its own. What is computed
+depends on the rows and the teacher alone, block by block: an interrupted call goes on, and ends
+with the same numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from distill.batching import SOFT_LABELS
+from distill.evaluate import predict
+from distill.guides import Guide
+from distill.precision import autocast
+from distill.progress import Gauge, Narrator
+
+BLOCK = 2048
+Positions = NDArray[np.int64]
+Logits = NDArray[np.float32]
+
+
+class SoftRows(Dataset[dict[str, Any]]):
+    """Tokenised rows with soft labels beside them.
+
+    Args:
+        rows: Tokenised rows.
+        logits: Shape (rows, classes); not a number where a row is never asked for.
+    """
+
+    def __init__(self, rows: datasets.Dataset, logits: Logits) -> None:
+        self.rows = rows
+        self.logits = logits
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
+        """Rows of a batch.
+
+        Raises:
+            AssertionError: A row has no soft label; a fault of this program.
+        """
+        chosen = self.logits[indices]
+        assert np.isfinite(chosen).all(), "a row without a soft label was drawn"
+        rows = self.rows.__getitems__(indices)
+        return [{**row, SOFT_LABELS: own} for row, own in zip(rows, chosen, strict=True)]
+
+
+def soft_labels(
+    guides: Sequence[Guide],
+    data: str,
+    needed: Positions,
+    *,
+    precision: str,
+    folder: Path,
+    narrator: Narrator,
+) -> Logits:
+    """The mean of the teachers' logits for training rows.
+
+    Args:
+        guides: The teachers; each reads the rows in its own tokenisation.
+        data: ``augmented`` or ``original``, see ``Tokens.rows``.
+        needed: Places of the rows that will be asked for, increasing.
+        precision: Of the forward passes, see ``precision``.
+        folder: Where each teacher's logits are kept.
+        narrator: Where progress is shown.
+
+    Returns:
+        Shape (rows, classes), in the order of the data's labels; not a number for the others.
+    """
+    total: Logits | None = None
+    for number, guide in enumerate(guides, start=1):
+        rows = guide.tokens.rows(data)
+        file = folder / f"soft-labels-{number}.f32"
+        classes = guide.classifier.classes
+        if not file.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            _compute(guide, rows.select(needed), file, precision, narrator)
+        own: Logits = np.fromfile(file, dtype=np.float32).reshape(-1, classes)
+        if total is None:
+            total = np.full((len(rows), classes), np.nan, dtype=np.float32)
+            total[needed] = 0.0
+        total[needed] += own / np.float32(len(guides))
+    assert total is not None
+    return total
+
+
+def _compute(
+    guide: Guide, rows: datasets.Dataset, file: Path, precision: str, narrator: Narrator
+) -> None:
+    """Append block after block to a partial file, which gets its name when it is whole.
+
+    Under torchrun the first process of each machine computes, the others wait for the file.
+    """
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        while not file.is_file():
+            time.sleep(0.5)
+        return
+    width = guide.classifier.classes * np.dtype(np.float32).itemsize
+    partial = file.with_suffix(f".{os.environ.get('RANK', '0')}.partial")
+    done = partial.stat().st_size // (width * BLOCK) * BLOCK if partial.is_file() else 0
+    gauge = Gauge(narrator, "soft labels", done / len(rows))
+    try:
+        with partial.open("ab") as stream:
+            stream.truncate(done * width)
+            for start in range(done, len(rows), BLOCK):
+                block = rows.select(range(start, min(start + BLOCK, len(rows))))
+                with autocast(guide.classifier.model.device, precision):
+                    logits = predict(guide.classifier, block)
+                stream.write(np.ascontiguousarray(logits, dtype=np.float32).tobytes())
+                stream.flush()
+                os.fsync(stream.fileno())
+                seen = start + len(block)
+                gauge.show(seen / len(rows), f"{guide.name} · {seen:,} of {len(rows):,} rows")
+    finally:
+        gauge.close()
+    partial.rename(file)

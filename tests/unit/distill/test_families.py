@@ -1,0 +1,158 @@
+"""Every family as teacher and as student: built, both stages, saved, opened by transformers."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, BertConfig
+
+from distill.batching import Collator
+from distill.errors import ModelInvalid, ShapeMismatch, VocabularyMismatch
+from distill.models import Classifier
+from distill.recipe_sections import Intermediate as Recipe
+from distill.recipe_sections import Prediction as PredictionRecipe
+from distill.recipe_sections import PredictionWeights
+from distill.shapes import FAMILIES, Shape, parse_shape
+from distill.stages import Intermediate, Prediction
+from distill.students import build_student, check_length
+from tests.unit.distill.helpers import SENTIMENT, make_bert, make_model, make_tokenizer, save
+
+
+def guide_of(family, tokenizer):
+    model = make_model(family, tokenizer).requires_grad_(False)
+    return Classifier("teacher", model, tokenizer)
+
+
+def build(name, guide, init="random", mapping=(2, 4), **settings):
+    return build_student(
+        str(name), SENTIMENT, guide, init=init, mapping=mapping, seed=0, **settings
+    )
+
+
+def batch(tokenizer):
+    """Pairs of different lengths, second segments included."""
+    pairs = [("good day", "the room was cold and dull"), ("we had it", "a"), ("fine", "great food")]
+    rows = [
+        {**tokenizer(a, b, return_attention_mask=False), "labels": i % 2, "soft_labels": zeros()}
+        for i, (a, b) in enumerate(pairs)
+    ]
+    return Collator(tokenizer.pad_token_id)(rows)
+
+
+def zeros():
+    return torch.zeros(2).numpy()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_student_of_any_family_learns_from_a_bert(tokenizer, family, tmp_path):
+    guide = guide_of("bert", tokenizer)
+    student = build(f"{family}:2x16-32-4", guide)
+    config = student.model.config
+    assert config.model_type == family
+    assert (config.num_hidden_layers, config.hidden_size, config.num_attention_heads) == (2, 16, 4)
+    assert config.vocab_size == len(tokenizer)
+    assert config.pad_token_id == tokenizer.pad_token_id
+    check_length(512, "student", config)
+    learns_both(student, guide, tokenizer)
+    student.model.save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    inputs = dict(tokenizer("good day", return_tensors="pt", return_token_type_ids=False))
+    torch.testing.assert_close(again(**inputs).logits, student.model.eval()(**inputs).logits)
+    assert again.config.id2label == {0: "negative", 1: "positive"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_teacher_of_any_family_teaches_a_bert(tokenizer, family):
+    guide = guide_of(family, tokenizer)
+    student = build("2x16-32-4", guide)
+    assert isinstance(student.model.config, BertConfig)
+    learns_both(student, guide, tokenizer)
+
+
+def learns_both(student, guide, tokenizer):
+    """Every loss of both stages is a number, and moves the student."""
+    inputs = batch(tokenizer)
+    first = Intermediate(student.model, guide.model, student.mapping, recipe=Recipe())
+    weights = PredictionWeights(patient=1.0, cosine=1.0)
+    second = Prediction(
+        student.model,
+        PredictionRecipe(weights=weights),
+        teacher=guide.model,
+        mapping=student.mapping,
+    )
+    assert first.relations is None
+    for stage, terms in (
+        (first, ("attention", "hidden", "embedding")),
+        (second, ("prediction", "patient", "cosine")),
+    ):
+        stage.start(torch.device("cpu"))
+        losses = stage(**inputs)
+        assert all(losses[name] > 0 for name in terms)
+        losses["loss"].backward()
+        moved = [w for w in student.model.parameters() if w.grad is not None and w.grad.any()]
+        assert len(moved) > 10
+    assert all(weight.grad is None for weight in guide.model.parameters())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_teacher_layers_in_any_family(tokenizer, family):
+    guide = guide_of(family, tokenizer)
+    student = build(f"{family}:2x32-64-4", guide, "teacher-layers", mapping=(2, 4)).model
+    same = build("2x32-64-4", guide, "teacher-layers", mapping=(2, 4)).model
+    assert type(student) is type(same) is type(guide.model)
+    theirs = dict(guide.model.base_model.named_parameters())
+    for name, weight in student.base_model.named_parameters():
+        source = name.replace("layer.1.", "layer.3.").replace("layer.0.", "layer.1.")
+        source = source.replace("layers.1.", "layers.3.").replace("layers.0.", "layers.1.")
+        assert torch.equal(weight, theirs[source]), name
+    if family == "modernbert":  # layers 1, 4, 7 … see everything, the others their surroundings
+        assert student.config.layer_types == ["sliding_attention", "full_attention"]
+    with pytest.raises(ShapeMismatch, match="needs the teacher's kind and width"):
+        build("2x16-32-4", guide, "teacher-layers")
+    other = "bert" if family != "bert" else "electra"
+    with pytest.raises(ShapeMismatch, match=f"expected {family}:2x32-64-4"):
+        build(f"{other}:2x32-64-4", guide, "teacher-layers")
+
+
+def test_names_of_families():
+    assert parse_shape("roberta:2x16-32-4") == Shape(2, 16, 32, 4, "roberta")
+    assert parse_shape("DistilBERT:2x16-32-4") == Shape(2, 16, 32, 4, "distilbert")
+    assert str(parse_shape("roberta:2x16-32-4")) == "roberta:2x16-32-4"
+    with pytest.raises(ModelInvalid, match="no family 'gpt2'; known are bert, roberta"):
+        parse_shape("gpt2:2x16-32-4")
+
+
+def test_a_head_of_odd_width_cannot_be_rotated(tokenizer):
+    with pytest.raises(ShapeMismatch, match="a head is 5 wide"):
+        build("modernbert:2x20-32-4", guide_of("bert", tokenizer))
+
+
+def test_roberta_counts_positions_from_the_padding(tokenizer):
+    """512 pieces fit, the table has one row for each of them above the padding's id."""
+    config = build("roberta:2x16-32-4", guide_of("bert", tokenizer)).model.config
+    assert config.max_position_embeddings == 513
+    with pytest.raises(ModelInvalid, match="reads at most 512"):
+        check_length(513, "student", config)
+
+
+def test_a_folder_with_a_config_alone_gives_the_shape(tokenizer, tmp_path):
+    guide = guide_of("bert", tokenizer)
+    config = make_model("electra", tokenizer, "3x16-32-4").config
+    config.vocab_size = 7
+    config.save_pretrained(tmp_path)
+    student = build(tmp_path, guide)
+    assert student.model.config.model_type == "electra"
+    assert student.model.config.vocab_size == len(tokenizer)
+    assert student.origin == f"random weights, shape of {tmp_path}"
+    assert student.tokenizer is tokenizer
+
+
+def test_a_student_may_read_in_its_own_way_where_nothing_is_compared_by_token(tokenizer, tmp_path):
+    guide, other = guide_of("bert", tokenizer), make_tokenizer(["other", "words"])
+    save(make_bert(other, layers=2, width=16), other, tmp_path)
+    with pytest.raises(VocabularyMismatch, match=r"29 pieces, .* one of 7") as caught:
+        build(tmp_path, guide)
+    assert "--recipe logits" in caught.value.hint
+    student = build(tmp_path, guide, mapping=(), own_vocabulary=True)
+    assert student.tokenizer.get_vocab() == other.get_vocab()
+    assert json.loads((tmp_path / "config.json").read_text())["vocab_size"] == 7
