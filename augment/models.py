@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging as python_logging
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from augment.contract import model_digest
 from augment.errors import AssetInvalid, AssetMissing
 from augment.linear import known_activation
 from augment.masked_lm import MaskedLM
@@ -19,7 +18,6 @@ _MLM_HINT = (
     "Expected a folder with config.json, tokenizer and weights, or a hub name; without a network, "
     "download it elsewhere and name the folder: --mlm DIR"
 )
-_VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash", "dtype", "torch_dtype")
 
 
 def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32") -> MaskedLM:
@@ -83,14 +81,8 @@ def _quiet_transformers() -> None:
 
 
 def _digest(model: Any, config: dict[str, Any], tokenizer: PieceTokenizer) -> str:
-    digest = hashlib.sha256()
-    kept = {key: value for key, value in sorted(config.items()) if key not in _VOLATILE}
-    digest.update(json.dumps(kept, sort_keys=True, default=str).encode())
-    digest.update(tokenizer.canonical_json().encode())
-    for key, tensor in sorted(model.state_dict().items()):
-        digest.update(f"\0{key}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    return model_digest(config, tokenizer.canonical_json(), weights)
 
 
 def _first_line(error: Exception) -> str:
