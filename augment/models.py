@@ -1,4 +1,4 @@
-"""Loading a masked LM by folder or hub name: the only file here that knows transformers."""
+"""Loading a masked LM by folder or hub name; ``gate_models`` loads what the gates ask."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32"
     from safetensors import SafetensorError
     from transformers import AutoTokenizer, BertForMaskedLM, PretrainedConfig
 
-    _quiet_transformers()
+    quiet_transformers()
     if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise AssetMissing(f"the masked LM folder {name} is not there.", _MLM_HINT)
     try:
@@ -40,7 +40,7 @@ def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32"
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise AssetMissing(
-            f"the masked LM {name} cannot be loaded: {_first_line(error)}",
+            f"the masked LM {name} cannot be loaded: {first_line(error)}",
             _MLM_HINT,
         ) from error
     if config.get("model_type") != "bert":
@@ -50,7 +50,7 @@ def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32"
             name, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise AssetInvalid(f"the weights of {name} cannot be read: {_first_line(error)}") from error
+        raise AssetInvalid(f"the weights of {name} cannot be read: {first_line(error)}") from error
     model, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise AssetInvalid(
@@ -70,7 +70,7 @@ def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32"
     return MaskedLM(model, pieces, digest, device=device, precision=precision)
 
 
-def _quiet_transformers() -> None:
+def quiet_transformers() -> None:
     """Its loading report and bars would break into our own progress; we check the report."""
     from transformers.utils import logging
 
@@ -85,5 +85,6 @@ def _digest(model: Any, config: dict[str, Any], tokenizer: PieceTokenizer) -> st
     return model_digest(config, tokenizer.canonical_json(), weights)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says first."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
