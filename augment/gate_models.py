@@ -112,7 +112,8 @@ class _Parts:
                 f"the model {name} cannot be loaded: {first_line(error)}", f"{_HINT}{option} DIR"
             ) from error
         size = getattr(self.config, "vocab_size", len(self._tokenizer))
-        if not self._tokenizer.is_fast or len(self._tokenizer) > size:
+        fits = size // 2 <= len(self._tokenizer) <= size
+        if not self._tokenizer.is_fast or not fits:
             raise AssetInvalid(
                 f"the tokenizer of {name} has {len(self._tokenizer):,} pieces, "
                 f"the model {size:,}; a fast tokenizer that fits the model is expected."
