@@ -171,6 +171,19 @@ def test_readers_see_no_refused_row(run: Run, tmp_path: Path) -> None:
     assert "reason" not in loaded["train"].column_names
 
 
+def test_a_student_reads_the_rows_that_pass(run: Run, mlm_dir: Path, tmp_path: Path) -> None:
+    from transformers import BertTokenizerFast
+
+    from distill.bench import open_checked
+    from distill.dataset import tokenise
+
+    version = run(limit=30)
+    tokenizer = BertTokenizerFast.from_pretrained(mlm_dir)
+    tokens = tokenise(open_checked(version.path), tokenizer, 32, tmp_path / "tokens")
+
+    assert len(tokens.train) == version.rows("train")
+
+
 def test_damaged_refused_rows_are_found(run: Run) -> None:
     version = run(limit=20)
     file = version.path / version.manifest.rejected[0].path
