@@ -7,16 +7,18 @@ the models alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from augment.candidates import CandidateFinder
-from augment.contract import TaskSpec, arrow_schema
+from augment.contract import TaskSpec
+from augment.judges import Judges, Verdict
 from augment.quality import Gates
-from augment.replace import Edit, Sampled, Variant
+from augment.replace import Refused, Sampled
+from augment.rows import Row, RowTable
 from augment.sampling import TextOfRow, sample_texts
 
 CHUNK_ROWS = 512
@@ -24,10 +26,17 @@ CHUNK_ROWS = 512
 
 @dataclass(frozen=True, slots=True)
 class ChunkResult:
-    """The rows of one chunk and its counts by reason."""
+    """What a chunk gives.
+
+    Attributes:
+        rows: The originals and the generated rows that pass.
+        counts: Rows and words by reason.
+        rejected: The generated rows that do not, where the recipe keeps them.
+    """
 
     rows: pa.Table
     counts: dict[str, int]
+    rejected: pa.Table | None = None
 
 
 def augment_chunk(
@@ -35,6 +44,7 @@ def augment_chunk(
     task: TaskSpec,
     finder: CandidateFinder,
     gates: Gates,
+    judges: Judges,
     on_batch: Callable[[int], None] | None = None,
 ) -> ChunkResult:
     """Augment the rows of a chunk.
@@ -47,114 +57,82 @@ def augment_chunk(
         task: Their task.
         finder: Candidates by the recipe.
         gates: What a generated row must pass; what does not is counted by its reason.
+        judges: Gates with a model, for the rows that pass the others.
         on_batch: Called with the number of masked positions done, for progress.
 
     Returns:
         The originals and their variants, row by row.
     """
+    recipe = finder.recipe
     records = table.to_pylist()
     texts = _texts_of(records, task, finder)
     sampled = sample_texts(texts, finder, task.name, on_batch)
-    rows = _Rows(task)
-    counts = _count(texts, sampled)
+    kept, rejected = RowTable(task), RowTable(task)
+    counts = Counter({"dropped.duplicate": 0, "dropped.identity": 0})
+    drawn = _drawn(records, sampled, task, recipe.variants)
+    for row in _judged(_gated(drawn, gates, task), judges, task):
+        if not row.reason:
+            kept.add(row)
+            continue
+        counts[f"dropped.{row.reason}"] += 1
+        if recipe.keep_rejected:
+            rejected.add(row)
+    for text in texts:
+        counts.update(f"words.{word.route.value}" for word in text.words)
+    counts.update(kept.replaced())
+    counts["rows.source"] = len(records)
+    counts["rows.augmented"] = len(kept) - len(records)
+    return ChunkResult(
+        kept.build(teacher_logits=recipe.teacher_logits),
+        dict(counts),
+        rejected.build_rejected() if recipe.keep_rejected else None,
+    )
+
+
+def _drawn(
+    records: list[dict[str, Any]], sampled: list[Sampled], task: TaskSpec, variants: int
+) -> Iterator[list[Row]]:
+    """Each source row with all that was drawn for it, in order; refused samples say why."""
     own = iter(sampled)
     for record in records:
-        rows.add(_Row(record, 0, None, None))
-        drawn = [
-            _Row(record, position * finder.recipe.variants + variant.number, column, variant)
-            for position, column in enumerate(task.text_columns)
-            for variant in next(own).variants
-        ]
-        original = [record[column] for column in task.text_columns]
-        reasons = gates.reasons(original, [row.texts(task) for row in drawn])
-        for row, reason in zip(drawn, reasons, strict=True):
-            if reason:
-                counts[f"dropped.{reason}"] += 1
-            else:
-                rows.add(row)
-    counts.update(rows.replaced())
-    counts["rows.source"] = len(records)
-    counts["rows.augmented"] = len(rows.numbers) - len(records)
-    return ChunkResult(rows.build(), dict(counts))
+        rows = [Row(record)]
+        for position, column in enumerate(task.text_columns):
+            rows += [
+                Row(record, position * variants + sample.variant.number, column, sample.variant,
+                    sample.reason)
+                for sample in _in_order(next(own))
+            ]  # fmt: skip
+        yield rows
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A source row (no column, no variant), or one variant of one of its columns."""
-
-    record: dict[str, Any]
-    number: int
-    column: str | None
-    variant: Variant | None
-
-    def texts(self, task: TaskSpec) -> list[str]:
-        """The row's texts in the task's order."""
-        return [
-            self.variant.text if self.variant and name == self.column else self.record[name]
-            for name in task.text_columns
-        ]
+def _in_order(sampled: Sampled) -> list[Refused]:
+    """All samples of a text by their number; those that pass have no reason."""
+    passed = [Refused(variant, "") for variant in sampled.variants]
+    return sorted([*passed, *sampled.refused], key=lambda sample: sample.variant.number)
 
 
-class _Rows:
-    """Collects the rows of a chunk column by column; nested edits as flat lists with offsets."""
-
-    def __init__(self, task: TaskSpec) -> None:
-        self._task = task
-        self._texts: list[list[str]] = [[] for _ in task.text_columns]
-        self._labels: list[int | float] = []
-        self._idx: list[int] = []
-        self.numbers: list[int] = []
-        self._columns: list[str] = []
-        self._edits: list[Edit] = []
-        self._ends = [0]
-
-    def add(self, row: _Row) -> None:
-        """Add a row."""
-        for values, text in zip(self._texts, row.texts(self._task), strict=True):
-            values.append(text)
-        self._labels.append(row.record[self._task.label.column])
-        self._idx.append(row.record["idx"])
-        self.numbers.append(row.number)
-        if row.variant and row.column:
-            self._edits += row.variant.edits
-            self._columns += [row.column] * len(row.variant.edits)
-        self._ends.append(len(self._edits))
-
-    def replaced(self) -> Counter[str]:
-        """How many words were replaced, by source."""
-        return Counter(f"replaced.{edit.source}" for edit in self._edits)
-
-    def build(self) -> pa.Table:
-        """The rows as a table of the contract's schema."""
-        schema = arrow_schema(self._task)
-        edits = pa.StructArray.from_arrays(
-            [
-                pa.array(self._columns, pa.string()),
-                pa.array([edit.start for edit in self._edits], pa.int32()),
-                pa.array([edit.end for edit in self._edits], pa.int32()),
-                pa.array([edit.before for edit in self._edits], pa.string()),
-                pa.array([edit.after for edit in self._edits], pa.string()),
-                pa.array([edit.source for edit in self._edits], pa.string()),
-            ],
-            fields=list(schema.field("edits").type.value_type),
-        )
-        offsets = pa.array(self._ends, pa.int32())
-        flat = [*self._texts, self._labels, self._idx, self.numbers]
-        arrays = [
-            pa.array(column, kind) for column, kind in zip(flat, schema.types[:-1], strict=True)
-        ]
-        nested = pa.ListArray.from_arrays(offsets, edits, type=schema.field("edits").type)
-        return pa.Table.from_arrays([*arrays, nested], schema=schema)
+def _gated(drawn: Iterator[list[Row]], gates: Gates, task: TaskSpec) -> list[Row]:
+    """All rows, with the reasons of the gates that read nothing but texts."""
+    rows: list[Row] = []
+    for source, *generated in drawn:
+        passing = [row for row in generated if not row.reason]
+        reasons = gates.reasons(source.texts(task), [row.texts(task) for row in passing])
+        fresh = iter(reasons)
+        rows.append(source)
+        rows += [row if row.reason else replace(row, reason=next(fresh)) for row in generated]
+    return rows
 
 
-def originals(table: pa.Table, task: TaskSpec) -> pa.Table:
-    """Rows of a split that is not augmented, with the same columns."""
-    schema = arrow_schema(task)
-    count = table.num_rows
-    table = table.append_column("variant", pa.array([0] * count, pa.int32()))
-    return table.append_column("edits", pa.array([[]] * count, schema.field("edits").type)).cast(
-        schema
-    )
+def _judged(rows: list[Row], judges: Judges, task: TaskSpec) -> list[Row]:
+    """All rows, with the verdicts on those that passed so far."""
+    if judges.teacher is None and judges.encoder is None:
+        return rows
+    verdicts = iter(judges.judge([row.case(task) for row in rows if not row.reason]))
+    return [row if row.reason else _with(row, next(verdicts)) for row in rows]
+
+
+def _with(row: Row, verdict: Verdict) -> Row:
+    return replace(row, reason=verdict.reason, logits=verdict.logits)
 
 
 def _texts_of(
@@ -168,13 +146,3 @@ def _texts_of(
         for record in records
         for column in task.text_columns
     ]
-
-
-def _count(texts: list[TextOfRow], sampled: list[Sampled]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(f"words.{word.route.value}" for word in text.words)
-    for result in sampled:
-        counts["dropped.duplicate"] += result.duplicate
-        counts["dropped.identity"] += result.identity
-    return counts

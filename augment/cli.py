@@ -47,7 +47,13 @@ Mlm = Annotated[str, typer.Option(help="Masked LM: a folder or a hub name.")]
 VectorsFile = Annotated[str, typer.Option(help="Vectors: GloVe or word2vec file, or gensim name.")]
 RecipeName = Annotated[str, typer.Option(help="official, paper, or a recipe file.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")]
-Device = Annotated[str, typer.Option(help="Where the masked LM runs: cpu, cuda, …")]
+Device = Annotated[str, typer.Option(help="Where the models run: cpu, cuda, …")]
+Teacher = Annotated[
+    str | None, typer.Option(help="Classifier for the recipe's teacher_… keys: folder or hub name.")
+]
+SimilarityModel = Annotated[
+    str | None, typer.Option(help="Sentence encoder for min_similarity: folder or hub name.")
+]
 
 
 @app.command(
@@ -67,6 +73,8 @@ def run(
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
     threads: Threads = None,
     device: Device = "cpu",
+    teacher: Teacher = None,
+    similarity_model: SimilarityModel = None,
     skip_malformed: Annotated[
         bool, typer.Option("--skip-malformed", help="Leave malformed rows out, counted.")
     ] = False,
@@ -96,6 +104,8 @@ def run(
         workers=workers,
         threads=threads or (max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None),
         device=device,
+        teacher=teacher,
+        similarity_model=similarity_model,
         store=(store or out / STORE) if keep else None,
         store_limit=int(store_limit * 2**30),
         narrator=ConsoleNarrator(),
@@ -123,6 +133,8 @@ def plan_command(
     limit: Annotated[int | None, typer.Option(min=1, help="First training rows only.")] = None,
     threads: Threads = None,
     device: Device = "cpu",
+    teacher: Teacher = None,
+    similarity_model: SimilarityModel = None,
     as_json: AsJson = False,
 ) -> None:
     """Say how much work a run is before it begins: rows, masks, minutes, megabytes."""
@@ -131,7 +143,7 @@ def plan_command(
 
     found = plan_task(
         task, mlm=mlm, vectors=vectors, source=source, recipe=recipe, limit=limit,
-        threads=threads, device=device,
+        threads=threads, device=device, teacher=teacher, similarity_model=similarity_model,
     )  # fmt: skip
     if as_json:
         print(json.dumps(asdict(found)))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from augment.contract import Version, list_versions, open_version, verify
+
+if TYPE_CHECKING:
+    from augment.replace import Edit
 
 reading = typer.Typer()
 
@@ -43,10 +46,16 @@ def show(
     reference: Reference,
     rows: Annotated[int, typer.Option(min=0, help="How many source rows to show.")] = 3,
     variants: Annotated[int, typer.Option(min=0, help="Variants of each.")] = 3,
+    rejected: Annotated[
+        bool, typer.Option("--rejected", help="Show refused rows, so many for each reason.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a version is, and some of its rows with their replacements marked."""
     version = open_version(reference)
+    if rejected:
+        _show_rejected(version, rows, as_json)
+        return
     if as_json:
         print(version.manifest.to_json(), end="")
         return
@@ -67,7 +76,6 @@ def _show_rows(version: Version, rows: int, variants: int) -> None:
 
     from augment.console import marked
     from augment.console import out as console
-    from augment.replace import Edit
 
     shown = drawn = 0
     original: dict[str, str] = {}
@@ -83,12 +91,49 @@ def _show_rows(version: Version, rows: int, variants: int) -> None:
             elif drawn < variants:
                 drawn += 1
                 column = record["edits"][0]["column"] if record["edits"] else ""
-                edits = [
-                    Edit(e["start"], e["end"], e["before"], e["after"], e["source"])
-                    for e in record["edits"]
-                ]
                 name = column or version.task.text_columns[0]
+                edits = _edits_of(record)
                 console.print(f"  {record['variant']:4} {column}", marked(original[name], edits))
+
+
+def _edits_of(record: dict[str, Any]) -> list[Edit]:
+    from augment.replace import Edit
+
+    return [
+        Edit(e["start"], e["end"], e["before"], e["after"], e["source"]) for e in record["edits"]
+    ]
+
+
+def _show_rejected(version: Version, rows: int, as_json: bool) -> None:
+    """Refused rows, the first ones of each reason, with their replacements marked."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for batch in version.rejected():
+        for record in batch.to_pylist():
+            examples = found.setdefault(record["reason"], [])
+            if len(examples) < rows:
+                examples.append(record)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    from rich.text import Text
+
+    from augment.console import err, marked
+    from augment.console import out as console
+    from augment.replace import undo_edits
+
+    if not version.manifest.rejected:
+        err.print(
+            f"{version.reference} keeps no refused rows; to keep them: keep_rejected = true in the "
+            "recipe"
+        )
+    for reason, examples in sorted(found.items()):
+        count = version.manifest.counts.get(f"dropped.{reason}", 0)
+        console.print("\n ", Text(reason, style="bold"), f"· {count:,} rows")
+        for record in examples:
+            edits = _edits_of(record)
+            name = record["edits"][0]["column"] if record["edits"] else version.task.text_columns[0]
+            place = f"  row {record['idx']} variant {record['variant']}"
+            console.print(place, marked(undo_edits(record[name], edits), edits))
 
 
 @reading.command("verify", epilog="Example: augment verify data/versions/sst2@v0001")

@@ -18,7 +18,8 @@ import pyarrow as pa
 from augment.candidates import CandidateFinder
 from augment.chunk import ChunkResult, augment_chunk
 from augment.contract import TaskSpec
-from augment.errors import AugmentError
+from augment.errors import AugmentError, UsageError
+from augment.judges import Judges
 from augment.quality import Gates
 from augment.recipe import AugmentRecipe
 
@@ -34,10 +35,12 @@ class Work:
         recipe: The resolved recipe.
         mlm: Folder or hub name of the masked LM.
         vectors: Vectors file or downloader name.
-        device: Where the masked LM runs, such as ``cpu`` or ``cuda``.
+        device: Where the models run, such as ``cpu`` or ``cuda``.
         threads: Threads of one worker, or None for torch's own choice.
         store: Folder of the candidate store, or None to keep no candidates.
         gates: What a generated row must pass.
+        teacher: Folder or hub name of a classifier, where the recipe asks one.
+        similarity_model: Folder or hub name of a sentence encoder, where the recipe asks one.
     """
 
     task: TaskSpec
@@ -48,6 +51,8 @@ class Work:
     threads: int | None = None
     store: Path | None = None
     gates: Gates = field(default_factory=Gates)
+    teacher: str | None = None
+    similarity_model: str | None = None
 
     def load(self) -> CandidateFinder:
         """Load the models.
@@ -74,6 +79,38 @@ class Work:
         )
         return CandidateFinder(masked_lm, vectors, self.recipe, store)
 
+    def load_judges(self) -> Judges:
+        """Load the models of the gates.
+
+        Raises:
+            UsageError: The recipe asks for a model that is not named, or the other way round.
+            AssetInvalid: A model cannot be used, or its labels are not those of the task.
+        """
+        rules = self.recipe.judging(regression=self.task.label.kind == "regression")
+        _agree(self.teacher, "--teacher", rules.needs_teacher, "teacher_agreement, teacher_logits")
+        _agree(self.similarity_model, "--similarity-model", rules.needs_encoder, "min_similarity")
+        from augment.gate_models import load_sentence_encoder, load_teacher
+
+        return Judges(
+            rules,
+            load_teacher(self.teacher, self.task, device=self.device) if self.teacher else None,
+            load_sentence_encoder(self.similarity_model, device=self.device)
+            if self.similarity_model
+            else None,
+        )
+
+
+def _agree(model: str | None, option: str, needed: bool, keys: str) -> None:
+    if needed and model is None:
+        raise UsageError(
+            f"the recipe asks for a model that is not named ({keys}).", f"Name it: {option} DIR"
+        )
+    if model is not None and not needed:
+        raise UsageError(
+            f"{option} {model} is named, but the recipe has no use for it.",
+            f"Set {keys.replace(', ', ' or ')} in the recipe: augment recipe TASK > my.toml",
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -95,11 +132,13 @@ def run_here(
     chunks: Sequence[Chunk],
     work: Work,
     finder: CandidateFinder,
+    judges: Judges,
     on_batch: Callable[[int], None] | None = None,
 ) -> Iterator[Done]:
     """Run the chunks one after the other in this process."""
     for chunk in chunks:
-        yield Done(chunk, augment_chunk(chunk.rows, work.task, finder, work.gates, on_batch))
+        result = augment_chunk(chunk.rows, work.task, finder, work.gates, judges, on_batch)
+        yield Done(chunk, result)
 
 
 def run_in_pool(chunks: Sequence[Chunk], work: Work, workers: int) -> Iterator[Done]:
@@ -133,15 +172,16 @@ def run_in_pool(chunks: Sequence[Chunk], work: Work, workers: int) -> Iterator[D
 
 
 _finder: CandidateFinder | None = None
+_judges: Judges | None = None
 _work: Work | None = None
 
 
 def _start_worker(work: Work) -> None:
     """Load the models once for each worker; the parent alone answers Ctrl-C."""
-    global _finder, _work
+    global _finder, _judges, _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _finder, _work = work.load(), work
+    _finder, _judges, _work = work.load(), work.load_judges(), work
 
 
 def _end_with_parent() -> None:
@@ -153,6 +193,6 @@ def _end_with_parent() -> None:
 
 
 def _run_in_worker(rows: pa.Table) -> ChunkResult:
-    if _finder is None or _work is None:
+    if _finder is None or _judges is None or _work is None:
         raise AugmentError("a worker has no models; this is a fault of the program.")
-    return augment_chunk(rows, _work.task, _finder, _work.gates)
+    return augment_chunk(rows, _work.task, _finder, _work.gates, _judges)

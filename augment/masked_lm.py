@@ -187,7 +187,7 @@ class MaskedLM:
         if self._exact is None:
             exact = copy.deepcopy(self._model).to("cpu", torch.float64)
             self._exact = MaskForward(exact, torch.float64)
-        with _one_thread():
+        with one_thread():
             logits = self._exact(pack([query], "cpu"))[0]
         if words_only:
             logits = logits.masked_fill(~self._whole_words.cpu(), -torch.inf)
@@ -202,7 +202,8 @@ def _ranked(pieces: np.ndarray, scores: np.ndarray, *, settled: bool = False) ->
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Products on a single thread: their last digits depend on the number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,15 +1,14 @@
-"""Loading a masked LM by folder or hub name: the only file here that knows transformers."""
+"""Loading a masked LM by folder or hub name; ``gate_models`` loads what the gates ask."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging as python_logging
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from augment.contract import model_digest
 from augment.errors import AssetInvalid, AssetMissing
 from augment.linear import known_activation
 from augment.masked_lm import MaskedLM
@@ -19,7 +18,6 @@ _MLM_HINT = (
     "Expected a folder with config.json, tokenizer and weights, or a hub name; without a network, "
     "download it elsewhere and name the folder: --mlm DIR"
 )
-_VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash", "dtype", "torch_dtype")
 
 
 def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32") -> MaskedLM:
@@ -34,7 +32,7 @@ def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32"
     from safetensors import SafetensorError
     from transformers import AutoTokenizer, BertForMaskedLM, PretrainedConfig
 
-    _quiet_transformers()
+    quiet_transformers()
     if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise AssetMissing(f"the masked LM folder {name} is not there.", _MLM_HINT)
     try:
@@ -42,7 +40,7 @@ def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32"
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise AssetMissing(
-            f"the masked LM {name} cannot be loaded: {_first_line(error)}",
+            f"the masked LM {name} cannot be loaded: {first_line(error)}",
             _MLM_HINT,
         ) from error
     if config.get("model_type") != "bert":
@@ -52,7 +50,7 @@ def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32"
             name, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise AssetInvalid(f"the weights of {name} cannot be read: {_first_line(error)}") from error
+        raise AssetInvalid(f"the weights of {name} cannot be read: {first_line(error)}") from error
     model, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise AssetInvalid(
@@ -72,7 +70,7 @@ def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32"
     return MaskedLM(model, pieces, digest, device=device, precision=precision)
 
 
-def _quiet_transformers() -> None:
+def quiet_transformers() -> None:
     """Its loading report and bars would break into our own progress; we check the report."""
     from transformers.utils import logging
 
@@ -83,15 +81,10 @@ def _quiet_transformers() -> None:
 
 
 def _digest(model: Any, config: dict[str, Any], tokenizer: PieceTokenizer) -> str:
-    digest = hashlib.sha256()
-    kept = {key: value for key, value in sorted(config.items()) if key not in _VOLATILE}
-    digest.update(json.dumps(kept, sort_keys=True, default=str).encode())
-    digest.update(tokenizer.canonical_json().encode())
-    for key, tensor in sorted(model.state_dict().items()):
-        digest.update(f"\0{key}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    return model_digest(config, tokenizer.canonical_json(), weights)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says first."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from augment.candidates import CandidateFinder
-from augment.chunk import CHUNK_ROWS, originals
+from augment.chunk import CHUNK_ROWS
 from augment.contract import (
     Manifest,
     Version,
@@ -18,10 +18,12 @@ from augment.contract import (
 from augment.draft import draft_manifest
 from augment.engine import Chunk, Work, run_here, run_in_pool
 from augment.errors import StoreInvalid, UsageError
+from augment.judges import Judges
 from augment.narrator import Narrator
 from augment.precision import measure_agreement
 from augment.quality import Gates, row_digest
 from augment.recipe import AugmentRecipe, load_recipe
+from augment.rows import originals
 from augment.sources import Source, read_source
 from augment.store import describe_store, prune
 from augment.tasks import Task, get_task
@@ -43,6 +45,8 @@ def augment_task(
     workers: int = 1,
     threads: int | None = None,
     device: str = "cpu",
+    teacher: str | None = None,
+    similarity_model: str | None = None,
     store: str | Path | None = None,
     store_limit: int = STORE_BYTES,
     narrator: Narrator | None = None,
@@ -62,7 +66,9 @@ def augment_task(
         skip_malformed: Leave malformed rows out, counted.
         workers: Worker processes; 1 works in this process.
         threads: Threads of each worker.
-        device: Where the masked LM runs.
+        device: Where the models run.
+        teacher: Folder or hub name of a fine-tuned classifier, for the recipe's gates.
+        similarity_model: Folder or hub name of a sentence encoder, for the recipe's gates.
         store: Folder of the candidate store, see ``store.py``; None keeps no candidates.
         store_limit: Largest size of the store after the run, in bytes.
         narrator: Hears what is going on.
@@ -78,15 +84,18 @@ def augment_task(
     data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
     tell.say("source", _splits_line(chosen, data))
     gates, kept_in = _gates(plan, chosen, data), None if store is None else Path(store)
-    work = Work(chosen.spec, plan, mlm, vectors, device, threads, kept_in, gates)
-    finder = work.load()
+    work = Work(
+        chosen.spec, plan, mlm, vectors, device, threads, kept_in, gates, teacher, similarity_model
+    )
+    judges, finder = work.load_judges(), work.load()
+    _tell_gates(judges, tell)
     _refuse_long_texts(data, chosen, finder)
-    draft = draft_manifest(data, work, finder, limit)
+    draft = draft_manifest(data, work, finder, judges, limit)
     if (present := _already(root, draft, tell)) is not None:
         return present
     with open_staging(root, chosen.spec.name, draft.id) as staging:
         if _already(root, draft, Narrator()) is None:
-            _make(data, draft, work, finder, staging, workers, tell)
+            _make(data, draft, work, finder, judges, staging, workers, tell)
         staging.remove()
     _tend_store(finder, store_limit, tell)
     return open_version(root / f"{chosen.spec.name}@{draft.id}")
@@ -97,6 +106,7 @@ def _make(
     draft: Manifest,
     work: Work,
     finder: CandidateFinder,
+    judges: Judges,
     staging: Staging,
     workers: int,
     tell: Narrator,
@@ -104,7 +114,7 @@ def _make(
     """Run the chunks, then commit them with the untouched splits."""
     train = work.task.splits.train
     chunks = _chunks(data.splits[train])
-    counts = _run(chunks, work, finder, staging, workers, tell)
+    counts = _run(chunks, work, finder, judges, staging, workers, tell)
     counts["source.skipped"] += data.skipped
     draft = draft.model_copy(
         update={
@@ -114,7 +124,9 @@ def _make(
         }
     )
     others = {
-        name: originals(table, work.task) for name, table in data.splits.items() if name != train
+        name: originals(table, work.task, teacher_logits=draft.teacher_logits)
+        for name, table in data.splits.items()
+        if name != train
     }
     commit(staging, draft, len(chunks), others)
 
@@ -123,6 +135,7 @@ def _run(
     chunks: list[Chunk],
     work: Work,
     finder: CandidateFinder,
+    judges: Judges,
     staging: Staging,
     workers: int,
     tell: Narrator,
@@ -142,7 +155,7 @@ def _run(
         done = (
             run_in_pool(due, work, workers)
             if pooled
-            else run_here(due, work, finder, tell.positions)
+            else run_here(due, work, finder, judges, tell.positions)
         )
         for ended in done:
             staging.keep(ended.chunk.number, ended.result)
@@ -183,6 +196,19 @@ def _gates(recipe: AugmentRecipe, task: Task, data: Source) -> Gates:
         for texts in zip(*(table[c].to_pylist() for c in task.spec.text_columns), strict=True)
     )
     return Gates(frozenset(held_out), recipe.normalised_duplicates)
+
+
+def _tell_gates(judges: Judges, tell: Narrator) -> None:
+    """Which models judge, and what a user should know of them."""
+    rules = judges.rules
+    parts = [
+        f"similarity of at least {rules.min_similarity}" * rules.needs_encoder,
+        f"teacher agreement ({rules.agreement})" * (rules.agreement != "off"),
+        "teacher logits are kept" * rules.teacher_logits,
+        judges.teacher.notice if judges.teacher else "",
+    ]
+    if any(parts):
+        tell.say("gates", " · ".join(part for part in parts if part))
 
 
 def _tend_store(finder: CandidateFinder, limit: int, tell: Narrator) -> None:

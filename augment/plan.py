@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from augment.candidates import CandidateFinder
 from augment.chunk import augment_chunk
 from augment.engine import Work
+from augment.judges import Judges
 from augment.recipe import load_recipe
 from augment.sources import read_source
 from augment.tasks import get_task
@@ -33,7 +34,7 @@ class Plan:
         vector_words: Different many-piece words.
         rows_out: Estimated rows of the training split.
         minutes: Estimated time on this machine with these threads, in one process, reading the
-            source and loading the models included.
+            source, loading the models and the gates of the recipe included.
         megabytes: Estimated size of the training split on disk.
         calibration_seconds: What the estimate took.
     """
@@ -59,6 +60,8 @@ def plan_task(
     limit: int | None = None,
     threads: int | None = None,
     device: str = "cpu",
+    teacher: str | None = None,
+    similarity_model: str | None = None,
 ) -> Plan:
     """Count the words of every text, then augment a few rows to time it.
 
@@ -72,7 +75,9 @@ def plan_task(
         recipe: A preset or a recipe file.
         limit: Use only the first rows.
         threads: Threads that the run will have.
-        device: Where the masked LM runs.
+        device: Where the models run.
+        teacher: Folder or hub name of a classifier, for the recipe's gates.
+        similarity_model: Folder or hub name of a sentence encoder, for the recipe's gates.
 
     Raises:
         AugmentError: As the run itself would.
@@ -80,8 +85,11 @@ def plan_task(
     started = time.perf_counter()
     chosen = get_task(task)
     data = read_source(chosen, source, limit=limit)
-    work = Work(chosen.spec, load_recipe(recipe, chosen.spec.name), mlm, vectors, device, threads)
-    finder = work.load()
+    work = Work(
+        chosen.spec, load_recipe(recipe, chosen.spec.name), mlm, vectors, device, threads,
+        teacher=teacher, similarity_model=similarity_model,
+    )  # fmt: skip
+    judges, finder = work.load_judges(), work.load()
     opening = time.perf_counter() - started
     train = data.splits[work.task.splits.train]
     texts = [text for column in work.task.text_columns for text in train[column].to_pylist()]
@@ -91,7 +99,7 @@ def plan_task(
     some = _spread(train, CALIBRATION_ROWS)
     own = [text for column in work.task.text_columns for text in some[column].to_pylist()]
     weight = _cost(finder.words_of(list(dict.fromkeys(own))))
-    timed, rows, megabytes = _calibrate(some, work, finder)
+    timed, rows, megabytes = _calibrate(some, work, finder, judges)
     scale = train.num_rows / some.num_rows
     return Plan(
         rows_in=train.num_rows,
@@ -120,11 +128,13 @@ def _cost(sentences: list[tuple[Word, ...]]) -> int:
     )
 
 
-def _calibrate(rows: pa.Table, work: Work, finder: CandidateFinder) -> tuple[float, int, float]:
+def _calibrate(
+    rows: pa.Table, work: Work, finder: CandidateFinder, judges: Judges
+) -> tuple[float, int, float]:
     """Seconds, rows and megabytes of augmenting and writing some rows."""
-    augment_chunk(rows.slice(0, 4), work.task, finder, work.gates)
+    augment_chunk(rows.slice(0, 4), work.task, finder, work.gates, judges)
     began = time.perf_counter()
-    result = augment_chunk(rows, work.task, finder, work.gates)
+    result = augment_chunk(rows, work.task, finder, work.gates, judges)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.parquet"
         pq.write_table(result.rows, path, compression="zstd")

@@ -82,6 +82,35 @@ def row_digest(texts: Iterable[str]) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Judging:
+    """What a recipe asks of the models that judge rows.
+
+    Attributes:
+        min_similarity: Least cosine of a changed text and its original.
+        agreement: ``off``, ``unchanged`` (the teacher's label of the original) or ``gold``.
+        tolerance: How far a score may lie off, for regression.
+        regression: Whether the teacher gives a score instead of classes.
+        teacher_logits: Whether the teacher's logits are kept.
+    """
+
+    min_similarity: float = 0.0
+    agreement: str = "off"
+    tolerance: float = 0.5
+    regression: bool = False
+    teacher_logits: bool = False
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a classifier is asked."""
+        return self.agreement != "off" or self.teacher_logits
+
+    @property
+    def needs_encoder(self) -> bool:
+        """Whether a sentence encoder is asked."""
+        return self.min_similarity > 0
+
+
+@dataclass(frozen=True, slots=True)
 class Gates:
     """The gates of a recipe.
 

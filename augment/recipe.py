@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from augment.errors import RecipeInvalid
-from augment.quality import Protection
+from augment.quality import Judging, Protection
 from augment.tasks import faults
 
 ALGORITHM = 1
@@ -51,6 +51,17 @@ class AugmentRecipe(BaseModel):
             and spaces.
         normalised_duplicates: Drop samples that equal the original or an earlier sample but for
             case and spaces.
+        min_similarity: Drop samples whose changed text has a smaller cosine to its original, by
+            the sentence encoder of --similarity-model; 0 switches the gate off.
+        teacher_agreement: What the classifier of --teacher must say of a sample: "unchanged": the
+            label that it gives to the original; "gold": the label of the data; others are dropped.
+            "off": it is not asked.
+        teacher_tolerance: How far a score may move under "unchanged", or lie off under "gold", in
+            the label's own unit; for regression only.
+        teacher_logits: Keep the logits of --teacher for every training row, in multiples of 1/256,
+            so that a distillation need not compute them.
+        keep_rejected: Write every dropped sample with its reason to the version's rejected/
+            folder; it is no part of any split.
         protect_numbers: Never replace a word with a digit.
         protect_negations: Never replace a negation (not, never, without, hardly, …).
         protect_words: Words that are never replaced, compared without case.
@@ -74,6 +85,11 @@ class AugmentRecipe(BaseModel):
     precision: Literal["float32", "bfloat16"] = "float32"
     leak_guard: bool = True
     normalised_duplicates: bool = False
+    min_similarity: float = Field(default=0.0, ge=0.0, le=1.0)
+    teacher_agreement: Literal["off", "unchanged", "gold"] = "off"
+    teacher_tolerance: float = Field(default=0.5, ge=0.0, allow_inf_nan=False)
+    teacher_logits: bool = False
+    keep_rejected: bool = False
     protect_numbers: bool = False
     protect_negations: bool = False
     protect_words: tuple[str, ...] = ()
@@ -96,6 +112,16 @@ class AugmentRecipe(BaseModel):
             negations=self.protect_negations,
             words=frozenset(word.lower() for word in self.protect_words),
             patterns=tuple(re.compile(pattern) for pattern in self.protect_patterns),
+        )
+
+    def judging(self, *, regression: bool) -> Judging:
+        """What the models of the gates are asked."""
+        return Judging(
+            min_similarity=self.min_similarity,
+            agreement=self.teacher_agreement,
+            tolerance=self.teacher_tolerance,
+            regression=regression,
+            teacher_logits=self.teacher_logits,
         )
 
     def canonical(self) -> dict[str, Any]:

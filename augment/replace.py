@@ -42,12 +42,19 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A sample that was left out, and why: ``identity`` or ``duplicate``."""
+
+    variant: Variant
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sampled:
-    """The variants of one text, and how many samples were left out, by reason."""
+    """The variants of one text, and the samples that were left out."""
 
     variants: tuple[Variant, ...]
-    duplicate: int
-    identity: int
+    refused: tuple[Refused, ...] = ()
 
 
 def row_draws(
@@ -79,6 +86,17 @@ def apply_edits(text: str, edits: Sequence[Edit]) -> str:
     for edit in edits:
         parts += [text[at : edit.start], edit.after]
         at = edit.end
+    return "".join([*parts, text[at:]])
+
+
+def undo_edits(text: str, edits: Sequence[Edit]) -> str:
+    """The original text of a text that edits were applied to."""
+    parts, at, shift = [], 0, 0
+    for edit in edits:
+        start = edit.start + shift
+        parts += [text[at:start], edit.before]
+        at = start + len(edit.after)
+        shift += len(edit.after) - (edit.end - edit.start)
     return "".join([*parts, text[at:]])
 
 
@@ -131,7 +149,7 @@ def sample(
                 parts[2 * column + 1] = edit.after
                 edits.append(edit)
         proposals.append(Variant(number, "".join(parts), tuple(edits)))
-    return keep_distinct(text, proposals) if distinct else Sampled(tuple(proposals), 0, 0)
+    return keep_distinct(text, proposals) if distinct else Sampled(tuple(proposals))
 
 
 def _cut(text: str, words: Sequence[Word]) -> list[str]:
@@ -146,12 +164,14 @@ def _cut(text: str, words: Sequence[Word]) -> list[str]:
 def keep_distinct(text: str, proposals: Sequence[Variant]) -> Sampled:
     """Leave out variants that equal the original (identity) or an earlier one (duplicate)."""
     kept: list[Variant] = []
+    refused: list[Refused] = []
     seen = {text}
-    identity = 0
     for variant in proposals:
         if variant.text == text:
-            identity += 1
-        elif variant.text not in seen:
+            refused.append(Refused(variant, "identity"))
+        elif variant.text in seen:
+            refused.append(Refused(variant, "duplicate"))
+        else:
             seen.add(variant.text)
             kept.append(variant)
-    return Sampled(tuple(kept), len(proposals) - identity - len(kept), identity)
+    return Sampled(tuple(kept), tuple(refused))

@@ -133,7 +133,7 @@ def sample_copies(
         proposals[copy.owner].append(Variant(copy.number + 1, text, tuple(copy.edits)))
     if recipe.distinct:
         return [keep_distinct(text.text, own) for text, own in zip(texts, proposals, strict=True)]
-    return [Sampled(tuple(own), 0, 0) for own in proposals]
+    return [Sampled(tuple(own)) for own in proposals]
 
 
 def _draws_of_words(text: TextOfRow, finder: CandidateFinder, task: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Chunks kept one by one, then one atomic commit.
 
-<root>/<task>/.partial-<id>/chunks/000012.parquet .json    finished chunks of a run at work
+<root>/<task>/.partial-<id>/chunks/000012.parquet .json    finished chunks of a run at work,
+                                   000012.rejected          and their refused rows, if kept
 <root>/<task>/.partial-<id>/version/                        the version being put together
 <root>/<task>/v0003/                                        committed, never changed again
 """
@@ -21,11 +22,18 @@ import pyarrow.parquet as pq
 
 from augment.card import card
 from augment.chunk import ChunkResult
-from augment.contract import FileEntry, Manifest, arrow_schema, sha256_file
+from augment.contract import (
+    FileEntry,
+    Manifest,
+    arrow_schema,
+    rejected_schema,
+    sha256_file,
+)
 from augment.errors import OutputBusy
 
 ROWS_A_GROUP = 65_536
 SHARD_BYTES = 128 * 2**20
+_ROWS, _REJECTED = ".parquet", ".rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +50,11 @@ class Staging:
 
     def finished(self, chunk: int) -> dict[str, int] | None:
         """The counts of a chunk that is kept whole, or None; a damaged one does not count."""
-        file, note = self._files(chunk)
+        note = self._file(chunk, ".json")
         try:
             kept = json.loads(note.read_text())
-            if sha256_file(file) == kept["sha256"]:
+            files = {suffix: sha256_file(self._file(chunk, suffix)) for suffix in kept["files"]}
+            if _ROWS in files and files == kept["files"]:
                 return {str(key): int(value) for key, value in kept["counts"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
@@ -53,27 +62,35 @@ class Staging:
 
     def keep(self, chunk: int, result: ChunkResult) -> None:
         """Keep a finished chunk: first its rows, then the note that vouches for them."""
-        file, note = self._files(chunk)
-        draft = file.with_suffix(".draft")
-        pq.write_table(result.rows, draft, compression="zstd")
+        tables = {_ROWS: result.rows}
+        if result.rejected is not None:
+            tables[_REJECTED] = result.rejected
+        draft, digests = self._file(chunk, ".draft"), {}
+        for suffix, table in tables.items():
+            pq.write_table(table, draft, compression="zstd")
+            _sync(draft)
+            digests[suffix] = sha256_file(draft)
+            draft.replace(self._file(chunk, suffix))
+        draft.write_text(json.dumps({"files": digests, "counts": result.counts}))
         _sync(draft)
-        draft.replace(file)
-        draft.write_text(json.dumps({"sha256": sha256_file(file), "counts": result.counts}))
-        _sync(draft)
-        draft.replace(note)
+        draft.replace(self._file(chunk, ".json"))
 
     def rows(self, chunks: int) -> Iterator[pa.Table]:
         """The rows of all chunks in order."""
         for chunk in range(chunks):
-            yield pq.read_table(self._files(chunk)[0])
+            yield pq.read_table(self._file(chunk, _ROWS))
+
+    def rejected(self, chunks: int) -> Iterator[pa.Table]:
+        """The refused rows of all chunks in order, where the recipe keeps them."""
+        for chunk in range(chunks):
+            yield pq.read_table(self._file(chunk, _REJECTED))
 
     def remove(self) -> None:
         """Forget the run's folder."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _files(self, chunk: int) -> tuple[Path, Path]:
-        file = self.path / "chunks" / f"{chunk:06d}.parquet"
-        return file, file.with_suffix(".json")
+    def _file(self, chunk: int, suffix: str) -> Path:
+        return self.path / "chunks" / f"{chunk:06d}{suffix}"
 
 
 def partial_of(folder: Path, identity: str) -> Staging:
@@ -155,17 +172,17 @@ def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Ta
 
 
 def describe_files(folder: Path, splits: Iterable[str]) -> tuple[FileEntry, ...]:
-    """Rows, sizes and digests of the files below ``folder/data``."""
+    """Rows, sizes and digests of the files of a version's folder, by split."""
     return tuple(
         FileEntry(
-            path=f"data/{path.name}",
+            path=f"{folder.name}/{path.name}",
             split=split,
             rows=pq.ParquetFile(path).metadata.num_rows,
             bytes=path.stat().st_size,
             sha256=sha256_file(path),
         )
         for split in splits
-        for path in sorted((folder / "data").glob(f"{split}-?????-of-?????.parquet"))
+        for path in sorted(folder.glob(f"{split}-?????-of-?????.parquet"))
     )
 
 
@@ -181,24 +198,27 @@ def commit(staging: Staging, draft: Manifest, chunks: int, others: dict[str, pa.
     Returns:
         The committed version's directory.
     """
-    schema = arrow_schema(draft.task)
+    schema = arrow_schema(draft.task, teacher_logits=draft.teacher_logits)
     building = staging.path / "version"
     shutil.rmtree(building, ignore_errors=True)
-    (building / "data").mkdir(parents=True)
-    write_split(building / "data", draft.task.splits.train, staging.rows(chunks), schema)
+    data, train = building / "data", draft.task.splits.train
+    data.mkdir(parents=True)
+    write_split(data, train, staging.rows(chunks), schema)
     for split, table in others.items():
-        write_split(building / "data", split, [table], schema)
-    splits = [split for split in draft.task.splits.names if split == "train" or split in others]
-    files = describe_files(building, splits)
+        write_split(data, split, [table], schema)
+    splits = [split for split in draft.task.splits.names if split == train or split in others]
+    files = describe_files(data, splits)
+    rejected = _write_rejected(building, draft, staging, chunks)
     number = int(draft.version[1:])
     while True:
         target = staging.folder / f"v{number:04d}"
-        manifest = draft.model_copy(update={"files": files, "version": target.name})
+        found = {"files": files, "rejected": rejected, "version": target.name}
+        manifest = draft.model_copy(update=found)
         (building / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
         (building / "README.md").write_text(card(manifest), encoding="utf-8")
         for path in (building / "manifest.json", building / "README.md"):
             _sync(path)
-        _sync(building / "data")
+        _sync(data)
         _sync(building)
         try:
             building.rename(target)
@@ -209,6 +229,19 @@ def commit(staging: Staging, draft: Manifest, chunks: int, others: dict[str, pa.
         else:
             _sync(staging.folder)
             return target
+
+
+def _write_rejected(
+    building: Path, draft: Manifest, staging: Staging, chunks: int
+) -> tuple[FileEntry, ...]:
+    """The refused rows in a folder of their own, where the recipe keeps them."""
+    if not draft.recipe.get("keep_rejected"):
+        return ()
+    folder, train = building / "rejected", draft.task.splits.train
+    folder.mkdir()
+    write_split(folder, train, staging.rejected(chunks), rejected_schema(draft.task))
+    _sync(folder)
+    return describe_files(folder, [train])
 
 
 def next_name(folder: Path) -> str:

@@ -1,6 +1,6 @@
 """Rows a second of a whole run against nlpaug 1.1.11, with the same masked LM and threads.
 
-    python -m benchmarks.against_nlpaug --nlpaug VENV/bin/python --json benchmarks/results/against_nlpaug.json
+    python -m benchmarks.against_nlpaug --nlpaug VENV/bin/python --json FILE
 
 nlpaug breaks on transformers 5, so it runs in an environment of its own (nlpaug 1.1.11 with
 transformers 4.57) that ``--nlpaug`` names. It makes one variant of a sentence at a time; ours is

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from augment.contract import TaskSpec
+from augment.contract import TaskSpec, match_labels
 from distill.errors import LabelMismatch
 
 MOST_NAMES = 8
@@ -25,30 +25,24 @@ def label_order(
     Raises:
         LabelMismatch: The names or their number differ.
     """
-    theirs = _label_names(config)
-    if task.label.kind == "regression":
-        if len(theirs) != 1:
-            raise LabelMismatch(
-                f"{name} tells {len(theirs)} classes apart; {task.name} asks for one score.",
-                "Fine-tune a model on this version: distill teacher.",
-            )
-        return None, ""
-    ours = list(task.label.names)
-    if theirs == ours:
-        return None, ""
-    if theirs == [f"LABEL_{index}" for index in range(len(ours))]:
+    theirs, ours = _label_names(config), task.label.names
+    order = match_labels(theirs, task)
+    if order is None and task.label.kind == "regression":
+        raise LabelMismatch(
+            f"{name} tells {len(theirs)} classes apart; {task.name} asks for one score.",
+            "Fine-tune a model on this version: distill teacher.",
+        )
+    if order is None:
+        raise LabelMismatch(
+            f"{name} has the labels {_listed(theirs)}; {task.name} has {_listed(ours)}.",
+            "Fine-tune a model on this version (distill teacher), or correct id2label in its "
+            "config.",
+        )
+    if not order.named:
         named = _listed([f"{a} = {b}" for a, b in zip(theirs, ours, strict=True)])
         return None, f"{name} does not name its labels; taken by position: {named}"
-    lower = [label.lower() for label in theirs]
-    wanted = [label.lower() for label in ours]
-    if sorted(lower) == sorted(wanted) and len(set(lower)) == len(lower):
-        order = tuple(lower.index(label) for label in wanted)
-        in_order = order == tuple(range(len(order)))
-        return (None, "") if in_order else (order, f"{name} orders its labels {_listed(theirs)}")
-    raise LabelMismatch(
-        f"{name} has the labels {_listed(theirs)}; {task.name} has {_listed(ours)}.",
-        "Fine-tune a model on this version (distill teacher), or correct id2label in its config.",
-    )
+    notice = f"{name} orders its labels {_listed(theirs)}" if order.columns else ""
+    return order.columns, notice
 
 
 def _label_names(config: PreTrainedConfig) -> list[str]:

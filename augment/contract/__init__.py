@@ -4,6 +4,7 @@
 only; neither torch nor transformers is loaded.
 """
 
+from augment.contract.check import sha256_file, verify
 from augment.contract.errors import (
     ContractError,
     Fault,
@@ -22,9 +23,10 @@ from augment.contract.manifest import (
     SourceSplit,
     identity,
 )
-from augment.contract.schema import arrow_schema
+from augment.contract.models import LabelOrder, match_labels, model_digest
+from augment.contract.schema import arrow_schema, rejected_schema
 from augment.contract.task import METRICS, UNLABELLED, Label, Splits, TaskSpec
-from augment.contract.version import Version, list_versions, open_version, sha256_file, verify
+from augment.contract.version import Version, list_versions, open_version
 
 __all__ = [
     "CONTRACT",
@@ -37,6 +39,7 @@ __all__ = [
     "FileEntry",
     "FileMissing",
     "Label",
+    "LabelOrder",
     "Manifest",
     "ManifestInvalid",
     "SchemaMismatch",
@@ -49,7 +52,10 @@ __all__ = [
     "arrow_schema",
     "identity",
     "list_versions",
+    "match_labels",
+    "model_digest",
     "open_version",
+    "rejected_schema",
     "sha256_file",
     "verify",
 ]

@@ -7,19 +7,21 @@ import json
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from augment.contract.task import TaskSpec
 
 CONTRACT = 1
 SHA256 = r"^[0-9a-f]{64}$"
+DATA = "data"
+REJECTED = "rejected"
 
 
 class FileEntry(BaseModel):
     """One Parquet file of a version.
 
     Attributes:
-        path: Relative POSIX path below the version directory, under ``data/``.
+        path: Relative POSIX path below the version directory, under ``data/`` or ``rejected/``.
         split: The split it belongs to.
         rows: Rows in the file.
         bytes: Size of the file, in bytes.
@@ -39,17 +41,20 @@ class FileEntry(BaseModel):
     def _stays_inside(cls, path: str) -> str:
         parts = PurePosixPath(path).parts
         plain = not path.startswith("/") and "\\" not in path and "\0" not in path
-        if not plain or ".." in parts or len(parts) != 2 or parts[0] != "data":
+        if not plain or ".." in parts or len(parts) != 2 or parts[0] not in (DATA, REJECTED):
             raise ValueError(f"path {path!r} is not a file of the version's data folder")
         return path
 
 
 class Asset(BaseModel):
-    """A model, a vector table or a word list that took part, by name and digest."""
+    """A model, a vector table or a word list that took part, by name and digest.
+
+    ``teacher`` is the classifier and ``sentence_encoder`` the encoder of the quality gates.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["masked_lm", "vectors", "stop_words"]
+    kind: Literal["masked_lm", "vectors", "stop_words", "teacher", "sentence_encoder"]
     name: str
     sha256: str = Field(pattern=SHA256)
 
@@ -72,7 +77,10 @@ class Manifest(BaseModel):
         algorithm: Counts up whenever the same recipe would give other rows.
         id: SHA-256 over everything that decides the rows, see ``identity``.
         version: The directory's name, such as ``v0001``.
-        counts: Rows and words counted by reason, such as ``rows.written`` or ``dropped.duplicate``.
+        teacher_logits: Whether the rows carry the logits of the asset ``teacher``.
+        files: The rows, by split.
+        rejected: Files of refused rows, each row with its reason; they are no data of any split.
+        counts: Rows and words counted by reason, such as ``rows.source`` or ``dropped.duplicate``.
         measured: What the run measured about itself, such as ``precision.overlap``.
         libraries: Versions of the libraries in use; information, not part of the id.
         created: UTC time of the commit, ISO 8601.
@@ -90,18 +98,30 @@ class Manifest(BaseModel):
     limit: int | None = None
     sources: tuple[SourceSplit, ...]
     assets: tuple[Asset, ...]
+    teacher_logits: bool = False
     files: tuple[FileEntry, ...]
+    rejected: tuple[FileEntry, ...] = ()
     counts: dict[str, int]
     measured: dict[str, float] = Field(default_factory=dict)
     libraries: dict[str, str]
     created: str
 
-    @field_validator("files")
+    @field_validator("files", "rejected")
     @classmethod
-    def _listed_once(cls, files: tuple[FileEntry, ...]) -> tuple[FileEntry, ...]:
+    def _listed_once(
+        cls, files: tuple[FileEntry, ...], info: ValidationInfo
+    ) -> tuple[FileEntry, ...]:
         if len({entry.path for entry in files}) != len(files):
             raise ValueError("a file is listed twice")
+        folder = DATA if info.field_name == "files" else REJECTED
+        strangers = [entry.path for entry in files if not entry.path.startswith(f"{folder}/")]
+        if strangers:
+            raise ValueError(f"{strangers[0]!r} does not lie in {folder}/")
         return files
+
+    def asset(self, kind: str) -> Asset | None:
+        """The asset of a kind, where one took part."""
+        return next((asset for asset in self.assets if asset.kind == kind), None)
 
     def to_json(self) -> str:
         """The manifest as indented JSON with sorted keys, as it is stored."""

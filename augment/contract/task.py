@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-RESERVED_COLUMNS = ("idx", "variant", "edits")
+RESERVED_COLUMNS = ("idx", "variant", "edits", "teacher_logits", "reason")
 METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman", "pearson_spearman")
 UNLABELLED = -1
 SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"

@@ -1,6 +1,7 @@
-"""Opening, listing and checking versions.
+"""Opening and listing versions.
 
     <root>/<task>/v0003/manifest.json README.md data/{train,validation,test}-*.parquet
+                        rejected/train-*.parquet    refused rows, where the recipe keeps them
 
 A reference is ``<root>/<task>`` (the newest), ``<root>/<task>@v0003``,
 ``<root>/<task>@8c1f2a`` (the start of an id), or the path of the directory itself.
@@ -8,7 +9,6 @@ A reference is ``<root>/<task>`` (the newest), ``<root>/<task>@v0003``,
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -20,12 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from augment.contract.check import check_files
 from augment.contract.errors import (
     ContractError,
     FileDamaged,
-    FileMissing,
     ManifestInvalid,
-    SchemaMismatch,
     UnsafePath,
     VersionNotFound,
 )
@@ -87,6 +86,15 @@ class Version:
         tables = [pq.read_table(path, memory_map=True) for path in self.files(split)]
         return pa.concat_tables(tables)
 
+    def rejected(self) -> Iterator[pa.RecordBatch]:
+        """The generated rows that were refused, each with its ``reason``, where they were kept."""
+        for entry in self.manifest.rejected:
+            yield from pq.ParquetFile(self.path / entry.path).iter_batches()
+
+    def schema(self) -> pa.Schema:
+        """The columns of every file of every split."""
+        return arrow_schema(self.task, teacher_logits=self.manifest.teacher_logits)
+
     def to_pandas(self, split: str = "train") -> pd.DataFrame:
         """A split as a data frame."""
         frame: pd.DataFrame = self.table(split).to_pandas()
@@ -110,12 +118,6 @@ class Version:
                 f"{self.reference} has no split {split!r}; it has {', '.join(self.splits)}."
             )
         return found
-
-
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def list_versions(root: Path, *, skip_unreadable: bool = False) -> Iterator[Version]:
@@ -151,8 +153,7 @@ def open_version(reference: str | Path) -> Version:
         ContractError: The manifest or a file breaks the contract.
     """
     version = _read(_resolve(Path(reference)))
-    for entry in version.manifest.files:
-        _check_file(version, entry)
+    check_files(version)
     listed = {entry.path for entry in version.manifest.files}
     for path in sorted((version.path / "data").iterdir()):
         if f"data/{path.name}" not in listed:
@@ -161,27 +162,6 @@ def open_version(reference: str | Path) -> Version:
                 "Readers of the folder would take it for data: move it elsewhere.",
             )
     return version
-
-
-def verify(version: Version) -> int:
-    """Re-read every file and compare its digest with the manifest.
-
-    Returns:
-        The number of files checked.
-
-    Raises:
-        FileDamaged: A digest differs.
-    """
-    for entry in version.manifest.files:
-        _check_file(version, entry)
-        found = sha256_file(version.path / entry.path)
-        if found != entry.sha256:
-            raise FileDamaged(
-                f"{version.reference}: {entry.path} has digest {found[:12]}, "
-                f"the manifest says {entry.sha256[:12]}.",
-                "Restore the file from a backup, or run the same `augment run` into another root.",
-            )
-    return len(version.manifest.files)
 
 
 def _resolve(reference: Path) -> Path:
@@ -233,27 +213,3 @@ def _read(path: Path) -> Version:
         where = ".".join(str(part) for part in first["loc"])
         kind = UnsafePath if first["loc"][-1:] == ("path",) else ManifestInvalid
         raise kind(f"{file}: {where}: {first['msg']}.") from error
-
-
-def _check_file(version: Version, entry: FileEntry) -> None:
-    path = version.path / entry.path
-    where = f"{version.reference}: {entry.path}"
-    if path.is_symlink() or not path.resolve().is_relative_to(version.path.resolve()):
-        raise UnsafePath(f"{where} is a link that leaves the version directory.")
-    if not path.is_file():
-        raise FileMissing(f"{where} is listed in the manifest but is not there.")
-    size = path.stat().st_size
-    if size != entry.bytes:
-        raise FileDamaged(f"{where} has {size} bytes, the manifest says {entry.bytes}.")
-    try:
-        footer = pq.ParquetFile(path)
-        rows, schema = footer.metadata.num_rows, footer.schema_arrow
-    except (pa.ArrowInvalid, OSError) as error:
-        raise FileDamaged(f"{where} is not a whole Parquet file: {error}.") from error
-    if not schema.equals(arrow_schema(version.task), check_metadata=True):
-        raise SchemaMismatch(
-            f"{where} has columns {', '.join(schema.names)} that are not those of the task: "
-            f"expected {', '.join(arrow_schema(version.task).names)} with their types."
-        )
-    if rows != entry.rows:
-        raise FileDamaged(f"{where} has {rows} rows, the manifest says {entry.rows}.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from augment.chunk import ChunkResult, originals
+from augment.chunk import ChunkResult
 from augment.contract import (
     CONTRACT,
     Asset,
@@ -21,6 +21,7 @@ from augment.contract import (
     arrow_schema,
     open_version,
 )
+from augment.rows import originals
 from augment.writer import commit, open_staging
 
 TASK = TaskSpec(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.augment.conftest import MANY_PIECES, WORDS, mlm_dir, vectors_file
+from tests.unit.augment.conftest import MANY_PIECES, WORDS, classifier_dir, mlm_dir, vectors_file
 
-__all__ = ["mlm_dir", "pair_source", "vectors_file"]
+__all__ = ["classifier_dir", "mlm_dir", "pair_source", "vectors_file"]
 
 
 def sentence(generator: random.Random) -> str:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, BertTokenizer
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertTokenizer,
+)
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = [chr(c) for c in range(ord("a"), ord("z") + 1)]
@@ -24,6 +31,16 @@ MANY_PIECES = ["ukulele", "banjos", "wonderful", "splendid", "terrible", "unfuss
 
 def make_masked_lm(folder: Path, *, positions: int = 128, seed: int = 0) -> Path:
     """Save a random BERT masked LM over ``VOCABULARY``; big weights make it opinionated."""
+    return _save(BertForMaskedLM, folder, seed, positions)
+
+
+def make_classifier(folder: Path, labels: Sequence[str] = ("no", "yes"), seed: int = 4) -> Path:
+    """Save a random classifier over ``VOCABULARY``; a single label makes it a regression."""
+    named = {"id2label": dict(enumerate(labels)), "num_labels": len(labels)}
+    return _save(BertForSequenceClassification, folder, seed, 128, **named)
+
+
+def _save(kind: Any, folder: Path, seed: int, positions: int, **settings: Any) -> Path:
     torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=len(VOCABULARY),
@@ -32,8 +49,9 @@ def make_masked_lm(folder: Path, *, positions: int = 128, seed: int = 0) -> Path
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=positions,
+        **settings,
     )
-    model = BertForMaskedLM(config)
+    model = kind(config)
     for parameter in model.parameters():
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.3)
@@ -63,3 +81,9 @@ def mlm_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def vectors_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_vectors(tmp_path_factory.mktemp("vectors") / "vectors.txt")
+
+
+@pytest.fixture(scope="session")
+def classifier_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher of RTE: its label names in the other order."""
+    return make_classifier(tmp_path_factory.mktemp("teacher"), ("not_entailment", "entailment"))

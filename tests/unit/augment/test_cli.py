@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from augment.cli import app
-from tests.unit.augment.conftest import make_masked_lm
+from tests.unit.augment.conftest import make_classifier, make_masked_lm
 
 Augment = Callable[..., Result]
 
@@ -91,6 +91,30 @@ def test_plan_counts_before_anything_runs(
     assert plan["rows_out"] == counts["rows.source"] + counts["rows.augmented"]
     assert plan["minutes"] > 0
     assert "minutes" in augment("plan", task, flag, source, *models[:4]).stdout
+
+
+def test_gates_with_models(
+    augment: Augment, options: list[Any], mlm_dir: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "gates.toml"
+    recipe.write_text(
+        'min_similarity = 0.99\nteacher_agreement = "unchanged"\nkeep_rejected = true\n'
+    )
+    judges = ["--teacher", make_classifier(tmp_path / "teacher", ("negative", "positive"))]
+    models = [*judges, "--similarity-model", mlm_dir, "--recipe", recipe]
+    done = augment(*options, *models)
+
+    assert done.exit_code == 0, done.output
+    assert "similarity of at least 0.99 · teacher agreement (unchanged)" in done.stderr
+    assert "dissimilar" in done.stdout
+    assert "dissimilar" in augment("show", tmp_path / "out" / "sst2", "--rejected").stdout
+    assert "3 files agree" in augment("verify", tmp_path / "out" / "sst2").stdout
+    without = [option for option in options if option not in ("--out", tmp_path / "out")]
+    plan = augment("plan", *without[1:], *models, "--json")
+    assert json.loads(plan.stdout)["rows_out"] > 2
+    unnamed = augment("plan", *without[1:], "--recipe", recipe)
+    assert unnamed.exit_code == 2
+    assert "Name it: --teacher DIR" in unnamed.stderr
 
 
 def test_the_store_is_shown_and_pruned(

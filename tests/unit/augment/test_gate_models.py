@@ -1,0 +1,142 @@
+"""Classifier and sentence encoder: the numbers of transformers, labels in order, plain refusals."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    BertTokenizer,
+)
+
+from augment import scoring
+from augment.errors import AssetInvalid, AssetMissing
+from augment.gate_models import load_sentence_encoder, load_teacher
+from augment.judges import ROUNDING
+from augment.tasks import get_task
+from tests.unit.augment.conftest import make_classifier
+
+RTE, SST2, STSB = (get_task(name).spec for name in ("rte", "sst2", "stsb"))
+PAIRS = [
+    ("a good film", "the dog ran ."),
+    ("red dog", "a"),
+    ("wonderful [MASK] music", "the plot"),
+    ("", "the cat"),
+    ("a good film", "the dog ran ."),
+    ("film " * 300, "dog"),
+]
+
+
+def test_logits_are_those_of_transformers_in_the_tasks_order(classifier_dir: Path) -> None:
+    model = BertForSequenceClassification.from_pretrained(classifier_dir).eval()
+    tokenizer = BertTokenizer.from_pretrained(classifier_dir)
+    found = load_teacher(str(classifier_dir), RTE).score(PAIRS)
+
+    for pair in PAIRS:
+        inputs = tokenizer(
+            *pair, truncation=True, max_length=128, split_special_tokens=True, return_tensors="pt"
+        )
+        with torch.no_grad():
+            theirs = model(**inputs).logits[0]
+        expected = theirs[[1, 0]].numpy()  # entailment comes first in the task
+        np.testing.assert_allclose(found[pair], expected, atol=1e-5)
+
+
+def test_vectors_are_averages_of_length_one(mlm_dir: Path) -> None:
+    """A masked LM serves as an encoder; the pooler it lacks is not read."""
+    model = BertModel.from_pretrained(mlm_dir).eval()
+    tokenizer = BertTokenizer.from_pretrained(mlm_dir)
+    encoder = load_sentence_encoder(str(mlm_dir))
+    found = encoder.score([("a good film",)])[("a good film",)]
+    with torch.no_grad():
+        hidden = model(**tokenizer("a good film", return_tensors="pt")).last_hidden_state
+    mean = hidden[0].mean(dim=0)
+
+    np.testing.assert_allclose(found, (mean / mean.norm()).numpy(), atol=1e-6)
+    assert load_sentence_encoder(str(mlm_dir)).digest == encoder.digest
+
+
+def test_batches_do_not_matter_beyond_rounding(
+    classifier_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = load_teacher(str(classifier_dir), RTE)
+    whole = teacher.score(PAIRS)
+    monkeypatch.setattr(scoring, "TOKENS_A_BATCH", 1)
+    alone = teacher.score(PAIRS)
+
+    for pair in PAIRS:
+        exact = teacher.canonical(pair)
+        assert np.abs(whole[pair] - exact).max() < ROUNDING / 5
+        assert np.abs(alone[pair] - exact).max() < ROUNDING / 5
+        assert (alone.settle(pair) == whole.settle(pair)).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "task", "sentence"),
+    [
+        (("a", "b", "c"), SST2, "has the labels a, b, c; sst2 has negative, positive"),
+        (("good", "bad"), SST2, "has the labels good, bad"),
+        (("negative", "positive"), STSB, "stsb has one score"),
+        (("score",), SST2, "has the labels score"),
+    ],
+)
+def test_labels_that_are_not_those_of_the_task(tmp_path, labels, task, sentence) -> None:
+    folder = make_classifier(tmp_path / "teacher", labels)
+    with pytest.raises(AssetInvalid, match=sentence) as caught:
+        load_teacher(str(folder), task)
+
+    assert "distill teacher" in caught.value.hint
+
+
+def test_labels_without_names_are_taken_by_position(tmp_path: Path) -> None:
+    folder = make_classifier(tmp_path / "teacher", ("LABEL_0", "LABEL_1"))
+
+    assert "by position" in load_teacher(str(folder), SST2).notice
+    named = make_classifier(tmp_path / "named", ("Negative", "POSITIVE"))
+    assert not load_teacher(str(named), SST2).notice
+
+
+def test_models_that_cannot_be_used(mlm_dir: Path, classifier_dir: Path, tmp_path: Path) -> None:
+    headless = tmp_path / "headless"
+    shutil.copytree(classifier_dir, headless)
+    BertForMaskedLM.from_pretrained(mlm_dir).save_pretrained(headless)
+    cut = tmp_path / "cut"
+    shutil.copytree(classifier_dir, cut)
+    (cut / "model.safetensors").write_bytes(b"\0" * 100)
+    untokenised = tmp_path / "untokenised"
+    shutil.copytree(classifier_dir, untokenised, ignore=shutil.ignore_patterns("tok*", "voc*"))
+
+    with pytest.raises(AssetMissing, match="is not there"):
+        load_teacher("./no/such/folder", RTE)
+    with pytest.raises(AssetInvalid, match="no classification head"):
+        load_teacher(str(mlm_dir), SST2.model_copy(update={"label": _unnamed()}))
+    with pytest.raises(AssetInvalid, match="cannot be read"):
+        load_teacher(str(cut), RTE)
+    with pytest.raises(AssetInvalid, match=r"the tokenizer of .* has \d pieces"):
+        load_sentence_encoder(str(untokenised))
+    teacher = load_teacher(str(classifier_dir), RTE)
+    with torch.no_grad():
+        teacher._model.classifier.bias.fill_(float("nan"))
+    with pytest.raises(AssetInvalid, match="NaN"):
+        teacher.score(PAIRS)
+
+
+def _unnamed():
+    return SST2.label.model_copy(update={"names": ("LABEL_0", "LABEL_1")})
+
+
+def test_the_digest_follows_weights_and_labels(classifier_dir: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(classifier_dir, moved)
+    other = make_classifier(tmp_path / "other", ("not_entailment", "entailment"), seed=5)
+    swapped = make_classifier(tmp_path / "swapped", ("entailment", "not_entailment"))
+    digests = [load_teacher(str(f), RTE).digest for f in (classifier_dir, moved, other, swapped)]
+
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
