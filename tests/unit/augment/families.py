@@ -36,7 +36,7 @@ NAMES = ["Paris", "Anna", "Will"]
 CORPUS = [
     sentence
     for word in [*WORDS, *(word.title() for word in WORDS), *NAMES]
-    for sentence in (f"{word} a {word}", f"({word}) the-{word} it isn't {word}...") * 4
+    for sentence in (f"{word} a {word}", f"({word}) the-{word} it isn't {word}'s...") * 4
 ]
 
 
