@@ -18,6 +18,7 @@ from augment.contract import TaskSpec, arrow_schema
 from augment.quality import Gates
 from augment.replace import Edit, Sampled, Variant
 from augment.sampling import TextOfRow, sample_texts
+from augment.words import Route
 
 CHUNK_ROWS = 512
 
@@ -173,7 +174,9 @@ def _texts_of(
 def _count(texts: list[TextOfRow], sampled: list[Sampled]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(f"words.{word.route.value}" for word in text.words)
+        counts.update(
+            f"words.{word.route.value}" for word in text.words if word.route is not Route.SPACE
+        )
     for result in sampled:
         counts["dropped.duplicate"] += result.duplicate
         counts["dropped.identity"] += result.identity

@@ -18,7 +18,7 @@ _PLAIN = re.compile(r"[a-z]+")
 
 
 class Route(StrEnum):
-    """Where a word's candidates come from, or why it is kept."""
+    """Where a word's candidates come from, or why it is kept (``SPACE``: it is no word)."""
 
     MASKED_LM = "masked_lm"
     VECTORS = "vectors"

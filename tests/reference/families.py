@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from augment.words import match_case
+from tests.reference.vectors import nearest
+
 BYTE_LEVEL = ("roberta", "modernbert")
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A masked word: its own piece, and all pieces with their logits, best first."""
+
+    piece: int
+    ranked: list[tuple[int, float]]
 
 
 def ranked_pieces(
     model: Any, tokenizer: Any, text: str, start: int, end: int, *, pair: bool
-) -> list[tuple[int, float]] | None:
+) -> Masked | None:
     """All pieces for the word at ``start:end``, best first, or None where it is not one piece.
 
     Args:
@@ -43,7 +55,7 @@ def ranked_pieces(
     with torch.no_grad():
         logits = model(**inputs).logits[0, inside[0] + 1].numpy()
     order = np.argsort(-logits, kind="stable")
-    return [(int(i), float(logits[i])) for i in order]
+    return Masked(ids[inside[0]], [(int(i), float(logits[i])) for i in order])
 
 
 def plain_word(model: Any, tokenizer: Any, piece: int, like: int) -> str | None:
@@ -62,3 +74,45 @@ def plain_word(model: Any, tokenizer: Any, piece: int, like: int) -> str | None:
     word = word[1:] if token.startswith("Ġ") and word.startswith(" ") else word
     broken = not word or "\ufffd" in word or any(c.isspace() for c in word)
     return None if broken else word
+
+
+def paper_copy(
+    text: str,
+    words: list[tuple[int, int]],
+    draws: np.ndarray,
+    *,
+    model: Any,
+    tokenizer: Any,
+    table: tuple[list[str], np.ndarray],
+    k: int,
+    p: float,
+) -> str:
+    """One copy of a text by Algorithm 1: the copy so far is tokenised anew for every word.
+
+    Args:
+        text: The original text.
+        words: Start and end of each word, or an empty stretch for a word that is kept.
+        draws: Shape ``(words, 2)``: the candidate's draw and the coin.
+        model: The masked LM.
+        tokenizer: Its tokenizer.
+        table: Words and vectors.
+        k: K.
+        p: The threshold.
+    """
+    copy = text
+    for i, (first, last) in enumerate(words):
+        start, end = first + len(copy) - len(text), last + len(copy) - len(text)
+        if first == last or draws[i, 1] >= p:
+            continue
+        masked = ranked_pieces(model, tokenizer, copy, start, end, pair=False)
+        if masked is None:
+            near = nearest(*table, copy[start:end].lower(), k)
+            candidates = sorted(near, key=table[0].index)
+        else:
+            named = [(i, plain_word(model, tokenizer, i, masked.piece)) for i, _ in masked.ranked]
+            candidates = [word for _, word in sorted([(i, w) for i, w in named if w][:k])]
+        if candidates:
+            drawn = candidates[int(draws[i, 0] * len(candidates))]
+            if drawn.lower() != copy[start:end].lower():
+                copy = copy[:start] + match_case(copy[start:end], drawn) + copy[end:]
+    return copy

@@ -21,10 +21,12 @@ from augment.masked_lm import MaskedLM
 from augment.models import load_masked_lm
 from augment.packing import Query, pack
 from augment.preview import preview
-from augment.recipe import AugmentRecipe
+from augment.recipe import AugmentRecipe, load_recipe
+from augment.replace import row_draws
+from augment.sampling import TextOfRow, sample_copies
 from augment.vectors import Vectors, load_vectors
 from augment.words import Route
-from tests.reference.families import plain_word, ranked_pieces
+from tests.reference.families import paper_copy, plain_word, ranked_pieces
 from tests.unit.augment.families import BUILDERS, modernbert
 
 ROUNDING = 1e-6  # of ModernBERT in float64: transformers turns its queries in float32
@@ -68,13 +70,14 @@ def test_candidates_equal_one_forward_a_word(
         for at, word in enumerate(words):
             if not word.route.replaceable:
                 continue
-            ranked = ranked_pieces(
+            masked = ranked_pieces(
                 model, tokenizer, text, word.start, word.end, pair=context == "pair"
             )
-            assert (ranked is not None) is (word.route is Route.MASKED_LM), (text, word)
-            if ranked is None:
+            assert (masked is not None) is (word.route is Route.MASKED_LM), (text, word)
+            if masked is None:
                 continue
-            names = {i: plain_word(model, tokenizer, i, word.pieces[0]) for i, _ in ranked}
+            ranked = masked.ranked
+            names = {i: plain_word(model, tokenizer, i, masked.piece) for i, _ in ranked}
             if top_k_of == "words":
                 ranked = [(piece, score) for piece, score in ranked if names[piece]]
             assert ranked[11][1] - ranked[12][1] > ROUNDING
@@ -159,6 +162,27 @@ def test_the_canonical_way_agrees_with_batches(
     assert draws(batched) == draws(alone) == draws(canonical)
 
 
+def test_the_paper_preset_equals_algorithm_1(folder: Path, vectors_file: Path) -> None:
+    """A copy's words see what was written before them, in the casing and spacing it has."""
+    paper = load_recipe("paper", "cola").model_copy(update={"variants": 5, "top_k": 4})
+    finder = finder_of(folder, vectors_file, **paper.model_dump())
+    texts = ["The quick brown fox ran (red dog)", "Wonderful guitar music and  GOOD film"]
+    rows = [TextOfRow(i, "s", text, finder.words_of([text])[0]) for i, text in enumerate(texts)]
+    model, tokenizer = whole_model(folder), AutoTokenizer.from_pretrained(folder)
+    table = (finder.vectors.words, finder.vectors._raw)
+    replaced = 0
+    for row, sampled in zip(rows, sample_copies(rows, finder, "cola"), strict=True):
+        draws = row_draws(0, "cola", row.idx, "s", variants=5, words=len(row.words))
+        words = [(w.start, w.end if w.route.replaceable else w.start) for w in row.words]
+        for variant, own in zip(sampled.variants, draws, strict=True):
+            expected = paper_copy(
+                row.text, words, own, model=model, tokenizer=tokenizer, table=table, k=4, p=0.4
+            )
+            assert variant.text == expected
+            replaced += len(variant.edits)
+    assert replaced >= 12
+
+
 def test_special_pieces_are_no_candidates(folder: Path) -> None:
     lm = load_masked_lm(str(folder))
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -194,6 +218,7 @@ def test_preview_shows_words_as_they_stand(folder: Path, vectors_file: Path) -> 
     assert [routes[w] for w in ("Good", "film", "ukulele", "music")] == [
         "masked_lm", "masked_lm", "vectors", "masked_lm",
     ]  # fmt: skip
+    assert all(word.word.strip() for word in view.words)
     names = [name for word in view.words for name, _ in word.candidates]
     assert names
     assert not [name for name in names if name != name.strip() or "Ġ" in name]
