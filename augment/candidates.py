@@ -13,9 +13,6 @@ from augment.store import CandidateStore, key_of
 from augment.vectors import Vectors
 from augment.words import Route, Word, judge
 
-_PIECES_A_LETTER = 3
-"""At most: one Hangul syllable decomposes into three letters."""
-
 
 @dataclass(frozen=True, slots=True)
 class CandidateSet:
@@ -70,7 +67,8 @@ class CandidateFinder:
         self.recipe = recipe
         self.store = store
         self._protection = recipe.protection()
-        self._may_stand = masked_lm.tokenizer.whole_words()
+        tokenizer = masked_lm.tokenizer
+        self._may_stand = [tokenizer.whole_words(form) for form in range(tokenizer.forms)]
 
     def words_of(self, texts: Sequence[str]) -> list[tuple[Word, ...]]:
         """The words of each text with their routes."""
@@ -89,10 +87,11 @@ class CandidateFinder:
         Raises:
             TextTooLong: A text does not fit, and the recipe does not truncate.
         """
-        room = self.masked_lm.limit - 2
+        tokenizer = self.masked_lm.tokenizer
+        room = self.masked_lm.limit - len(tokenizer.frame.before) - len(tokenizer.frame.after)
         if self.recipe.long_text == "truncate":
             return
-        suspects = [(where, text) for where, text in texts if len(text) * _PIECES_A_LETTER > room]
+        suspects = [(where, text) for where, text in texts if tokenizer.most_pieces(text) > room]
         words = self.words_of([text for _, text in suspects])
         for (where, text), found in zip(suspects, words, strict=True):
             pieces = sum(len(word.pieces) for word in found)
@@ -127,7 +126,7 @@ class CandidateFinder:
         if self.store:
             self.store.put(fresh, self.recipe.top_k)
         known |= fresh
-        sets = {query: self._whole_words(known[key]) for query, key in keys.items()}
+        sets = {query: self._whole_words(known[key], query.form) for query, key in keys.items()}
         return [sets[query] for query in queries]
 
     def from_vectors(self, words: Sequence[str]) -> list[CandidateSet]:
@@ -172,7 +171,7 @@ class CandidateFinder:
         sets = [CandidateSet((), (), ())] * len(places)
         near = [i for i, place in enumerate(places) if place.word.route is Route.VECTORS]
         for i, found in zip(
-            near, self.from_vectors([places[i].word.text for i in near]), strict=True
+            near, self.from_vectors([places[i].word.text.lower() for i in near]), strict=True
         ):
             sets[i] = found
         queries = {
@@ -186,13 +185,13 @@ class CandidateFinder:
             sets[i] = found
         return sets
 
-    def _whole_words(self, ranked: Ranked) -> CandidateSet:
-        """Drop the pieces that are no whole words; K is not filled up again."""
+    def _whole_words(self, ranked: Ranked, form: int) -> CandidateSet:
+        """Drop the pieces that are no whole words of a form; K is not filled up again."""
         token = self.masked_lm.tokenizer.token
         kept = [
             (piece, score)
             for piece, score in zip(ranked.pieces, ranked.scores, strict=True)
-            if self._may_stand[piece]
+            if self._may_stand[form][piece]
         ]
         return CandidateSet(
             words=tuple(token(piece) for piece, _ in kept),

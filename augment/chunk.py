@@ -20,6 +20,7 @@ from augment.quality import Gates
 from augment.replace import Refused, Sampled
 from augment.rows import Row, RowTable
 from augment.sampling import TextOfRow, sample_texts
+from augment.words import Route
 
 CHUNK_ROWS = 512
 
@@ -78,7 +79,9 @@ def augment_chunk(
         if recipe.keep_rejected:
             rejected.add(row)
     for text in texts:
-        counts.update(f"words.{word.route.value}" for word in text.words)
+        counts.update(
+            f"words.{word.route.value}" for word in text.words if word.route is not Route.SPACE
+        )
     counts.update(kept.replaced())
     counts["rows.source"] = len(records)
     counts["rows.augmented"] = len(kept) - len(records)

@@ -1,4 +1,4 @@
-"""The exact forward of a BERT masked LM for one position of each input, without what is not read.
+"""The exact forward of a masked LM of BERT's shape for one position of each input, and no more.
 
 Inputs of any lengths lie one after the other in one long row of pieces, so nothing is padded and
 every product is large; only attention looks at one length at a time. Queries, keys and values are
@@ -17,25 +17,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from augment.encoders import BertShaped, Embedding, Head, bert_shaped
 from augment.linear import Linear
 from augment.packing import Packed, Run
 
 
 class MaskForward:
-    """Logits at the mask of each input, from the weights of a BERT masked LM."""
+    """Logits at the mask of each input, from the weights of a BERT-shaped masked LM."""
 
     def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
-        """Take the weights of a ``BertForMaskedLM`` in eval mode.
+        """Take the weights of a masked LM of one of the families ``BERT_SHAPED``, in eval mode.
 
         Args:
             model: The model; its weights are copied into the layout that is fastest.
             dtype: Of the layers; the LM head never computes below float32.
         """
-        config, layers = model.config, model.base_model.encoder.layer
-        self._embeddings = _Embeddings(model.base_model.embeddings, dtype)
-        self._layers = [_Layer(layer, config, dtype) for layer in layers[:-1]]
-        self._last = _LastLayer(layers[-1], config, dtype)
-        self._head = _Head(model.cls.predictions, config, max(dtype, torch.float32, key=_bits))
+        shaped = bert_shaped(model)
+        *layers, last = shaped.layers
+        self._embeddings = _Embeddings(shaped.embedding, dtype)
+        self._layers = [_Layer(layer, shaped, dtype) for layer in layers]
+        self._last = _LastLayer(last, shaped, dtype)
+        self._head = _Head(shaped.head, max(dtype, torch.float32, key=bits))
 
     def __call__(self, inputs: Packed) -> Tensor:
         """Run the model.
@@ -63,40 +65,45 @@ def _distinct(inputs: Packed) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
 
 
 class _Embeddings:
-    """Word, position and segment vectors, added and normalised."""
+    """Word, position and segment vectors, added and normalised; widened where they are narrow."""
 
-    def __init__(self, module: Any, dtype: torch.dtype) -> None:
-        parts = (module.word_embeddings, module.position_embeddings, module.token_type_embeddings)
-        self._words, self._positions, self._segments = (part.weight.detach() for part in parts)
-        self._norm = _Norm(module.LayerNorm, self._words.dtype)
+    def __init__(self, weights: Embedding, dtype: torch.dtype) -> None:
+        self._words, self._positions = weights.words, weights.places
+        self._segments = weights.segments
+        self._norm = Norm(weights.norm, self._words.dtype)
+        self._project = None if weights.project is None else Linear.of(weights.project, dtype)
         self._dtype = dtype
 
     def __call__(self, ids: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
         summed = self._words[ids] + self._segments[segments] + self._positions[positions]
-        return self._norm(summed).to(self._dtype)
+        normed = self._norm(summed).to(self._dtype)
+        return normed if self._project is None else self._project(normed)
 
 
-class _Norm:
-    """Layer normalisation."""
+class Norm:
+    """Layer normalisation, with or without a bias."""
 
     def __init__(self, module: Any, dtype: torch.dtype) -> None:
-        self._weight, self._bias = module.weight.detach().to(dtype), module.bias.detach().to(dtype)
+        """Take the weights of a ``torch.nn.LayerNorm``."""
+        self._weight = module.weight.detach().to(dtype)
+        self._bias = None if module.bias is None else module.bias.detach().to(dtype)
         self._eps = module.eps
 
     def __call__(self, rows: Tensor) -> Tensor:
+        """Normalise rows."""
         return F.layer_norm(rows, self._weight.shape, self._weight, self._bias, self._eps)
 
 
 class _Blocks:
     """What follows attention in a layer: both residual blocks."""
 
-    def __init__(self, layer: Any, config: Any, dtype: torch.dtype) -> None:
-        self._activation = config.hidden_act
+    def __init__(self, layer: Any, shaped: BertShaped, dtype: torch.dtype) -> None:
+        self._activation = shaped.activation
         self._attention_out = Linear.of(layer.attention.output.dense, dtype)
-        self._attention_norm = _Norm(layer.attention.output.LayerNorm, dtype)
+        self._attention_norm = Norm(layer.attention.output.LayerNorm, dtype)
         self._intermediate = Linear.of(layer.intermediate.dense, dtype)
         self._output = Linear.of(layer.output.dense, dtype)
-        self._output_norm = _Norm(layer.output.LayerNorm, dtype)
+        self._output_norm = Norm(layer.output.LayerNorm, dtype)
 
     def __call__(self, hidden: Tensor, context: Tensor) -> Tensor:
         hidden = self._attention_norm(self._attention_out(context, residual=hidden))
@@ -107,15 +114,15 @@ class _Blocks:
 class _Layer:
     """A Transformer layer over the long row."""
 
-    def __init__(self, layer: Any, config: Any, dtype: torch.dtype) -> None:
+    def __init__(self, layer: Any, shaped: BertShaped, dtype: torch.dtype) -> None:
         attention = layer.attention.self
         parts = (attention.query, attention.key, attention.value)
         self._qkv = Linear(
             torch.cat([part.weight.detach() for part in parts]).to(dtype),
             torch.cat([part.bias.detach() for part in parts]).to(dtype),
         )
-        self._heads = config.num_attention_heads
-        self._blocks = _Blocks(layer, config, dtype)
+        self._heads = shaped.heads
+        self._blocks = _Blocks(layer, shaped, dtype)
 
     def project(self, hidden: Tensor) -> Tensor:
         """Queries, keys and values side by side, shape ``(pieces, 3 x width)``."""
@@ -136,16 +143,16 @@ class _Layer:
 class _LastLayer:
     """The last layer at the masks only; keys and values of the other pieces are never formed."""
 
-    def __init__(self, layer: Any, config: Any, dtype: torch.dtype) -> None:
-        attention, self._heads = layer.attention.self, config.num_attention_heads
+    def __init__(self, layer: Any, shaped: BertShaped, dtype: torch.dtype) -> None:
+        attention, self._heads = layer.attention.self, shaped.heads
         self._query = Linear.of(attention.query, dtype)
-        width = config.hidden_size
+        width = len(attention.query.weight)
         by_head = (self._heads, width // self._heads, width)
         self._key = attention.key.weight.detach().to(dtype).view(by_head).contiguous()
         self._value = attention.value.weight.detach().to(dtype).view(by_head).contiguous()
         self._value_bias = attention.value.bias.detach().to(dtype)
         self._scale = (width // self._heads) ** -0.5
-        self._blocks = _Blocks(layer, config, dtype)
+        self._blocks = _Blocks(layer, shaped, dtype)
 
     def __call__(self, hidden: Tensor, inputs: Packed) -> Tensor:
         """Hidden states at the masks, shape ``(inputs, width)``.
@@ -171,18 +178,18 @@ class _LastLayer:
 class _Head:
     """The LM head."""
 
-    def __init__(self, module: Any, config: Any, dtype: torch.dtype) -> None:
-        transform = module.transform
-        self._activation = config.hidden_act
-        self._transform = Linear.of(transform.dense, dtype)
-        self._norm = _Norm(transform.LayerNorm, dtype)
-        self._decoder = Linear.of(module.decoder, dtype)
+    def __init__(self, weights: Head, dtype: torch.dtype) -> None:
+        self._activation = weights.activation
+        self._dense = Linear.of(weights.dense, dtype)
+        self._norm = Norm(weights.norm, dtype)
+        self._decoder = Linear.of(weights.decoder, dtype)
         self._dtype = dtype
 
     def __call__(self, hidden: Tensor) -> Tensor:
-        inner = self._transform(hidden.to(self._dtype), activation=self._activation)
+        inner = self._dense(hidden.to(self._dtype), activation=self._activation)
         return self._decoder(self._norm(inner))
 
 
-def _bits(dtype: torch.dtype) -> int:
+def bits(dtype: torch.dtype) -> int:
+    """The width of a floating-point type."""
     return torch.finfo(dtype).bits

@@ -65,7 +65,7 @@ class Linear:
             Shape ``(rows, outputs)``.
         """
         if not self._packed:
-            out = _activate(F.linear(rows, self._weight, self._bias), activation)
+            out = activate(F.linear(rows, self._weight, self._bias), activation)
             return out if residual is None else out + residual
         if len(rows) == 1:  # one row takes another kernel, with other last digits
             twice = None if residual is None else residual.expand(2, -1).contiguous()
@@ -78,7 +78,7 @@ class Linear:
             return summed
         name, algorithm = _FUSED.get(activation, ("none", ""))
         out = ops._linear_pointwise(rows, self._weight, self._bias, name, [], algorithm)
-        return out if activation in _FUSED else _activate(out, activation)
+        return out if activation in _FUSED else activate(out, activation)
 
 
 def known_activation(name: str) -> bool:
@@ -86,7 +86,8 @@ def known_activation(name: str) -> bool:
     return name in _PLAIN
 
 
-def _activate(rows: Tensor, name: str) -> Tensor:
+def activate(rows: Tensor, name: str) -> Tensor:
+    """An activation by the name that transformers gives it; nothing for no name."""
     return _PLAIN[name](rows) if name else rows
 
 

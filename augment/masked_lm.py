@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from augment.errors import AssetInvalid
-from augment.forward import MaskForward
+from augment.families import Forward, forward_of, longest_input
 from augment.packing import Packed, Query, pack
 from augment.pieces import PieceTokenizer
 from augment.topk import top_columns
@@ -61,15 +61,18 @@ def build_query(
         context: ``single``: the masked sentence; ``pair``: then the original as second segment.
         limit: The longest input of the model, in pieces.
     """
+    frame, pair = tokenizer.frame, context == "pair"
     before = [piece for word in words[:at] for piece in word]
     after = [piece for word in words[at + 1 :] for piece in word]
-    first = [tokenizer.cls, *before, tokenizer.mask, *after, tokenizer.sep]
-    mask_at = len(before) + 1
+    mask_at = len(frame.before) + len(before)
     if mask_at >= limit:
         return None
-    second = [*before, *words[at], *after, tokenizer.sep] if context == "pair" else []
+    end = frame.between if pair else frame.after
+    first = [*frame.before, *before, tokenizer.mask, *after, *end]
+    second = [*before, *words[at], *after, *frame.after] if pair else []
     ids = tuple([*first, *second][:limit])
-    return Query(ids, min(len(first), limit), mask_at)
+    first_segment = min(len(first), limit) if frame.segments else len(ids)
+    return Query(ids, first_segment, mask_at, tokenizer.form_of(words[at]))
 
 
 class MaskedLM:
@@ -91,15 +94,16 @@ class MaskedLM:
         precision: str = "float32",
     ) -> None:
         self._model = model.to(device).eval()
-        self._forward = MaskForward(self._model, getattr(torch, precision))
-        self._exact: MaskForward | None = None
+        self._forward = forward_of(self._model, getattr(torch, precision))
+        self._exact: Forward | None = None
         self._device = device
         self.tokenizer = tokenizer
         self.digest = digest
         self.precision = precision
-        self.limit = int(model.config.max_position_embeddings)
+        self.limit = longest_input(model.config)
         self.tokens_a_batch = TOKENS_A_BATCH.get(device, TOKENS_ELSEWHERE)
-        self._whole_words = torch.from_numpy(tokenizer.whole_words()).to(device)
+        words = [tokenizer.whole_words(form) for form in range(tokenizer.forms)]
+        self._whole_words = torch.from_numpy(np.stack(words)).to(device)
 
     def in_float32(self) -> MaskedLM:
         """The same model computing in float32."""
@@ -179,18 +183,18 @@ class MaskedLM:
         """Logits at the masks, shape ``(inputs, vocabulary)``."""
         logits = self._forward(inputs)
         if words_only:
-            logits = logits.masked_fill(~self._whole_words, -torch.inf)
+            logits = logits.masked_fill(~self._whole_words[inputs.forms], -torch.inf)
         return logits
 
     def _canonical(self, query: Query, k: int, *, words_only: bool) -> Ranked:
         """One position alone, in float64 on one thread; equal logits are ordered by piece id."""
         if self._exact is None:
             exact = copy.deepcopy(self._model).to("cpu", torch.float64)
-            self._exact = MaskForward(exact, torch.float64)
+            self._exact = forward_of(exact, torch.float64)
         with one_thread():
             logits = self._exact(pack([query], "cpu"))[0]
         if words_only:
-            logits = logits.masked_fill(~self._whole_words.cpu(), -torch.inf)
+            logits = logits.masked_fill(~self._whole_words[query.form].cpu(), -torch.inf)
         scores = logits.numpy()
         order = np.lexsort((np.arange(scores.size), -scores))[:k]
         return _ranked(order, scores[order], settled=True)

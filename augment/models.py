@@ -2,72 +2,137 @@
 
 from __future__ import annotations
 
+import json
 import logging as python_logging
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from augment.byte_pieces import BytePieces
 from augment.contract import model_digest
 from augment.errors import AssetInvalid, AssetMissing
+from augment.families import FAMILIES, activations
 from augment.linear import known_activation
 from augment.masked_lm import MaskedLM
 from augment.pieces import PieceTokenizer
+from augment.word_pieces import WordPieces
 
 _MLM_HINT = (
     "Expected a folder with config.json, tokenizer and weights, or a hub name; without a network, "
     "download it elsewhere and name the folder: --mlm DIR"
 )
+_PADDING = 128
+"""Vocabularies are rounded up to a multiple of 64 or 128 in the weights: places without a piece."""
 
 
 def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32") -> MaskedLM:
-    """Load a BERT masked LM by folder or hub name, to compute in ``float32`` or ``bfloat16``.
+    """Load a masked LM of one of the ``FAMILIES``, to compute in ``float32`` or ``bfloat16``.
 
     Only safetensors or weights-only files are read, and no code of the model is run.
 
     Raises:
         AssetMissing: No such folder, or the hub is out of reach.
-        AssetInvalid: It is no BERT, has no masked-LM head, or its tokenizer does not fit.
+        AssetInvalid: It is of another family, has no masked-LM head, or its tokenizer does not fit.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoTokenizer, BertForMaskedLM, PretrainedConfig
-
     quiet_transformers()
     if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise AssetMissing(f"the masked LM folder {name} is not there.", _MLM_HINT)
+    config = _read_config(name)
+    tokenizer, model = _read_tokenizer(name), _read_model(name)
+    size = int(model.config.vocab_size)
+    if not 0 <= size - len(tokenizer) < _PADDING:
+        raise AssetInvalid(
+            f"the tokenizer of {name} has {len(tokenizer)} pieces, the model {size}."
+        )
+    if unknown := [act for act in activations(model.config) if not known_activation(act)]:
+        raise AssetInvalid(f"{name} has the activation {unknown[0]!r}: not known.")
+    pieces = wrap_tokenizer(tokenizer, size)
+    digest = _digest(model, config, pieces)
+    return MaskedLM(model, pieces, digest, device=device, precision=precision)
+
+
+def _read_config(name: str) -> dict[str, Any]:
+    """The content of ``config.json``, of a known family."""
+    from transformers import PretrainedConfig
+
     try:
-        config, _ = PretrainedConfig.get_config_dict(name)
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        config: dict[str, Any] = PretrainedConfig.get_config_dict(name)[0]
     except (OSError, ValueError) as error:
-        raise AssetMissing(
-            f"the masked LM {name} cannot be loaded: {first_line(error)}",
-            _MLM_HINT,
-        ) from error
-    if config.get("model_type") != "bert":
-        raise AssetInvalid(f"{name} is a {config.get('model_type')!r} model; BERT is expected.")
+        raise _missing(name, error) from error
+    kind = f"{config.get('model_type')!r} {'decoder' if config.get('is_decoder') else 'model'}"
+    if config.get("model_type") not in FAMILIES or config.get("is_decoder"):
+        raise AssetInvalid(f"{name} is a {kind}; an encoder is expected: {', '.join(FAMILIES)}.")
+    return config
+
+
+def _read_tokenizer(name: str) -> Any:
+    from transformers import AutoTokenizer
+
     try:
-        loaded: Any = BertForMaskedLM.from_pretrained(
-            name, dtype=torch.float32, output_loading_info=True
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _missing(name, error) from error
+
+
+def _read_model(name: str) -> Any:
+    """The model with its masked-LM head, every weight of which is in the file."""
+    from safetensors import SafetensorError
+    from transformers import AutoModelForMaskedLM
+
+    try:
+        model, report = AutoModelForMaskedLM.from_pretrained(
+            name, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise AssetInvalid(f"the weights of {name} cannot be read: {first_line(error)}") from error
-    model, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise AssetInvalid(
             f"{name} has no masked-LM head: {len(missing)} weights are missing, "
             f"the first is {missing[0]}.",
-            "Give a model that was saved with its masked-LM head, such as bert-base-uncased.",
+            "Give a model that was saved with its masked-LM head, such as bert-base-uncased "
+            "(of ELECTRA, the generator).",
         )
-    if not known_activation(model.config.hidden_act):
-        raise AssetInvalid(f"{name} has the activation {model.config.hidden_act!r}: not known.")
-    if len(tokenizer) != model.config.vocab_size:
+    return model
+
+
+def _missing(name: str, error: Exception) -> AssetMissing:
+    return AssetMissing(f"the masked LM {name} cannot be loaded: {first_line(error)}", _MLM_HINT)
+
+
+def wrap_tokenizer(tokenizer: Any, size: int) -> PieceTokenizer:
+    """A fast tokenizer of transformers as words and pieces.
+
+    Args:
+        tokenizer: The tokenizer.
+        size: Number of pieces the model knows.
+
+    Raises:
+        AssetInvalid: It is neither WordPiece nor byte-level BPE, or has no mask.
+    """
+    kind = _kind(tokenizer)
+    wrapper = {"WordPiece": WordPieces, "byte-level BPE": BytePieces}.get(kind)
+    if wrapper is None or tokenizer.mask_token_id is None:
+        mask = "with" if tokenizer.mask_token_id is not None else "without"
         raise AssetInvalid(
-            f"the tokenizer of {name} has {len(tokenizer)} pieces, "
-            f"the model {model.config.vocab_size}."
+            f"the tokenizer is {type(tokenizer).__name__} ({kind}, {mask} a mask); "
+            "a fast WordPiece or byte-level BPE tokenizer with a mask is expected."
         )
-    pieces = PieceTokenizer.from_transformers(tokenizer)
-    digest = _digest(model, config, pieces)
-    return MaskedLM(model, pieces, digest, device=device, precision=precision)
+    backend = tokenizer.backend_tokenizer
+    return wrapper(type(backend).from_str(backend.to_str()), tokenizer.mask_token_id, size)
+
+
+def _kind(tokenizer: Any) -> str:
+    """``WordPiece``, ``byte-level BPE``, or a name for what is neither."""
+    if not tokenizer.is_fast:
+        return "slow"
+    description = json.loads(tokenizer.backend_tokenizer.to_str())
+    model, cuts = description["model"], json.dumps(description["pre_tokenizer"])
+    name = str(model["type"])
+    affixed = model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")
+    if name == "BPE" and '"ByteLevel"' in cuts and not affixed:
+        return "byte-level BPE"
+    return name
 
 
 def quiet_transformers() -> None:

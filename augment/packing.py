@@ -19,11 +19,13 @@ class Query:
         ids: The whole input, special pieces included.
         first_segment: How many of the ids belong to the first segment.
         mask_at: Where the mask stands.
+        form: The form of whole words that may stand there, see ``PieceTokenizer.whole_words``.
     """
 
     ids: tuple[int, ...]
     first_segment: int
     mask_at: int
+    form: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Packed:
         positions: Place of each piece within its input, shape ``(pieces,)``.
         segments: 0 or 1, shape ``(pieces,)``.
         masks: The mask of each input, as a place in the long row, shape ``(inputs,)``.
+        forms: The form of whole words at each mask, shape ``(inputs,)``.
         runs: Inputs of equal length.
     """
 
@@ -62,6 +65,7 @@ class Packed:
     positions: Tensor
     segments: Tensor
     masks: Tensor
+    forms: Tensor
     runs: tuple[Run, ...]
 
 
@@ -85,5 +89,6 @@ def pack(queries: Sequence[Query], device: str) -> Packed:
         positions=torch.from_numpy(positions).to(device),
         segments=torch.from_numpy((positions >= splits).astype(np.int64)).to(device),
         masks=torch.from_numpy(masks).to(device),
+        forms=torch.tensor([query.form for query in queries], device=device),
         runs=tuple(runs),
     )

@@ -1,17 +1,19 @@
-"""Word pieces: the model's tokenizer asked for spans, ids and which pieces are whole words."""
+"""Pieces: a model's tokenizer asked for words, ids, and which pieces may be written into a text."""
 
 from __future__ import annotations
 
 import json
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from augment.errors import AssetInvalid
-from augment.words import Span, include_combining_marks
+from augment.words import Span
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -19,126 +21,99 @@ if TYPE_CHECKING:
 CONTINUATION = "##"
 
 
-class PieceTokenizer:
-    """A WordPiece tokenizer seen as spans over the original text.
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The special pieces around a text and around a pair of texts.
+
+    Attributes:
+        before: What stands before the first text.
+        between: What stands between the two texts of a pair.
+        after: What stands at the end.
+        segments: Whether the two texts of a pair have segments of their own.
+    """
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    after: tuple[int, ...]
+    segments: bool
+
+
+class PieceTokenizer(ABC):
+    """A tokenizer seen as spans over the original text.
 
     Text that looks like a special token is ordinary text here.
 
     Attributes:
-        size: Number of pieces in the vocabulary.
-        cls: Id of the piece that starts a sequence.
-        sep: Id of the piece that ends a segment.
+        forms: In how many forms a whole word may be one piece; see ``whole_words``.
+        size: Number of pieces the model knows.
         mask: Id of the mask.
+        frame: The special pieces around texts.
     """
 
-    def __init__(self, backend: Tokenizer, cls: int, sep: int, mask: int) -> None:
-        self._backend = backend
-        self._backend.no_truncation()
-        self._backend.no_padding()
-        self._backend.encode_special_tokens = True
-        self.size = backend.get_vocab_size(with_added_tokens=True)
-        self.cls, self.sep, self.mask = cls, sep, mask
-        self._specials = {cls, sep, mask} | {
-            number for number, token in backend.get_added_tokens_decoder().items() if token.special
-        }
-        self._encode_word = lru_cache(maxsize=200_000)(self._encode_word_uncached)
+    forms = 1
 
-    @classmethod
-    def from_transformers(cls, tokenizer: Any) -> PieceTokenizer:
-        """Wrap a fast tokenizer of transformers.
+    def __init__(self, backend: Tokenizer, mask: int, size: int) -> None:
+        """Take a tokenizer; it is changed and must not be used elsewhere.
+
+        Args:
+            backend: The tokenizer.
+            mask: Id of its mask.
+            size: Number of pieces the model knows; the tokenizer may name fewer.
 
         Raises:
-            AssetInvalid: It is not a WordPiece tokenizer with a mask.
+            AssetInvalid: It puts no special pieces around a text.
         """
-        ids = (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.mask_token_id)
-        model = type(tokenizer.backend_tokenizer.model).__name__ if tokenizer.is_fast else "slow"
-        if model != "WordPiece" or None in ids:
-            raise AssetInvalid(
-                f"the tokenizer is {type(tokenizer).__name__} ({model}); "
-                "a fast WordPiece tokenizer with [CLS], [SEP] and [MASK] is expected."
-            )
-        backend = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
-        return cls(backend, *ids)
+        backend.no_truncation()
+        backend.no_padding()
+        self.mask = mask
+        self.frame = _frame(backend, str(backend.id_to_token(mask)))
+        self._description = backend.to_str()
+        backend.encode_special_tokens = True
+        self._backend = backend
+        self.size = size
+        self._added = backend.get_added_tokens_decoder()
 
     def canonical_json(self) -> str:
         """The tokenizer's own description, for digests."""
-        return json.dumps(json.loads(self._backend.to_str()), sort_keys=True, ensure_ascii=False)
+        return json.dumps(json.loads(self._description), sort_keys=True, ensure_ascii=False)
 
+    @abstractmethod
     def token(self, piece: int) -> str:
-        """The text of a piece."""
-        return str(self._backend.id_to_token(piece))
+        """The text that a piece writes."""
 
-    def whole_words(self) -> np.ndarray:
-        """Which pieces may stand in a text: ``bool``, shape ``(size,)``.
+    @abstractmethod
+    def form_of(self, pieces: Sequence[int]) -> int:
+        """The form in which a word of these pieces stands in its text."""
 
-        Continuation pieces, special tokens and ``[unused…]`` places are not among them.
+    @abstractmethod
+    def whole_words(self, form: int = 0) -> np.ndarray:
+        """Which pieces may stand in a text as words of a form: ``bool``, shape ``(size,)``.
+
+        Parts of words, special tokens and ``[unused…]`` places are not among them.
         """
-        allowed = np.ones(self.size, dtype=bool)
-        for piece in range(self.size):
-            token = self._backend.id_to_token(piece)
-            allowed[piece] = token is not None and is_plain(token)
-        allowed[list(self._specials)] = False
-        return allowed
 
+    @abstractmethod
     def spans(self, texts: Sequence[str], rule: str) -> list[tuple[Span, ...]]:
-        """The words of each text.
+        """The words of each text, with the pieces they have in it.
 
         Args:
             texts: Original texts.
-            rule: ``basic``: the tokenizer's own basic tokens; ``all``: NLTK's words.
+            rule: ``basic``: stretches between spaces and punctuation marks; ``all``: NLTK's words.
         """
-        if rule == "all":
-            return [self._nltk_spans(text) for text in texts]
-        encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
-        return [
-            self._basic_spans(text, encoding)
-            for text, encoding in zip(texts, encodings, strict=True)
-        ]
 
-    def encode_word(self, word: str) -> tuple[int, ...]:
-        """The pieces of one word on its own."""
-        return self._encode_word(word)
+    @abstractmethod
+    def encode_word(self, word: str, instead_of: tuple[int, ...]) -> tuple[int, ...]:
+        """The pieces of a word that is written where these pieces stand."""
 
-    def _encode_word_uncached(self, word: str) -> tuple[int, ...]:
-        return tuple(self._backend.encode(word, add_special_tokens=False).ids)
-
-    def _basic_spans(self, text: str, encoding: Encoding) -> tuple[Span, ...]:
-        """Pieces of one basic token share a word id; offsets point into the original text."""
-        spans: list[Span] = []
-        ids, tokens, offsets, words = (
-            encoding.ids,
-            encoding.tokens,
-            encoding.offsets,
-            encoding.word_ids,
-        )
-        first = 0
-        for i in range(1, len(ids) + 1):
-            if i < len(ids) and words[i] == words[first]:
-                continue
-            start, end = offsets[first][0], include_combining_marks(text, offsets[i - 1][1])
-            pieces = tuple(ids[first:i])
-            joined = "".join(token.removeprefix(CONTINUATION) for token in tokens[first:i])
-            if self._backend.token_to_id(tokens[first]) in self._specials:
-                joined = self.normalise(text[start:end])  # a word too long is one unknown piece
-            spans.append(Span(start, end, joined, pieces))
-            first = i
-        return tuple(spans)
-
-    def _nltk_spans(self, text: str) -> tuple[Span, ...]:
-        spans = []
-        for start, end in _nltk_tokenizer().span_tokenize(text):
-            normalised = self.normalise(text[start:end])
-            pieces = self.encode_word(text[start:end])
-            if pieces:
-                spans.append(Span(start, end, normalised, pieces))
-        return tuple(spans)
+    @abstractmethod
+    def most_pieces(self, text: str) -> int:
+        """A number of pieces that a text cannot exceed, found without tokenising it."""
 
     def normalise(self, word: str) -> str:
         """A word as the model knows it: NFC, then the model's own normaliser."""
         composed = unicodedata.normalize("NFC", word)
         normalizer = self._backend.normalizer
-        normalised = str(normalizer.normalize_str(composed)) if normalizer else composed
-        return "".join(normalised.split())
+        return str(normalizer.normalize_str(composed)) if normalizer else composed
 
 
 def is_plain(token: str) -> bool:
@@ -149,8 +124,40 @@ def is_plain(token: str) -> bool:
     return not bracketed and not any(character.isspace() for character in token)
 
 
+def nltk_words(text: str) -> list[tuple[int, int]]:
+    """Start and end of every word of an NLTK word tokenisation."""
+    return list(_nltk_tokenizer().span_tokenize(text))
+
+
 @lru_cache(maxsize=1)
 def _nltk_tokenizer() -> Any:
     from nltk.tokenize import NLTKWordTokenizer
 
     return NLTKWordTokenizer()
+
+
+def _frame(backend: Tokenizer, mask: str) -> Frame:
+    """What the tokenizer's own post-processor puts around one text and around a pair."""
+    alone, pair = backend.encode(mask), backend.encode(mask, mask)
+    before, after = _split(alone, (0,))
+    opening, between, closing = _split(pair, (0, 1))
+    if not before or not after or (before, after) != (opening, closing):
+        raise AssetInvalid(
+            f"the tokenizer puts {len(before)} special pieces before a text, {len(after)} after it "
+            f"and {len(opening)} and {len(closing)} around a pair; at least one on each side and "
+            "the same ones are expected.",
+            "Save it again with its post-processor: tokenizer.save_pretrained(DIR)",
+        )
+    return Frame(before, between, after, segments=len(set(pair.type_ids)) > 1)
+
+
+def _split(encoding: Encoding, sequences: Sequence[int]) -> list[tuple[int, ...]]:
+    """The special pieces before, between and after the sequences."""
+    parts, at = [], 0
+    for sequence in sequences:
+        own = [i for i, number in enumerate(encoding.sequence_ids) if number == sequence]
+        if not own:
+            return [()] * (len(sequences) + 1)
+        parts.append(tuple(encoding.ids[at : own[0]]))
+        at = own[-1] + 1
+    return [*parts, tuple(encoding.ids[at:])]

@@ -106,7 +106,9 @@ def plan_task(
         texts=len(texts),
         distinct_texts=len(distinct),
         masked_positions=sum(w.route is Route.MASKED_LM for found in words for w in found),
-        vector_words=len({w.text for found in words for w in found if w.route is Route.VECTORS}),
+        vector_words=len(
+            {w.text.lower() for found in words for w in found if w.route is Route.VECTORS}
+        ),
         rows_out=round(rows * scale),
         minutes=(opening + timed * _cost(words) / max(weight, 1)) / 60,
         megabytes=megabytes * scale,

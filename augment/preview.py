@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from augment.candidates import CandidateFinder, CandidateSet
 from augment.replace import Edit
 from augment.sampling import TextOfRow, sample_texts
-from augment.words import Word
+from augment.words import Route, Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,11 @@ def preview(text: str, finder: CandidateFinder, task: str) -> Preview:
     sampled = sample_texts([TextOfRow(0, "text", text, words)], finder, task)[0]
     return Preview(
         text=text,
-        words=tuple(_view(text, word, found.get(at)) for at, word in enumerate(words)),
+        words=tuple(
+            _view(text, word, found.get(at))
+            for at, word in enumerate(words)
+            if word.route is not Route.SPACE
+        ),
         variants=tuple(VariantView(v.number, v.text, v.edits) for v in sampled.variants),
     )
 

@@ -101,10 +101,15 @@ def undo_edits(text: str, edits: Sequence[Edit]) -> str:
 
 
 def make_edit(text: str, word: Word, candidate: str) -> Edit | None:
-    """The edit that writes a candidate over a word, or None where nothing would change."""
+    """The edit that writes a candidate over a word, or None where it is the word itself.
+
+    A text without capitals gets none, whatever a cased model or table proposes.
+    """
     before = text[word.start : word.end]
     after = match_case(before, candidate)
-    if after == before or candidate == word.text:
+    if text.islower():
+        after = after.lower()
+    if after == before or candidate.lower() == word.text.lower():
         return None
     return Edit(word.start, word.end, before, after, word.route.value)
 

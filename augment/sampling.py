@@ -163,4 +163,4 @@ def _replace(
     edit = make_edit(text.text, text.words[at], candidate)
     if edit is not None:
         copy.edits.append(edit)
-        copy.pieces[at] = finder.masked_lm.tokenizer.encode_word(candidate)
+        copy.pieces[at] = finder.masked_lm.tokenizer.encode_word(edit.after, copy.pieces[at])

@@ -51,7 +51,7 @@ class StoreFile:
 
 def key_of(query: Query) -> bytes:
     """The address of a position: a digest of everything the model reads."""
-    head = struct.pack("<qq", query.first_segment, query.mask_at)
+    head = struct.pack("<qqq", query.first_segment, query.mask_at, query.form)
     return hashlib.blake2b(head + np.array(query.ids, "<i4").tobytes(), digest_size=16).digest()
 
 

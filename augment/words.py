@@ -18,12 +18,13 @@ _PLAIN = re.compile(r"[a-z]+")
 
 
 class Route(StrEnum):
-    """Where a word's candidates come from, or why it is kept."""
+    """Where a word's candidates come from, or why it is kept (``SPACE``: it is no word)."""
 
     MASKED_LM = "masked_lm"
     VECTORS = "vectors"
     STOP_WORD = "stop_word"
     NOT_PLAIN = "not_plain"
+    SPACE = "space"
     CONTRACTION = "contraction"
     PROTECTED = "protected"
 
@@ -63,7 +64,7 @@ class Span:
 
 
 def judge(spans: Sequence[Span], rule: str) -> tuple[Word, ...]:
-    """Give every span its route.
+    """Give every span its route; spaces with pieces of their own are spans that stay.
 
     Args:
         spans: The sentence's spans in order.
@@ -75,7 +76,13 @@ def judge(spans: Sequence[Span], rule: str) -> tuple[Word, ...]:
     """
     routes = _plain_word_routes(spans) if rule == "basic" else _every_word_routes(spans)
     return tuple(
-        Word(span.start, span.end, span.text, span.pieces, route)
+        Word(
+            span.start,
+            span.end,
+            span.text,
+            span.pieces,
+            route if span.text.strip() else Route.SPACE,
+        )
         for span, route in zip(spans, routes, strict=True)
     )
 

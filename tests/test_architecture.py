@@ -38,7 +38,7 @@ def test_distill_enters_by_the_contract_alone() -> None:
 
 def test_pure_files_import_no_models_and_no_files() -> None:
     heavy = {"torch", "transformers", "datasets", "pyarrow", "pathlib", "os"}
-    for name in ("words", "replace"):
+    for name in ("words", "replace", "alignment"):
         used = {module.split(".")[0] for path, module in imports("augment") if path.stem == name}
         assert not used & heavy, name
 

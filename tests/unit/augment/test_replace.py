@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -115,6 +116,28 @@ def test_a_word_drawn_for_itself_is_no_edit() -> None:
     result = sample("Film", words, {0: ("film",)}, draws, 1.0, distinct=True)
 
     assert (result.variants, reasons(result)) == ((), {"identity": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "candidate", "expected"),
+    [
+        ("Good, in Rome", "great", "Great, in Rome"),
+        ("Good, in Rome", "Great", "Great, in Rome"),
+        ("good, in Rome", "Paris", "Paris, in Rome"),
+        ("good, in rome", "Paris", "paris, in rome"),
+        ("GOOD, in Rome", "Great", "GREAT, in Rome"),
+        ("Good, in Rome", "GOOD", None),
+        ("good, in Rome", "Good", None),
+    ],
+)
+def test_cased_candidates_keep_the_casing_of_the_text(
+    text: str, candidate: str, expected: str | None
+) -> None:
+    """A cased model proposes both cases; a change of case alone is no change."""
+    draws = np.array([[[0.0, 0.0]]])
+    result = sample(text, words_of(text)[:1], {0: (candidate,)}, draws, 1.0, distinct=True)
+
+    assert [variant.text for variant in result.variants] == ([expected] if expected else [])
 
 
 def test_edits_are_applied_by_offset() -> None:
