@@ -127,6 +127,9 @@ def _notes(result: dict[str, Any]) -> list[str]:
         notes = [EXPLANATIONS[name] for name in names if name in EXPLANATIONS]
         chosen = result["selection"]
         notes.append(f"retention = {chosen['metric']} on {chosen['split']}, % of the teacher's")
+        if "averaged" in result:
+            score = result["averaged"][chosen["split"]][chosen["metric"]]
+            notes.append(f"the teachers' mean scores {chosen['metric']} {score:.3f}")
     where = f"{speed['device']}, {speed['threads']} thread{'s' if speed['threads'] > 1 else ''}"
     return [*notes, f"batch 1, batch 32 = median time of one call, {where}, float32"]
 

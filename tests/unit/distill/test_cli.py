@@ -93,6 +93,20 @@ def test_recipe_faults_come_all_at_once(call, tmp_path, version, teacher):
     assert found.stderr.endswith("(exit 2)\n")
 
 
+def test_a_teacher_may_be_given_several_times(call, monkeypatch, tmp_path):
+    asked = []
+
+    def refuse(version, **settings):
+        asked.append(settings["teacher"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("distill.pipeline.distill_task", refuse)
+    rest = ("--student", "roberta:2x16-32-4", "--out", tmp_path / "run")
+    call("run", "v", "--teacher", "a", *rest)
+    call("run", "v", "--teacher", "a", "--teacher", "b", *rest)
+    assert asked == [["a"], ["a", "b"]]
+
+
 def test_an_interruption_is_told_and_exits_130(call, monkeypatch, teacher, version):
     def stop(*_, **__):
         raise KeyboardInterrupt
