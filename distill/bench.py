@@ -163,6 +163,13 @@ def identify(
     }
 
 
+def deciding_first_stage(identity: dict[str, Any]) -> dict[str, Any]:
+    """What decides the student after stage 1: everything but the later stages."""
+    later = ("prediction", "plain")
+    recipe = {key: value for key, value in identity["recipe"].items() if key not in later}
+    return {**identity, "recipe": recipe}
+
+
 def device() -> torch.device:
     """The accelerator, where there is one."""
     found = torch.accelerator.current_accelerator(check_available=True)

@@ -10,7 +10,14 @@ from torch import nn
 from transformers import PreTrainedModel, set_seed
 
 from augment.contract import Fault, Version
-from distill.bench import Bench, device, identify, open_checked, quiet_libraries
+from distill.bench import (
+    Bench,
+    deciding_first_stage,
+    device,
+    identify,
+    open_checked,
+    quiet_libraries,
+)
 from distill.dataset import resolve_length, tokenise
 from distill.evaluate import measure
 from distill.guards import check_teacher
@@ -32,11 +39,12 @@ def distill_task(
     teacher: str | Path | Sequence[str | Path],
     student: str,
     out: str | Path,
-    recipe: str | Path = DEFAULT_RECIPE,
+    recipe: str | Path | DistillRecipe = DEFAULT_RECIPE,
     init: Init = "random",
     plain: bool = True,
     allow_weak_teacher: bool = False,
     quiet: bool = False,
+    shared: Path | None = None,
 ) -> Run:
     """Distil a fine-tuned teacher in two stages; the same call again goes on or returns the result.
 
@@ -48,21 +56,25 @@ def distill_task(
             (layers x hidden - intermediate - heads; a BERT, another family as in
             ``roberta:3x312-1200-12``), a checkpoint, or a folder with a config.json alone.
         out: The run directory.
-        recipe: A shipped recipe or a TOML file.
+        recipe: A shipped recipe, a TOML file, or one resolved for the task.
         init: How a student given by shape starts.
         plain: Also train the same student on labels only, to compare with.
         allow_weak_teacher: Go on with a teacher near chance.
         quiet: Say nothing on stderr.
+        shared: Where tokens and first stages are kept for several runs; the run's own otherwise.
 
     Raises:
         Fault: With a sentence that says what to do.
     """
     quiet_libraries()
-    narrator, run = Narrator(quiet=quiet), RunDirectory(Path(out))
+    narrator, run = Narrator(quiet=quiet), RunDirectory(Path(out), shared)
     opened = open_checked(version)
-    settings = load_recipe(recipe, opened.task.name)
+    settings = (
+        recipe if isinstance(recipe, DistillRecipe) else load_recipe(recipe, opened.task.name)
+    )
     names = [str(n) for n in ([teacher] if isinstance(teacher, str | Path) else teacher)]
-    begun = run.claim(identify(opened, names, student, settings, init))
+    identity = identify(opened, names, student, settings, init)
+    begun = run.claim(identity)
     finished = run.result()
     if finished and (len(finished["models"]) == len(names) + 2 or not plain):
         narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
@@ -79,7 +91,8 @@ def distill_task(
         if not begun:
             run.abandon()
         raise
-    taught = intermediate(bench, first) if first else planted.model
+    after_first = run.first_stage(deciding_first_stage(identity))
+    taught = intermediate(bench, first, after_first) if first else planted.model
     distilled = prediction(bench, planted, taught, guides)
     rivals = {"student, distilled": distilled}
     if plain:
@@ -114,7 +127,7 @@ def prepare(
 ) -> Bench:
     """Tokenise the version as the student reads it."""
     length = resolve_length(recipe.max_length, version.task)
-    tokens = tokenise(version, student.tokenizer, length, run.work / "tokens")
+    tokens = tokenise(version, student.tokenizer, length, run.tokens)
     say.say("version", f"{version.reference} · {len(tokens.train):,} training rows")
     return Bench(version, recipe, tokens, student.tokenizer, length, run, say)
 
@@ -128,7 +141,7 @@ def consult(bench: Bench, teachers: Sequence[Classifier], allow_weak: bool) -> l
             bench.narrator.say("labels", teacher.notice)
         check_length(bench.max_length, teacher.name, teacher.model.config)
         nn.Module.to(teacher.model, device())
-        cache = bench.run.work / "tokens"
+        cache = bench.run.tokens
         tokens = tokenise(bench.version, teacher.tokenizer, bench.max_length, cache)
         scores = check_teacher(bench, teacher, tokens.validation, allow_weak, name)
         guides.append(Guide(name, teacher, tokens, scores))
@@ -177,9 +190,9 @@ def second_stage(
     )
 
 
-def intermediate(bench: Bench, stage: Intermediate) -> PreTrainedModel:
+def intermediate(bench: Bench, stage: Intermediate, final: Path) -> PreTrainedModel:
     """Stage 1: embeddings, hidden states and attention; the last step is kept."""
-    recipe, final = bench.recipe.intermediate, bench.run.work / "intermediate" / "student"
+    recipe = bench.recipe.intermediate
     return bench.train(lambda: stage, recipe, title="stage 1/2", final=final, select=False)
 
 

@@ -10,6 +10,7 @@ work/             tokens, the student after stage 1, checkpoints of an unfinishe
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -29,14 +30,37 @@ RUN, RESULT, METRICS = "run.json", "result.json", "metrics.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """The files of one run; see the module's picture."""
+    """The files of one run; see the module's picture.
+
+    Attributes:
+        path: The directory.
+        shared: Where several runs keep tokens and first stages together; nothing if they do not.
+    """
 
     path: Path
+    shared: Path | None = None
 
     @property
     def work(self) -> Path:
         """Where unfinished things are."""
         return self.path / "work"
+
+    @property
+    def tokens(self) -> Path:
+        """Where tokenised splits are."""
+        return (self.shared or self.work) / "tokens"
+
+    def first_stage(self, decides: dict[str, Any]) -> Path:
+        """The student after stage 1.
+
+        Args:
+            decides: JSON values that decide its weights; runs that agree in them share it.
+        """
+        if self.shared is None:
+            return self.work / "intermediate" / "student"
+        text = json.dumps(decides, sort_keys=True)
+        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self.shared / "first-stages" / name
 
     def claim(self, identity: dict[str, Any]) -> bool:
         """Make the directory this run's own, or find that it is already.

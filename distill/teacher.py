@@ -72,7 +72,7 @@ def fine_tune_teacher(
     check_length(length, init, config)
     run = RunDirectory(out.with_name(f".{out.name}.work"))
     run.claim(identity)
-    tokens = tokenise(opened, tokenizer, length, run.work / "tokens")
+    tokens = tokenise(opened, tokenizer, length, run.tokens)
     bench = Bench(opened, settings, tokens, tokenizer, length, run, narrator)
 
     def begin() -> Stage:

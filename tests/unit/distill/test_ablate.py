@@ -1,0 +1,83 @@
+"""The arms of the ablations, and a whole small ablation that shares what it can."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from augment.contract import Version
+from distill.ablate import ablate_task
+from distill.ablations import ARMS, BY_NAME, arm_recipe
+from distill.errors import UsageInvalid
+from distill.recipe import DistillRecipe, load_recipe
+
+
+@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
+def test_an_arm_changes_what_it_says_and_nothing_else(arm: object) -> None:
+    assert arm in ARMS
+    recipe = load_recipe("quick", "cola")
+    changed = arm_recipe(arm, recipe, 3)  # type: ignore[arg-type]
+    whole = arm_recipe(BY_NAME["whole"], recipe, 3)
+
+    assert changed.seed == 3
+    assert changed.teacher == whole.teacher
+    assert changed.plain == whole.plain
+    differs = arm.name not in ("whole", "no-gd")  # type: ignore[attr-defined]
+    assert (changed != whole) is differs
+
+
+def test_labels_take_the_logits_place() -> None:
+    weights = arm_recipe(BY_NAME["no-pred"], DistillRecipe(), 0).prediction.weights
+
+    assert (weights.logits, weights.labels) == (0.0, 1.0)
+
+
+def test_the_papers_figures() -> None:
+    """Tables 2 to 4, TinyBERT4 on MNLI-m, MRPC and CoLA."""
+    assert BY_NAME["whole"].paper == {"mnli": 82.8, "mrpc": 85.8, "cola": 50.8}
+    assert BY_NAME["no-trm"].paper["cola"] == 11.2
+    assert BY_NAME["bottom"].paper["mrpc"] == 84.6
+
+
+def test_an_unknown_arm_is_named(version: Version, tmp_path: Path) -> None:
+    with pytest.raises(UsageInvalid, match="no-such"):
+        ablate_task(version, teacher="x", student="2x16-32-2", out=tmp_path, arms=["no-such"])
+    with pytest.raises(UsageInvalid, match="general student"):
+        ablate_task(version, teacher="x", student="2x16-32-2", out=tmp_path, arms=["no-gd"])
+
+
+def test_arms_share_what_is_the_same(
+    version: Version, teacher: Path, recipe: Path, tmp_path: Path
+) -> None:
+    def go() -> dict:
+        return ablate_task(
+            version,
+            teacher=str(teacher),
+            student="2x16-32-4",
+            out=tmp_path / "ablation",
+            recipe=recipe,
+            arms=["no-pred", "no-attn"],
+            seeds=(0, 1),
+            quiet=True,
+        )
+
+    result = go()
+    stages = list((tmp_path / "ablation" / "work" / "first-stages").iterdir())
+
+    assert [line["arm"] for line in result["arms"]] == ["whole", "no-pred", "no-attn"]
+    assert all(len(line["scores"]) == 2 for line in result["arms"])
+    assert len(stages) == 4, "no-pred has the first stage of whole, for each seed"
+    assert not list((tmp_path / "ablation" / "arms").glob("*/work/tokens"))
+    assert json.loads((tmp_path / "ablation" / "result.json").read_text()) == json.loads(
+        json.dumps(result)
+    )
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "ablation").rglob("*.json")}
+    assert go() == result
+    changed = [
+        path
+        for path, time in before.items()
+        if path.stat().st_mtime_ns != time and path.parent.name != "ablation"
+    ]
+    assert not changed, "a finished arm is not run again"
