@@ -5,6 +5,8 @@ import random
 
 import pytest
 import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers.trainers import BpeTrainer
 
 from augment.contract import Label, TaskSpec
 from distill import distill_task, trainer
@@ -213,3 +215,43 @@ def test_a_hundred_labels_very_unevenly_spread(go, tokenizer, tmp_path):
     assert model.config.id2label[99] == "topic-99"
     plain = run.table().set_index("model").loc["student, labels only"]
     assert 0 < plain["f1"] < plain["accuracy"]
+
+
+def byte_level(folder):
+    """A tokenizer as RoBERTa's: byte-level pieces, padding 1, no segments."""
+    specials = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+    core = Tokenizer(models.BPE(unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    texts = [row["sentence"] for row in mood_rows(100, 0)]
+    core.train_from_iterator(
+        texts, BpeTrainer(vocab_size=120, special_tokens=list(specials), show_progress=False)
+    )
+    core.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    names = ("bos", "pad", "eos", "unk", "mask")
+    tokens = {f"{name}_token": text for name, text in zip(names, specials, strict=True)}
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        cls_token="<s>",
+        sep_token="</s>",
+        model_input_names=["input_ids", "attention_mask"],
+        **tokens,
+    )
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+@pytest.mark.parametrize("student", ["2x16-32-4", "roberta:2x16-32-4", "modernbert:2x16-32-4"])
+def test_a_roberta_with_a_vocabulary_of_its_own(go, tmp_path, student):
+    tokenizer = byte_level(tmp_path / "teacher")
+    model = make_model("roberta", tokenizer)
+    assert (model.config.pad_token_id, model.config.max_position_embeddings) == (1, 514)
+    model.save_pretrained(tmp_path / "teacher")
+    run = go("quick", teacher=tmp_path / "teacher", student=student, allow_weak_teacher=True)
+    config = json.loads((run.student / "config.json").read_text())
+    family = student.split(":")[0] if ":" in student else "bert"
+    assert (config["model_type"], config["pad_token_id"]) == (family, 1)
+    saved = transformers.AutoTokenizer.from_pretrained(run.student)
+    assert saved("we had it")["input_ids"] == tokenizer("we had it")["input_ids"]
+    pipe = transformers.pipeline("text-classification", str(run.student), device="cpu")
+    assert pipe("we had it")[0]["label"] in ("negative", "positive")
