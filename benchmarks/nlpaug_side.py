@@ -1,6 +1,6 @@
 """The other side of ``against_nlpaug``: runs in nlpaug's own environment, prints seconds a row.
 
-    python nlpaug_side.py MODEL_FOLDER TEXTS.json THREADS
+python nlpaug_side.py MODEL_FOLDER TEXTS.json THREADS
 """
 
 from __future__ import annotations

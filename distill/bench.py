@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from augment.contract import Version, open_version, verify
 from distill.batching import Collator
 from distill.dataset import Tokens
-from distill.evaluate import Measured, evaluate
+from distill.evaluate import Measured, Splits, evaluate
 from distill.models import Classifier, at_rest, folder_digest, read_config, read_weights, save_clean
 from distill.progress import Narrator
 from distill.recipe import DistillRecipe
@@ -85,7 +85,9 @@ class Bench:
             name = f"{self.version.task.selection_metric} {outcome.score:.3f}"
             self.narrator.say("kept", f"step {outcome.kept} of {outcome.steps} · {name}")
         write_json(self.run.work / stage.name / "outcome.json", dataclasses.asdict(outcome))
-        commit_folder(final, lambda folder: save_clean(stage.student, self.tokenizer, folder))
+        commit_folder(
+            final, lambda at: save_clean(stage.student, self.tokenizer, at, self.max_length)
+        )
         shutil.rmtree(checkpoints)
         return _read(final)
 
@@ -123,7 +125,7 @@ class Bench:
 
 
 def result_of(
-    version: Version, splits: dict[str, Any], models: list[Measured], **more: Any
+    version: Version, splits: Splits, models: list[Measured], **more: Any
 ) -> dict[str, Any]:
     """Measurements as JSON values, see ``report``."""
     return {

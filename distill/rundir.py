@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LOCK = ".lock"
 RUN, RESULT, METRICS = "run.json", "result.json", "metrics.jsonl"
+STUDENT = "student"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Run:
     @property
     def student(self) -> Path:
         """The distilled student: a plain transformers folder."""
-        return self.path / "student"
+        return self.path / STUDENT
 
     def table(self) -> pd.DataFrame:
         """Teacher and students, one row each: scores, retention, parameters, latency."""
