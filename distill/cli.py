@@ -145,3 +145,7 @@ def main() -> None:
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()
+
+
+if __name__ == "__main__":
+    main()

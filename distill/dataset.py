@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
 from augment.contract import UNLABELLED, TaskSpec, Version
+from distill.disk import room
 from distill.errors import DataInvalid
 
 SINGLE_LENGTH, PAIR_LENGTH = 64, 128
@@ -117,7 +118,8 @@ def tokenise_split(
     if not file.is_file():
         partial = file.with_suffix(f".{os.getpid()}.partial")
         try:
-            _write(partial, version, split, tokenizer, max_length)
+            with room(cache):
+                _write(partial, version, split, tokenizer, max_length)
             partial.replace(file)
         finally:
             partial.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ Fault                            (augment.contract)
     │   ├── LabelMismatch                 teacher and data disagree about the classes
     │   ├── ShapeMismatch                 heads or widths that the losses cannot match
     │   └── EncoderUnsupported            attention scores are out of reach
+    ├── DiskFull                 exit 5   there is no space to write to         (OSError)
     └── TrainingFailed           exit 5   the loss is not a number, a stage broke (RuntimeError)
 """
 
@@ -80,6 +81,12 @@ class ShapeMismatch(ModelInvalid):
 
 class EncoderUnsupported(ModelInvalid):
     """The architecture does not hand its attention to transformers' attention interface."""
+
+
+class DiskFull(DistillError, OSError):
+    """No space is left where something is to be written; what was whole before is kept."""
+
+    exit_code = 5
 
 
 class TrainingFailed(DistillError, RuntimeError):

@@ -62,7 +62,7 @@ def distill_task(
     opened = open_checked(version)
     settings = load_recipe(recipe, opened.task.name)
     names = [str(n) for n in ([teacher] if isinstance(teacher, str | Path) else teacher)]
-    begun = run.claim(identify(opened, names, student, settings, init))
+    begun = run.claim(identify(run, opened, names, student, settings, init))
     finished = run.result()
     if finished and (len(finished["models"]) == len(names) + 2 or not plain):
         narrator.say("finished", f"{run.path} was finished before; nothing is trained again")

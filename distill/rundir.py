@@ -12,12 +12,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from distill.disk import nearest, room
 from distill.errors import RunDiffers, UsageInvalid
 
 if TYPE_CHECKING:
@@ -38,6 +40,11 @@ class RunDirectory:
     def work(self) -> Path:
         """Where unfinished things are."""
         return self.path / "work"
+
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier call made this directory a run's."""
+        return (self.path / RUN).is_file()
 
     def claim(self, identity: dict[str, Any]) -> bool:
         """Make the directory this run's own, or find that it is already.
@@ -75,11 +82,14 @@ class RunDirectory:
         old, new = flatten(found), flatten(wanted)
         keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
         if keys:
-            lines = [f"{key}: {old.get(key)} there, {new.get(key)} now" for key in keys[:6]]
+            pairs = [(key, _brief(old.get(key)), _brief(new.get(key))) for key in keys[:6]]
+            lines = [f"{key}: {there} there, {now} now" for key, there, now in pairs]
             more = f" (and {len(keys) - 6} more)" if len(keys) > 6 else ""
+            hint = "Choose another --out directory, or repeat the command that began this run."
+            if "version" in keys:
+                hint += f"\nThe version it was begun with ends in @{_brief(old['version'])}."
             raise RunDiffers(
-                f"{self.path} holds another run; different: {'; '.join(lines)}{more}.",
-                "Choose another --out directory, or repeat the command that began this run.",
+                f"{self.path} holds another run; different: {'; '.join(lines)}{more}.", hint
             )
 
     def result(self) -> dict[str, Any] | None:
@@ -124,7 +134,7 @@ class MetricLog:
     def append(self, **row: Any) -> None:
         """Add a line."""
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as stream:
+            with room(self.path.parent), self.path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
 
     def rewind(self, stage: str, step: int) -> None:
@@ -162,6 +172,12 @@ def _hold(path: Path) -> None:
     _held[place] = lock
 
 
+def _brief(value: Any) -> str:
+    """A digest by its first digits."""
+    text = str(value)
+    return text[:12] if re.fullmatch("[0-9a-f]{64}", text) else text
+
+
 def _parsed(line: str) -> dict[str, Any] | None:
     try:
         row: dict[str, Any] = json.loads(line)
@@ -188,11 +204,14 @@ def write_json(path: Path, value: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one atomic step."""
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    try:
+        with room(path.parent), partial.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def commit_folder(final: Path, fill: Callable[[Path], None]) -> None:
@@ -201,14 +220,21 @@ def commit_folder(final: Path, fill: Callable[[Path], None]) -> None:
     Args:
         final: The folder; it must not exist.
         fill: Writes the contents into the folder that it is given.
+
+    Raises:
+        DiskFull: Nothing is left behind.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
     staging = final.with_name(f".{final.name}.partial")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
-    fill(staging)
-    sync_folder(staging)
-    staging.rename(final)
+    with room(nearest(final)):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            fill(staging)
+            sync_folder(staging)
+            staging.rename(final)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:
