@@ -5,7 +5,8 @@ Fault                            (augment.contract)
     ├── RecipeInvalid            exit 2   unknown keys, values out of range    (ValueError)
     │   └── MappingInvalid                student layers cannot be mapped
     ├── UsageInvalid             exit 2   options that contradict each other   (ValueError)
-    │   └── RunDiffers                    the run directory belongs to another run
+    │   ├── RunDiffers                    the run directory belongs to another run
+    │   └── ExtraMissing                  an optional package is not installed  (ImportError)
     ├── DataInvalid              exit 3   rows that cannot be trained on       (ValueError)
     ├── ModelInvalid             exit 4   a model that cannot take part        (ValueError)
     │   ├── ModelNotFound                 no such folder, or the hub is out of reach
@@ -45,6 +46,10 @@ class UsageInvalid(DistillError, ValueError):
 
 class RunDiffers(UsageInvalid):
     """The run directory was made with another recipe, version, teacher or student."""
+
+
+class ExtraMissing(UsageInvalid, ImportError):
+    """What was asked for needs packages of an extra that is not installed."""
 
 
 class DataInvalid(DistillError, ValueError):

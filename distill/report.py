@@ -77,6 +77,28 @@ def print_result(result: dict[str, Any], console: Console) -> None:
         console.print(f"  {note}", markup=False)
 
 
+def print_export(result: dict[str, Any], console: Console) -> None:
+    """Print what an export was measured at, form by form, and what the columns mean."""
+    chosen, forms = result["selection"], result["forms"]
+    rows = " · ".join(f"{split}, {number:,} rows" for split, number in result["rows"].items())
+    console.print(f"  export      {result['model']} · {result['version']} · {rows}", markup=False)
+    metrics = [name for name, _ in _scores(forms[0])]
+    head = ["form", *metrics, "drop", "logits", "changed", "batch 1", "batch 32", "file"]
+    lines = []
+    for form in forms:
+        line = [form["form"], *(f"{value:.3f}" for _, value in _scores(form))]
+        line += [f"{form['drop']:.4f}", f"{form['logit_difference']:.1e}"]
+        line += [f"{form['answers_changed']:,}", *speed(form["latency"])]
+        lines.append([*line, megabytes(form["file_bytes"])])
+    print_table(head, lines, console)
+    for note in (
+        f"drop = {chosen['metric']} on {chosen['split']} lost against pytorch",
+        "logits = largest difference of a logit, changed = rows with another class",
+        speed_note(forms[0]["latency"]),
+    ):
+        console.print(f"  {note}", markup=False)
+
+
 def print_table(head: Cells, lines: Sequence[Cells], console: Console) -> None:
     """Print cells: with Rich on a terminal, as aligned plain text elsewhere."""
     if console.is_terminal:
@@ -138,13 +160,13 @@ def _notes(result: dict[str, Any]) -> list[str]:
         "FLOPs = for a sentence, mean over the split at its real lengths "
         f"(at most {' or '.join(map(str, lengths))} pieces), 2 for a multiply-add"
     )
-    return [*notes, speed_note(result["models"][0]["latency"], "float32")]
+    return [*notes, speed_note(result["models"][0]["latency"])]
 
 
-def speed_note(latency: dict[str, Any], precision: str) -> str:
+def speed_note(latency: dict[str, Any]) -> str:
     """What the columns ``batch 1`` and ``batch 32`` mean."""
     threads = latency["threads"]
-    where = f"{latency['device']}, {threads} thread{'s' if threads > 1 else ''}, {precision}"
+    where = f"{latency['device']}, {threads} thread{'s' if threads > 1 else ''}"
     return f"batch 1 = median time of one sentence, batch 32 = sentences a second, {where}"
 
 
