@@ -88,3 +88,68 @@ def export(
         else:
             print_export(result, stdout())
             stdout().print(f"  {'written':<11} {out}", markup=False)
+
+
+@app.command()
+def predict(
+    model: Model,
+    version: Version,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="FILE.zip or a folder: GLUE's submission; .csv, .tsv, .jsonl, .parquet: a table."
+        ),
+    ],
+    split: Annotated[
+        str, typer.Option(help="A split; test also means test_matched and test_mismatched.")
+    ] = "test",
+    diagnostic: Annotated[
+        Path | None, typer.Option(help="GLUE's diagnostic set, for a model of MNLI: AX.tsv.")
+    ] = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Answer the test rows: as GLUE's submission, or as a table of labels and probabilities.
+
+    A submission grows task by task: the files of other tasks in it are kept.
+
+    Example: distill predict runs/sst2 data/versions/sst2 --out glue.zip
+    """
+    with guard():
+        use(threads)
+        from distill.predict import predict_split
+        from distill.report import print_submission
+
+        result = predict_split(
+            model, version, out=out, split=split, diagnostic=diagnostic, quiet=quiet
+        )
+        if as_json:
+            print_json(result)
+        elif "files" in result:
+            print_submission(result, stdout())
+        else:
+            splits = ", ".join(result["splits"])
+            stdout().print(f"  {out}: {result['rows']:,} rows of {splits}", markup=False)
+
+
+@app.command()
+def submission(
+    place: Annotated[Path, typer.Argument(help="A zip or a folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check a GLUE submission: names, headers, rows, order and answers of every file.
+
+    Example: distill submission glue.zip
+    """
+    with guard():
+        from distill.report import print_submission
+        from distill.submission_files import check_submission
+
+        result = check_submission(place)
+        if as_json:
+            print_json(result)
+        else:
+            print_submission(result, stdout())
+        if any(file["faults"] for file in result["files"]):
+            raise typer.Exit(3)

@@ -99,26 +99,48 @@ def print_export(result: dict[str, Any], console: Console) -> None:
         console.print(f"  {note}", markup=False)
 
 
-def print_table(head: Cells, lines: Sequence[Cells], console: Console) -> None:
-    """Print cells: with Rich on a terminal, as aligned plain text elsewhere."""
+def print_submission(result: dict[str, Any], console: Console) -> None:
+    """Print the files of a GLUE submission, what is wrong with them and which are missing."""
+    written = result.get("written", ())
+    lines = []
+    for file in result["files"]:
+        state = "; ".join(file["faults"]) or ("written" if file["file"] in written else "right")
+        lines.append([file["file"], f"{file['rows']:,}", state])
+    console.print(f"  submission  {result['place']}", markup=False)
+    print_table(["file", "rows", "state"], lines, console, words=(0, 2))
+    if missing := result["missing"]:
+        console.print(f"  warning     missing: {', '.join(missing)}", markup=False)
+
+
+def print_table(
+    head: Cells, lines: Sequence[Cells], console: Console, words: Sequence[int] = (0,)
+) -> None:
+    """Print cells: with Rich on a terminal, as aligned plain text elsewhere.
+
+    Args:
+        head: Column names.
+        lines: One list of cells for each row.
+        console: Where to.
+        words: Columns that are aligned to the left; the others hold numbers.
+    """
     if console.is_terminal:
         table = Table(box=None, pad_edge=True, padding=(0, 1))
         for index, name in enumerate(head):
-            table.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
+            table.add_column(name, justify="left" if index in words else "right", no_wrap=True)
         for line in lines:
             table.add_row(*map(Text, line))
         console.print(table)
     else:
-        for row in plain_text([head, *lines]):
+        for row in plain_text([head, *lines], words):
             console.print(f"    {row}", markup=False)
 
 
-def plain_text(rows: Sequence[Cells]) -> list[str]:
-    """Rows of cells as aligned lines: the first column to the left, the others to the right."""
+def plain_text(rows: Sequence[Cells], words: Sequence[int]) -> list[str]:
+    """Rows of cells as aligned lines: columns of words to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            cell.rjust(width) if index else cell.ljust(width)
+            cell.ljust(width) if index in words else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows

@@ -203,12 +203,24 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one atomic step."""
+    write_file(path, lambda partial: partial.write_bytes(text.encode()))
+
+
+def write_file(path: Path, fill: Callable[[Path], object]) -> None:
+    """Write a file in one atomic step.
+
+    Args:
+        path: The file; its folder exists.
+        fill: Writes the contents to the path that it is given.
+
+    Raises:
+        DiskFull: The file is as it was before.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with room(path.parent), partial.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
+        with room(path.parent):
+            fill(partial)
+            sync(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -240,8 +252,13 @@ def commit_folder(final: Path, fill: Callable[[Path], None]) -> None:
 def sync_folder(folder: Path) -> None:
     """Bring a folder's files to the disk."""
     for path in [*(p for p in folder.rglob("*") if p.is_file()), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or a folder's list of files, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
