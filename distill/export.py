@@ -23,7 +23,7 @@ from augment.contract import TaskSpec, Version
 from distill.bench import open_checked, quiet_libraries
 from distill.cost import Answer, Contender, Latency, time_answers, weight_bytes
 from distill.errors import UsageInvalid
-from distill.evaluate import Scores, Splits, answers, judge, predict
+from distill.evaluate import Scores, Splits, answers, collect, scores_of
 from distill.models import Classifier, folder_digest, load_classifier, save_clean, save_tokenizer
 from distill.onnx_model import PACKAGES, graph_answers, quantise, require_onnx, write_onnx
 from distill.progress import Narrator
@@ -154,9 +154,10 @@ def _compare(made: Sequence[_Made], task: TaskSpec, splits: Splits) -> list[Expo
     """Score every form and set it against the first."""
     first = next(iter(splits))
     timed = time_answers([Contender(one.answer, splits[first], "cpu") for one in made])
-    logits = [{split: predict(one.answer, rows) for split, rows in splits.items()} for one in made]
+    logits = [{split: collect(one.answer, rows) for split, rows in splits.items()} for one in made]
     scores = [
-        {split: judge(own[split], task, rows) for split, rows in splits.items()} for own in logits
+        {split: scores_of(own[split], rows, task) for split, rows in splits.items()}
+        for own in logits
     ]
     best = scores[0][first][task.selection_metric]
     return [

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datasets
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distill.batching import ROW_NUMBERS
@@ -54,11 +57,40 @@ def check_weights(title: str, step: int, stage: nn.Module, batch: dict[str, Tens
         )
 
 
+def check_answers(name: str, logits: NDArray[np.float32], rows: datasets.Dataset) -> None:
+    """Refuse a teacher's answers that are not finite.
+
+    Args:
+        name: Of the teacher.
+        logits: Shape (rows, classes).
+        rows: What was answered, with the row numbers.
+
+    Raises:
+        TrainingFailed: With the rows.
+    """
+    bad = np.flatnonzero(~np.isfinite(logits).all(axis=-1))
+    if len(bad):
+        columns = {key: torch.from_numpy(np.asarray(rows[key])[bad]) for key in ROW_NUMBERS}
+        raise TrainingFailed(
+            f"{name}: its answers to the rows (idx/variant) {_listed(_numbers(columns))} are not "
+            "finite numbers.",
+            'Look at these rows, or try precision = "float32" in the recipe.',
+        )
+
+
 def _named(batch: dict[str, Tensor], guilty: list[int]) -> str:
-    """Rows as ``idx/variant``: the guilty ones, or all where no single one is."""
+    """The guilty rows, or all where no single one is."""
+    rows = _numbers(batch)
+    if guilty:
+        return f"because of the rows (idx/variant) {_listed([rows[at] for at in guilty])}"
+    return f"in a batch of the rows (idx/variant) {_listed(rows)}"
+
+
+def _numbers(batch: dict[str, Tensor]) -> list[str]:
     columns = [batch[name].tolist() for name in ROW_NUMBERS if name in batch]
-    rows = ["/".join(map(str, numbers)) for numbers in zip(*columns, strict=True)]
-    chosen = [rows[at] for at in guilty] or rows
-    more = f" and {len(chosen) - MOST_ROWS} more" if len(chosen) > MOST_ROWS else ""
-    whose = "because of" if guilty else "in a batch of"
-    return f"{whose} the rows (idx/variant) {', '.join(chosen[:MOST_ROWS])}{more}"
+    return ["/".join(map(str, numbers)) for numbers in zip(*columns, strict=True)]
+
+
+def _listed(rows: list[str]) -> str:
+    more = f" and {len(rows) - MOST_ROWS} more" if len(rows) > MOST_ROWS else ""
+    return f"{', '.join(rows[:MOST_ROWS])}{more}"

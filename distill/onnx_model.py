@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from distill.batching import MODEL_INPUTS, Collator, model_inputs
+from distill.batching import MODEL_INPUTS, Collator, model_inputs, readable
 from distill.cost import Answer, Row
 from distill.errors import ExtraMissing
 from distill.models import Classifier
@@ -63,8 +63,9 @@ def write_onnx(classifier: Classifier, file: Path) -> None:
         file: The ``.onnx`` file; weights over 1.8 GB go to a second one beside it.
     """
     known = classifier.tokenizer.model_input_names
-    names = [name for name in MODEL_INPUTS if name in known]
-    example = tuple(torch.ones(2, 16, dtype=torch.int64) for _ in names)
+    inputs = {name: torch.ones(2, 16, dtype=torch.int64) for name in MODEL_INPUTS if name in known}
+    inputs = readable(classifier.model, inputs)
+    names, example = list(inputs), tuple(inputs.values())
     free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
     size = sum(weight.numel() * weight.element_size() for weight in classifier.model.parameters())
     with _hushed():

@@ -20,9 +20,9 @@ from distill.bench import open_checked, quiet_libraries
 from distill.dataset import tokenise_split, tokenise_texts
 from distill.diagnostic import read_diagnostic
 from distill.errors import DataInvalid, UsageInvalid
-from distill.evaluate import answers, predict
+from distill.evaluate import answers, collect
 from distill.models import Classifier
-from distill.progress import Narrator
+from distill.progress import Gauge, Narrator
 from distill.rundir import write_file
 from distill.standalone import open_classifier, own_length
 from distill.submission import DIAGNOSTIC, SHEETS, Sheet, faults, render, sheet_for
@@ -167,8 +167,15 @@ def _answer_diagnostic(
 def _logits(
     classifier: Classifier, rows: datasets.Dataset, title: str, say: Narrator
 ) -> NDArray[np.float32]:
-    with say.count(title, len(rows), "rows") as tick:
-        return predict(answers(classifier), rows, tick)
+    gauge = Gauge(say, title)
+    try:
+        return collect(
+            answers(classifier),
+            rows,
+            lambda done: gauge.show(done / len(rows), f"{done:,} of {len(rows):,} rows"),
+        )
+    finally:
+        gauge.close()
 
 
 def _text(sheet: Sheet, task: TaskSpec, found: Answers) -> str:

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
@@ -31,35 +23,6 @@ class Narrator:
     def say(self, label: str, text: str) -> None:
         """One fact: ``  teacher     12 x 768 · …``."""
         self.console.print(f"  {label:<11} {text}", markup=False)
-
-    @contextmanager
-    def count(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-        """Show how many of ``total`` are done: a bar on a terminal, a line now and then elsewhere.
-
-        Yields:
-            A function to be told how many are done.
-        """
-        began = spoke = time.monotonic()
-        if self.console.is_terminal and not self.console.quiet:
-            with Progress(
-                TextColumn("  {task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=self.console,
-            ) as bar:
-                task = bar.add_task(label, total=total)
-                yield lambda done: bar.update(task, completed=done)
-            return
-
-        def tick(done: int) -> None:
-            nonlocal spoke
-            now = time.monotonic()
-            if now - spoke >= LINE_EVERY:
-                spoke, left = now, (total - done) * (now - began) / done
-                self.say(label, f"{done:,} of {total:,} {unit} · {span(left)} left")
-
-        yield tick
 
 
 class Gauge:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -68,6 +69,22 @@ def test_where_no_single_row_is_at_fault_ten_rows_of_the_batch_are_named(version
     text = str(not_finite("stage 1/2", 7, Stage(), batch))
     assert "at step 7; in a batch of the rows (idx/variant) 0/0, 1/1" in text
     assert text.endswith("9/9 and 2 more.")
+
+
+def test_answers_of_a_teacher_that_are_no_numbers_name_their_rows(go, tmp_path, monkeypatch):
+    from distill import soft_labels
+
+    predict = soft_labels.predict
+
+    def spoilt(classifier, rows):
+        logits = predict(classifier, rows)
+        logits[np.asarray(rows["idx"]) == 17, 1] = np.inf
+        return logits
+
+    monkeypatch.setattr(soft_labels, "predict", spoilt)
+    with pytest.raises(TrainingFailed, match=r"answers to the rows \(idx/variant\) 17/0, 17/1 are"):
+        go(tmp_path / "run")
+    assert (tmp_path / "run" / "work" / "intermediate" / "student").is_dir()
 
 
 def test_weights_that_are_no_numbers_are_never_saved(go, tmp_path, monkeypatch):
