@@ -82,7 +82,7 @@ def ablate_task(
     chosen = _chosen(arms, general)
     settings = load_recipe(recipe, opened.task.name)
     directory = RunDirectory(Path(out))
-    identity = identify(opened, [teacher], student, settings, "random")
+    identity = identify(directory, opened, [teacher], student, settings, "random")
     directory.claim({**identity, "general": folder_digest(general) if general else None})
     finished: dict[str, list[Run]] = {}
     for arm in chosen:

@@ -16,6 +16,8 @@ from transformers import PreTrainedModel
 SOFT_LABELS = "soft_labels"
 MULTIPLE = 8
 BATCHES_IN_POOL = 50
+MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+ROW_NUMBERS = ("idx", "variant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,9 @@ class Collator:
 
         Returns:
             ``input_ids``, ``attention_mask`` and, where the rows have them, ``token_type_ids``,
-            all int64 of shape (batch, length); ``labels`` of shape (batch,); ``soft_labels``,
-            float32 of shape (batch, classes), where the rows have them.
+            all int64 of shape (batch, length); ``labels``, and the row numbers ``idx`` and
+            ``variant`` where the rows have them, of shape (batch,); ``soft_labels``, float32 of
+            shape (batch, classes), where the rows have them.
         """
         longest = max(len(row["input_ids"]) for row in rows)
         length = self.fixed_length or -(-longest // MULTIPLE) * MULTIPLE
@@ -49,7 +52,9 @@ class Collator:
         }
         if "token_type_ids" in rows[0]:
             batch["token_type_ids"] = _padded([row["token_type_ids"] for row in rows], length, 0)
-        batch["labels"] = torch.tensor([row["labels"] for row in rows])
+        for name in ("labels", *ROW_NUMBERS):
+            if name in rows[0]:
+                batch[name] = torch.tensor([row[name] for row in rows])
         if SOFT_LABELS in rows[0]:
             batch[SOFT_LABELS] = torch.from_numpy(np.stack([row[SOFT_LABELS] for row in rows]))
         return batch
@@ -95,8 +100,8 @@ class LengthGrouped(Sampler[int]):
 
 
 def model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A batch without its labels, hard and soft."""
-    return {n: tensor for n, tensor in batch.items() if n not in ("labels", SOFT_LABELS)}
+    """What a model reads of a batch: neither labels nor row numbers."""
+    return {name: tensor for name, tensor in batch.items() if name in MODEL_INPUTS}
 
 
 def readable(model: PreTrainedModel, inputs: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -15,7 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from augment.contract import Version, open_version, verify
 from distill.batching import Collator
 from distill.dataset import Tokens
-from distill.evaluate import Measured, evaluate
+from distill.errors import ModelNotFound
+from distill.evaluate import Measured, Splits, evaluate
 from distill.models import Classifier, at_rest, folder_digest, read_config, read_weights, save_clean
 from distill.progress import Narrator
 from distill.recipe import DistillRecipe
@@ -85,7 +86,9 @@ class Bench:
             name = f"{self.version.task.selection_metric} {outcome.score:.3f}"
             self.narrator.say("kept", f"step {outcome.kept} of {outcome.steps} · {name}")
         write_json(self.run.work / stage.name / "outcome.json", dataclasses.asdict(outcome))
-        commit_folder(final, lambda folder: save_clean(stage.student, self.tokenizer, folder))
+        commit_folder(
+            final, lambda at: save_clean(stage.student, self.tokenizer, at, self.max_length)
+        )
         shutil.rmtree(checkpoints)
         return _read(final)
 
@@ -123,7 +126,7 @@ class Bench:
 
 
 def result_of(
-    version: Version, splits: dict[str, Any], models: list[Measured], **more: Any
+    version: Version, splits: Splits, models: list[Measured], **more: Any
 ) -> dict[str, Any]:
     """Measurements as JSON values, see ``report``."""
     return {
@@ -149,15 +152,34 @@ def open_checked(version: Version | str | Path) -> Version:
 
 
 def identify(
-    version: Version, teachers: Sequence[str], student: str, recipe: DistillRecipe, init: Init
+    run: RunDirectory,
+    version: Version,
+    teachers: Sequence[str],
+    student: str,
+    recipe: DistillRecipe,
+    init: Init,
 ) -> dict[str, Any]:
-    """All that decides the student's weights, as JSON values."""
+    """All that decides the student's weights, as JSON values.
+
+    Raises:
+        ModelNotFound: A model is not where it is said to be.
+    """
     checkpoint = parse_shape(student) is None
-    digests = [folder_digest(teacher) for teacher in teachers]
+    try:
+        digests = [folder_digest(teacher) for teacher in teachers]
+        start = folder_digest(student) if checkpoint else student
+    except ModelNotFound as missing:
+        if not run.begun:
+            raise
+        raise ModelNotFound(
+            missing.problem,
+            f"{run.path} was begun with a model of that name: put it back, or name the place "
+            "where it lies now; its contents count, not its place.",
+        ) from missing
     return {
         "version": version.manifest.id,
         "teacher": digests[0] if len(digests) == 1 else digests,
-        "student": folder_digest(student) if checkpoint else student,
+        "student": start,
         "init": "checkpoint" if checkpoint else init,
         "recipe": recipe.model_dump(mode="json", exclude={"teacher"}),
     }

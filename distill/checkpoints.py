@@ -7,11 +7,40 @@ that looks like one. A mark is set last, and folders without it are taken for wh
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from torch import nn
+
+from distill.disk import nearest, room
 from distill.rundir import sync_folder
 
 COMPLETE = "complete"
+
+
+@contextmanager
+def whole_or_nothing(folder: Path, size: int) -> Iterator[None]:
+    """Around the writing of a checkpoint: where it fails, its half-written folder goes.
+
+    Args:
+        folder: The checkpoint's.
+        size: About how many bytes it takes.
+
+    Raises:
+        DiskFull: It does not fit on the disk.
+    """
+    try:
+        with room(nearest(folder.parent), "a checkpoint", size):
+            yield
+    except Exception:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def checkpoint_bytes(stage: nn.Module) -> int:
+    """About what a checkpoint takes: every weight, and both of AdamW's moments of it."""
+    return 3 * sum(weight.numel() * weight.element_size() for weight in stage.parameters())
 
 
 def mark_whole(folder: Path) -> None:

@@ -6,19 +6,15 @@ Exit codes: 0 done · 1 unexpected · 2 usage or recipe · 3 data · 4 model · 
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from augment.contract import Fault
+from distill import cli_serve
+from distill.cli_common import AsJson, Quiet, Recipe, Threads, Version, guard, show, use
 
 app = typer.Typer(
     help="Distil a fine-tuned encoder into a small one, from a saved version of augmented text.",
@@ -36,19 +32,6 @@ class Start(StrEnum):
     teacher_layers = "teacher-layers"
 
 
-Version = Annotated[
-    str,
-    typer.Argument(
-        help="A version: data/versions/sst2, data/versions/sst2@v0003 or its directory.",
-        show_default=False,
-    ),
-]
-Recipe = Annotated[str, typer.Option(help="A shipped recipe (see distill recipe) or a .toml file.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all of them if left out.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
-
-
 @app.command()
 def teacher(
     version: Version,
@@ -64,12 +47,12 @@ def teacher(
     Example: distill teacher data/versions/sst2 --init google-bert/bert-base-uncased
     --out models/sst2-teacher
     """
-    with _guard():
-        _use(threads)
+    with guard():
+        use(threads)
         from distill.teacher import fine_tune_teacher
 
         result = fine_tune_teacher(version, init=init, out=out, recipe=recipe, quiet=quiet)
-        _show(result, as_json, f"next        distill run {version} --teacher {out} --student …")
+        show(result, as_json, f"next        distill run {version} --teacher {out} --student …")
 
 
 @app.command()
@@ -112,8 +95,8 @@ def run(
     Example: distill run data/versions/sst2 --teacher models/sst2-teacher
     --student tinybert-4l-312d --out runs/sst2
     """
-    with _guard():
-        _use(threads)
+    with guard():
+        use(threads)
         from distill.pipeline import distill_task
 
         done = distill_task(
@@ -127,28 +110,7 @@ def run(
             allow_weak_teacher=allow_weak_teacher,
             quiet=quiet,
         )
-        _show(done.result, as_json, f"student     {done.student}")
-
-
-@app.command()
-def evaluate(
-    model: Annotated[str, typer.Argument(help="Folder or hub name of a classifier.")],
-    version: Version,
-    split: Annotated[
-        str | None, typer.Option(help="A labelled split; all validation splits if left out.")
-    ] = None,
-    threads: Threads = None,
-    as_json: AsJson = False,
-) -> None:
-    """Score, weigh and time a model on a version.
-
-    Example: distill evaluate runs/sst2/student data/versions/sst2
-    """
-    with _guard():
-        _use(threads)
-        from distill.standalone import evaluate_model
-
-        _show(evaluate_model(model, version, split=split), as_json)
+        show(done.result, as_json, f"student     {done.student}")
 
 
 @app.command()
@@ -161,7 +123,7 @@ def recipe(
 
     Example: distill recipe quick > my.toml
     """
-    with _guard():
+    with guard():
         from distill.recipe import recipe_text, shipped
 
         if name is None:
@@ -170,6 +132,9 @@ def recipe(
                 typer.echo(f"  {first}")
         else:
             typer.echo(recipe_text(name), nl=False)
+
+
+app.add_typer(cli_serve.app)
 
 
 def main() -> None:
@@ -182,43 +147,5 @@ def main() -> None:
     app()
 
 
-@contextmanager
-def _guard() -> Iterator[None]:
-    """Turn what is raised into a sentence on stderr and an exit code."""
-    try:
-        yield
-    except Fault as fault:
-        typer.echo(fault.describe(), err=True)
-        raise typer.Exit(fault.exit_code) from fault
-    except KeyboardInterrupt as stop:
-        typer.echo(
-            "\nstopped. Finished work is kept; the same command goes on from there.", err=True
-        )
-        raise typer.Exit(130) from stop
-    except typer.Exit:
-        raise
-    except Exception as error:
-        traceback.print_exc()
-        typer.echo(f"error: unexpected {type(error).__name__}: {error}   (exit 1)", err=True)
-        raise typer.Exit(1) from error
-
-
-def _use(threads: int | None) -> None:
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
-
-
-def _show(result: dict[str, Any], as_json: bool, last: str = "") -> None:
-    from rich.console import Console
-
-    from distill.report import print_result
-
-    if as_json:
-        typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
-        return
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
-    print_result(result, console)
-    if last:
-        console.print(f"  {last}", markup=False)
+if __name__ == "__main__":
+    main()

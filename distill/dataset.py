@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
 from augment.contract import UNLABELLED, TaskSpec, Version
+from distill.disk import room
 from distill.errors import DataInvalid
 
 SINGLE_LENGTH, PAIR_LENGTH = 64, 128
@@ -117,7 +118,8 @@ def tokenise_split(
     if not file.is_file():
         partial = file.with_suffix(f".{os.getpid()}.partial")
         try:
-            _write(partial, version, split, tokenizer, max_length)
+            with room(cache):
+                _write(partial, version, split, tokenizer, max_length)
             partial.replace(file)
         finally:
             partial.unlink(missing_ok=True)
@@ -169,6 +171,30 @@ def _encode(
     task: TaskSpec, batch: pa.RecordBatch, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> dict[str, Any]:
     texts = [batch.column(name).to_pylist() for name in task.text_columns]
+    return {
+        **_pieces(texts, tokenizer, max_length),
+        "labels": batch.column(task.label.column),
+        "idx": batch.column("idx"),
+        "variant": batch.column("variant"),
+    }
+
+
+def tokenise_texts(
+    texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> datasets.Dataset:
+    """Texts that belong to no version, in memory: ``input_ids`` and so on, and ``length``.
+
+    Args:
+        texts: One list of texts, or two of the same length for pairs.
+        tokenizer: Of the model that will read them.
+        max_length: Pieces a row is cut to.
+    """
+    return datasets.Dataset.from_dict(_pieces(texts, tokenizer, max_length))
+
+
+def _pieces(
+    texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> dict[str, Any]:
     encoded = tokenizer(
         *texts,
         truncation=True,
@@ -176,14 +202,7 @@ def _encode(
         split_special_tokens=True,
         return_attention_mask=False,
     )
-    lengths = [len(ids) for ids in encoded["input_ids"]]
-    return {
-        **encoded,
-        "labels": batch.column(task.label.column),
-        "idx": batch.column("idx"),
-        "variant": batch.column("variant"),
-        "length": lengths,
-    }
+    return {**encoded, "length": [len(ids) for ids in encoded["input_ids"]]}
 
 
 def _features(task: TaskSpec, segments: bool) -> datasets.Features:

@@ -5,7 +5,8 @@ Fault                            (augment.contract)
     ├── RecipeInvalid            exit 2   unknown keys, values out of range    (ValueError)
     │   └── MappingInvalid                student layers cannot be mapped
     ├── UsageInvalid             exit 2   options that contradict each other   (ValueError)
-    │   └── RunDiffers                    the run directory belongs to another run
+    │   ├── RunDiffers                    the run directory belongs to another run
+    │   └── ExtraMissing                  an optional package is not installed  (ImportError)
     ├── DataInvalid              exit 3   rows that cannot be trained on       (ValueError)
     ├── ModelInvalid             exit 4   a model that cannot take part        (ValueError)
     │   ├── ModelNotFound                 no such folder, or the hub is out of reach
@@ -14,6 +15,7 @@ Fault                            (augment.contract)
     │   ├── LabelMismatch                 teacher and data disagree about the classes
     │   ├── ShapeMismatch                 heads or widths that the losses cannot match
     │   └── EncoderUnsupported            attention scores are out of reach
+    ├── DiskFull                 exit 5   there is no space to write to         (OSError)
     └── TrainingFailed           exit 5   the loss is not a number, a stage broke (RuntimeError)
 """
 
@@ -44,6 +46,10 @@ class UsageInvalid(DistillError, ValueError):
 
 class RunDiffers(UsageInvalid):
     """The run directory was made with another recipe, version, teacher or student."""
+
+
+class ExtraMissing(UsageInvalid, ImportError):
+    """What was asked for needs packages of an extra that is not installed."""
 
 
 class DataInvalid(DistillError, ValueError):
@@ -80,6 +86,12 @@ class ShapeMismatch(ModelInvalid):
 
 class EncoderUnsupported(ModelInvalid):
     """The architecture does not hand its attention to transformers' attention interface."""
+
+
+class DiskFull(DistillError, OSError):
+    """No space is left where something is to be written; what was whole before is kept."""
+
+    exit_code = 5
 
 
 class TrainingFailed(DistillError, RuntimeError):

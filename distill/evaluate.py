@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import datasets
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from augment.contract import TaskSpec
 from distill.batching import Collator, model_inputs
+from distill.cost import (
+    Answer,
+    Contender,
+    Latency,
+    Row,
+    flops_per_sentence,
+    parameter_counts,
+    time_answers,
+    weight_bytes,
+)
 from distill.metrics import chance, score
 from distill.models import Classifier
 
 EVALUATION_BATCH = 64
-WARM_UP, REPEATS = 3, 15
-MOST_SECONDS = 3.0
 
+Splits = Mapping[str, datasets.Dataset]
 Scores = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
-    """Milliseconds for one call on real rows, median after a warm-up, tokenising left out.
+class Subject:
+    """A classifier to be measured.
 
     Attributes:
-        batch_1: One sentence; the median is over different sentences.
-        batch_32: 32 sentences, padded to the longest.
-        device: ``cpu`` or ``cuda``.
-        threads: Threads that torch may use.
+        name: In the table, such as ``student, distilled``.
+        classifier: In evaluation mode.
+        splits: Split name to its labelled rows in the classifier's own tokens.
+        max_length: Pieces a row was cut to.
+        scores: Where they are known already.
     """
 
-    batch_1: float
-    batch_32: float
-    device: str
-    threads: int
+    name: str
+    classifier: Classifier
+    splits: Splits
+    max_length: int
+    scores: Scores | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +55,13 @@ class Measured:
     """One row of the result table.
 
     Attributes:
-        model: What it is, such as ``student, distilled``.
+        model: What it is.
         scores: Split to metric to value; validation splits are kept apart.
         parameters: In all.
         encoder_parameters: Without the embedding tables.
+        flops: Floating-point operations for a sentence, mean over the first split, no padding.
+        file_bytes: Size of the weights on disk, as they are stored.
+        max_length: Pieces a row was cut to.
         latency: How fast it answers.
     """
 
@@ -59,42 +69,47 @@ class Measured:
     scores: Scores
     parameters: int
     encoder_parameters: int
+    flops: int
+    file_bytes: int
+    max_length: int
     latency: Latency
 
 
-def measure(
-    classifiers: Mapping[str, Classifier],
-    task: TaskSpec,
-    splits: Mapping[str, datasets.Dataset],
-    *,
-    known: Mapping[str, Scores] | None = None,
-    own_splits: Mapping[str, Mapping[str, datasets.Dataset]] | None = None,
-) -> list[Measured]:
+def measure(subjects: Sequence[Subject], task: TaskSpec) -> list[Measured]:
     """Score, weigh and time classifiers on the same rows.
 
     Args:
-        classifiers: Name in the table to classifier, in evaluation mode.
+        subjects: What to measure.
         task: Names the metrics.
-        splits: Split name to tokenised, labelled rows.
-        known: Scores that need not be computed again, by name.
-        own_splits: The same rows for classifiers that split text in a way of their own, by name.
 
     Returns:
         One row for each classifier, in order.
     """
-    read = {name: (own_splits or {}).get(name, splits) for name in classifiers}
-    first = [next(iter(own.values())) for own in read.values()]
-    latencies = time_answers(list(classifiers.values()), first)
-    rows = []
-    for (name, classifier), latency in zip(classifiers.items(), latencies, strict=True):
-        scores = (known or {}).get(name) or evaluate(classifier, task, read[name])
-        rows.append(Measured(name, scores, *parameter_counts(classifier.model), latency))
-    return rows
+    contenders = [_contender(subject) for subject in subjects]
+    return [
+        Measured(
+            subject.name,
+            subject.scores or evaluate(subject.classifier, task, subject.splits),
+            *parameter_counts(subject.classifier.model),
+            flops=flops_per_sentence(subject.classifier, _first(subject.splits)),
+            file_bytes=weight_bytes(subject.classifier.model),
+            max_length=subject.max_length,
+            latency=latency,
+        )
+        for subject, latency in zip(subjects, time_answers(contenders), strict=True)
+    ]
 
 
-def evaluate(
-    classifier: Classifier, task: TaskSpec, splits: Mapping[str, datasets.Dataset]
-) -> dict[str, dict[str, float]]:
+def _contender(subject: Subject) -> Contender:
+    device = subject.classifier.model.device.type
+    return Contender(answers(subject.classifier), _first(subject.splits), device)
+
+
+def _first(splits: Splits) -> datasets.Dataset:
+    return next(iter(splits.values()))
+
+
+def evaluate(classifier: Classifier, task: TaskSpec, splits: Splits) -> dict[str, dict[str, float]]:
     """Every metric of the task on every split.
 
     Returns:
@@ -115,8 +130,8 @@ def scores_of(
         rows: Gives the labels.
         task: Names the metrics.
     """
-    answers = logits[:, 0] if task.label.kind == "regression" else logits.argmax(axis=-1)
-    return score(task.metrics, answers, np.asarray(rows["labels"]), len(task.label.names))
+    found = logits[:, 0] if task.label.kind == "regression" else logits.argmax(axis=-1)
+    return score(task.metrics, found, np.asarray(rows["labels"]), len(task.label.names))
 
 
 def guessing(task: TaskSpec, rows: datasets.Dataset) -> float:
@@ -126,71 +141,45 @@ def guessing(task: TaskSpec, rows: datasets.Dataset) -> float:
 
 def predict(classifier: Classifier, rows: datasets.Dataset) -> NDArray[np.float32]:
     """Logits in float32, shape (rows, classes), in the order of the rows and of the labels."""
+    return collect(answers(classifier), rows)
+
+
+def collect(
+    answer: Answer, rows: datasets.Dataset, tick: Callable[[int], None] | None = None
+) -> NDArray[np.float32]:
+    """Ask for the logits of all rows, in batches of one length.
+
+    Args:
+        answer: See ``answers``.
+        rows: Tokenised rows with a ``length`` column.
+        tick: Told after each batch how many rows are done.
+
+    Returns:
+        Shape (rows, classes), in the order of the rows.
+    """
     order = np.argsort(np.asarray(rows["length"]), kind="stable")
     chunks = []
     for start in range(0, len(order), EVALUATION_BATCH):
         chosen = rows.select(order[start : start + EVALUATION_BATCH])
-        chunks.append(_logits(classifier, chosen.to_list()))
+        chunks.append(answer(chosen.to_list()))
+        if tick:
+            tick(start + len(chosen))
     logits = np.concatenate(chunks)
     unsorted = np.empty_like(logits)
     unsorted[order] = logits
     return unsorted
 
 
-def parameter_counts(model: nn.Module) -> tuple[int, int]:
-    """Parameters in all, and without embedding tables (words, positions, segments)."""
-    total = sum(weight.numel() for weight in model.parameters())
-    tables = {
-        id(module.weight): module.weight.numel()
-        for module in model.modules()
-        if isinstance(module, nn.Embedding)
-    }
-    return total, total - sum(tables.values())
+def answers(classifier: Classifier) -> Answer:
+    """A classifier as a function from rows to logits in the order of the data's labels."""
+    collate = Collator(classifier.tokenizer.pad_token_id)
 
+    def answer(rows: Sequence[Row]) -> NDArray[np.float32]:
+        inputs = model_inputs(collate(rows))
+        device = classifier.model.device
+        placed = {name: tensor.to(device) for name, tensor in inputs.items()}
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = classifier.logits(placed).float().cpu().numpy()
+        return logits
 
-def time_answers(
-    classifiers: Sequence[Classifier], rows: Sequence[datasets.Dataset]
-) -> list[Latency]:
-    """Time single sentences and batches of 32.
-
-    The models take turns, so that a busy moment of the machine falls on all of them.
-
-    Args:
-        classifiers: In evaluation mode.
-        rows: The same rows for each classifier, as it splits them.
-    """
-    some = [own.select(range(min(32, len(own)))).to_list() for own in rows]
-    singles = _medians_ms(classifiers, [[[row] for row in own] for own in some])
-    full = [[own[index % len(own)] for index in range(32)] for own in some]
-    batches = _medians_ms(classifiers, [[batch] for batch in full])
-    return [
-        Latency(single, many, classifier.model.device.type, torch.get_num_threads())
-        for classifier, single, many in zip(classifiers, singles, batches, strict=True)
-    ]
-
-
-def _medians_ms(
-    classifiers: Sequence[Classifier], batches: Sequence[Sequence[Sequence[dict[str, Any]]]]
-) -> list[float]:
-    """Median milliseconds of each classifier over its own batches."""
-    seconds: list[list[float]] = [[] for _ in classifiers]
-    began = time.perf_counter()
-    for turn in range(WARM_UP + REPEATS):
-        for classifier, own, measured in zip(classifiers, batches, seconds, strict=True):
-            start = time.perf_counter()
-            _logits(classifier, own[turn % len(own)])
-            measured.append(time.perf_counter() - start)
-        if turn >= 2 * WARM_UP and time.perf_counter() - began > MOST_SECONDS * len(classifiers):
-            break
-    return [1000 * statistics.median(measured[WARM_UP:]) for measured in seconds]
-
-
-def _logits(classifier: Classifier, rows: Sequence[dict[str, Any]]) -> NDArray[np.float32]:
-    pad = classifier.tokenizer.pad_token_id
-    batch = {
-        name: tensor.to(classifier.model.device)
-        for name, tensor in model_inputs(Collator(pad)(rows)).items()
-    }
-    with torch.inference_mode():
-        answer: NDArray[np.float32] = classifier.logits(batch).float().cpu().numpy()
     return answer

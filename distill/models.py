@@ -6,6 +6,7 @@ model is never run.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from augment.contract import TaskSpec, sha256_file
 from distill.batching import readable
 from distill.errors import ModelInvalid, ModelNotFound, VocabularyMismatch
 from distill.labels import label_order
+from distill.rundir import RUN, STUDENT
 
 SAFETENSORS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
@@ -66,6 +68,8 @@ class Classifier:
 def model_folder(name: str) -> Path:
     """The folder of a model: the path itself, or a hub model's files in the local cache.
 
+    A run directory stands for its student.
+
     Raises:
         ModelNotFound: No folder is there, or the hub does not answer and has not before.
         ModelInvalid: The folder holds no config.
@@ -73,6 +77,8 @@ def model_folder(name: str) -> Path:
     folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = _from_hub(name)
+    if (folder / RUN).is_file() and (folder / STUDENT).is_dir():
+        folder = folder / STUDENT
     if not (folder / "config.json").is_file():
         raise ModelInvalid(
             f"{name} has no config.json: it is not a transformers model folder.",
@@ -245,9 +251,39 @@ def fresh(config: PreTrainedConfig) -> PreTrainedModel:
     return model
 
 
-def save_clean(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a plain transformers folder: config, safetensors, tokenizer."""
+def save_clean(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, max_length: int
+) -> None:
+    """Write a plain transformers folder: config, safetensors, tokenizer.
+
+    safetensors lets only the owner read its file; a server may be someone else.
+    """
     model.save_pretrained(folder)
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod((folder / "config.json").stat().st_mode)
+    save_tokenizer(tokenizer, folder, max_length)
+
+
+def save_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, folder: Path, max_length: int, *, ready: bool = False
+) -> None:
+    """Write a tokenizer that records how many pieces texts were cut to.
+
+    Args:
+        tokenizer: Left as it is.
+        folder: Where to.
+        max_length: Whoever opens the model later cuts texts at the same place.
+        ready: Let ``tokenizer.json`` cut and pad by itself, for readers without transformers.
+    """
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.model_max_length = max_length
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+    if backend is not None and ready:
+        backend.enable_truncation(max_length)
+        backend.enable_padding(pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
     tokenizer.save_pretrained(folder)
 
 

@@ -19,14 +19,14 @@ from distill.bench import (
     quiet_libraries,
 )
 from distill.dataset import resolve_length, tokenise
-from distill.evaluate import measure
+from distill.evaluate import Subject, measure
 from distill.guards import check_teacher
 from distill.guides import Guide, averaged_scores, guide_name
 from distill.mapping import layer_map
 from distill.models import Classifier, describe, load_classifier
 from distill.progress import Narrator
 from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
-from distill.rundir import RESULT, Run, RunDirectory, write_json
+from distill.rundir import RESULT, STUDENT, Run, RunDirectory, write_json
 from distill.schedule import rows_drawn
 from distill.soft_labels import Logits, soft_labels
 from distill.stages import HardLabels, Intermediate, Prediction, Stage
@@ -73,7 +73,7 @@ def distill_task(
         recipe if isinstance(recipe, DistillRecipe) else load_recipe(recipe, opened.task.name)
     )
     names = [str(n) for n in ([teacher] if isinstance(teacher, str | Path) else teacher)]
-    identity = identify(opened, names, student, settings, init)
+    identity = identify(run, opened, names, student, settings, init)
     begun = run.claim(identity)
     finished = run.result()
     if finished and (len(finished["models"]) == len(names) + 2 or not plain):
@@ -217,7 +217,7 @@ def prediction(
 
     title = "stage 2/2" if bench.recipe.intermediate.enabled else "stage 1/1"
     learns = soft if recipe.weights.logits else None
-    return bench.train(begin, recipe, title=title, final=run.path / "student", soft=learns)
+    return bench.train(begin, recipe, title=title, final=run.path / STUDENT, soft=learns)
 
 
 def labels_only(bench: Bench, student: Student) -> PreTrainedModel:
@@ -232,17 +232,15 @@ def compare(
     bench: Bench, guides: Sequence[Guide], rivals: dict[str, PreTrainedModel]
 ) -> dict[str, Any]:
     """Measure teachers and students on the same rows."""
-    classifiers = {guide.name: guide.classifier for guide in guides}
+    length = bench.max_length
+    subjects = [
+        Subject(guide.name, guide.classifier, guide.tokens.validation, length, guide.scores)
+        for guide in guides
+    ]
     for name, model in rivals.items():
         nn.Module.to(model, guides[0].classifier.model.device)
-        classifiers[name] = Classifier(name, model, bench.tokenizer)
+        classifier = Classifier(name, model, bench.tokenizer)
+        subjects.append(Subject(name, classifier, bench.tokens.validation, length))
     task = bench.version.task
-    measured = measure(
-        classifiers,
-        task,
-        bench.tokens.validation,
-        known={guide.name: guide.scores for guide in guides},
-        own_splits={guide.name: guide.tokens.validation for guide in guides},
-    )
     several = {"averaged": averaged_scores(guides, task)} if len(guides) > 1 else {}
-    return bench.result(measured, baseline="teacher", **several)
+    return bench.result(measure(subjects, task), baseline="teacher", **several)

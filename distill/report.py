@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,7 @@ EXPLANATIONS = {
 
 
 def frame(result: dict[str, Any]) -> pd.DataFrame:
-    """The table as numbers: retention in percent, latency in milliseconds."""
+    """The table as numbers, units in the column names; batch 32 is in sentences a second."""
     import pandas as pd
 
     return pd.DataFrame([_numbers(result, model) for model in result["models"]])
@@ -37,8 +38,10 @@ def _numbers(result: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
         **({} if _teacher(result) is None else {"retention %": retained}),
         "parameters": model["parameters"],
         "without embeddings": model["encoder_parameters"],
+        "MFLOPs": model["flops"] / 1e6,
         "batch 1 ms": model["latency"]["batch_1"],
-        "batch 32 ms": model["latency"]["batch_32"],
+        "batch 32 per s": model["latency"]["throughput_32"],
+        "file MB": model["file_bytes"] / 1e6,
     }
 
 
@@ -67,29 +70,77 @@ def _scores(model: dict[str, Any]) -> list[tuple[str, float]]:
 
 
 def print_result(result: dict[str, Any], console: Console) -> None:
-    """Print the table: with Rich on a terminal, as aligned plain text elsewhere."""
-    head, lines = _cells(result)
+    """Print the table and what its columns mean."""
     console.print(f"  {_headline(result)}", markup=False)
-    if console.is_terminal:
-        table = Table(box=None, pad_edge=True, padding=(0, 1))
-        for index, name in enumerate(head):
-            table.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
-        for line in lines:
-            table.add_row(*line)
-        console.print(table)
-    else:
-        for row in plain_text([head, *lines]):
-            console.print(f"    {row}", markup=False)
+    print_table(*_cells(result), console)
     for note in _notes(result):
         console.print(f"  {note}", markup=False)
 
 
-def plain_text(rows: Sequence[Cells]) -> list[str]:
-    """Rows of cells as aligned lines: the first column to the left, the others to the right."""
+def print_export(result: dict[str, Any], console: Console) -> None:
+    """Print what an export was measured at, form by form, and what the columns mean."""
+    chosen, forms = result["selection"], result["forms"]
+    rows = " · ".join(f"{split}, {number:,} rows" for split, number in result["rows"].items())
+    console.print(f"  export      {result['model']} · {result['version']} · {rows}", markup=False)
+    metrics = [name for name, _ in _scores(forms[0])]
+    head = ["form", *metrics, "drop", "logits", "changed", "batch 1", "batch 32", "file"]
+    lines = []
+    for form in forms:
+        line = [form["form"], *(f"{value:.3f}" for _, value in _scores(form))]
+        line += [f"{form['drop']:.4f}", f"{form['logit_difference']:.1e}"]
+        line += [f"{form['answers_changed']:,}", *speed(form["latency"])]
+        lines.append([*line, megabytes(form["file_bytes"])])
+    print_table(head, lines, console)
+    for note in (
+        f"drop = {chosen['metric']} on {chosen['split']} lost against pytorch",
+        "logits = largest difference of a logit, changed = rows with another class",
+        speed_note(forms[0]["latency"]),
+    ):
+        console.print(f"  {note}", markup=False)
+
+
+def print_submission(result: dict[str, Any], console: Console) -> None:
+    """Print the files of a GLUE submission, what is wrong with them and which are missing."""
+    written = result.get("written", ())
+    lines = []
+    for file in result["files"]:
+        state = "; ".join(file["faults"]) or ("written" if file["file"] in written else "right")
+        lines.append([file["file"], f"{file['rows']:,}", state])
+    console.print(f"  submission  {result['place']}", markup=False)
+    print_table(["file", "rows", "state"], lines, console, words=(0, 2))
+    if missing := result["missing"]:
+        console.print(f"  warning     missing: {', '.join(missing)}", markup=False)
+
+
+def print_table(
+    head: Cells, lines: Sequence[Cells], console: Console, words: Sequence[int] = (0,)
+) -> None:
+    """Print cells: with Rich on a terminal, as aligned plain text elsewhere.
+
+    Args:
+        head: Column names.
+        lines: One list of cells for each row.
+        console: Where to.
+        words: Columns that are aligned to the left; the others hold numbers.
+    """
+    if console.is_terminal:
+        table = Table(box=None, pad_edge=True, padding=(0, 1))
+        for index, name in enumerate(head):
+            table.add_column(name, justify="left" if index in words else "right", no_wrap=True)
+        for line in lines:
+            table.add_row(*map(Text, line))
+        console.print(table)
+    else:
+        for row in plain_text([head, *lines], words):
+            console.print(f"    {row}", markup=False)
+
+
+def plain_text(rows: Sequence[Cells], words: Sequence[int]) -> list[str]:
+    """Rows of cells as aligned lines: columns of words to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            cell.rjust(width) if index else cell.ljust(width)
+            cell.ljust(width) if index in words else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
@@ -100,28 +151,28 @@ def _cells(result: dict[str, Any]) -> tuple[Cells, list[Cells]]:
     compared = _teacher(result) is not None
     metrics = [name for name, _ in _scores(result["models"][0])]
     head = ["model", *metrics, *(["retention"] if compared else [])]
-    head += ["parameters", "batch 1", "batch 32"]
+    head += ["parameters", "no embedding", "FLOPs", "batch 1", "batch 32", "file"]
     lines = []
     for model in result["models"]:
         share = retention(result, model)
         shown = [] if not compared else ["–" if share is None else f"{share:.1f}%"]
-        speed = model["latency"]
         line = [model["model"], *(f"{value:.3f}" for _, value in _scores(model)), *shown]
-        line += [_count(model["parameters"]), *map(_ms, (speed["batch_1"], speed["batch_32"]))]
+        line += [count(model["parameters"]), count(model["encoder_parameters"])]
+        line += [count(model["flops"]), *speed(model["latency"]), megabytes(model["file_bytes"])]
         lines.append(line)
     return head, lines
 
 
 def _headline(result: dict[str, Any]) -> str:
-    rows = " · ".join(f"{split}, {count:,} rows" for split, count in result["rows"].items())
+    rows = " · ".join(f"{split}, {number:,} rows" for split, number in result["rows"].items())
     chosen = result["selection"]
     best = f" · best step by {chosen['metric']} on {chosen['split']}" if _teacher(result) else ""
     return f"result      {result['version']} · {rows}{best}"
 
 
 def _notes(result: dict[str, Any]) -> list[str]:
-    speed = result["models"][0]["latency"]
     names = [model["model"] for model in result["models"]]
+    lengths = sorted({model["max_length"] for model in result["models"]})
     notes = []
     if _teacher(result):
         notes = [EXPLANATIONS[name] for name in names if name in EXPLANATIONS]
@@ -130,13 +181,34 @@ def _notes(result: dict[str, Any]) -> list[str]:
         if "averaged" in result:
             score = result["averaged"][chosen["split"]][chosen["metric"]]
             notes.append(f"the teachers' mean scores {chosen['metric']} {score:.3f}")
-    where = f"{speed['device']}, {speed['threads']} thread{'s' if speed['threads'] > 1 else ''}"
-    return [*notes, f"batch 1, batch 32 = median time of one call, {where}, float32"]
+    notes.append(
+        "FLOPs = for a sentence, mean over the split at its real lengths "
+        f"(at most {' or '.join(map(str, lengths))} pieces), 2 for a multiply-add"
+    )
+    return [*notes, speed_note(result["models"][0]["latency"])]
 
 
-def _ms(value: float) -> str:
-    return f"{value:.1f} ms" if value < 100 else f"{value:.0f} ms"
+def speed_note(latency: dict[str, Any]) -> str:
+    """What the columns ``batch 1`` and ``batch 32`` mean."""
+    threads = latency["threads"]
+    where = f"{latency['device']}, {threads} thread{'s' if threads > 1 else ''}"
+    return f"batch 1 = median time of one sentence, batch 32 = sentences a second, {where}"
 
 
-def _count(parameters: int) -> str:
-    return f"{parameters / 1e6:.1f} M" if parameters >= 1e5 else f"{parameters:,}"
+def speed(latency: dict[str, Any]) -> tuple[str, str]:
+    """The cells ``batch 1`` and ``batch 32``."""
+    one, many = latency["batch_1"], latency["throughput_32"]
+    return f"{one:.{0 if one >= 100 else 1}f} ms", f"{many:,.{0 if many >= 10 else 1}f}/s"
+
+
+def megabytes(size: int) -> str:
+    """A file size, such as ``57.4 MB``."""
+    return f"{size / 1e6:.1f} MB"
+
+
+def count(number: int) -> str:
+    """A large number, such as ``14.4 M`` or ``1.2 G``."""
+    for factor, letter in ((1e9, "G"), (1e6, "M")):
+        if number >= factor / 10:
+            return f"{number / factor:.1f} {letter}"
+    return f"{number:,}"

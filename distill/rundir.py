@@ -13,12 +13,14 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from distill.disk import nearest, room
 from distill.errors import RunDiffers, UsageInvalid
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 LOCK = ".lock"
 RUN, RESULT, METRICS = "run.json", "result.json", "metrics.jsonl"
+STUDENT = "student"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,11 @@ class RunDirectory:
         text = json.dumps(decides, sort_keys=True)
         name = hashlib.sha256(text.encode()).hexdigest()[:16]
         return self.shared / "first-stages" / name
+
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier call made this directory a run's."""
+        return (self.path / RUN).is_file()
 
     def claim(self, identity: dict[str, Any]) -> bool:
         """Make the directory this run's own, or find that it is already.
@@ -98,11 +106,14 @@ class RunDirectory:
         old, new = flatten(found), flatten(wanted)
         keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
         if keys:
-            lines = [f"{key}: {old.get(key)} there, {new.get(key)} now" for key in keys[:6]]
+            pairs = [(key, _brief(old.get(key)), _brief(new.get(key))) for key in keys[:6]]
+            lines = [f"{key}: {there} there, {now} now" for key, there, now in pairs]
             more = f" (and {len(keys) - 6} more)" if len(keys) > 6 else ""
+            hint = "Choose another --out directory, or repeat the command that began this run."
+            if "version" in keys:
+                hint += f"\nThe version it was begun with ends in @{_brief(old['version'])}."
             raise RunDiffers(
-                f"{self.path} holds another run; different: {'; '.join(lines)}{more}.",
-                "Choose another --out directory, or repeat the command that began this run.",
+                f"{self.path} holds another run; different: {'; '.join(lines)}{more}.", hint
             )
 
     def result(self) -> dict[str, Any] | None:
@@ -129,7 +140,7 @@ class Run:
     @property
     def student(self) -> Path:
         """The distilled student: a plain transformers folder."""
-        return self.path / "student"
+        return self.path / STUDENT
 
     def table(self) -> pd.DataFrame:
         """Teacher and students, one row each: scores, retention, parameters, latency."""
@@ -147,7 +158,7 @@ class MetricLog:
     def append(self, **row: Any) -> None:
         """Add a line."""
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as stream:
+            with room(self.path.parent), self.path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
 
     def rewind(self, stage: str, step: int) -> None:
@@ -185,6 +196,12 @@ def _hold(path: Path) -> None:
     _held[place] = lock
 
 
+def _brief(value: Any) -> str:
+    """A digest by its first digits."""
+    text = str(value)
+    return text[:12] if re.fullmatch("[0-9a-f]{64}", text) else text
+
+
 def _parsed(line: str) -> dict[str, Any] | None:
     try:
         row: dict[str, Any] = json.loads(line)
@@ -210,12 +227,27 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one atomic step."""
+    write_file(path, lambda partial: partial.write_bytes(text.encode()))
+
+
+def write_file(path: Path, fill: Callable[[Path], object]) -> None:
+    """Write a file in one atomic step.
+
+    Args:
+        path: The file; its folder exists.
+        fill: Writes the contents to the path that it is given.
+
+    Raises:
+        DiskFull: The file is as it was before.
+    """
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    try:
+        with room(path.parent):
+            fill(partial)
+            sync(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def commit_folder(final: Path, fill: Callable[[Path], None]) -> None:
@@ -224,21 +256,33 @@ def commit_folder(final: Path, fill: Callable[[Path], None]) -> None:
     Args:
         final: The folder; it must not exist.
         fill: Writes the contents into the folder that it is given.
+
+    Raises:
+        DiskFull: Nothing is left behind.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
     staging = final.with_name(f".{final.name}.partial")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
-    fill(staging)
-    sync_folder(staging)
-    staging.rename(final)
+    with room(nearest(final)):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            fill(staging)
+            sync_folder(staging)
+            staging.rename(final)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:
     """Bring a folder's files to the disk."""
     for path in [*(p for p in folder.rglob("*") if p.is_file()), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or a folder's list of files, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from distill.batching import SOFT_LABELS
+from distill.disk import room
 from distill.evaluate import predict
+from distill.finite import check_answers
 from distill.guides import Guide
 from distill.precision import autocast
 from distill.progress import Gauge, Narrator
@@ -114,12 +116,13 @@ def _compute(
     done = partial.stat().st_size // (width * BLOCK) * BLOCK if partial.is_file() else 0
     gauge = Gauge(narrator, "soft labels", done / len(rows))
     try:
-        with partial.open("ab") as stream:
+        with room(file.parent), partial.open("ab") as stream:
             stream.truncate(done * width)
             for start in range(done, len(rows), BLOCK):
                 block = rows.select(range(start, min(start + BLOCK, len(rows))))
                 with autocast(guide.classifier.model.device, precision):
                     logits = predict(guide.classifier, block)
+                check_answers(guide.name, logits, block)
                 stream.write(np.ascontiguousarray(logits, dtype=np.float32).tobytes())
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -1,29 +1,33 @@
-"""Measure one model on a version, outside of any run."""
+"""Measure models on a version, outside of any run."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
 from torch import nn
 
-from augment.contract import Version
+from augment.contract import TaskSpec, Version
 from distill.bench import device, open_checked, quiet_libraries, result_of
 from distill.dataset import labelled, resolve_length, tokenise_split, tokenise_validation
 from distill.errors import DataInvalid
-from distill.evaluate import measure
-from distill.models import load_classifier
-from distill.students import check_length
+from distill.evaluate import Subject, measure
+from distill.models import Classifier, load_classifier
+from distill.students import most_pieces
+
+NO_LIMIT = 10**6
 
 
-def evaluate_model(
-    model: str, version: Version | str | Path, *, split: str | None = None
+def evaluate_models(
+    models: Sequence[str], version: Version | str | Path, *, split: str | None = None
 ) -> dict[str, Any]:
-    """Score, weigh and time a classifier.
+    """Score, weigh and time classifiers on the same rows.
 
     Args:
-        model: Folder or hub name.
+        models: Folders, run directories or hub names.
         version: A version or a reference to one.
         split: A labelled split; all validation splits, each by itself, if left out.
 
@@ -36,21 +40,55 @@ def evaluate_model(
     """
     quiet_libraries()
     opened = open_checked(version)
-    classifier = load_classifier(model, opened.task)
-    nn.Module.to(classifier.model, device())
-    length = resolve_length("auto", opened.task)
-    check_length(length, model, classifier.model.config)
     with tempfile.TemporaryDirectory(prefix="distill-") as folder:
-        settings = (opened, classifier.tokenizer, length, Path(folder))
-        if split is None:
-            splits = tokenise_validation(*settings)
-        else:
-            rows = tokenise_split(opened, split, *settings[1:])
-            splits = {split: labelled(rows, opened.task, split)}
-            if not len(splits[split]):
-                raise DataInvalid(
-                    f"{opened.reference}: split {split!r} has no labels to compare with.",
-                    f"Choose another: {', '.join(opened.task.splits.validation)}.",
-                )
-        name = Path(model).name or model
-        return result_of(opened, splits, measure({name: classifier}, opened.task, splits))
+        subjects = []
+        for model, name in zip(models, _short(models), strict=True):
+            classifier = open_classifier(model, opened.task)
+            length = own_length(classifier, opened.task)
+            splits = labelled_splits(opened, split, classifier, length, Path(folder))
+            subjects.append(Subject(name, classifier, splits, length))
+        return result_of(opened, subjects[0].splits, measure(subjects, opened.task))
+
+
+def open_classifier(model: str, task: TaskSpec) -> Classifier:
+    """Load a classifier for a task and put it where it works."""
+    classifier = load_classifier(model, task)
+    nn.Module.to(classifier.model, device())
+    return classifier
+
+
+def own_length(classifier: Classifier, task: TaskSpec) -> int:
+    """Pieces that a model's texts are cut to.
+
+    What its tokenizer records (every model made here does), else the recipe's ``auto``; never
+    more than the model can read.
+    """
+    recorded = classifier.tokenizer.model_max_length
+    length = recorded if recorded < NO_LIMIT else resolve_length("auto", task)
+    return min(length, most_pieces(classifier.model.config) or length)
+
+
+def labelled_splits(
+    version: Version, split: str | None, classifier: Classifier, length: int, cache: Path
+) -> dict[str, datasets.Dataset]:
+    """The labelled rows of a split, or of every validation split, in a classifier's tokens.
+
+    Raises:
+        DataInvalid: There are none.
+    """
+    settings = (classifier.tokenizer, length, cache)
+    if split is None:
+        return tokenise_validation(version, *settings)
+    rows = labelled(tokenise_split(version, split, *settings), version.task, split)
+    if not len(rows):
+        raise DataInvalid(
+            f"{version.reference}: split {split!r} has no labels to compare with.",
+            f"Choose another: {', '.join(version.task.splits.validation)}.",
+        )
+    return {split: rows}
+
+
+def _short(models: Sequence[str]) -> list[str]:
+    """Folder names, where they tell the models apart."""
+    names = [Path(model).name or model for model in models]
+    return names if len(set(names)) == len(names) else list(models)

@@ -13,7 +13,7 @@ from augment.contract import Version
 from distill.bench import Bench, open_checked, quiet_libraries
 from distill.dataset import resolve_length, tokenise
 from distill.errors import UsageInvalid
-from distill.evaluate import measure
+from distill.evaluate import Subject, measure
 from distill.labels import label_settings
 from distill.models import (
     Classifier,
@@ -82,8 +82,9 @@ def fine_tune_teacher(
     rows = len(tokens.rows(settings.teacher.data))
     narrator.say("teacher", f"from {init} · {rows:,} {settings.teacher.data} rows")
     model = bench.train(begin, settings.teacher, title="teacher", final=run.path / "model")
-    classifiers = {out.name: Classifier(str(out), model, tokenizer)}
-    result = bench.result(measure(classifiers, opened.task, tokens.validation), folder=str(out))
+    classifier = Classifier(str(out), model, tokenizer)
+    subject = Subject(out.name, classifier, tokens.validation, length)
+    result = bench.result(measure([subject], opened.task), folder=str(out))
     write_json(run.path / "model" / RECORD, {"identity": identity, "result": result})
     (run.path / "model").rename(out)
     shutil.rmtree(run.path)

@@ -27,8 +27,14 @@ from transformers import (
 from typing_extensions import override
 
 from distill.batching import Collator
-from distill.checkpoints import last_whole, mark_whole, step_of
-from distill.errors import TrainingFailed
+from distill.checkpoints import (
+    checkpoint_bytes,
+    last_whole,
+    mark_whole,
+    step_of,
+    whole_or_nothing,
+)
+from distill.finite import check_weights, not_finite
 from distill.models import at_rest
 from distill.precision import uses_bfloat16
 from distill.progress import Narrator, StageProgress
@@ -110,6 +116,7 @@ class StageTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)
         self.job = job
+        self._last: dict[str, Tensor] = {}
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
 
@@ -127,13 +134,9 @@ class StageTrainer(Trainer):
             TrainingFailed: The loss is not a finite number.
         """
         terms: dict[str, Tensor] = model(**inputs)
+        self._last = inputs
         if not torch.isfinite(terms["loss"]):
-            raise TrainingFailed(
-                f"{self.job.title}: the loss is {terms['loss'].item()} at step "
-                f"{self.state.global_step + 1}.",
-                "Lower this stage's learning_rate in the recipe; an earlier whole checkpoint "
-                "is kept.",
-            )
+            raise not_finite(self.job.title, self.state.global_step + 1, self.job.stage, inputs)
         for name, value in terms.items():
             self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
         self._steps += 1
@@ -153,8 +156,13 @@ class StageTrainer(Trainer):
 
     @override
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Score the student; random generators are left as they were."""
+        """Score the student; random generators are left as they were.
+
+        Raises:
+            TrainingFailed: A weight is not a finite number.
+        """
         assert self.job.evaluate is not None
+        check_weights(self.job.title, self.state.global_step, self.job.stage, self._last)
         scores = self.job.evaluate(self.job.stage.student)
         self.job.stage.train()
         metrics = {f"eval_{name}": value for name, value in scores.items()}
@@ -168,10 +176,12 @@ class StageTrainer(Trainer):
         return row_order(self.job.rows, self.args.train_batch_size, self.job.seed)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            folder = self.job.folder / f"checkpoint-{self.state.global_step}"
-            mark_whole(folder)
+        check_weights(self.job.title, self.state.global_step, self.job.stage, self._last)
+        folder = self.job.folder / f"checkpoint-{self.state.global_step}"
+        with whole_or_nothing(folder, checkpoint_bytes(self.job.stage)):
+            super()._save_checkpoint(model, trial)
+            if self.args.should_save:
+                mark_whole(folder)
 
 
 def train_stage(job: Job) -> Outcome:
@@ -181,7 +191,8 @@ def train_stage(job: Job) -> Outcome:
         How it ended; ``job.stage.student`` holds the kept weights.
 
     Raises:
-        TrainingFailed: The loss is not finite.
+        TrainingFailed: The loss, or a weight, is not finite.
+        DiskFull: A checkpoint does not fit; those before it are kept.
     """
     steps = total_steps(len(job.rows), job.training)
     args = _arguments(job, steps)

@@ -111,7 +111,7 @@ def test_an_interruption_is_told_and_exits_130(call, monkeypatch, teacher, versi
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("distill.standalone.evaluate_model", stop)
+    monkeypatch.setattr("distill.standalone.evaluate_models", stop)
     found = call("evaluate", teacher, version.path)
     assert found.exit_code == 130
     assert "the same command goes on from there" in found.stderr

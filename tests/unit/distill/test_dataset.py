@@ -140,7 +140,7 @@ def test_collator_pads_to_a_multiple_of_eight():
         {"input_ids": [5] * n, "token_type_ids": [1] * n, "labels": n, "idx": 0} for n in (3, 9)
     ]
     batch = Collator(pad_token_id=7)(rows)
-    assert set(batch) == {"input_ids", "attention_mask", "token_type_ids", "labels"}
+    assert set(batch) == {"input_ids", "attention_mask", "token_type_ids", "labels", "idx"}
     assert batch["input_ids"].shape == (2, 16)
     assert np.array_equal(batch["input_ids"][0], [5] * 3 + [7] * 13)
     assert batch["attention_mask"].sum(dim=1).tolist() == [3, 9]

@@ -16,7 +16,7 @@ from distill.errors import (
     WeakTeacher,
 )
 from distill.rundir import RunDirectory
-from distill.standalone import evaluate_model
+from distill.standalone import evaluate_models
 from distill.teacher import fine_tune_teacher
 from tests.unit.distill.helpers import make_bert, make_good_teacher, save
 
@@ -50,15 +50,20 @@ def test_the_table_compares_three_models(finished, version):
         "retention %",
         "parameters",
         "without embeddings",
+        "MFLOPs",
         "batch 1 ms",
-        "batch 32 ms",
+        "batch 32 per s",
+        "file MB",
     ]
     teacher, _, student = table.to_dict("records")
     assert teacher["accuracy"] > 0.9
     assert student["accuracy"] > 0.8
     assert student["retention %"] == pytest.approx(100 * student["accuracy"] / teacher["accuracy"])
     assert student["parameters"] < teacher["parameters"]
-    assert 0 < student["batch 1 ms"] < student["batch 32 ms"]
+    assert student["MFLOPs"] < teacher["MFLOPs"]
+    assert student["batch 32 per s"] > 1000 / student["batch 1 ms"]
+    weights = (finished.student / "model.safetensors").stat().st_size
+    assert student["file MB"] == pytest.approx(weights / 1e6)
     assert finished.result["version_id"] == version.manifest.id
     assert finished.result["rows"] == {"validation": 80}
 
@@ -153,12 +158,22 @@ def test_fine_tuning_a_teacher(version, encoder, recipe, tmp_path):
     assert again == result
     with pytest.raises(UsageInvalid, match="exists and is not this teacher"):
         fine_tune_teacher(version, init=str(encoder), out=out, recipe="demo", quiet=True)
-    measured = evaluate_model(str(out), version)
+    measured = evaluate_models([str(out)], version)
     assert measured["models"][0]["scores"] == result["models"][0]["scores"]
 
 
+def test_a_model_is_evaluated_at_the_length_it_was_trained_at(finished, version):
+    found = evaluate_models([str(finished.path), str(finished.student)], version)
+    run, student = found["models"]
+    assert run["model"] == "run"  # a run directory stands for its student
+    assert run["scores"] == student["scores"] == finished.result["models"][-1]["scores"]
+    assert run["max_length"] == 16  # the recipe's; "auto" would be 64
+    tokenizer = transformers.AutoTokenizer.from_pretrained(finished.student)
+    assert tokenizer.model_max_length == 16
+
+
 def test_evaluation_by_split(version, teacher):
-    found = evaluate_model(str(teacher), version, split="train")
+    found = evaluate_models([str(teacher)], version, split="train")
     assert found["rows"] == {"train": 400}
 
 

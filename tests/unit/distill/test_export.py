@@ -1,0 +1,172 @@
+"""Every form answers as the model does, opens without this package, and tells what it lost."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer
+from typer.testing import CliRunner
+
+from augment.contract import Label, Splits, TaskSpec
+from distill import onnx_model
+from distill.cli import app
+from distill.errors import ExtraMissing, UsageInvalid
+from distill.export import export_model
+from tests.conftest import ROOT
+from tests.unit.distill.helpers import make_bert, make_good_teacher, mood_rows, save, write_version
+
+TEXTS = [
+    "the room was good and fresh",
+    "bad",
+    "we had the dull stale food and it was very weak " * 4,
+]
+
+
+@pytest.fixture(scope="module")
+def reversed_teacher(tokenizer, tmp_path_factory):
+    """Its labels stand in another order than the data's."""
+    model = make_good_teacher(tokenizer, labels=("positive", "negative"), layers=2)
+    return save(model, tokenizer, tmp_path_factory.mktemp("models") / "reversed")
+
+
+@pytest.fixture(scope="module")
+def exported(reversed_teacher, version, tmp_path_factory):
+    out = tmp_path_factory.mktemp("exports") / "mood"
+    export_model(str(reversed_teacher), version, out=out, quiet=True)
+    return out
+
+
+@pytest.fixture(scope="module")
+def record(exported):
+    return json.loads((exported / "export.json").read_text())
+
+
+def test_every_form_is_measured_against_the_model(record, exported, version):
+    forms = {form["form"]: form for form in record["forms"]}
+    assert list(forms) == ["pytorch", "transformers", "onnx", "onnx-int8"]
+    assert forms["pytorch"]["scores"]["validation"]["accuracy"] > 0.9
+    for name, form in forms.items():
+        best = forms["pytorch"]["scores"]["validation"]["accuracy"]
+        assert form["drop"] == best - form["scores"]["validation"]["accuracy"], name
+        assert form["latency"]["batch_1"] > 0
+    assert forms["transformers"]["logit_difference"] == 0
+    assert 0 < forms["onnx"]["logit_difference"] < 1e-4
+    assert 1e-4 < forms["onnx-int8"]["logit_difference"] < 0.5
+    assert forms["onnx"]["answers_changed"] == 0
+    file = exported / "onnx-int8" / "model.onnx"
+    assert forms["onnx-int8"]["file_bytes"] == file.stat().st_size < forms["onnx"]["file_bytes"]
+    assert record["version_id"] == version.manifest.id
+    assert record["rows"] == {"validation": 80}
+    assert not list(exported.parent.glob(".*"))
+
+
+@pytest.mark.parametrize("form", ["onnx", "onnx-int8"])
+def test_a_graph_and_its_tokenizer_serve_without_transformers(exported, reversed_teacher, form):
+    """The tokenizer cuts and pads by itself; names come in the model's own order."""
+    tokenizer = Tokenizer.from_file(str(exported / form / "tokenizer.json"))
+    encoded = tokenizer.encode_batch(TEXTS)
+    assert {len(one.ids) for one in encoded} == {46}
+    session = onnxruntime.InferenceSession(exported / form / "model.onnx")
+    feed = {
+        "input_ids": np.array([one.ids for one in encoded]),
+        "attention_mask": np.array([one.attention_mask for one in encoded]),
+        "token_type_ids": np.array([one.type_ids for one in encoded]),
+    }
+    (logits,) = session.run(None, feed)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(reversed_teacher).eval()
+    reader = transformers.AutoTokenizer.from_pretrained(reversed_teacher)
+    with torch.no_grad():
+        expected = model(**reader(TEXTS, padding=True, return_tensors="pt")).logits.numpy()
+    assert np.abs(logits - expected).max() < (1e-4 if form == "onnx" else 0.5)
+    names = json.loads((exported / form / "config.json").read_text())["id2label"]
+    assert [names[str(at)] for at in logits.argmax(-1)] == ["positive", "negative", "negative"]
+
+
+def test_the_transformers_form_opens_with_its_names(exported):
+    folder = exported / "transformers"
+    classify = transformers.pipeline("text-classification", model=str(folder))
+    assert [found["label"] for found in classify(TEXTS)] == ["positive", "negative", "negative"]
+    assert folder.joinpath("model.safetensors").stat().st_mode & 0o044
+
+
+def test_a_text_beyond_the_models_length_is_cut(exported):
+    tokenizer = Tokenizer.from_file(str(exported / "onnx" / "tokenizer.json"))
+    assert len(tokenizer.encode("very " * 100).ids) == 64
+    reader = transformers.AutoTokenizer.from_pretrained(exported / "onnx")
+    assert len(reader("very " * 100, truncation=True)["input_ids"]) == 64
+    assert len(reader("very")["input_ids"]) == 3
+
+
+def test_the_example_of_the_readme_runs(exported):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(import json\n.*?)```", readme, flags=re.DOTALL)
+    assert "transformers" not in code
+    code = code.replace('"export/onnx-int8"', repr(str(exported / "onnx-int8")))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"(positive|negative)\n", done.stdout)
+
+
+def test_pairs_regression_and_two_validation_splits(tokenizer, tmp_path):
+    """Only int8: the graph that it is made from is not kept."""
+    task = TaskSpec(
+        name="alike",
+        text_columns=("a", "b"),
+        label=Label(column="score", kind="regression"),
+        metrics=("pearson",),
+        selection_metric="pearson",
+        splits=Splits(validation=("validation_near", "validation_far")),
+    )
+    rows = [
+        {"a": row["sentence"], "b": other["sentence"], "score": at / 3}
+        for at, (row, other) in enumerate(zip(mood_rows(12, 1), mood_rows(12, 2), strict=True))
+    ]
+    splits = {"train": rows, "validation_near": rows, "validation_far": rows[:5]}
+    version = write_version(tmp_path / "versions", task, splits)
+    model = make_bert(tokenizer, labels=("LABEL_0",), layers=1)
+    folder = save(model, tokenizer, tmp_path / "model")
+    found = export_model(
+        str(folder), version, out=tmp_path / "out", forms=["onnx-int8"], quiet=True
+    )
+    assert found["rows"] == {"validation_near": 12, "validation_far": 5}
+    assert [form["form"] for form in found["forms"]] == ["pytorch", "onnx-int8"]
+    assert set(found["forms"][1]["scores"]) == {"validation_near", "validation_far"}
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "export.json",
+        "onnx-int8",
+    ]
+
+
+def test_refusals_write_nothing(teacher, version, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    with pytest.raises(UsageInvalid, match="there is no form 'gguf'"):
+        export_model(str(teacher), version, out=out, forms=["gguf"])
+    monkeypatch.setattr(onnx_model, "find_spec", lambda name: None)
+    with pytest.raises(ExtraMissing, match="not installed: onnx, onnxscript") as caught:
+        export_model(str(teacher), version, out=out, forms=["onnx"])
+    assert 'pip install "augment-distill[onnx]"' in caught.value.hint
+    assert not out.exists()
+    export_model(str(teacher), version, out=out, forms=["transformers"], quiet=True)
+    before = os.stat(out).st_mtime_ns
+    with pytest.raises(UsageInvalid, match="out exists"):
+        export_model(str(teacher), version, out=out, forms=["transformers"])
+    assert os.stat(out).st_mtime_ns == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_command_prints_a_table(teacher, version, tmp_path):
+    arguments = ["export", str(teacher), str(version.path), "--to", "transformers"]
+    found = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out")])
+    assert found.exit_code == 0, found.stderr
+    lines = found.stdout.splitlines()
+    assert lines[0].split()[0] == "export"
+    assert lines[1].split()[:3] == ["form", "accuracy", "drop"]
+    assert [line.split()[0] for line in lines[2:4]] == ["pytorch", "transformers"]
+    assert "drop = accuracy on validation lost against pytorch" in found.stdout
