@@ -97,7 +97,8 @@ class Line:
         kept: Their share of all that were drawn.
         judge: Share with the judge's label of the original row.
         gold: Share with the label of the data.
-        gold_by_label: The same for each label apart.
+        stays_right: Of the rows whose original the judge gets right, by label: the share that it
+            still gives that label.
         replaced: Replaced words of all words.
     """
 
@@ -105,7 +106,7 @@ class Line:
     kept: float
     judge: float
     gold: float
-    gold_by_label: dict[str, float]
+    stays_right: dict[str, float]
     replaced: float
 
 
@@ -172,6 +173,11 @@ def trial(task: str, part: Part, models: dict[str, str], rows: int, work: Path) 
     return {
         "source rows": rows,
         "judge on the original rows": float((originals.judged == originals.label).mean()),
+        "judge on the original rows by label": {
+            name: float((own.judged == own.label).mean())
+            for number, name in enumerate(spec.label.names)
+            for own in [originals[originals.label == number]]
+        },
         "settings": {
             name: asdict(_line(versions[name], _judged(frame, spec.text_columns[0], judge)))
             for name, frame in frames.items()
@@ -189,14 +195,15 @@ def _judged(frame: pd.DataFrame, column: str, judge: Scores) -> pd.DataFrame:
 def _line(version: Version, judged: pd.DataFrame) -> Line:
     made = judged[judged.variant > 0]
     right = made.judged == made.label
-    names = version.task.label.names
+    names, known = version.task.label.names, made.judged_original == made.label
     return Line(
         rows=len(made),
         kept=len(made) / ((len(judged) - len(made)) * VARIANTS),
         judge=float((made.judged == made.judged_original).mean()),
         gold=float(right.mean()),
-        gold_by_label={
-            name: float(right[made.label == number].mean()) for number, name in enumerate(names)
+        stays_right={
+            name: float(right[known & (made.label == number)].mean())
+            for number, name in enumerate(names)
         },
         replaced=version_stats(version).replacement_rate,
     )

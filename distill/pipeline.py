@@ -22,6 +22,7 @@ from distill.dataset import resolve_length, tokenise
 from distill.evaluate import Subject, measure
 from distill.guards import check_teacher
 from distill.guides import Guide, averaged_scores, guide_name
+from distill.kept_logits import take_kept_logits
 from distill.mapping import layer_map
 from distill.models import Classifier, describe, load_classifier
 from distill.progress import Narrator
@@ -206,13 +207,12 @@ def prediction(
         return second_stage(bench, student, model.requires_grad_(True), guides)
 
     def soft() -> Logits:
+        needed = rows_drawn(bench.tokens.rows(recipe.data), recipe, bench.recipe.seed)
+        folder, say = run.work / "soft-labels", bench.narrator
+        take_kept_logits(bench.version, guides, recipe.data, needed, folder=folder, narrator=say)
+        precision = bench.recipe.precision
         return soft_labels(
-            guides,
-            recipe.data,
-            rows_drawn(bench.tokens.rows(recipe.data), recipe, bench.recipe.seed),
-            precision=bench.recipe.precision,
-            folder=run.work / "soft-labels",
-            narrator=bench.narrator,
+            guides, recipe.data, needed, precision=precision, folder=folder, narrator=say
         )
 
     title = "stage 2/2" if bench.recipe.intermediate.enabled else "stage 1/1"

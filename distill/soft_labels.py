@@ -86,7 +86,7 @@ def soft_labels(
     total: Logits | None = None
     for number, guide in enumerate(guides, start=1):
         rows = guide.tokens.rows(data)
-        file = folder / f"soft-labels-{number}.f32"
+        file = logits_file(folder, number)
         classes = guide.classifier.classes
         if not file.is_file():
             folder.mkdir(parents=True, exist_ok=True)
@@ -98,6 +98,11 @@ def soft_labels(
         total[needed] += own / np.float32(len(guides))
     assert total is not None
     return total
+
+
+def logits_file(folder: Path, number: int) -> Path:
+    """Where the logits of one of the teachers are kept: float32, row by row, of all needed rows."""
+    return folder / f"soft-labels-{number}.f32"
 
 
 def _compute(

@@ -24,12 +24,13 @@ from augment.contract.manifest import (
     identity,
 )
 from augment.contract.models import LabelOrder, match_labels, model_digest
-from augment.contract.schema import arrow_schema, rejected_schema
+from augment.contract.schema import LOGITS, arrow_schema, rejected_schema
 from augment.contract.task import METRICS, UNLABELLED, Label, Splits, TaskSpec
 from augment.contract.version import Version, list_versions, open_version
 
 __all__ = [
     "CONTRACT",
+    "LOGITS",
     "METRICS",
     "UNLABELLED",
     "Asset",

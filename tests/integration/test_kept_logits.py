@@ -1,0 +1,99 @@
+"""Logits that a version keeps are a distillation's soft labels, if they are of the same teacher."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from augment import augment_task
+from augment.contract import Version
+from augment.recipe import AugmentRecipe
+from distill.dataset import tokenise
+from distill.guides import Guide
+from distill.kept_logits import take_kept_logits, teacher_digest
+from distill.models import load_classifier
+from distill.progress import Narrator
+from distill.soft_labels import soft_labels
+from tests.unit.augment.conftest import make_classifier
+
+LABELS = ("not_entailment", "entailment")
+
+
+@pytest.fixture(scope="module")
+def version(
+    mlm_dir: Path,
+    classifier_dir: Path,
+    vectors_file: Path,
+    pair_source: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Version:
+    return augment_task(
+        "rte",
+        source=str(pair_source),
+        mlm=str(mlm_dir),
+        vectors=str(vectors_file),
+        out=tmp_path_factory.mktemp("versions"),
+        recipe=AugmentRecipe(variants=3, top_k=5, teacher_logits=True),
+        teacher=str(classifier_dir),
+        limit=40,
+        threads=1,
+    )
+
+
+def guide(version: Version, folder: Path, cache: Path) -> Guide:
+    teacher = load_classifier(str(folder), version.task)
+    return Guide("teacher", teacher, tokenise(version, teacher.tokenizer, 64, cache), {})
+
+
+@pytest.mark.parametrize("data", ["augmented", "original"])
+def test_kept_logits_are_those_the_teacher_gives(
+    version: Version, classifier_dir: Path, tmp_path: Path, data: str
+) -> None:
+    """Without a forward, the same numbers but for their rounding."""
+    own = guide(version, classifier_dir, tmp_path)
+    needed = np.arange(1, len(own.tokens.rows(data)), 3)
+
+    def ask(folder: Path) -> np.ndarray:
+        return soft_labels(
+            [own],
+            data,
+            needed,
+            precision="float32",
+            folder=folder,
+            narrator=Narrator(quiet=True),
+        )
+
+    computed = ask(tmp_path / "computed")
+    kept = tmp_path / "kept"
+    take_kept_logits(version, [own], data, needed, folder=kept, narrator=Narrator(quiet=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("distill.soft_labels._compute", None)
+        taken = ask(kept)
+
+    np.testing.assert_allclose(taken[needed], computed[needed], atol=1 / 512 + 1e-4)
+    assert len(needed) >= 13
+    assert not np.isfinite(taken[0]).any()
+
+
+def test_another_teacher_computes_its_own(
+    version: Version, classifier_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(classifier_dir, tmp_path / "moved")
+    stranger = guide(version, make_classifier(tmp_path / "other", LABELS, seed=9), tmp_path)
+    same = guide(version, tmp_path / "moved", tmp_path)
+    asset = version.manifest.asset("teacher")
+    take_kept_logits(
+        version,
+        [stranger, same],
+        "augmented",
+        np.arange(10),
+        folder=tmp_path / "soft",
+        narrator=Narrator(quiet=True),
+    )
+
+    assert asset is not None
+    assert teacher_digest(same.classifier) == asset.sha256
+    assert [file.name for file in (tmp_path / "soft").iterdir()] == ["soft-labels-2.f32"]
