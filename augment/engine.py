@@ -19,6 +19,7 @@ from augment.candidates import CandidateFinder
 from augment.chunk import ChunkResult, augment_chunk
 from augment.contract import TaskSpec
 from augment.errors import AugmentError
+from augment.narrator import Narrator
 from augment.quality import Gates
 from augment.recipe import AugmentRecipe
 
@@ -38,6 +39,7 @@ class Work:
         threads: Threads of one worker, or None for torch's own choice.
         store: Folder of the candidate store, or None to keep no candidates.
         gates: What a generated row must pass.
+        vectors_cache: Where tables of vectors are kept, or None to read the file each time.
     """
 
     task: TaskSpec
@@ -48,9 +50,13 @@ class Work:
     threads: int | None = None
     store: Path | None = None
     gates: Gates = field(default_factory=Gates)
+    vectors_cache: Path | None = None
 
-    def load(self) -> CandidateFinder:
+    def load(self, narrator: Narrator | None = None) -> CandidateFinder:
         """Load the models.
+
+        Args:
+            narrator: Hears what takes long.
 
         Raises:
             AssetInvalid: A model or vectors file cannot be used.
@@ -64,7 +70,9 @@ class Work:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         masked_lm = load_masked_lm(self.mlm, device=self.device)
-        vectors = load_vectors(self.vectors, self.recipe.vector_rows)
+        vectors = load_vectors(
+            self.vectors, self.recipe.vector_rows, cache=self.vectors_cache, narrator=narrator
+        )
         words_only = self.recipe.top_k_of == "words"
         store = (
             CandidateStore(self.store, masked_lm.digest, words_only=words_only)

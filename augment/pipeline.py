@@ -24,6 +24,7 @@ from augment.recipe import AugmentRecipe, load_recipe
 from augment.sources import Source, read_source
 from augment.store import describe_store, prune
 from augment.tasks import Task, get_task
+from augment.vectors import cache_folder
 from augment.writer import Staging, commit, next_name, open_staging, partial_of
 
 STORE_BYTES = 20 * 2**30
@@ -44,6 +45,7 @@ def augment_task(
     device: str = "cpu",
     store: str | Path | None = None,
     store_limit: int = STORE_BYTES,
+    vectors_cache: str | Path | bool = True,
     narrator: Narrator | None = None,
 ) -> Version:
     """Augment a task's training split and commit everything as one version.
@@ -64,6 +66,8 @@ def augment_task(
         device: Where the masked LM runs.
         store: Folder of the candidate store, see ``store.py``; None keeps no candidates.
         store_limit: Largest size of the store after the run, in bytes.
+        vectors_cache: Where tables of vectors are kept for later starts: a folder, True for the
+            user's own cache, False to read the file each time.
         narrator: Hears what is going on.
 
     Raises:
@@ -77,8 +81,18 @@ def augment_task(
     data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
     tell.say("source", _splits_line(chosen, data))
     gates, kept_in = _gates(plan, chosen, data), None if store is None else Path(store)
-    work = Work(chosen.spec, plan, mlm, vectors, device, threads, kept_in, gates)
-    finder = work.load()
+    work = Work(
+        chosen.spec,
+        plan,
+        mlm,
+        vectors,
+        device,
+        threads,
+        kept_in,
+        gates,
+        cache_folder(vectors_cache),
+    )
+    finder = work.load(tell)
     _refuse_long_texts(data, chosen, finder)
     draft = draft_manifest(data, work, finder, limit)
     if (present := _already(root, draft, tell)) is not None:

@@ -16,6 +16,7 @@ from augment.engine import Work
 from augment.recipe import load_recipe
 from augment.sources import read_source
 from augment.tasks import get_task
+from augment.vectors import cache_folder
 from augment.words import Route, Word
 
 CALIBRATION_ROWS = 256
@@ -59,6 +60,7 @@ def plan_task(
     limit: int | None = None,
     threads: int | None = None,
     device: str = "cpu",
+    vectors_cache: str | Path | bool = True,
 ) -> Plan:
     """Count the words of every text, then augment a few rows to time it.
 
@@ -73,6 +75,7 @@ def plan_task(
         limit: Use only the first rows.
         threads: Threads that the run will have.
         device: Where the masked LM runs.
+        vectors_cache: As for ``augment_task``.
 
     Raises:
         AugmentError: As the run itself would.
@@ -80,7 +83,10 @@ def plan_task(
     started = time.perf_counter()
     chosen = get_task(task)
     data = read_source(chosen, source, limit=limit)
-    work = Work(chosen.spec, load_recipe(recipe, chosen.spec.name), mlm, vectors, device, threads)
+    work = Work(
+        chosen.spec, load_recipe(recipe, chosen.spec.name), mlm, vectors, device, threads,
+        vectors_cache=cache_folder(vectors_cache),
+    )  # fmt: skip
     finder = work.load()
     opening = time.perf_counter() - started
     train = data.splits[work.task.splits.train]
