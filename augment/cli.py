@@ -54,6 +54,13 @@ Teacher = Annotated[
 SimilarityModel = Annotated[
     str | None, typer.Option(help="Sentence encoder for min_similarity: folder or hub name.")
 ]
+VectorsCache = Annotated[
+    Path | None,
+    typer.Option(help="Where tables of vectors are kept; by default the user's own cache."),
+]
+NoVectorsCache = Annotated[
+    bool, typer.Option("--no-vectors-cache", help="Read the vectors file each time.")
+]
 
 
 @app.command(
@@ -85,6 +92,8 @@ def run(
         bool, typer.Option("--keep/--no-store", help="Keep candidates for later runs.")
     ] = True,
     store_limit: Annotated[float, typer.Option(min=0, help="Largest store, in GB.")] = 20.0,
+    vectors_cache: VectorsCache = None,
+    no_vectors_cache: NoVectorsCache = False,
     as_json: AsJson = False,
 ) -> None:
     """Augment a task's training split and commit it as one version."""
@@ -108,6 +117,7 @@ def run(
         similarity_model=similarity_model,
         store=(store or out / STORE) if keep else None,
         store_limit=int(store_limit * 2**30),
+        vectors_cache=not no_vectors_cache and (vectors_cache or True),
         narrator=ConsoleNarrator(),
     )
     if as_json:
@@ -135,6 +145,8 @@ def plan_command(
     device: Device = "cpu",
     teacher: Teacher = None,
     similarity_model: SimilarityModel = None,
+    vectors_cache: VectorsCache = None,
+    no_vectors_cache: NoVectorsCache = False,
     as_json: AsJson = False,
 ) -> None:
     """Say how much work a run is before it begins: rows, masks, minutes, megabytes."""
@@ -144,6 +156,7 @@ def plan_command(
     found = plan_task(
         task, mlm=mlm, vectors=vectors, source=source, recipe=recipe, limit=limit,
         threads=threads, device=device, teacher=teacher, similarity_model=similarity_model,
+        vectors_cache=not no_vectors_cache and (vectors_cache or True),
     )  # fmt: skip
     if as_json:
         print(json.dumps(asdict(found)))
@@ -164,6 +177,8 @@ def preview_command(
     variants: Annotated[int, typer.Option(min=0, help="Variants to show.")] = 5,
     top: Annotated[int, typer.Option(min=1, help="Candidates to show for each word.")] = 6,
     device: Device = "cpu",
+    vectors_cache: VectorsCache = None,
+    no_vectors_cache: NoVectorsCache = False,
     as_json: AsJson = False,
 ) -> None:
     """Show each word's route and candidates, and some variants, before anything runs."""
@@ -171,10 +186,12 @@ def preview_command(
     from augment.engine import Work
     from augment.preview import preview
     from augment.tasks import get_task
+    from augment.vectors import cache_folder
 
     spec = get_task(task).spec
     plan = load_recipe(recipe, spec.name)
-    finder = Work(spec, plan, mlm, vectors, device, None).load()
+    kept_in = cache_folder(not no_vectors_cache and (vectors_cache or True))
+    finder = Work(spec, plan, mlm, vectors, device, None, vectors_cache=kept_in).load()
     finder.refuse_long([("the text", text)])
     view = preview(text, finder, spec.name)
     if as_json:

@@ -175,6 +175,47 @@ def store_command(
     )
 
 
+@reading.command("vectors", epilog="Example: augment vectors --verify")
+def vectors_command(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Another cache than the user's own.")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every byte and compare it with the digests.")
+    ] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Remove all: files are parsed again when needed.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the tables of word vectors that are kept for later starts."""
+    from augment.vectors.cache import cache_folder, entries
+    from augment.vectors.cache import clear as remove
+    from augment.vectors.mapped import is_whole
+
+    place = cache_folder(folder or True) or Path()
+    shown: list[dict[str, Any]] = [
+        {
+            "entry": path.name,
+            **({} if note is None else note.model_dump(include={"source", "rows", "dimensions"})),
+            "bytes": 0 if note is None else note.bytes,
+            "state": "damaged" if note is None or (verify and not is_whole(path)) else "whole",
+        }
+        for path, note in entries(place).items()
+    ]
+    removed = remove(place) if clear else 0
+    if as_json:
+        print(json.dumps({"folder": str(place), "tables": shown, "removed": removed}))
+        return
+    for row in shown:
+        state = "" if row["state"] == "whole" else " · damaged: it is made again when needed"
+        shape = f"{row.get('rows', 0):,} x {row.get('dimensions', 0)}"
+        size = row["bytes"] / 2**20
+        print(f"  {row.get('source', row['entry'])}  {shape} · {size:,.1f} MB{state}")
+    total = sum(row["bytes"] for row in shown) / 2**20
+    print(f"  {len(shown)} tables · {total:,.1f} MB in {place}" + " · removed" * bool(removed))
+
+
 @reading.command("stats", epilog="Example: augment stats data/versions/sst2@v0001")
 def stats_command(reference: Reference, as_json: AsJson = False) -> None:
     """Replacement rate by route, distinct-n, length drift, label balance, duplicates."""

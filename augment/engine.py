@@ -20,6 +20,7 @@ from augment.chunk import ChunkResult, augment_chunk
 from augment.contract import TaskSpec
 from augment.errors import AugmentError, UsageError
 from augment.judges import Judges
+from augment.narrator import Narrator
 from augment.quality import Gates
 from augment.recipe import AugmentRecipe
 
@@ -41,6 +42,7 @@ class Work:
         gates: What a generated row must pass.
         teacher: Folder or hub name of a classifier, where the recipe asks one.
         similarity_model: Folder or hub name of a sentence encoder, where the recipe asks one.
+        vectors_cache: Where tables of vectors are kept, or None to read the file each time.
     """
 
     task: TaskSpec
@@ -53,9 +55,13 @@ class Work:
     gates: Gates = field(default_factory=Gates)
     teacher: str | None = None
     similarity_model: str | None = None
+    vectors_cache: Path | None = None
 
-    def load(self) -> CandidateFinder:
+    def load(self, narrator: Narrator | None = None) -> CandidateFinder:
         """Load the models.
+
+        Args:
+            narrator: Hears what takes long.
 
         Raises:
             AssetInvalid: A model or vectors file cannot be used.
@@ -70,7 +76,9 @@ class Work:
             torch.set_num_threads(self.threads)
         precision = self.recipe.precision
         masked_lm = load_masked_lm(self.mlm, device=self.device, precision=precision)
-        vectors = load_vectors(self.vectors, self.recipe.vector_rows)
+        vectors = load_vectors(
+            self.vectors, self.recipe.vector_rows, cache=self.vectors_cache, narrator=narrator
+        )
         words_only = self.recipe.top_k_of == "words"
         store = (
             CandidateStore(self.store, masked_lm.digest, words_only=words_only, precision=precision)

@@ -27,6 +27,7 @@ from augment.rows import originals
 from augment.sources import Source, read_source
 from augment.store import describe_store, prune
 from augment.tasks import Task, get_task
+from augment.vectors import cache_folder
 from augment.writer import Staging, commit, next_name, open_staging, partial_of
 
 STORE_BYTES = 20 * 2**30
@@ -49,6 +50,7 @@ def augment_task(
     similarity_model: str | None = None,
     store: str | Path | None = None,
     store_limit: int = STORE_BYTES,
+    vectors_cache: str | Path | bool = True,
     narrator: Narrator | None = None,
 ) -> Version:
     """Augment a task's training split and commit everything as one version.
@@ -71,6 +73,8 @@ def augment_task(
         similarity_model: Folder or hub name of a sentence encoder, for the recipe's gates.
         store: Folder of the candidate store, see ``store.py``; None keeps no candidates.
         store_limit: Largest size of the store after the run, in bytes.
+        vectors_cache: Where tables of vectors are kept for later starts: a folder, True for the
+            user's own cache, False to read the file each time.
         narrator: Hears what is going on.
 
     Raises:
@@ -85,9 +89,19 @@ def augment_task(
     tell.say("source", _splits_line(chosen, data))
     gates, kept_in = _gates(plan, chosen, data), None if store is None else Path(store)
     work = Work(
-        chosen.spec, plan, mlm, vectors, device, threads, kept_in, gates, teacher, similarity_model
+        chosen.spec,
+        plan,
+        mlm,
+        vectors,
+        device,
+        threads,
+        kept_in,
+        gates,
+        teacher,
+        similarity_model,
+        cache_folder(vectors_cache),
     )
-    judges, finder = work.load_judges(), work.load()
+    judges, finder = work.load_judges(), work.load(tell)
     _tell_gates(judges, tell)
     _refuse_long_texts(data, chosen, finder)
     draft = draft_manifest(data, work, finder, judges, limit)

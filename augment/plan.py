@@ -17,6 +17,7 @@ from augment.judges import Judges
 from augment.recipe import load_recipe
 from augment.sources import read_source
 from augment.tasks import get_task
+from augment.vectors import cache_folder
 from augment.words import Route, Word
 
 CALIBRATION_ROWS = 256
@@ -62,6 +63,7 @@ def plan_task(
     device: str = "cpu",
     teacher: str | None = None,
     similarity_model: str | None = None,
+    vectors_cache: str | Path | bool = True,
 ) -> Plan:
     """Count the words of every text, then augment a few rows to time it.
 
@@ -78,6 +80,7 @@ def plan_task(
         device: Where the models run.
         teacher: Folder or hub name of a classifier, for the recipe's gates.
         similarity_model: Folder or hub name of a sentence encoder, for the recipe's gates.
+        vectors_cache: As for ``augment_task``.
 
     Raises:
         AugmentError: As the run itself would.
@@ -88,6 +91,7 @@ def plan_task(
     work = Work(
         chosen.spec, load_recipe(recipe, chosen.spec.name), mlm, vectors, device, threads,
         teacher=teacher, similarity_model=similarity_model,
+        vectors_cache=cache_folder(vectors_cache),
     )  # fmt: skip
     judges, finder = work.load_judges(), work.load()
     opening = time.perf_counter() - started

@@ -30,7 +30,7 @@ from augment.packing import Query
 from augment.recipe import AugmentRecipe, load_recipe
 from augment.sources import read_source
 from augment.tasks import get_task
-from augment.vectors import Vectors, load_vectors
+from augment.vectors import Vectors
 from augment.words import Route, Word
 from benchmarks.machine import describe, gemm_peak, interleaved, median_ratio
 from tests.reference.masked_lm import ranked_pieces
@@ -88,7 +88,7 @@ def flops(query: Query, config: Any) -> float:
 
 def against_the_authors(name: str, folder: str, texts: list[str], repeats: int) -> dict[str, Any]:
     """One masked LM: seconds of both sides, their ratio, equal sets, share of the GEMM peak."""
-    lm, vectors = load_masked_lm(folder), Vectors(["a", "b"], np.eye(2))
+    lm, vectors = load_masked_lm(folder), Vectors.of(["a", "b"], np.eye(2))
     finder = CandidateFinder(lm, vectors, AugmentRecipe())
     model = BertForMaskedLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -137,30 +137,6 @@ def repeated_texts(folder: str, texts: list[str], repeats: int) -> dict[str, Any
     return {**once, "ratio": 3 * once["ratio"], "note": "authors' seconds counted three times"}
 
 
-def vectors_speed(path: str, words: int, repeats: int) -> dict[str, Any]:
-    """Neighbours of unseen words against a product and a full sort over the same table."""
-    table = load_vectors(path, 100_000)
-    rows = np.random.default_rng(0).choice(len(table.words), words, replace=False)
-    asked = [table.words[row] for row in rows]
-    unit = table._unit.astype(np.float64)
-
-    def authors() -> list[list[int]]:
-        return [np.argsort(-(unit @ unit[row]))[1 : K + 1].tolist() for row in rows]
-
-    def engine() -> None:
-        table._cache.clear()
-        table.neighbours(asked, K)
-
-    seconds = interleaved({"authors": authors, "engine": engine}, repeats)
-    return {
-        "words": words,
-        "rows": len(table.words),
-        "seconds": seconds,
-        "ratio": median_ratio(seconds, "authors", "engine"),
-        "milliseconds_a_word": 1000 * statistics.median(seconds["engine"]) / words,
-    }
-
-
 def whole_runs(folder: str, vectors: str, limit: int, scratch: Path) -> dict[str, Any]:
     """End to end, Parquet written: the first run, then another seed from the store."""
     if SHARED.is_dir():
@@ -207,7 +183,6 @@ def main() -> None:
         results["base, repeated 3 times"] = repeated_texts(base, few, 1)
         for name, folder in where.models.items():
             results[name] = against_the_authors(name, folder, some, repeats)
-        results["vectors"] = vectors_speed(where.vectors, 64, repeats)
         limit = 500 if options.quick else 5000
         for name, folder in where.models.items():
             out = Path(scratch) / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ def shared() -> Path:
 def sample() -> Path:
     """The embedded sample."""
     return ROOT / "data" / "sample"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _vectors_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tables of vectors that tests keep are not the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUGMENT_VECTORS_CACHE", str(tmp_path_factory.mktemp("vectors-cache")))
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

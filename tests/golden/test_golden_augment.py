@@ -40,7 +40,7 @@ def pieces(golden: dict[str, Any]) -> PieceTokenizer:
 @pytest.fixture(scope="module")
 def table(golden: dict[str, Any]) -> Vectors:
     rows = golden["glove"]["table"]
-    return Vectors([row["word"] for row in rows], np.array([row["vector"] for row in rows]))
+    return Vectors.of([row["word"] for row in rows], np.array([row["vector"] for row in rows]))
 
 
 def test_stop_words_are_the_pinned_list(golden: dict[str, Any]) -> None:

@@ -255,7 +255,7 @@ def test_the_paper_preset_equals_algorithm_1(mlm_dir: Path, vectors_file: Path) 
     model = BertForMaskedLM.from_pretrained(mlm_dir).eval()
     tokenizer = BertTokenizer.from_pretrained(mlm_dir)
     may_stand = set(np.flatnonzero(finder.masked_lm.tokenizer.whole_words()).tolist())
-    table = (finder.vectors.words, finder.vectors._raw)
+    table = (list(finder.vectors.words), finder.vectors.table.matrix)
     compared = 0
     for row, sampled in zip(rows, sample_copies(rows, finder, "cola"), strict=True):
         draws = row_draws(0, "cola", row.idx, "sentence", variants=5, words=len(row.words))

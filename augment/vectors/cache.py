@@ -1,0 +1,155 @@
+"""Tables that were parsed once, kept where every process can map them.
+
+<folder>/<file and rows>-<its state>/   one table, see ``mapped.py``
+<folder>/.draft-<file and rows>/        one being made; .lock-<file and rows> is held meanwhile
+
+An entry belongs to one state of its source: path, size, inode, times of last change of content and
+of status. (A file changed with the clock set back to the same nanosecond would go unnoticed: the
+one hole.) A new state of a file replaces the older one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from augment.vectors.mapped import Files, FolderTrouble, Note, load, save, sync, troubles
+from augment.vectors.table import Block, Table, build
+
+FORMAT = 1
+"""Grows whenever the same file would give other arrays; ``is_plain`` decides one of them."""
+VARIABLE = "AUGMENT_VECTORS_CACHE"
+_NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
+
+
+def cache_folder(place: str | Path | bool = True) -> Path | None:
+    """Where tables are kept: a place that is named, by default the user's own cache, or nowhere.
+
+    Args:
+        place: A folder, True for the default, False for none.
+    """
+    if not isinstance(place, bool):
+        return Path(place)
+    return _default_folder() if place else None
+
+
+def _default_folder() -> Path:
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "augment-distill" / "vectors"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The place of one table in a cache.
+
+    Attributes:
+        folder: The cache.
+        source: The vectors file.
+        family: Digest of the file's path and the rows asked for.
+        state: Digest of the file's present state.
+    """
+
+    folder: Path
+    source: Path
+    family: str
+    state: str
+
+    @classmethod
+    def of(cls, folder: Path, files: Sequence[Path], rows: int) -> Entry:
+        """The entry of a vectors file, and of those that belong to it, as they are now."""
+        source = files[0].resolve()
+        state: list[object] = [FORMAT]
+        for file in files:
+            s = file.stat()
+            state += [file.name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_dev, s.st_ino]
+        return cls(folder, source, _short(f"{source}\0{rows}"), _short(repr(state)))
+
+    @property
+    def path(self) -> Path:
+        """The entry's own folder."""
+        return self.folder / f"{self.family}-{self.state}"
+
+    def make(self, blocks: Callable[[], Iterable[Block]], waits: Callable[[], None]) -> Table:
+        """The table, made of the file's rows unless another process has made it meanwhile.
+
+        Args:
+            blocks: Reads the file's rows.
+            waits: Called when another process is at it and this one waits.
+
+        Raises:
+            FolderTrouble: The cache's folder cannot be used.
+            AssetInvalid: From the blocks.
+        """
+        with self._locked(waits):
+            table = load(self.path)
+            if table is None:
+                self._write(blocks())
+                table = load(self.path)
+        if table is None:
+            raise FolderTrouble(f"what was written to {self.path} cannot be read back")
+        return table
+
+    def _write(self, blocks: Iterable[Block]) -> None:
+        """Make the entry, and take away those of earlier states of the file."""
+        draft = self.folder / f".draft-{self.family}"
+        shutil.rmtree(draft, ignore_errors=True)
+        try:
+            with troubles():
+                draft.mkdir()
+            table = build(blocks, Files(draft), self.source.name)
+            with troubles():
+                save(draft, table, name=self.path.name, source=self.source)
+                for old in self.folder.glob(f"{self.family}-*"):  # the same one: it is damaged
+                    shutil.rmtree(old, ignore_errors=True)
+                draft.rename(self.path)
+                sync(self.folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    @contextmanager
+    def _locked(self, waits: Callable[[], None]) -> Iterator[None]:
+        """Hold the family's lock; it falls when the process ends."""
+        with troubles():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / f".lock-{self.family}").open("w")
+        with lock:
+            with troubles():
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    waits()
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def entries(folder: Path) -> dict[Path, Note | None]:
+    """The tables of a cache with their notes; None for one whose note cannot be read."""
+    found: dict[Path, Note | None] = {}
+    for path in sorted(folder.glob("*-*")):
+        if _NAME.fullmatch(path.name) and path.is_dir():
+            try:
+                found[path] = Note.read(path)
+            except (OSError, ValueError):
+                found[path] = None
+    return found
+
+
+def clear(folder: Path) -> int:
+    """Remove all tables of a cache; returns how many. A process that maps one keeps it."""
+    gone = list(entries(folder))
+    for path in gone:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(gone)
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,85 @@
+"""From a file's name to its table: mapped from the cache, or read and kept there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from augment.errors import AssetInvalid
+from augment.narrator import Narrator
+from augment.vectors.cache import Entry
+from augment.vectors.formats import companions, locate, read_blocks
+from augment.vectors.mapped import FolderTrouble, load
+from augment.vectors.neighbours import Vectors
+from augment.vectors.table import Block, Memory, Table, build
+
+KEPT_FROM_BYTES = 16 * 2**20
+"""Smaller files are read again each time: that takes less than opening a table."""
+_QUIET_SECONDS = 5.0
+
+
+def load_vectors(
+    name: str, rows: int, *, cache: Path | None = None, narrator: Narrator | None = None
+) -> Vectors:
+    """Load the first rows of a vectors file, or a table of gensim's downloader by name.
+
+    A large file is parsed once; later starts, and all workers, map the table from the cache.
+
+    Args:
+        name: The file, or the downloader's name.
+        rows: How many rows at most.
+        cache: Where tables are kept; None reads the file into this process alone.
+        narrator: Hears what takes long.
+
+    Raises:
+        AssetMissing: No such file, and the downloader cannot deliver that name.
+        AssetInvalid: The file is not a table of vectors, or changes while it is read.
+    """
+    tell = narrator or Narrator()
+    path = locate(name)
+    if cache is None or sum(file.stat().st_size for file in companions(path)) < KEPT_FROM_BYTES:
+        return Vectors(_read(path, rows, tell))
+    try:
+        return Vectors(_kept(path, rows, cache, tell))
+    except FolderTrouble as trouble:
+        tell.say("vectors", f"the table cannot be kept in {cache}: {trouble}; going on without")
+        return Vectors(_read(path, rows, tell))
+
+
+def _kept(path: Path, rows: int, cache: Path, tell: Narrator) -> Table:
+    """The table from the cache; made there first if need be."""
+    entry = Entry.of(cache, companions(path), rows)
+    if (table := load(entry.path)) is not None:
+        return table
+
+    def blocks() -> Iterator[Block]:
+        yield from _told(path, rows, tell)
+        if Entry.of(cache, companions(path), rows) != entry:
+            raise AssetInvalid(f"{path.name} changed while it was read.", "Run again.")
+
+    waiting = f"another process is reading {path.name}; waiting for it"
+    table = entry.make(blocks, waits=lambda: tell.say("vectors", waiting))
+    size = sum(array.nbytes for array in table.columns().values()) / 2**20
+    shape = f"{len(table.words):,} x {table.matrix.shape[1]}"
+    tell.say("vectors", f"{path.name}: {shape}, kept for later starts in {cache} ({size:,.0f} MB)")
+    return table
+
+
+def _read(path: Path, rows: int, tell: Narrator) -> Table:
+    return build(_told(path, rows, tell), Memory(), path.name)
+
+
+def _told(path: Path, rows: int, tell: Narrator) -> Iterator[Block]:
+    """The file's rows, with a line of progress now and then."""
+    began = spoke = time.monotonic()
+    done = 0
+    for block in read_blocks(path, rows):
+        yield block
+        done += len(block.words)
+        now, share = time.monotonic(), max(block.share, done / rows)
+        if now - spoke > _QUIET_SECONDS and share < 1:
+            spoke, left = now, (now - began) * (1 / share - 1)
+            tell.say(
+                "vectors", f"reading {path.name}: {done:,} rows, {share:.0%}, {left:.0f} s left"
+            )

@@ -1,0 +1,192 @@
+"""GloVe text, and word2vec text with its header line, in blocks of lines."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+
+from augment.errors import AssetInvalid
+from augment.vectors.table import Block
+
+READ_BYTES = 4 * 2**20
+LONGEST_LINE = 4 * 2**20
+_SAMPLE_LINES = 100
+_SPACE, _NEWLINE = 32, 10
+_GZIP, _ZIP = b"\x1f\x8b", b"PK"
+_HINT = "Expected GloVe or word2vec text: a word, then its numbers, by single spaces."
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What the first lines of a file tell.
+
+    Attributes:
+        dimensions: Numbers on each line.
+        promised: Rows by the header line, or None without one.
+    """
+
+    dimensions: int
+    promised: int | None
+
+
+def read_text(path: Path, rows: int) -> Iterator[Block]:
+    """The first rows of a text file, gzipped or not; a word may hold spaces.
+
+    Bytes that are no UTF-8 become U+FFFD.
+
+    Raises:
+        AssetInvalid: A line is not a word and its numbers (with its number), the file is damaged,
+            or it holds fewer rows than its header line says.
+    """
+    layout: _Layout | None = None
+    line, done, size = 1, 0, max(path.stat().st_size, 1)
+    with path.open("rb") as raw:
+        for lines in _whole_lines(_unpacked(raw, path.name), path.name):
+            if layout is None:
+                layout = _layout(lines, path.name)
+                if layout.promised is not None:
+                    line, lines = 2, lines[lines.index(b"\n") + 1 :]  # noqa: PLW2901
+            block = _parse(lines, layout.dimensions, rows - done, f"{path.name} line", line)
+            yield Block(block.words, block.matrix, min(1.0, raw.tell() / size))
+            line += len(block.words)
+            done += len(block.words)
+            if done == rows:
+                return
+    if layout and layout.promised is not None and done < min(layout.promised, rows):
+        raise AssetInvalid(
+            f"{path.name} holds {done:,} rows; its first line says {layout.promised:,}.",
+            "It may have been cut off: download it again.",
+        )
+
+
+def _unpacked(raw: IO[bytes], name: str) -> IO[bytes] | gzip.GzipFile:
+    magic = raw.read(2)
+    raw.seek(0)
+    if magic == _ZIP:
+        raise AssetInvalid(f"{name} is a zip file.", "Unpack it and name one of the files in it.")
+    return gzip.open(raw) if magic == _GZIP else raw
+
+
+def _whole_lines(stream: IO[bytes] | gzip.GzipFile, name: str) -> Iterator[bytes]:
+    """The file in pieces that end with a line; blanks at line ends and empty last lines go."""
+    rest, lines = b"", 0
+    while True:
+        try:
+            read = stream.read(READ_BYTES)
+        except (OSError, EOFError, zlib.error) as error:
+            raise AssetInvalid(f"{name} cannot be read: {error}.") from error
+        if not read:
+            break
+        data = (rest + read).replace(b"\r\n", b"\n")
+        while b" \n" in data:
+            data = data.replace(b" \n", b"\n")
+        whole = data[: data.rfind(b"\n") + 1].rstrip(b"\n")
+        rest = data[len(whole) + 1 :] if whole else data
+        if len(rest) > LONGEST_LINE:
+            line = lines + whole.count(b"\n") + bool(whole) + 1
+            raise AssetInvalid(f"{name} line {line} is longer than {LONGEST_LINE:,} bytes.", _HINT)
+        if whole:
+            lines += whole.count(b"\n") + 1
+            yield whole + b"\n"
+    if rest := rest.rstrip(b" \r\n"):
+        yield rest + b"\n"
+
+
+def _layout(lines: bytes, name: str) -> _Layout:
+    """Dimensions by the header line or by most of the first lines: words may hold spaces."""
+    sample = lines.split(b"\n", _SAMPLE_LINES)[:_SAMPLE_LINES]
+    first = sample[0].split(b" ")
+    if len(first) == 2 and first[0].isdigit() and first[1].isdigit():
+        promised, dimensions = (int(field[:18]) for field in first)
+    else:
+        promised = None
+        counts = Counter(line.count(b" ") for line in sample if line)
+        dimensions = max(counts, key=lambda count: (counts[count], count))
+    if not 0 < dimensions <= LONGEST_LINE:
+        raise AssetInvalid(f"{name} line 1 is not a word and its numbers: {_shown(first)}.", _HINT)
+    return _Layout(dimensions, promised)
+
+
+def _parse(lines: bytes, dimensions: int, rows: int, where: str, line: int) -> Block:
+    """Whole lines as a block; at most so many rows.
+
+    The separators before the last ``dimensions`` fields of each line part words from numbers.
+    """
+    text = np.frombuffer(lines, np.uint8)
+    separators = np.flatnonzero((text == _SPACE) | (text == _NEWLINE))
+    ends = np.flatnonzero(text[separators] == _NEWLINE)[:rows]
+    firsts = ends - dimensions
+    if (firsts <= np.append(-1, ends[:-1])).any():
+        raise _fault(lines, dimensions, where, line)
+    starts = np.append(0, separators[ends[:-1]] + 1)
+    words = [
+        lines[start:end].decode("utf-8", "replace")
+        for start, end in zip(starts.tolist(), separators[firsts].tolist(), strict=True)
+    ]
+    fields = separators[firsts[:, None] + np.arange(dimensions + 1)]
+    numbers = _numbers(text, fields)
+    if numbers is None:
+        raise _fault(lines, dimensions, where, line)
+    return Block(words, numbers)
+
+
+def _numbers(text: np.ndarray, fields: np.ndarray) -> np.ndarray | None:
+    """The numbers between separators, or None where one is none.
+
+    Args:
+        text: The bytes.
+        fields: Where the separators around each line's numbers stand, shape
+            ``(lines, dimensions + 1)``.
+
+    Returns:
+        float32, shape ``(lines, dimensions)``.
+    """
+    lines, columns = fields.shape
+    inside = np.zeros(len(text) + 1, np.int8)
+    inside[fields[:, 0] + 1] += 1
+    inside[fields[:, -1]] -= 1
+    kept = np.cumsum(inside[:-1], dtype=np.int8).view(bool)
+    kept[fields.ravel()] = False
+    lengths = (fields[:, 1:] - fields[:, :-1] - 1).ravel()
+    ends = np.append(0, np.cumsum(lengths)).astype(np.int32)
+    strings = pa.StringArray.from_buffers(
+        lines * (columns - 1), pa.py_buffer(ends), pa.py_buffer(text[kept])
+    )
+    try:
+        numbers = strings.cast(pa.float32()).to_numpy(zero_copy_only=False)
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        return None
+    return numbers.reshape(lines, columns - 1) if np.isfinite(numbers).all() else None
+
+
+def _fault(lines: bytes, dimensions: int, where: str, line: int) -> AssetInvalid:
+    """What is wrong with the first faulty line."""
+    fields: list[bytes] = []
+    for number, found in enumerate(lines.split(b"\n"), start=line):
+        fields = found.split(b" ")
+        if len(fields) <= dimensions or not all(map(_is_number, fields[-dimensions:])):
+            line = number
+            break
+    return AssetInvalid(
+        f"{where} {line} is not a word and {dimensions} numbers: {_shown(fields)}.", _HINT
+    )
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        return bool(np.isfinite(pa.scalar(field.decode("ascii")).cast(pa.float32()).as_py()))
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        return False
+
+
+def _shown(fields: list[bytes]) -> str:
+    text = b" ".join(fields).decode("utf-8", "replace")
+    return repr(text[:60]) + ("…" if len(text) > 60 else "")
