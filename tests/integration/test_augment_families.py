@@ -85,23 +85,25 @@ class _Pool:
     _processes: dict[int, Any] | None = None
 
     def __init__(self, _workers: int, _context: Any, *, initializer: Any, initargs: Any) -> None:
-        assert initializer is engine._start_worker
-        self._work: Work = initargs[0]
+        self._start, self._work = initializer, initargs[0]
 
     def submit(
         self, function: Callable[[pa.Table], ChunkResult], rows: pa.Table
     ) -> Future[ChunkResult]:
-        return self.shared.submit(_in_worker, self._work, function, rows)
+        return self.shared.submit(_in_worker, self._start, self._work, function, rows)
 
     def shutdown(self, **_options: bool) -> None:
         """The processes go on to the next run."""
 
 
 def _in_worker(
-    work: Work, function: Callable[[pa.Table], ChunkResult], rows: pa.Table
+    start: Callable[[Work], None],
+    work: Work,
+    function: Callable[[pa.Table], ChunkResult],
+    rows: pa.Table,
 ) -> ChunkResult:
     if engine._work != work:
-        engine._finder, engine._work = work.load(), work
+        start(work)
     return function(rows)
 
 
