@@ -53,9 +53,7 @@ def distill_task(
         version: A version or a reference such as ``data/versions/sst2@v0003``.
         teacher: Folder or hub name of a fine-tuned classifier, or several: stage 2 learns from
             the mean of their logits, stage 1 from the first.
-        student: ``tinybert-4l-312d``, ``tinybert-6l-768d``, a shape such as ``3x312-1200-12``
-            (layers x hidden - intermediate - heads; a BERT, another family as in
-            ``roberta:3x312-1200-12``), a checkpoint, or a folder with a config.json alone.
+        student: A published name, a shape, a checkpoint or a config: ``students.build_student``.
         out: The run directory.
         recipe: A shipped recipe, a TOML file, or one resolved for the task.
         init: How a student given by shape starts.
@@ -70,12 +68,9 @@ def distill_task(
     quiet_libraries()
     narrator, run = Narrator(quiet=quiet), RunDirectory(Path(out), shared)
     opened = open_checked(version)
-    settings = (
-        recipe if isinstance(recipe, DistillRecipe) else load_recipe(recipe, opened.task.name)
-    )
+    settings = load_recipe(recipe, opened.task.name)
     names = [str(n) for n in ([teacher] if isinstance(teacher, str | Path) else teacher)]
-    identity = identify(run, opened, names, student, settings, init)
-    begun = run.claim(identity)
+    begun = run.claim(identity := identify(run, opened, names, student, settings, init))
     finished = run.result()
     if finished and (len(finished["models"]) == len(names) + 2 or not plain):
         narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
@@ -86,21 +81,18 @@ def distill_task(
         bench = prepare(opened, settings, planted, run, narrator)
         guides = consult(bench, teachers, allow_weak_teacher)
         introduce(bench, student, planted)
-        first = first_stage(bench, planted, guides)
-        second_stage(bench, planted, planted.model, guides)  # to refuse now, not in hours
+        first = rehearse(bench, planted, guides)
     except Fault:
         if not begun:
             run.abandon()
         raise
     after_first = run.first_stage(deciding_first_stage(identity))
     taught = intermediate(bench, first, after_first) if first else planted.model
-    distilled = prediction(bench, planted, taught, guides)
-    rivals = {"student, distilled": distilled}
+    rivals = {"student, distilled": prediction(bench, planted, taught, guides)}
     if plain:
         again = plant(opened, settings, student, teachers[0], init)
         rivals = {"student, labels only": labels_only(bench, again), **rivals}
-    result = compare(bench, guides, rivals)
-    write_json(run.path / RESULT, result)
+    write_json(run.path / RESULT, result := compare(bench, guides, rivals))
     return Run(run.path, result)
 
 
@@ -155,6 +147,13 @@ def introduce(bench: Bench, name: str, student: Student) -> None:
     words = f"{describe(student.model)} · {student.origin}"
     layers = " ".join(f"{m}→{n}" for m, n in enumerate(student.mapping, start=1))
     bench.narrator.say("student", f"{words} · layers {layers}" if layers else words)
+
+
+def rehearse(bench: Bench, student: Student, guides: Sequence[Guide]) -> Intermediate | None:
+    """Build both stages, to refuse now what could not be trained in hours; the first is kept."""
+    first = first_stage(bench, student, guides)
+    second_stage(bench, student, student.model, guides)
+    return first
 
 
 def first_stage(bench: Bench, student: Student, guides: Sequence[Guide]) -> Intermediate | None:

@@ -82,16 +82,18 @@ def recipe_text(name: str) -> str:
     return (resources.files("distill") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
 
 
-def load_recipe(source: str | Path, task: str) -> DistillRecipe:
+def load_recipe(source: str | Path | DistillRecipe, task: str) -> DistillRecipe:
     """Read a shipped recipe or a TOML file, and resolve it for a task.
 
     Args:
-        source: A name such as ``quick``, or a path that ends in ``.toml``.
+        source: A name such as ``quick``, a path that ends in ``.toml``, or a resolved recipe.
         task: The task whose overrides apply.
 
     Raises:
         RecipeInvalid: The file is missing, is not TOML, or has faults (all are listed).
     """
+    if isinstance(source, DistillRecipe):
+        return source
     path = Path(source)
     if path.suffix == ".toml":
         if not path.is_file():

@@ -79,7 +79,8 @@ def build_student(
     """Build and initialise a student.
 
     Args:
-        name: A published name, a shape such as ``4x312-1200-12`` (of another family than BERT:
+        name: ``tinybert-4l-312d``, ``tinybert-6l-768d``, a shape such as ``4x312-1200-12``
+            (layers x hidden - intermediate - heads; a BERT, another family as in
             ``roberta:4x312-1200-12``), a checkpoint, or a folder with a config alone.
         task: Gives the labels of the head.
         teacher: Gives the vocabulary and, with ``teacher-layers``, the weights.
