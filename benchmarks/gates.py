@@ -73,6 +73,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "none": {},
     "normalised duplicates": {"normalised_duplicates": True},
     "numbers and negations protected": PROTECTED,
+    "probability 0.2": {"probability": 0.2},
     "similarity 0.7": {"min_similarity": 0.7},
     "similarity 0.8": {"min_similarity": 0.8},
     "similarity 0.9": {"min_similarity": 0.9},

@@ -109,12 +109,12 @@ def test_gates_drop_rows_and_change_none(run: Run) -> None:
 def test_how_the_work_is_cut_does_not_change_a_byte(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = run("one", limit=90)
-    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 45)
-    assert digests(run("two", workers=2, limit=90)) == digests(one)
+    one = run("one", limit=40)
+    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 20)
+    assert digests(run("two", workers=2, limit=40)) == digests(one)
     monkeypatch.setattr("augment.scoring.TOKENS_A_BATCH", 1)
-    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 31)
-    assert digests(run("three", limit=90, threads=2)) == digests(one)
+    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 13)
+    assert digests(run("three", limit=40, threads=2)) == digests(one)
 
 
 def test_canonical_values_decide_as_batched_ones_do(
