@@ -2,14 +2,54 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from augment import augment_task
+from augment.contract import Version
+from augment.recipe import AugmentRecipe
 from tests.unit.augment.conftest import MANY_PIECES, WORDS, classifier_dir, mlm_dir, vectors_file
 
 __all__ = ["classifier_dir", "mlm_dir", "pair_source", "vectors_file"]
+
+Run = Callable[..., Version]
+SMALL = AugmentRecipe(variants=6, top_k=5, vector_rows=1000)
+
+
+@pytest.fixture(autouse=True)
+def quick_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loaders of pools begin as children of a process that has imported everything already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["augment.pool", "augment.models", "transformers.models.bert.modeling_bert"]
+    )
+    monkeypatch.setattr("augment.pool.START", "forkserver")
+
+
+@pytest.fixture
+def run(mlm_dir: Path, vectors_file: Path, pair_source: Path, tmp_path: Path) -> Run:
+    def go(out: str = "out", recipe: AugmentRecipe = SMALL, **options: object) -> Version:
+        return augment_task(
+            "rte",
+            **{
+                "mlm": str(mlm_dir),
+                "vectors": str(vectors_file),
+                "out": tmp_path / out,
+                "recipe": recipe,
+                "source": str(pair_source),
+                **options,
+            },  # type: ignore[arg-type]
+        )
+
+    return go
+
+
+def digests(version: Version) -> list[str]:
+    return [entry.sha256 for entry in version.manifest.files]
 
 
 def sentence(generator: random.Random) -> str:
