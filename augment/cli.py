@@ -77,7 +77,14 @@ def run(
     out: Annotated[Path, typer.Option(help="The root of all versions.")] = Path("data/versions"),
     recipe: RecipeName = "official",
     limit: Annotated[int | None, typer.Option(min=1, help="First training rows only.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    engine: Annotated[str, typer.Option(help="Where chunks run: local or ray.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster: HOST:PORT, or auto for the one running here.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Worker processes; 1, or as many as a Ray cluster has room for."),
+    ] = None,
     threads: Threads = None,
     device: Device = "cpu",
     teacher: Teacher = None,
@@ -110,8 +117,10 @@ def run(
         recipe=recipe,
         limit=limit,
         skip_malformed=skip_malformed,
+        engine=engine,
+        address=address,
         workers=workers,
-        threads=threads or (max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None),
+        threads=threads,
         device=device,
         teacher=teacher,
         similarity_model=similarity_model,
@@ -183,10 +192,10 @@ def preview_command(
 ) -> None:
     """Show each word's route and candidates, and some variants, before anything runs."""
     from augment.console import show_preview
-    from augment.engine import Work
     from augment.preview import preview
     from augment.tasks import get_task
     from augment.vectors import cache_folder
+    from augment.work import Work
 
     spec = get_task(task).spec
     plan = load_recipe(recipe, spec.name)

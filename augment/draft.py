@@ -10,14 +10,12 @@ from pathlib import Path
 
 from augment.candidates import CandidateFinder
 from augment.contract import CONTRACT, Asset, Manifest, identity
-from augment.engine import Work
 from augment.examples import source_split
 from augment.judges import Judges
 from augment.recipe import ALGORITHM
 from augment.sources import Source
 from augment.words import stop_words_text
-
-LIBRARIES = ("augment-distill", "torch", "transformers", "tokenizers", "pyarrow", "numpy", "gensim")
+from augment.work import LIBRARIES, Work
 
 
 def draft_manifest(

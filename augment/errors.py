@@ -10,8 +10,11 @@ Fault                       (augment.contract)
     │   ├── RowMalformed    one row, named by file and line
     │   └── TextTooLong     longer than the masked LM can read
     ├── OutputBusy          another run is writing the same version   exit 3  (OSError)
+    ├── OutputUnwritable    no room or no permission there            exit 3  (OSError)
+    ├── EngineUnavailable   Ray is not installed or out of reach      exit 2  (RuntimeError)
     └── AssetInvalid        masked LM or vectors cannot be used       exit 4  (ValueError)
-        └── AssetMissing    nothing is at that place or the hub is unreachable (FileNotFoundError)
+        ├── AssetMissing    nothing is at that place or the hub is unreachable (FileNotFoundError)
+        └── AssetChanged    a worker's models are not those that the run began with
 """
 
 from __future__ import annotations
@@ -65,6 +68,18 @@ class OutputBusy(AugmentError, OSError):
     exit_code = 3
 
 
+class OutputUnwritable(AugmentError, OSError):
+    """The disk is full, or the place may not be written."""
+
+    exit_code = 3
+
+
+class EngineUnavailable(AugmentError, RuntimeError):
+    """The engine that was asked for is not installed, or its cluster is out of reach."""
+
+    exit_code = 2
+
+
 class AssetInvalid(AugmentError, ValueError):
     """A masked LM or a vectors file cannot be used."""
 
@@ -73,3 +88,7 @@ class AssetInvalid(AugmentError, ValueError):
 
 class AssetMissing(AssetInvalid, FileNotFoundError):
     """A model folder or vectors file is not there, or the hub is out of reach."""
+
+
+class AssetChanged(AssetInvalid):
+    """A worker has another model, vectors file or library than the run began with."""

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from augment.contract import TaskSpec, match_labels, model_digest
 from augment.errors import AssetInvalid, AssetMissing
-from augment.models import first_line, quiet_transformers
+from augment.models import first_line, own_weights, quiet_transformers
 from augment.scoring import Encoded, Scorer, Texts
 
 _LONGEST = 512
@@ -133,6 +133,7 @@ class _Parts:
             raise AssetInvalid(
                 f"the weights of {self.name} cannot be read: {first_line(error)}"
             ) from error
+        own_weights(model)
         self._missing = sorted(report["missing_keys"])
         return model, self._missing
 

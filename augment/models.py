@@ -93,6 +93,7 @@ def _read_model(name: str) -> Any:
             "Give a model that was saved with its masked-LM head, such as bert-base-uncased "
             "(of ELECTRA, the generator).",
         )
+    own_weights(model)
     return model
 
 
@@ -133,6 +134,15 @@ def _kind(tokenizer: Any) -> str:
     if name == "BPE" and '"ByteLevel"' in cuts and not affixed:
         return "byte-level BPE"
     return name
+
+
+def own_weights(model: Any) -> None:
+    """Copy the weights out of the file that they may be mapped from.
+
+    Whoever overwrites that file while a run is at work would change the run otherwise.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
 
 
 def quiet_transformers() -> None:

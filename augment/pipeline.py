@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,19 +18,20 @@ from augment.contract import (
     open_version,
 )
 from augment.draft import draft_manifest
-from augment.engine import Chunk, Work, run_here, run_in_pool
-from augment.errors import StoreInvalid, UsageError
-from augment.judges import Judges
+from augment.engine import Chunk, Engine, run_chunks
+from augment.errors import UsageError
+from augment.lines import gates_line, recipe_line, source_line
 from augment.narrator import Narrator
 from augment.precision import measure_agreement
 from augment.quality import Gates, row_digest
 from augment.recipe import AugmentRecipe, load_recipe
 from augment.rows import originals
 from augment.sources import Source, read_source
-from augment.store import describe_store, prune
+from augment.store import tend
 from augment.tasks import Task, get_task
 from augment.vectors import cache_folder
-from augment.writer import Staging, commit, next_name, open_staging, partial_of
+from augment.work import Work, Worker
+from augment.writer import Staging, commit, next_name, open_staging, partial_of, writing
 
 STORE_BYTES = 20 * 2**30
 
@@ -43,7 +46,9 @@ def augment_task(
     recipe: str | AugmentRecipe = "official",
     limit: int | None = None,
     skip_malformed: bool = False,
-    workers: int = 1,
+    engine: str = "local",
+    address: str | None = None,
+    workers: int | None = None,
     threads: int | None = None,
     device: str = "cpu",
     teacher: str | None = None,
@@ -66,8 +71,10 @@ def augment_task(
         recipe: ``official``, ``paper``, a recipe file, or a recipe object.
         limit: Use only the first rows of the training split.
         skip_malformed: Leave malformed rows out, counted.
-        workers: Worker processes; 1 works in this process.
-        threads: Threads of each worker.
+        engine: ``local`` or ``ray``.
+        address: Of a Ray cluster, see ``Engine``.
+        workers: Worker processes, see ``Engine``.
+        threads: Threads of each worker, see ``Engine``.
         device: Where the models run.
         teacher: Folder or hub name of a fine-tuned classifier, for the recipe's gates.
         similarity_model: Folder or hub name of a sentence encoder, for the recipe's gates.
@@ -81,12 +88,14 @@ def augment_task(
         AugmentError: Something is not usable; nothing half-written remains.
     """
     tell, root, chosen = narrator or Narrator(), Path(out), get_task(task)
-    if workers < 1 or (limit is not None and limit < 1):
-        raise UsageError(f"workers {workers} and limit {limit} must be at least 1.")
+    where = Engine(engine, workers, threads, address)
+    where.check()
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit} must be at least 1.")
     plan = load_recipe(recipe, chosen.spec.name) if isinstance(recipe, str) else recipe
-    tell.say("recipe", _headline(plan))
+    tell.say("recipe", recipe_line(plan))
     data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
-    tell.say("source", _splits_line(chosen, data))
+    tell.say("source", source_line(chosen, data))
     gates, kept_in = _gates(plan, chosen, data), None if store is None else Path(store)
     work = Work(
         chosen.spec,
@@ -94,87 +103,83 @@ def augment_task(
         mlm,
         vectors,
         device,
-        threads,
+        where.threads_of_a_worker(),
         kept_in,
         gates,
         teacher,
         similarity_model,
         cache_folder(vectors_cache),
     )
-    judges, finder = work.load_judges(), work.load(tell)
-    _tell_gates(judges, tell)
-    _refuse_long_texts(data, chosen, finder)
-    draft = draft_manifest(data, work, finder, judges, limit)
+    worker = Worker.load(work, tell)
+    if line := gates_line(worker.judges):
+        tell.say("gates", line)
+    _refuse_long_texts(data, chosen, worker.finder)
+    draft = draft_manifest(data, work, worker.finder, worker.judges, limit)
     if (present := _already(root, draft, tell)) is not None:
         return present
+    trouble = ""
     with open_staging(root, chosen.spec.name, draft.id) as staging:
         if _already(root, draft, Narrator()) is None:
-            _make(data, draft, work, finder, judges, staging, workers, tell)
+            trouble = _make(data, draft, worker, staging, where, tell)
         staging.remove()
-    _tend_store(finder, store_limit, tell)
+    if (kept := worker.finder.store) is not None:
+        tell.say("store", tend(kept, trouble, store_limit))
     return open_version(root / f"{chosen.spec.name}@{draft.id}")
 
 
 def _make(
-    data: Source,
-    draft: Manifest,
-    work: Work,
-    finder: CandidateFinder,
-    judges: Judges,
-    staging: Staging,
-    workers: int,
-    tell: Narrator,
-) -> None:
-    """Run the chunks, then commit them with the untouched splits."""
-    train = work.task.splits.train
-    chunks = _chunks(data.splits[train])
-    counts = _run(chunks, work, finder, judges, staging, workers, tell)
-    counts["source.skipped"] += data.skipped
+    data: Source, draft: Manifest, worker: Worker, staging: Staging, engine: Engine, tell: Narrator
+) -> str:
+    """Run the chunks, then commit them with the untouched splits; returns the store's trouble."""
+    task = worker.work.task
+    chunks = _chunks(data.splits[task.splits.train])
+    tally = _run(chunks, worker, staging, engine, tell)
+    tally.counts["source.skipped"] += data.skipped
     draft = draft.model_copy(
         update={
-            "counts": dict(sorted(counts.items())),
-            "measured": _measured(data, work, finder, tell),
+            "counts": dict(sorted(tally.counts.items())),
+            "measured": _measured(data, worker.work, worker.finder, tell),
             "version": next_name(staging.folder),
         }
     )
     others = {
-        name: originals(table, work.task, teacher_logits=draft.teacher_logits)
+        name: originals(table, task, teacher_logits=draft.teacher_logits)
         for name, table in data.splits.items()
-        if name != train
+        if name != task.splits.train
     }
-    commit(staging, draft, len(chunks), others)
+    with writing(staging.path):
+        commit(staging, draft, len(chunks), others)
+    return tally.store_trouble
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the chunks of a run add up to."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    store_trouble: str = ""
 
 
 def _run(
-    chunks: list[Chunk],
-    work: Work,
-    finder: CandidateFinder,
-    judges: Judges,
-    staging: Staging,
-    workers: int,
-    tell: Narrator,
-) -> Counter[str]:
-    """Run the chunks that are not finished yet; returns the counts of all."""
+    chunks: list[Chunk], worker: Worker, staging: Staging, engine: Engine, tell: Narrator
+) -> _Tally:
+    """Run the chunks that are not finished yet; the tally is that of all."""
     finished = {chunk.number: staging.finished(chunk.number) for chunk in chunks}
-    counts: Counter[str] = Counter()
+    tally = _Tally()
     for kept in finished.values():
-        counts.update(kept or {})
+        tally.counts.update(kept or {})
     due = [chunk for chunk in chunks if finished[chunk.number] is None]
     if len(due) < len(chunks):
         tell.say("resuming", f"{len(chunks) - len(due)} of {len(chunks)} chunks are done")
     rows = sum(chunk.rows.num_rows for chunk in chunks)
     tell.start(rows, rows - sum(chunk.rows.num_rows for chunk in due))
-    pooled = workers > 1 and len(due) > 1
     try:
-        done = (
-            run_in_pool(due, work, workers)
-            if pooled
-            else run_here(due, work, finder, judges, tell.positions)
-        )
-        for ended in done:
-            staging.keep(ended.chunk.number, ended.result)
-            counts.update(ended.result.counts)
-            tell.rows(ended.chunk.rows.num_rows)
+        with closing(run_chunks(due, worker, engine, tell.positions)) as done:
+            for ended in done:
+                staging.keep(ended.chunk.number, ended.worked.result)
+                tally.counts.update(ended.worked.result.counts)
+                tally.store_trouble = tally.store_trouble or ended.worked.store_trouble
+                tell.rows(ended.chunk.rows.num_rows)
     except KeyboardInterrupt:
         safe = sum(staging.finished(chunk.number) is not None for chunk in chunks)
         tell.stop()
@@ -182,7 +187,7 @@ def _run(
         raise
     finally:
         tell.stop()
-    return counts
+    return tally
 
 
 def _measured(
@@ -212,36 +217,6 @@ def _gates(recipe: AugmentRecipe, task: Task, data: Source) -> Gates:
     return Gates(frozenset(held_out), recipe.normalised_duplicates)
 
 
-def _tell_gates(judges: Judges, tell: Narrator) -> None:
-    """Which models judge, and what a user should know of them."""
-    rules = judges.rules
-    parts = [
-        f"similarity of at least {rules.min_similarity}" * rules.needs_encoder,
-        f"teacher agreement ({rules.agreement})" * (rules.agreement != "off"),
-        "teacher logits are kept" * rules.teacher_logits,
-        judges.teacher.notice if judges.teacher else "",
-    ]
-    if any(parts):
-        tell.say("gates", " · ".join(part for part in parts if part))
-
-
-def _tend_store(finder: CandidateFinder, limit: int, tell: Narrator) -> None:
-    """Keep the store within its limit; a store in trouble is worth a line, not a failure."""
-    if finder.store is None:
-        return
-    if finder.store.trouble:
-        tell.say("store", f"{finder.store.trouble}; nothing more was stored")
-        return
-    folder = finder.store.path.parent
-    try:
-        dropped = prune(folder, limit)
-        size = sum(file.bytes for file in describe_store(folder)) / 2**20
-    except StoreInvalid as error:
-        tell.say("store", error.problem)
-        return
-    tell.say("store", f"{size:.1f} MB in {folder}" + (f" · {dropped:,} dropped" if dropped else ""))
-
-
 def _chunks(table: pa.Table) -> list[Chunk]:
     return [
         Chunk(number, table.slice(at, CHUNK_ROWS))
@@ -265,16 +240,3 @@ def _refuse_long_texts(data: Source, task: Task, finder: CandidateFinder) -> Non
         idx, texts = train["idx"].to_pylist(), train[column].to_pylist()
         places = [f"train row {number}, {column}," for number in idx]
         finder.refuse_long(list(zip(places, texts, strict=True)))
-
-
-def _headline(recipe: AugmentRecipe) -> str:
-    return (
-        f"{recipe.preset} · N {recipe.variants} · K {recipe.top_k} · "
-        f"p {recipe.probability:.2f} · seed {recipe.seed}"
-    )
-
-
-def _splits_line(task: Task, data: Source) -> str:
-    parts = [f"{name} {table.num_rows:,}" for name, table in data.splits.items()]
-    skipped = f" · {data.skipped} malformed rows left out" if data.skipped else ""
-    return f"{task.spec.name}: " + " · ".join(parts) + skipped

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 
 from augment.candidates import CandidateFinder
 from augment.chunk import augment_chunk
-from augment.engine import Work
 from augment.judges import Judges
 from augment.recipe import load_recipe
 from augment.sources import read_source
 from augment.tasks import get_task
 from augment.vectors import cache_folder
 from augment.words import Route, Word
+from augment.work import Work
 
 CALIBRATION_ROWS = 256
 

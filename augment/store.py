@@ -187,6 +187,28 @@ def prune(folder: Path, limit: int) -> int:
     return dropped
 
 
+def tend(store: CandidateStore, trouble: str, limit: int) -> str:
+    """Keep a store within its limit after a run.
+
+    Args:
+        store: The store as this process knows it.
+        trouble: What a worker says of it, or empty.
+        limit: Largest size of its folder, in bytes.
+
+    Returns:
+        A line about it; a store in trouble is worth no more than that.
+    """
+    if trouble := trouble or store.trouble:
+        return f"{trouble}; nothing more was stored"
+    folder = store.path.parent
+    try:
+        dropped = prune(folder, limit)
+        size = sum(file.bytes for file in describe_store(folder)) / 2**20
+    except StoreInvalid as error:
+        return error.problem
+    return f"{size:.1f} MB in {folder}" + (f" · {dropped:,} dropped" if dropped else "")
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """A store's file for its keeper; what SQLite raises becomes a sentence."""

@@ -29,7 +29,7 @@ from augment.contract import (
     rejected_schema,
     sha256_file,
 )
-from augment.errors import OutputBusy
+from augment.errors import OutputBusy, OutputUnwritable
 
 ROWS_A_GROUP = 65_536
 SHARD_BYTES = 128 * 2**20
@@ -61,19 +61,24 @@ class Staging:
         return None
 
     def keep(self, chunk: int, result: ChunkResult) -> None:
-        """Keep a finished chunk: first its rows, then the note that vouches for them."""
+        """Keep a finished chunk: first its rows, then the note that vouches for them.
+
+        Raises:
+            OutputUnwritable: There is no room.
+        """
         tables = {_ROWS: result.rows}
         if result.rejected is not None:
             tables[_REJECTED] = result.rejected
         draft, digests = self._file(chunk, ".draft"), {}
-        for suffix, table in tables.items():
-            pq.write_table(table, draft, compression="zstd")
+        with writing(draft.parent):
+            for suffix, table in tables.items():
+                pq.write_table(table, draft, compression="zstd")
+                _sync(draft)
+                digests[suffix] = sha256_file(draft)
+                draft.replace(self._file(chunk, suffix))
+            draft.write_text(json.dumps({"files": digests, "counts": result.counts}))
             _sync(draft)
-            digests[suffix] = sha256_file(draft)
-            draft.replace(self._file(chunk, suffix))
-        draft.write_text(json.dumps({"files": digests, "counts": result.counts}))
-        _sync(draft)
-        draft.replace(self._file(chunk, ".json"))
+            draft.replace(self._file(chunk, ".json"))
 
     def rows(self, chunks: int) -> Iterator[pa.Table]:
         """The rows of all chunks in order."""
@@ -104,14 +109,37 @@ def open_staging(root: Path, task: str, identity: str) -> Iterator[Staging]:
 
     Raises:
         OutputBusy: Another process holds it.
+        OutputUnwritable: The folder cannot be made.
     """
     folder = root / task
     staging = partial_of(folder, identity)
-    (staging.path / "chunks").mkdir(parents=True, exist_ok=True)
+    with writing(staging.path):
+        (staging.path / "chunks").mkdir(parents=True, exist_ok=True)
     path = folder / f".lock-{identity[:12]}"
     with _locked(path, staging):
-        yield staging
-        path.unlink(missing_ok=True)
+        try:
+            yield staging
+        finally:
+            if not any(staging.path.glob("chunks/*.json")):  # nothing to come back for
+                staging.remove()
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Whatever keeps files from being written there, such as a full disk, becomes a sentence.
+
+    Raises:
+        OutputUnwritable: In place of an ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputUnwritable(
+            f"{folder} cannot be written: {error}.",
+            "Make room there or name another place with --out. Finished chunks are kept: "
+            "the same command goes on from there.",
+        ) from error
 
 
 @contextmanager

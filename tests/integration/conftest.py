@@ -2,14 +2,60 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from augment import augment_task
+from augment.cluster import require_ray
+from augment.contract import Version
+from augment.engine import Engine
+from augment.recipe import AugmentRecipe
 from tests.unit.augment.conftest import MANY_PIECES, WORDS, classifier_dir, mlm_dir, vectors_file
 
 __all__ = ["classifier_dir", "mlm_dir", "pair_source", "vectors_file"]
+
+Run = Callable[..., Version]
+NODE = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 * 2**20}
+SMALL = AugmentRecipe(variants=6, top_k=5, vector_rows=1000)
+
+
+@pytest.fixture(autouse=True)
+def quick_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loaders of pools begin as children of a process that has imported everything already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["augment.pool", "augment.models", "transformers.models.bert.modeling_bert"]
+    )
+    monkeypatch.setattr("augment.pool.START", "forkserver")
+
+
+@pytest.fixture
+def run(mlm_dir: Path, vectors_file: Path, pair_source: Path, tmp_path: Path) -> Run:
+    def go(out: str = "out", recipe: AugmentRecipe = SMALL, **options: object) -> Version:
+        return augment_task(
+            "rte",
+            **{
+                "mlm": str(mlm_dir),
+                "vectors": str(vectors_file),
+                "out": tmp_path / out,
+                "recipe": recipe,
+                "source": str(pair_source),
+                **options,
+            },  # type: ignore[arg-type]
+        )
+
+    return go
+
+
+def digests(version: Version) -> list[str]:
+    return [entry.sha256 for entry in version.manifest.files]
 
 
 def sentence(generator: random.Random) -> str:
@@ -33,3 +79,19 @@ def pair_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
             lines.append("\t".join(fields))
         (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A Ray cluster on this machine's loopback; its first node has one processor."""
+    pytest.importorskip("ray.data", reason="Ray is not installed: pip install augment-distill[ray]")
+    from ray.cluster_utils import Cluster
+
+    sessions = tempfile.mkdtemp(prefix="ray")  # its sockets need a short path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", sessions)
+        require_ray(Engine("ray"))
+        cluster = Cluster(initialize_head=True, head_node_args=NODE)
+        yield cluster
+        cluster.shutdown()
+    shutil.rmtree(sessions, ignore_errors=True)

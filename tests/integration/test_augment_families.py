@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import csv
-import multiprocessing
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from augment import augment_task, engine
-from augment.chunk import ChunkResult
+from augment import augment_task
 from augment.contract import Version
-from augment.engine import Work
 from augment.plan import plan_task
 from augment.recipe import AugmentRecipe, load_recipe
 from augment.sampling import TextOfRow, sample_copies
 from augment.stats import version_stats
 from augment.store import describe_store
 from augment.tasks import get_task
+from augment.work import Work
 from tests.unit.augment.families import BUILDERS
 
 ROWS = 40
@@ -71,53 +65,14 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "odd.toml"
 
 
-@pytest.fixture(scope="module")
-def processes() -> Iterator[ProcessPoolExecutor]:
-    """Two processes that serve one family after the other: starting them is what takes long."""
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        yield pool
-
-
-class _Pool:
-    """A run's pool over processes that are there already."""
-
-    shared: ProcessPoolExecutor
-    _processes: dict[int, Any] | None = None
-
-    def __init__(self, _workers: int, _context: Any, *, initializer: Any, initargs: Any) -> None:
-        self._start, self._work = initializer, initargs[0]
-
-    def submit(
-        self, function: Callable[[pa.Table], ChunkResult], rows: pa.Table
-    ) -> Future[ChunkResult]:
-        return self.shared.submit(_in_worker, self._start, self._work, function, rows)
-
-    def shutdown(self, **_options: bool) -> None:
-        """The processes go on to the next run."""
-
-
-def _in_worker(
-    start: Callable[[Work], None],
-    work: Work,
-    function: Callable[[pa.Table], ChunkResult],
-    rows: pa.Table,
-) -> ChunkResult:
-    if engine._work != work:
-        start(work)
-    return function(rows)
-
-
 def test_one_and_two_workers_and_the_store(
     folder: Path,
     task: Path,
     vectors_file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    processes: ProcessPoolExecutor,
 ) -> None:
     monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 23)
-    monkeypatch.setattr("augment.engine.ProcessPoolExecutor", _Pool)
-    monkeypatch.setattr(_Pool, "shared", processes, raising=False)
 
     def run(out: str, **options: int | Path) -> Version:
         return augment_task(

@@ -9,12 +9,12 @@ import torch
 from transformers import BertForMaskedLM, BertTokenizer
 
 from augment import augment_task, masked_lm
-from augment.engine import Work
 from augment.models import load_masked_lm
 from augment.recipe import AugmentRecipe
 from augment.sources import read_source
 from augment.tasks import get_task
 from augment.words import Route
+from augment.work import Work
 from tests.reference.masked_lm import ranked_pieces
 from tests.reference.vectors import nearest
 

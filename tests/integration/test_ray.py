@@ -1,0 +1,150 @@
+"""Ray: a lost node, workers that are killed, and Ray started for one run alone."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from augment import augment_task
+from augment.errors import AugmentError
+from augment.narrator import Narrator
+from tests.conftest import ROOT
+from tests.integration.conftest import NODE, Run, digests
+from tests.integration.test_engines import Meddler
+
+SAMPLE = ROOT / "data" / "sample"
+TASK = SAMPLE / "reviews" / "reviews.toml"
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 20)
+
+
+class Nodes(Narrator):
+    """Kills a node with everything on it as soon as it has begun to work, mid-run."""
+
+    def __init__(self, node: Any) -> None:
+        self.pids = [info.process.pid for infos in node.all_processes.values() for info in infos]
+        self.killed_at = self.kept = 0
+
+    def rows(self, count: int) -> None:
+        self.kept += 1
+        own = [psutil.Process(pid) for pid in self.pids if psutil.pid_exists(pid)]
+        own += [child for process in own for child in process.children(recursive=True)]
+        if self.killed_at or not any("MapWorker" in process.name() for process in own):
+            return
+        for process in own:
+            process.kill()
+        self.killed_at = self.kept
+
+
+@pytest.fixture
+def second_node(ray_cluster: Any) -> Iterator[Any]:
+    node = ray_cluster.add_node(**NODE)
+    yield node
+    ray_cluster.remove_node(node, allow_graceful=False)
+
+
+def test_a_lost_node_changes_no_byte(
+    run: Run, ray_cluster: Any, second_node: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str],
+    small_chunks: None,
+) -> None:  # fmt: skip
+    """Two nodes at work, one killed mid-run: its chunks are done again elsewhere."""
+    whole = run("whole", limit=600)
+    capfd.readouterr()
+    nodes = Nodes(second_node)
+    lost = run(
+        limit=600,
+        engine="ray",
+        address=ray_cluster.address,
+        store=tmp_path / "candidates",
+        narrator=nodes,
+    )
+
+    assert 0 < nodes.killed_at < nodes.kept == 30
+    assert not any(psutil.pid_exists(pid) and _alive(pid) for pid in nodes.pids)
+    assert digests(lost) == digests(whole)
+    assert lost.manifest.counts == whole.manifest.counts
+    assert [path.name for path in (tmp_path / "out" / "rte").iterdir()] == ["v0001"]
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert len(told.err.splitlines()) <= 3
+
+
+def _alive(pid: int) -> bool:
+    return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_worker_killed_again_and_again(
+    run: Run, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch, small_chunks: None
+) -> None:
+    """A chunk that costs a worker each time ends the run, which goes on from there later."""
+    whole = run("whole", limit=300)
+    monkeypatch.setattr("augment.cluster.STARTS", 1)
+    options = {"engine": "ray", "address": ray_cluster.address, "limit": 300}
+    ours = psutil.Process(ray_cluster.head_node.all_processes["raylet"][0].process.pid)
+
+    def kill_the_worker() -> None:
+        for process in ours.children():
+            if "MapWorker" in process.name():
+                process.kill()
+
+    with pytest.raises(AugmentError, match="worker after worker on Ray was killed") as caught:
+        run(**options, narrator=Meddler(at_chunk=kill_the_worker))
+    assert "Finished chunks are kept" in caught.value.hint
+    narrator = Meddler()
+    assert digests(run(limit=300, narrator=narrator)) == digests(whole)
+    assert any(line.startswith("resuming") for line in narrator.said)
+
+
+COMMAND = """
+import augment.pipeline
+augment.pipeline.CHUNK_ROWS = 20
+from augment.cli import main
+main()
+"""
+
+
+def test_ray_for_one_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started and ended with the run, on loopback alone; Ctrl-C keeps what is finished."""
+    models = {"mlm": str(SAMPLE / "mlm"), "vectors": str(SAMPLE / "vectors.txt")}
+    flags = [part for name, value in models.items() for part in (f"--{name}", value)]
+    arguments = ["run", str(TASK), *flags, "--out", str(tmp_path / "out"), "--limit", "400"]
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments, "--engine", "ray", "--workers", "1"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        while process.poll() is None and not list(tmp_path.glob("out/*/.partial-*/chunks/*.json")):
+            time.sleep(0.02)
+        family = psutil.Process(process.pid).children(recursive=True)
+        listening = {
+            connection.laddr.ip
+            for one in family
+            for connection in one.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        process.send_signal(signal.SIGINT)
+        told, complaint = process.communicate()
+    _, alive = psutil.wait_procs(family, timeout=60)
+
+    assert (process.returncode, told) == (130, "")
+    assert "chunks are kept" in complaint
+    assert "the same command goes on from there" in complaint
+    assert listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    assert len(listening) > 0
+    assert not alive
+    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 20)
+    narrator = Meddler()
+    calm = augment_task(str(TASK), **models, out=tmp_path / "calm", limit=400)
+    resumed = augment_task(str(TASK), **models, out=tmp_path / "out", limit=400, narrator=narrator)
+    assert any(line.startswith("resuming") for line in narrator.said)
+    assert digests(resumed) == digests(calm)
