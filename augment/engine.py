@@ -127,6 +127,10 @@ class Chunk:
     number: int
     rows: pa.Table
 
+    def alone(self) -> pa.Table:
+        """Its rows in arrays of their own: pickling a slice would carry the whole table along."""
+        return self.rows.take(pa.array(range(self.rows.num_rows)))
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -163,7 +167,7 @@ def run_in_pool(chunks: Sequence[Chunk], work: Work, workers: int) -> Iterator[D
         while waiting or running:
             while waiting and len(running) < workers * _AHEAD:
                 chunk = waiting.pop()
-                running[pool.submit(_run_in_worker, chunk.rows)] = chunk
+                running[pool.submit(_run_in_worker, chunk.alone())] = chunk
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 yield Done(running.pop(future), future.result())
