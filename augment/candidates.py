@@ -68,7 +68,10 @@ class CandidateFinder:
         self.store = store
         self._protection = recipe.protection()
         tokenizer = masked_lm.tokenizer
-        self._may_stand = [tokenizer.whole_words(form) for form in range(tokenizer.forms)]
+        self._words = [
+            [tokenizer.token(piece) if may else "" for piece, may in enumerate(allowed.tolist())]
+            for allowed in map(tokenizer.whole_words, range(tokenizer.forms))
+        ]
 
     def words_of(self, texts: Sequence[str]) -> list[tuple[Word, ...]]:
         """The words of each text with their routes."""
@@ -131,12 +134,17 @@ class CandidateFinder:
 
     def from_vectors(self, words: Sequence[str]) -> list[CandidateSet]:
         """Candidate sets of many-piece words; empty for words the table does not know."""
-        found = self.vectors.neighbours(words, self.recipe.top_k)
-        return [
-            CandidateSet(near.words, near.scores, tuple(self.vectors.words[i] for i in rows))
-            for near in found
-            for rows in [sorted(near.rows)]
-        ]
+        distinct = list(dict.fromkeys(words))
+        found = self.vectors.neighbours(distinct, self.recipe.top_k)
+        sets = {
+            word: CandidateSet(
+                near.words,
+                near.scores,
+                tuple(name for _, name in sorted(zip(near.rows, near.words, strict=True))),
+            )
+            for word, near in zip(distinct, found, strict=True)
+        }
+        return [sets[word] for word in words]
 
     def for_sentences(
         self,
@@ -187,14 +195,11 @@ class CandidateFinder:
 
     def _whole_words(self, ranked: Ranked, form: int) -> CandidateSet:
         """Drop the pieces that are no whole words of a form; K is not filled up again."""
-        token = self.masked_lm.tokenizer.token
-        kept = [
-            (piece, score)
-            for piece, score in zip(ranked.pieces, ranked.scores, strict=True)
-            if self._may_stand[form][piece]
-        ]
+        word_of = self._words[form]
+        kept = [piece for piece in ranked.pieces if word_of[piece]]
+        scores = zip(ranked.pieces, ranked.scores, strict=True)
         return CandidateSet(
-            words=tuple(token(piece) for piece, _ in kept),
-            scores=tuple(score for _, score in kept),
-            draw_order=tuple(token(piece) for piece in sorted(piece for piece, _ in kept)),
+            words=tuple([word_of[piece] for piece in kept]),
+            scores=tuple([score for piece, score in scores if word_of[piece]]),
+            draw_order=tuple([word_of[piece] for piece in sorted(kept)]),
         )

@@ -78,10 +78,10 @@ def augment_chunk(
         counts[f"dropped.{row.reason}"] += 1
         if recipe.keep_rejected:
             rejected.add(row)
-    for text in texts:
-        counts.update(
-            f"words.{word.route.value}" for word in text.words if word.route is not Route.SPACE
-        )
+    routes = Counter(word.route for text in texts for word in text.words)
+    counts.update(
+        {f"words.{route.value}": n for route, n in routes.items() if route is not Route.SPACE}
+    )
     counts.update(kept.replaced())
     counts["rows.source"] = len(records)
     counts["rows.augmented"] = len(kept) - len(records)

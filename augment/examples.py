@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from augment.contract import UNLABELLED, SourceSplit, TaskSpec
 from augment.errors import RowMalformed, SourceInvalid
 
 MAX_CHARACTERS = 1_000_000
+_PART_ROWS = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class ExampleTable:
     split: str
     skip_malformed: bool = False
     skipped: int = 0
+    _parts: list[pa.Table] = field(default_factory=list)
     _texts: list[tuple[str, ...]] = field(default_factory=list)
     _labels: list[int | float] = field(default_factory=list)
     _idx: list[int | None] = field(default_factory=list)
@@ -68,6 +72,8 @@ class ExampleTable:
         self._texts.append(texts)
         self._labels.append(label)
         self._idx.append(row.idx)
+        if len(self._idx) == _PART_ROWS:
+            self._pack()
 
     def malformed(self, problem: str) -> None:
         """Refuse a row that could not even be split into columns.
@@ -88,20 +94,29 @@ class ExampleTable:
         Raises:
             SourceInvalid: There are no rows.
         """
-        if not self._texts:
+        self._pack()
+        table = pa.concat_tables(self._parts)
+        if not table.num_rows:
             raise SourceInvalid(f"{place} has no rows.", "Expected at least one example.")
-        own = [number for number in self._idx if number is not None and number >= 0]
-        usable = len(own) == len(self._idx) and len(set(own)) == len(own)
-        idx = own if usable else list(range(len(self._idx)))
+        own = table["idx"]
+        usable = not own.null_count and pc.min(own).as_py() >= 0
+        if usable and pc.count_distinct(own).as_py() == len(own):
+            return table
+        numbers = pa.array(range(table.num_rows), pa.int64())
+        return table.set_column(table.num_columns - 1, "idx", numbers)
+
+    def _pack(self) -> None:
+        """Put the collected rows away as Arrow arrays, a fifth of the size."""
         columns = [
             pa.array([texts[i] for texts in self._texts], pa.string())
             for i in range(len(self.task.text_columns))
         ]
         classes = self.task.label.kind == "classification"
         columns.append(pa.array(self._labels, pa.int64() if classes else pa.float32()))
-        columns.append(pa.array(idx, pa.int64()))
+        columns.append(pa.array(self._idx, pa.int64()))
         names = [*self.task.text_columns, self.task.label.column, "idx"]
-        return pa.table(dict(zip(names, columns, strict=True)))
+        self._parts.append(pa.table(dict(zip(names, columns, strict=True))))
+        self._texts, self._labels, self._idx = [], [], []
 
     def _label(self, row: RawRow) -> int | float:
         value, is_test = row.label, self.split in self.task.splits.test
@@ -177,8 +192,14 @@ def source_split(split: str, table: pa.Table) -> SourceSplit:
     digest = hashlib.sha256()
     for name in table.column_names:
         digest.update(f"\0{name}\0".encode())
-        for value in table[name].to_pylist():
+        for value in _values(table[name]):
             raw = value.encode() if isinstance(value, str) else struct.pack("<d", value)
             digest.update(struct.pack("<q", len(raw)))
             digest.update(raw)
     return SourceSplit(split=split, rows=table.num_rows, sha256=digest.hexdigest())
+
+
+def _values(column: pa.ChunkedArray) -> Iterator[Any]:
+    """The values of a column, a few at a time as Python objects."""
+    for start in range(0, len(column), _PART_ROWS):
+        yield from column.slice(start, _PART_ROWS).to_pylist()

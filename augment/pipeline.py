@@ -235,8 +235,9 @@ def _already(root: Path, draft: Manifest, tell: Narrator) -> Version | None:
 
 
 def _refuse_long_texts(data: Source, task: Task, finder: CandidateFinder) -> None:
-    train = data.splits[task.spec.splits.train]
-    for column in task.spec.text_columns:
-        idx, texts = train["idx"].to_pylist(), train[column].to_pylist()
-        places = [f"train row {number}, {column}," for number in idx]
-        finder.refuse_long(list(zip(places, texts, strict=True)))
+    for chunk in _chunks(data.splits[task.spec.splits.train]):
+        idx = chunk.rows["idx"].to_pylist()
+        for column in task.spec.text_columns:
+            places = [f"train row {number}, {column}," for number in idx]
+            texts = chunk.rows[column].to_pylist()
+            finder.refuse_long(list(zip(places, texts, strict=True)))

@@ -6,15 +6,12 @@ stripped of accents where the model's own normaliser does so.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib import resources
-
-_PLAIN = re.compile(r"[a-z]+")
 
 
 class Route(StrEnum):
@@ -88,11 +85,12 @@ def judge(spans: Sequence[Span], rule: str) -> tuple[Word, ...]:
 
 
 def _plain_word_routes(spans: Sequence[Span]) -> Iterator[Route]:
+    stops = stop_words()
     for span in spans:
         folded = span.text.lower()
-        if folded in stop_words():
+        if folded in stops:
             yield Route.STOP_WORD
-        elif not _PLAIN.fullmatch(folded):
+        elif not (folded.isascii() and folded.isalpha()):
             yield Route.NOT_PLAIN
         else:
             yield _by_pieces(span)
@@ -131,6 +129,8 @@ def match_case(before: str, candidate: str) -> str:
 
     A single capital letter counts as Title: "A" becomes "Every", not "EVERY".
     """
+    if before.islower():
+        return candidate
     if len(before) > 1 and before.isupper():
         return candidate.upper()
     if before[:1].isupper() and before[1:] == before[1:].lower():

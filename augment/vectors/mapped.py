@@ -176,8 +176,8 @@ def _mapped(folder: Path, name: str, file: File) -> np.ndarray:
         raise ValueError(f"{path.name} has another size")
     if name not in LARGE and sha256_file(path) != file.sha256:
         raise ValueError(f"{path.name} has another digest")
-    array: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
-    return array
+    mapped: np.memmap = np.load(path, mmap_mode="c", allow_pickle=False)
+    return mapped.view(np.ndarray)  # which slices faster
 
 
 def _sample(table: Table) -> str:

@@ -92,7 +92,7 @@ def test_the_second_start_maps_what_the_first_one_read(place: Place, reads: list
     assert len(reads) == 2  # once without a cache, once to fill it
     assert same(first, plain)
     assert same(second, plain)
-    assert all(isinstance(array, np.memmap) for array in second.table.columns().values())
+    assert all(isinstance(array.base, np.memmap) for array in second.table.columns().values())
     beside = sorted(path.name for path in place.file.parent.iterdir())
     assert beside == ["cache", "glove.txt"]
 
