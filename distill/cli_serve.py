@@ -11,6 +11,8 @@ import typer
 from distill.cli_common import (
     AsJson,
     Quiet,
+    Recipe,
+    Start,
     Threads,
     Version,
     guard,
@@ -153,3 +155,51 @@ def submission(
             print_submission(result, stdout())
         if any(file["faults"] for file in result["files"]):
             raise typer.Exit(3)
+
+
+@app.command()
+def doctor(
+    teacher: Annotated[str, typer.Argument(help="Folder or hub name of a fine-tuned classifier.")],
+    version: Version,
+    student: Annotated[
+        str, typer.Option(help="A name, a shape or a checkpoint, as in distill run.")
+    ] = "tinybert-4l-312d",
+    recipe: Recipe = "quick",
+    init: Annotated[
+        Start, typer.Option(help="How a student given by shape starts.")
+    ] = Start.random,
+    plain: Annotated[
+        bool, typer.Option(help="Count the labels-only student in, as distill run does.")
+    ] = True,
+    out: Annotated[Path, typer.Option(help="Where the run directory would be.")] = Path(),
+    threads: Threads = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find out before a run what it would meet: labels, lengths, score, time, memory, disk.
+
+    Takes about a minute: a few real steps of every stage are trained and thrown away. The exit
+    code is that of the first error.
+
+    Example: distill doctor models/sst2-teacher data/versions/sst2 --student tinybert-4l-312d
+    """
+    with guard():
+        use(threads)
+        from distill.doctor import diagnose
+        from distill.report import print_diagnosis
+
+        result = diagnose(
+            teacher,
+            version,
+            student=student,
+            recipe=recipe,
+            init=init.value,
+            plain=plain,
+            out=out,
+            quiet=quiet,
+        )
+        if as_json:
+            print_json(result)
+        else:
+            print_diagnosis(result, stdout())
+        raise typer.Exit(result["exit_code"])

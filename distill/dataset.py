@@ -153,23 +153,25 @@ def _write(
     task = version.task
     features = _features(task, "token_type_ids" in tokenizer.model_input_names)
     with ArrowWriter(path=str(path), features=features) as writer:
-        for batch in _batches(version, split):
-            _check_labels(version, split, batch)
-            columns = _encode(task, batch, tokenizer, max_length)
+        for batch in batches(version, split):
+            check_labels(version, split, batch)
+            columns = encode(task, batch, tokenizer, max_length)
             writer.write_batch({name: columns[name] for name in features})
         writer.finalize()
 
 
-def _batches(version: Version, split: str) -> Iterator[pa.RecordBatch]:
+def batches(version: Version, split: str) -> Iterator[pa.RecordBatch]:
+    """The rows of a split, a few thousand at a time: texts, label, ``idx``, ``variant``."""
     task = version.task
     wanted = [*task.text_columns, task.label.column, "idx", "variant"]
     for file in version.files(split):
         yield from pq.ParquetFile(file).iter_batches(ROWS_AT_ONCE, columns=wanted)
 
 
-def _encode(
+def encode(
     task: TaskSpec, batch: pa.RecordBatch, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> dict[str, Any]:
+    """Columns of a tokenised data set for some rows of a version."""
     texts = [batch.column(name).to_pylist() for name in task.text_columns]
     return {
         **_pieces(texts, tokenizer, max_length),
@@ -215,8 +217,12 @@ def _features(task: TaskSpec, segments: bool) -> datasets.Features:
     return datasets.Features({**columns, "length": value("int32")})
 
 
-def _check_labels(version: Version, split: str, batch: pa.RecordBatch) -> None:
-    """Labels are within the task; only training rows must have one."""
+def check_labels(version: Version, split: str, batch: pa.RecordBatch) -> None:
+    """Labels are within the task; only training rows must have one.
+
+    Raises:
+        DataInvalid: One is not, or a text or label is missing.
+    """
     task = version.task
     where = f"{version.reference}: split {split!r}, row idx"
     for name in (*task.text_columns, task.label.column):

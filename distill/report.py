@@ -112,6 +112,25 @@ def print_submission(result: dict[str, Any], console: Console) -> None:
         console.print(f"  warning     missing: {', '.join(missing)}", markup=False)
 
 
+def print_diagnosis(result: dict[str, Any], console: Console) -> None:
+    """Print the checks of ``distill doctor``, each with what to do about it."""
+    console.print(
+        f"  doctor      {result['teacher']} · {result['version']} · {result['student']} · "
+        f"{result['recipe']}",
+        markup=False,
+    )
+    for check in result["checks"]:
+        style = {"error": "bold red", "warning": "yellow", "ok": "green"}.get(check["status"])
+        console.print(
+            Text(f"  {check['name']:<11} "),
+            Text(f"{check['status']:<8} ", style=style or ""),
+            Text(check["finding"]),
+            sep="",
+        )
+        for line in check["hint"].splitlines():
+            console.print(f"  {'':<20} {line}", markup=False)
+
+
 def print_table(
     head: Cells, lines: Sequence[Cells], console: Console, words: Sequence[int] = (0,)
 ) -> None:

@@ -1,0 +1,205 @@
+"""What the doctor says of healthy and of ill arguments, and whether its forecast comes true."""
+
+import json
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from augment.contract import Label
+from distill import distill_task
+from distill.calibrate import Pace
+from distill.cli import app
+from distill.doctor import CHECKS, diagnose
+from distill.forecast import Rows, forecast
+from distill.recipe import DistillRecipe
+from distill.sample import census, sample
+from tests.unit.distill.helpers import (
+    SENTIMENT,
+    make_bert,
+    make_good_teacher,
+    make_tokenizer,
+    mood_rows,
+    save,
+    write_version,
+)
+
+
+@pytest.fixture(scope="module")
+def healthy(teacher, version, recipe):
+    """Timed by the processor's clock, which other programs and pauses leave alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("distill.calibrate.time", SimpleNamespace(perf_counter=time.process_time))
+        return diagnose(str(teacher), version, student="2x16-32-4", recipe=recipe, quiet=True)
+
+
+@pytest.fixture
+def uncalibrated(monkeypatch):
+    """For checks that are not about time."""
+    steps = {"intermediate": 1.0, "prediction": 1.0}
+    pace = Pace(steps, tokenising=1e3, teaching=1e3, answering=1e3, pieces=9, peak_bytes=10**8)
+    monkeypatch.setattr("distill.checks.calibrate", lambda plan, rows: pace)
+
+
+def check(result, name):
+    return next(one for one in result["checks"] if one["name"] == name)
+
+
+def statuses(result):
+    return {one["name"]: one["status"] for one in result["checks"]}
+
+
+def test_a_healthy_run(healthy):
+    assert statuses(healthy) == dict.fromkeys(CHECKS, "ok") | {"version": "warning"}
+    assert "has no test split" in check(healthy, "version")["hint"]
+    assert healthy["exit_code"] == 0
+    assert "4 x 32" in check(healthy, "teacher")["finding"]
+    assert check(healthy, "labels")["finding"] == "negative 200 · positive 200 in training"
+    assert check(healthy, "lengths")["finding"].startswith("0 of 400 training rows are cut to 16")
+    assert "layers 1→2 2→4" in check(healthy, "student")["finding"]
+    assert set(healthy["forecast"]["seconds_a_step"]) == {"intermediate", "prediction", "plain"}
+    assert 0 < healthy["forecast"]["memory_bytes"] < 20e9
+
+
+def test_the_forecast_comes_true(healthy, version, teacher, recipe, tmp_path):
+    """Within a factor that the fixed costs of a tiny run allow."""
+    began = time.process_time()
+    distill_task(version, teacher=teacher, student="2x16-32-4", out=tmp_path / "run",
+                 recipe=recipe, quiet=True)  # fmt: skip
+    took = time.process_time() - began
+    print(f"forecast {healthy['forecast']['seconds']:.1f} s, took {took:.1f} s")
+    assert took / 5 < healthy["forecast"]["seconds"] < took * 2
+    steps = {part["name"]: part["steps"] for part in healthy["forecast"]["parts"]}
+    log = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    for title, stage in (("stage 1", "intermediate"), ("stage 2", "prediction")):
+        assert steps[title] == max(row["step"] for row in log if row["stage"] == stage)
+
+
+def test_arithmetic_of_the_forecast():
+    recipe = DistillRecipe.model_validate(
+        {
+            "intermediate": {"epochs": 2.0, "batch_size": 10},
+            "prediction": {"max_steps": 7, "batch_size": 10, "evaluations": 3},
+            "plain": {"epochs": 1.0, "batch_size": 10, "evaluations": 2},
+        }
+    )
+    steps = {"intermediate": 2.0, "prediction": 1.0, "plain": 0.5}
+    pace = Pace(steps, tokenising=100.0, teaching=10.0, answering=20.0, pieces=8, peak_bytes=5)
+    found = forecast(recipe, Rows(1000, 100, 60, 40), pace, 1_000)
+    parts = {part.name: (part.steps, part.seconds) for part in found.parts}
+    assert parts == {
+        "tokenising": (0, 10.6),
+        "teacher on validation": (0, 6.0),
+        "stage 1": (200, 400.0),
+        "teacher's answers": (0, 8.0),  # 7 steps and the batch fetched ahead
+        "stage 2": (7, 7.0 + 3 * 40 / 20),
+        "labels only": (10, 5.0 + 2 * 40 / 20),
+    }
+    assert found.seconds == pytest.approx(sum(seconds for _, seconds in parts.values()))
+    assert found.memory_bytes == 5
+    assert found.disk_bytes == 1060 * (8 * 5 + 24) + 9 * 4_000 + 3 * 4_000
+
+
+def test_rows_that_are_cut_are_counted(version, teacher, recipe, tmp_path, uncalibrated):
+    file = tmp_path / "short.toml"
+    file.write_text(recipe.read_text().replace("max_length = 16", "max_length = 8"))
+    result = diagnose(str(teacher), version, student="2x16-32-4", recipe=file, quiet=True)
+    texts = [*version.to_pandas("train")["sentence"]]
+    cut = sum(len(text.split()) + 2 > 8 for text in texts)
+    assert 0 < cut < 400
+    lengths = check(result, "lengths")
+    assert lengths["status"] == "warning"
+    assert lengths["finding"].startswith(f"{cut} of 400 training rows are cut to 8 pieces")
+    assert "max_length = 16 in the recipe" in lengths["hint"]
+    assert result["exit_code"] == 0
+
+
+def ill(teacher, version, recipe, **more):
+    settings = {"student": "2x16-32-4", "recipe": recipe, "quiet": True, **more}
+    return diagnose(str(teacher), version, **settings)
+
+
+def test_errors_skip_what_needs_the_broken_thing(
+    version, teacher, encoder, recipe, tokenizer, tmp_path, uncalibrated
+):
+    gone = ill(tmp_path / "none", version, recipe)
+    assert statuses(gone)["teacher"] == "error"
+    assert statuses(gone)["recipe"] == "ok"
+    assert {statuses(gone)[name] for name in CHECKS[3:]} == {"skipped"}
+    assert gone["exit_code"] == 4
+    assert gone["forecast"] is None
+
+    untuned = ill(encoder, version, recipe)
+    assert statuses(untuned)["score"] == "error"
+    assert "looks untuned" in check(untuned, "score")["finding"]
+    assert statuses(untuned)["time"] == "ok"
+    assert untuned["exit_code"] == 4
+
+    other = save(make_bert(tokenizer, labels=("sad", "glad")), tokenizer, tmp_path / "other")
+    named = ill(other, version, recipe)
+    assert statuses(named)["labels"] == "error"
+    assert "sad, glad" in check(named, "labels")["finding"]
+
+    deep = ill(teacher, version, recipe, student="5x16-32-4")
+    assert statuses(deep)["student"] == "error"
+    assert statuses(deep)["time"] == "skipped"
+    assert deep["exit_code"] == 2
+
+    faulty = tmp_path / "faulty.toml"
+    faulty.write_text("epoch = 1\n")
+    assert statuses(ill(teacher, version, faulty)) == {
+        **dict.fromkeys(CHECKS, "skipped"),
+        **dict.fromkeys(("teacher", "labels", "tokeniser"), "ok"),
+        "version": "warning",
+        "recipe": "error",
+    }
+    assert ill(teacher, tmp_path / "nothing", recipe)["exit_code"] == 3
+
+
+def test_doubts(recipe, tmp_path, uncalibrated):
+    """A class without rows, labels in another order, words that nobody knows."""
+    task = SENTIMENT.model_copy(update={"label": Label(names=("negative", "positive", "neutral"))})
+    rows = mood_rows(60, 1)
+    strange = [{**row, "sentence": f"{row['sentence']} xyzzy"} for row in rows]
+    version = write_version(tmp_path / "v", task, {"train": strange, "validation": rows})
+    tokenizer = make_tokenizer()
+    labels = ("positive", "negative", "neutral")
+    model = make_good_teacher(tokenizer, labels=labels, layers=2)
+    folder = save(model, tokenizer, tmp_path / "teacher")
+    result = ill(folder, version, recipe)
+    hint = check(result, "labels")["hint"]
+    assert "orders its labels positive, negative, neutral" in hint
+    assert "No training row has the label neutral" in hint
+    assert statuses(result)["tokeniser"] == "warning"
+    assert statuses(result)["score"] == "ok"
+
+
+def test_a_sample_is_evenly_drawn_and_a_census_counts_all(version):
+    assert sample(version, "train", 400)["idx"].to_pylist() == [i // 2 for i in range(400)]
+    some = sample(version, "train", 100)
+    assert some["idx"].to_pylist() == [*range(0, 200, 2)]
+    found = census(version, "train")
+    assert (found.rows, found.original, found.classes.tolist()) == (400, 200, [200, 200])
+
+
+def test_nothing_is_left_behind(teacher, version, recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = torch.nn.modules.module._global_forward_pre_hooks.copy()
+    assert ill(teacher, version, recipe, plain=False)["exit_code"] == 0
+    assert list(tmp_path.iterdir()) == []
+    assert torch.nn.modules.module._global_forward_pre_hooks == before
+
+
+def test_the_command(teacher, encoder, version, recipe, uncalibrated):
+    arguments = [str(version.path), "--student", "2x16-32-4", "--recipe", str(recipe)]
+    shown = CliRunner().invoke(app, ["doctor", str(teacher), *arguments, "--no-plain"])
+    assert shown.exit_code == 0, shown.stderr
+    assert "labels only" not in shown.stdout
+    assert "checking    time" in shown.stderr
+    found = [line.split()[0] for line in shown.stdout.splitlines() if line[2] != " "]
+    assert found == ["doctor", *CHECKS]
+    shown = CliRunner().invoke(app, ["doctor", str(encoder), *arguments, "--json", "--quiet"])
+    assert shown.exit_code == 4
+    assert json.loads(shown.stdout)["exit_code"] == 4
