@@ -7,14 +7,13 @@ Exit codes: 0 done · 1 unexpected · 2 usage or recipe · 3 data · 4 model · 
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from distill import cli_serve
-from distill.cli_common import AsJson, Quiet, Recipe, Threads, Version, guard, show, use
+from distill import cli_general, cli_serve
+from distill.cli_common import AsJson, Quiet, Recipe, Start, Threads, Version, guard, show, use
 
 app = typer.Typer(
     help="Distil a fine-tuned encoder into a small one, from a saved version of augmented text.",
@@ -23,13 +22,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     add_completion=False,
 )
-
-
-class Start(StrEnum):
-    """How a student that is given by its shape starts."""
-
-    random = "random"
-    teacher_layers = "teacher-layers"
 
 
 @app.command()
@@ -134,6 +126,7 @@ def recipe(
             typer.echo(recipe_text(name), nl=False)
 
 
+app.add_typer(cli_general.app)
 app.add_typer(cli_serve.app)
 
 

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +28,13 @@ Recipe = Annotated[str, typer.Option(help="A shipped recipe (see distill recipe)
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all of them if left out.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
+
+
+class Start(StrEnum):
+    """How a student that is given by its shape starts."""
+
+    random = "random"
+    teacher_layers = "teacher-layers"
 
 
 @contextmanager
