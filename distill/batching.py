@@ -17,7 +17,7 @@ SOFT_LABELS = "soft_labels"
 MULTIPLE = 8
 BATCHES_IN_POOL = 50
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-ROW_NUMBERS = ("idx", "variant")
+ROW_NUMBERS = ("idx", "variant", "document")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class Collator:
 
         Returns:
             ``input_ids``, ``attention_mask`` and, where the rows have them, ``token_type_ids``,
-            all int64 of shape (batch, length); ``labels``, and the row numbers ``idx`` and
-            ``variant`` where the rows have them, of shape (batch,); ``soft_labels``, float32 of
-            shape (batch, classes), where the rows have them.
+            all int64 of shape (batch, length); ``labels``, and the row numbers ``idx``,
+            ``variant`` or ``document`` where the rows have them, of shape (batch,);
+            ``soft_labels``, float32 of shape (batch, classes), where the rows have them.
         """
         longest = max(len(row["input_ids"]) for row in rows)
         length = self.fixed_length or -(-longest // MULTIPLE) * MULTIPLE

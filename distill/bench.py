@@ -26,7 +26,7 @@ from distill.saving import save_clean
 from distill.shapes import parse_shape
 from distill.soft_labels import Logits
 from distill.stages import Stage
-from distill.students import Init
+from distill.students import Init, student_identity
 from distill.trainer import Job, train_stage
 
 
@@ -165,10 +165,9 @@ def identify(
     Raises:
         ModelNotFound: A model is not where it is said to be.
     """
-    checkpoint = parse_shape(student) is None
     try:
         digests = [folder_digest(teacher) for teacher in teachers]
-        start = folder_digest(student) if checkpoint else student
+        start = student_identity(student)
     except ModelNotFound as missing:
         if not run.begun:
             raise
@@ -181,8 +180,8 @@ def identify(
         "version": version.manifest.id,
         "teacher": digests[0] if len(digests) == 1 else digests,
         "student": start,
-        "init": "checkpoint" if checkpoint else init,
-        "recipe": recipe.model_dump(mode="json", exclude={"teacher"}),
+        "init": init if parse_shape(student) else "checkpoint",
+        "recipe": recipe.model_dump(mode="json", exclude={"teacher", "general"}),
     }
 
 

@@ -14,6 +14,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from augment.contract import UNLABELLED, TaskSpec, Version
@@ -128,17 +129,22 @@ def tokenise_split(
 
 def fingerprint(version: Version, tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
     """16 hex digits over everything that decides the tokens."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = json.loads(backend.to_str()) if backend else tokenizer.get_vocab()
-    for left_by_an_earlier_call in ("truncation", "padding"):
-        rules.pop(left_by_an_earlier_call, None)
     parts = [
         version.manifest.id,
-        json.dumps(rules, sort_keys=True),
+        tokenizer_rules(tokenizer),
         str(max_length),
         str(version.manifest.files),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def tokenizer_rules(tokenizer: PreTrainedTokenizerBase) -> str:
+    """All that decides how a tokenizer splits a text, as canonical JSON."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = json.loads(backend.to_str()) if backend else tokenizer.get_vocab()
+    for left_by_an_earlier_call in ("truncation", "padding"):
+        rules.pop(left_by_an_earlier_call, None)
+    return json.dumps(rules, sort_keys=True)
 
 
 def _write(
@@ -241,6 +247,12 @@ def check_labels(version: Version, split: str, batch: pa.RecordBatch) -> None:
     if bad.any():
         row = batch.column("idx")[int(bad.argmax())]
         raise DataInvalid(f"{where} {row}: label {labels[bad.argmax()]} {wish}.")
+
+
+def lengths_of(rows: datasets.Dataset) -> NDArray[np.int32]:
+    """The ``length`` column, shape (rows,); a chosen part of a table included."""
+    table: pa.Table = rows.select_columns("length").with_format("arrow")[:]
+    return np.asarray(table.column("length").to_numpy())
 
 
 def _keep(rows: datasets.Dataset, column: str, wanted: Any) -> datasets.Dataset:

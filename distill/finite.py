@@ -25,11 +25,11 @@ def not_finite(title: str, step: int, stage: nn.Module, batch: dict[str, Tensor]
         title: Of the stage.
         step: The optimiser step, counted from 1.
         stage: Batch to named losses.
-        batch: With the row numbers ``idx`` and ``variant``, shape (batch,).
+        batch: With row numbers, shape (batch,).
     """
     guilty = []
     with torch.no_grad():
-        for at in range(len(batch["labels"])):
+        for at in range(len(batch["input_ids"])):
             row = {name: tensor[at : at + 1] for name, tensor in batch.items()}
             if not torch.isfinite(stage(**row)["loss"]):
                 guilty.append(at)
@@ -70,7 +70,8 @@ def check_answers(name: str, logits: NDArray[np.float32], rows: datasets.Dataset
     """
     bad = np.flatnonzero(~np.isfinite(logits).all(axis=-1))
     if len(bad):
-        columns = {key: torch.from_numpy(np.asarray(rows[key])[bad]) for key in ROW_NUMBERS}
+        keys = [key for key in ROW_NUMBERS if key in rows.column_names]
+        columns = {key: torch.from_numpy(np.asarray(rows[key])[bad]) for key in keys}
         raise TrainingFailed(
             f"{name}: its answers to the rows (idx/variant) {_listed(_numbers(columns))} are not "
             "finite numbers.",
@@ -82,8 +83,12 @@ def _named(batch: dict[str, Tensor], guilty: list[int]) -> str:
     """The guilty rows, or all where no single one is."""
     rows = _numbers(batch)
     if guilty:
-        return f"because of the rows (idx/variant) {_listed([rows[at] for at in guilty])}"
-    return f"in a batch of the rows (idx/variant) {_listed(rows)}"
+        return f"because of the rows {_kind(batch)} {_listed([rows[at] for at in guilty])}"
+    return f"in a batch of the rows {_kind(batch)} {_listed(rows)}"
+
+
+def _kind(batch: dict[str, Tensor]) -> str:
+    return f"({'/'.join(name for name in ROW_NUMBERS if name in batch)})"
 
 
 def _numbers(batch: dict[str, Tensor]) -> list[str]:

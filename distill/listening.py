@@ -98,7 +98,7 @@ def prepare(model: PreTrainedModel) -> list[nn.Module]:
         raise EncoderUnsupported(
             f"{type(model).__name__} does not show its attention scores: expected one attention "
             f"module in each of {layers} layers, found {len(modules)}.",
-            "Set intermediate.weights.attention = 0 in the recipe, or use --recipe logits. Scores "
+            "Set weights.attention = 0 in the recipe, or use --recipe logits. Scores "
             "are seen in BERT, RoBERTa, ELECTRA, DistilBERT, DeBERTa-v2, ModernBERT and relatives.",
         )
     if not isinstance(modules[0], DisentangledSelfAttention):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
@@ -31,7 +32,8 @@ from distill.rundir import RUN, STUDENT
 
 SAFETENSORS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
-_HEAD = "ForSequenceClassification"
+HEAD = "ForSequenceClassification"
+_POOLER = "pooler."
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,22 +136,41 @@ def read_config(name: str, **changes: Any) -> PreTrainedConfig:
     return config
 
 
-def read_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
-    """A sequence classifier from a checkpoint, in float32; a missing head starts at random.
+def read_weights(name: str, config: PreTrainedConfig, *, head: bool = True) -> PreTrainedModel:
+    """A model from a checkpoint, in float32.
+
+    Args:
+        name: Folder or hub name.
+        config: Its own, with changes.
+        head: A sequence classifier, whose head starts at random if it is missing; otherwise the
+            encoder alone, whatever heads the checkpoint has.
 
     Raises:
-        ModelInvalid: There are no weights, or they do not fit the config.
+        ModelInvalid: There are no weights, they do not fit the config, or, for an encoder alone,
+            some of its weights are missing.
     """
     folder = model_folder(name)
+    kind: Any = AutoModelForSequenceClassification if head else AutoModel
     try:
-        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-            folder, config=config, dtype=torch.float32, trust_remote_code=False
+        model: PreTrainedModel
+        model, loading = kind.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except Exception as error:  # safetensors, torch and transformers each raise their own
         raise ModelInvalid(
             f"the weights of {name} cannot be loaded: {_first_line(error)}",
             f"A complete {SAFETENSORS} (or {PICKLED}) that fits config.json is needed.",
         ) from error
+    missing = [] if head else [k for k in sorted(loading["missing_keys"]) if _POOLER not in k]
+    if missing:
+        raise ModelInvalid(
+            f"the weights of {name} lack {len(missing)} tensors of its encoder ({missing[0]} …).",
+            f"A complete {SAFETENSORS} (or {PICKLED}) that fits config.json is needed.",
+        )
     return model
 
 
@@ -185,7 +206,7 @@ def load_classifier(name: str, task: TaskSpec) -> Classifier:
     """
     config = read_config(name)
     built_as = (config.architectures or ["nothing it tells"])[0]
-    if _HEAD not in built_as:
+    if HEAD not in built_as:
         raise ModelInvalid(
             f"{name} has no sequence-classification head: it was saved as {built_as}.",
             f"Fine-tune it first: distill teacher … --init {name} --out {name}-{task.name}",
@@ -243,9 +264,10 @@ def at_rest(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def fresh(config: PreTrainedConfig) -> PreTrainedModel:
-    """A sequence classifier with random weights, in float32."""
-    build: Any = AutoModelForSequenceClassification.from_config
+def fresh(config: PreTrainedConfig, *, head: bool = True) -> PreTrainedModel:
+    """A sequence classifier, or an encoder alone, with random weights, in float32."""
+    kind: Any = AutoModelForSequenceClassification if head else AutoModel
+    build = kind.from_config
     model: PreTrainedModel = build(config, dtype=torch.float32)
     return model
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 Pretrained = tuple[tuple[Tensor, Tensor], ...]
@@ -63,6 +65,24 @@ class Projections(nn.Module):
             return states
         projected: Tensor = self.maps[min(layer, len(self.maps) - 1)](states)
         return projected
+
+
+def save_projections(projections: Projections, weights: Path) -> None:
+    """Put projections into a model's weights file, as published TinyBERT checkpoints hold them.
+
+    Their names are ``fit_dense``, or ``fit_denses.N`` for several; transformers passes over them.
+
+    Args:
+        projections: Trained.
+        weights: A safetensors file.
+    """
+    several = len(projections.maps) > 1
+    tensors = load_file(weights)
+    for index, linear in enumerate(projections.maps):
+        prefix = f"fit_denses.{index}" if several else "fit_dense"
+        for name, tensor in linear.named_parameters():
+            tensors[f"{prefix}.{name}"] = tensor.detach().cpu().contiguous()
+    save_file(tensors, weights, metadata={"format": "pt"})
 
 
 def fits(pretrained: Pretrained, student_width: int, teacher_width: int, count: int) -> bool:

@@ -15,7 +15,15 @@ from pydantic import Field, ValidationError
 
 from distill.errors import RecipeInvalid
 from distill.recipe_faults import faults
-from distill.recipe_sections import Intermediate, Layers, MaxLength, Original, Prediction, Section
+from distill.recipe_sections import (
+    General,
+    Intermediate,
+    Layers,
+    MaxLength,
+    Original,
+    Prediction,
+    Section,
+)
 
 DEFAULT_RECIPE = "quick"
 
@@ -36,6 +44,7 @@ class DistillRecipe(Section):
         intermediate: Stage 1.
         prediction: Stage 2.
         plain: The labels-only student that the distilled one is compared with.
+        general: General distillation on raw text (``distill general``).
     """
 
     seed: int = Field(0, ge=0, lt=2**31)
@@ -48,6 +57,7 @@ class DistillRecipe(Section):
     intermediate: Intermediate = Intermediate()
     prediction: Prediction = Prediction()
     plain: Original = Original()
+    general: General = General()
 
     @property
     def compares_tokens(self) -> bool:

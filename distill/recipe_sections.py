@@ -90,8 +90,8 @@ class PredictionWeights(Section):
     cosine: float = Field(0.0, ge=0)
 
 
-class Training(Section):
-    """How one stage is trained.
+class Optimisation(Section):
+    """How weights are trained, on whatever rows.
 
     Attributes:
         epochs: Passes over the rows; the stage ends earlier at ``max_steps``.
@@ -102,7 +102,6 @@ class Training(Section):
         warmup_ratio: Share of the steps in which the rate rises from 0.
         weight_decay: AdamW's; biases and layer norms are left out.
         max_grad_norm: The gradient's global norm is clipped to it.
-        data: ``augmented`` (all rows) or ``original`` (``variant == 0``).
         evaluations: Evaluations on validation over the stage, the last step included; the best
             is kept. The intermediate stage is not evaluated and keeps its last step.
     """
@@ -115,15 +114,23 @@ class Training(Section):
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
-    data: Literal["augmented", "original"] = "augmented"
     evaluations: int = Field(5, ge=1)
 
 
-class Intermediate(Training):
-    """Stage 1: embeddings, hidden states and attention.
+class Training(Optimisation):
+    """How one stage is trained on a version.
 
     Attributes:
-        enabled: Whether the stage is run at all.
+        data: ``augmented`` (all rows) or ``original`` (``variant == 0``).
+    """
+
+    data: Literal["augmented", "original"] = "augmented"
+
+
+class Layerwise(Section):
+    """What is compared layer by layer.
+
+    Attributes:
         weights: λ by loss and layer.
         attention: ``scores``: raw scores, head by head and layer by layer (Eq. 7);
             ``relations``: those of one layer, for any numbers of heads; ``auto``: scores where
@@ -131,15 +138,12 @@ class Intermediate(Training):
         relations: What the latter compares.
     """
 
-    enabled: bool = True
     weights: LossWeights = LossWeights()
     attention: Literal["auto", "scores", "relations"] = "auto"
     relations: Relations = Relations()
 
     @model_validator(mode="after")
-    def _something_is_learnt(self) -> Self:
-        if self.enabled and not self.attends and not self.matches_states:
-            raise ValueError("every weight is 0; to leave the stage out: enabled = false")
+    def _relations_are_of_one_layer(self) -> Self:
         if self.attention == "relations" and isinstance(self.weights.attention, tuple):
             raise ValueError("relations are those of one layer: weights.attention is one number")
         return self
@@ -153,6 +157,53 @@ class Intermediate(Training):
     def matches_states(self) -> bool:
         """Whether hidden states or embeddings count."""
         return _counts(self.weights.hidden) or self.weights.embedding > 0
+
+
+class Intermediate(Training, Layerwise):
+    """Stage 1: embeddings, hidden states and attention.
+
+    Attributes:
+        enabled: Whether the stage is run at all.
+    """
+
+    enabled: bool = True
+
+    @model_validator(mode="after")
+    def _something_is_learnt(self) -> Self:
+        if self.enabled and not self.attends and not self.matches_states:
+            raise ValueError("every weight is 0; to leave the stage out: enabled = false")
+        return self
+
+
+class General(Optimisation, Layerwise):
+    """General distillation (METHOD §3): the losses of stage 1 on raw text, a row is a block.
+
+    Its last step is kept; ``--tokens`` and ``--hours`` stand for ``epochs`` and ``max_steps``.
+
+    Attributes:
+        length: The most pieces a block has, special ones included.
+        min_length: Ends of documents with fewer are left out; 3 keeps all that is not empty.
+        dropout: Of the student while it is trained; its config keeps the architecture's own.
+        held_out: Share of the documents that losses are measured on and that are never trained on.
+    """
+
+    learning_rate: float = Field(5e-4, gt=0)
+    warmup_ratio: float = Field(0.05, ge=0, lt=1)
+    evaluations: int = Field(10, ge=1)
+    length: int = Field(128, ge=8, le=512)
+    min_length: int = Field(8, ge=3, le=512)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    held_out: float = Field(0.01, ge=0, lt=0.5)
+
+    @model_validator(mode="after")
+    def _there_is_something_to_learn(self) -> Self:
+        if self.min_length > self.length:
+            raise ValueError(
+                f"min_length {self.min_length} leaves no block of at most {self.length} pieces"
+            )
+        if not self.attends and not self.matches_states:
+            raise ValueError("every weight is 0")
+        return self
 
 
 class Prediction(Training):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 
 from distill.errors import MappingInvalid, ShapeMismatch
-from distill.recipe_sections import Intermediate
+from distill.recipe_sections import Layerwise
 
 PAPER_HEADS = 48  # relation heads of MiniLMv2 for a teacher of 12 attention heads
 SMALLEST_HEAD = 8
@@ -39,7 +39,7 @@ def plan_relations(
     student: PreTrainedModel,
     teacher: PreTrainedModel,
     mapping: tuple[int, ...],
-    recipe: Intermediate,
+    recipe: Layerwise,
 ) -> RelationPlan | None:
     """Whether attention is learnt by relations, and by which.
 
@@ -59,18 +59,18 @@ def plan_relations(
             f"the student has {ours} attention heads, the teacher {theirs}; attention scores are "
             "matched head by head.",
             f"Choose a student with {theirs} heads (such as 4x312-1200-{theirs}), or set "
-            'intermediate.attention = "relations", which any numbers of heads have.',
+            'attention = "relations", which any numbers of heads have.',
         )
     if isinstance(recipe.weights.attention, tuple):
         raise ShapeMismatch(
             f"the student has {ours} attention heads, the teacher {theirs}, so relations of one "
-            "layer are compared; intermediate.weights.attention lists one number for each layer.",
+            "layer are compared; weights.attention lists one number for each layer.",
             "Give it a single number.",
         )
     layer = mapping[-1] if recipe.relations.layer == "auto" else recipe.relations.layer
     if layer > teacher.config.num_hidden_layers:
         raise MappingInvalid(
-            f"intermediate.relations.layer is {layer}; the teacher has "
+            f"relations.layer is {layer}; the teacher has "
             f"{teacher.config.num_hidden_layers} layers.",
             "Layers are counted from 1.",
         )
@@ -89,7 +89,7 @@ def _heads(ours: int, theirs: int, wanted: int | str) -> int:
         return max(count for count in common if count <= max(1, most))
     if wanted not in common:
         raise ShapeMismatch(
-            f"intermediate.relations.heads is {wanted}, which does not divide both the student's "
+            f"relations.heads is {wanted}, which does not divide both the student's "
             f"width {ours} and the teacher's {theirs}.",
             f"Possible are {', '.join(map(str, common))}.",
         )

@@ -12,16 +12,17 @@ import torch
 from numpy.typing import NDArray
 
 from distill.batching import LengthGrouped
-from distill.recipe_sections import Training
+from distill.dataset import lengths_of
+from distill.recipe_sections import Optimisation
 
 
-def total_steps(rows: int, training: Training) -> int:
+def total_steps(rows: int, training: Optimisation) -> int:
     """Optimiser steps of a stage: its epochs, or ``max_steps`` if that is less."""
     steps = max(1, math.ceil(training.epochs * math.ceil(rows / training.batch_size)))
     return min(steps, training.max_steps or steps)
 
 
-def rows_drawn(rows: datasets.Dataset, training: Training, seed: int) -> NDArray[np.int64]:
+def rows_drawn(rows: datasets.Dataset, training: Optimisation, seed: int) -> NDArray[np.int64]:
     """Places of the rows that a stage will see, increasing: all, unless its steps end earlier."""
     ahead = 1  # a batch is fetched while the one before it is trained on
     drawn = (total_steps(len(rows), training) + ahead) * training.batch_size
@@ -33,9 +34,9 @@ def rows_drawn(rows: datasets.Dataset, training: Training, seed: int) -> NDArray
 
 def row_order(rows: datasets.Dataset, batch_size: int, seed: int) -> LengthGrouped:
     """The order in which rows are drawn; the same whoever asks."""
-    return LengthGrouped(np.asarray(rows["length"]), batch_size, seed)
+    return LengthGrouped(lengths_of(rows), batch_size, seed)
 
 
-def rows_a_process(training: Training) -> int:
+def rows_a_process(training: Optimisation) -> int:
     """Rows a step of one process."""
     return max(1, training.batch_size // int(os.environ.get("WORLD_SIZE", "1")))

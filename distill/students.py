@@ -14,12 +14,14 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from augment.contract import TaskSpec
+from distill.encoder import Encoder
 from distill.errors import ModelInvalid, ShapeMismatch, VocabularyMismatch
 from distill.labels import label_settings
 from distill.models import (
     PICKLED,
     SAFETENSORS,
     Classifier,
+    folder_digest,
     fresh,
     model_folder,
     read_config,
@@ -46,7 +48,7 @@ class Student:
     """A student before training.
 
     Attributes:
-        model: With a classification head for the task, float32.
+        model: With a classification head for the task, or without one; float32.
         origin: Where its weights come from, in words.
         tokenizer: What it reads with: the teacher's, or its own where that differs.
         pretrained: Projections of a general student's checkpoint, or nothing.
@@ -60,6 +62,24 @@ class Student:
     mapping: tuple[int, ...] = ()
 
 
+def student_identity(name: str) -> str:
+    """A published name or shape as it is, a checkpoint by its digest.
+
+    Raises:
+        ModelInvalid: The name is neither.
+    """
+    if parse_shape(name):
+        return name
+    try:
+        return folder_digest(name)
+    except ModelInvalid as error:
+        raise type(error)(
+            f"student {name!r} is neither a known name ({', '.join(NAMED)}) nor a shape such as "
+            f"4x312-1200-12 nor a model: {error.problem}",
+            error.hint,
+        ) from error
+
+
 def student_layers(name: str) -> int:
     """How many layers a student has, before it is built."""
     shape = parse_shape(name)
@@ -68,8 +88,8 @@ def student_layers(name: str) -> int:
 
 def build_student(
     name: str,
-    task: TaskSpec,
-    teacher: Classifier,
+    task: TaskSpec | None,
+    teacher: Classifier | Encoder,
     *,
     init: Init,
     mapping: Sequence[int],
@@ -82,7 +102,7 @@ def build_student(
         name: ``tinybert-4l-312d``, ``tinybert-6l-768d``, a shape such as ``4x312-1200-12``
             (layers x hidden - intermediate - heads; a BERT, another family as in
             ``roberta:4x312-1200-12``), a checkpoint, or a folder with a config alone.
-        task: Gives the labels of the head.
+        task: Gives the labels of the head; without a task there is no head.
         teacher: Gives the vocabulary and, with ``teacher-layers``, the weights.
         init: How a shape starts; a checkpoint starts from itself.
         mapping: Teacher layer for each student layer.
@@ -100,12 +120,16 @@ def build_student(
     elif init == "teacher-layers":
         student = _from_teacher(shape, task, teacher, mapping)
     else:
-        model = fresh(config_of(shape, reading_of(teacher), label_settings(task)))
-        student = Student(model, "random weights", teacher.tokenizer)
+        config = config_of(shape, reading_of(teacher), _labels(task))
+        student = Student(fresh(config, head=task is not None), "random weights", teacher.tokenizer)
     return dataclasses.replace(student, mapping=tuple(mapping))
 
 
-def reading_of(teacher: Classifier) -> Reading:
+def _labels(task: TaskSpec | None) -> dict[str, Any]:
+    return label_settings(task) if task else {}
+
+
+def reading_of(teacher: Classifier | Encoder) -> Reading:
     """What a student without a tokenizer of its own takes over."""
     config = teacher.model.config
     segments = max(1, getattr(config, "type_vocab_size", None) or 1)
@@ -113,7 +137,10 @@ def reading_of(teacher: Classifier) -> Reading:
 
 
 def _from_teacher(
-    shape: Shape, task: TaskSpec, teacher: Classifier, mapping: Sequence[int]
+    shape: Shape,
+    task: TaskSpec | None,
+    teacher: Classifier | Encoder,
+    mapping: Sequence[int],
 ) -> Student:
     """Embeddings, pooler and the mapped layers of the teacher; a fresh head."""
     config = teacher.model.config
@@ -134,8 +161,8 @@ def _from_teacher(
     if "layer_types" in settings:  # which layers see everything (ModernBERT)
         settings["layer_types"] = [config.layer_types[layer - 1] for layer in mapping]
     changed = type(config).from_dict(settings)
-    changed.update(label_settings(task))
-    model = fresh(changed)
+    changed.update(_labels(task))
+    model = fresh(changed, head=task is not None)
     source = teacher.model.base_model.state_dict()
     one_for_all = hasattr(config, "num_hidden_groups")  # ALBERT
     chosen = {}
@@ -148,24 +175,19 @@ def _from_teacher(
     return Student(model, origin, teacher.tokenizer)
 
 
-def _from_folder(name: str, task: TaskSpec, teacher: Classifier, own_vocabulary: bool) -> Student:
+def _from_folder(
+    name: str, task: TaskSpec | None, teacher: Classifier | Encoder, own_vocabulary: bool
+) -> Student:
     """A general student, its projections where it has them; or what a config alone describes."""
-    try:
-        folder = model_folder(name)
-    except ModelInvalid as error:
-        raise type(error)(
-            f"student {name!r} is neither a known name ({', '.join(NAMED)}) nor a shape such as "
-            f"4x312-1200-12 nor a model: {error.problem}",
-            error.hint,
-        ) from error
+    folder, head = model_folder(name), task is not None
     reads = any((folder / file).is_file() for file in TOKENIZERS)
     tokenizer = _tokenizer(name, teacher, own_vocabulary) if reads else teacher.tokenizer
-    config = read_config(name, **label_settings(task))
+    config = read_config(name, **_labels(task))
     if not any(file.name.startswith(WEIGHTS) for file in folder.iterdir()):
         if not reads:
             reading = reading_of(teacher)
             config.update({"vocab_size": reading.pieces, "pad_token_id": reading.padding})
-        return Student(fresh(config), f"random weights, shape of {name}", tokenizer)
+        return Student(fresh(config, head=head), f"random weights, shape of {name}", tokenizer)
     if not reads and config.vocab_size != teacher.model.config.vocab_size:
         raise VocabularyMismatch(
             f"{name} has {config.vocab_size:,} embeddings and no tokenizer, the teacher has "
@@ -174,10 +196,12 @@ def _from_folder(name: str, task: TaskSpec, teacher: Classifier, own_vocabulary:
         )
     pretrained = checkpoint_projections(folder)
     words = f"general student {name}" if pretrained else f"checkpoint {name}"
-    return Student(read_weights(name, config), words, tokenizer, pretrained)
+    return Student(read_weights(name, config, head=head), words, tokenizer, pretrained)
 
 
-def _tokenizer(name: str, teacher: Classifier, own_vocabulary: bool) -> PreTrainedTokenizerBase:
+def _tokenizer(
+    name: str, teacher: Classifier | Encoder, own_vocabulary: bool
+) -> PreTrainedTokenizerBase:
     """The teacher's tokenizer, unless the student has another one and may."""
     own = read_tokenizer(name)
     if own.get_vocab() == teacher.tokenizer.get_vocab():

@@ -7,7 +7,7 @@ and ends, on a CPU, with the very weights of an undisturbed run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from transformers import (
     PreTrainedModel,
     PrinterCallback,
     Trainer,
+    TrainerCallback,
     TrainerState,
     TrainingArguments,
 )
@@ -35,10 +36,11 @@ from distill.checkpoints import (
     whole_or_nothing,
 )
 from distill.finite import check_weights, not_finite
+from distill.keeping import Keeper
 from distill.models import at_rest
 from distill.precision import uses_bfloat16
 from distill.progress import Narrator, StageProgress
-from distill.recipe_sections import Training
+from distill.recipe_sections import Optimisation
 from distill.rundir import MetricLog
 from distill.schedule import row_order, rows_a_process, total_steps
 from distill.soft_labels import Logits, SoftRows
@@ -64,16 +66,19 @@ class Job:
         log: Where losses and scores go.
         narrator: Where progress is shown.
         title: How the stage is called there.
-        evaluate: Student to scores by name; the best step by ``selection`` is kept. Without
-            it the last step is.
-        selection: A name among the scores.
+        evaluate: Student to scores by name, or nothing.
+        selection: A name among the scores: the best step by it is kept. Without it the last
+            step is.
         soft: Soft labels of the rows, shape (rows, classes), where the stage learns from them.
+        steps: Optimiser steps in all; the recipe's epochs of the rows if left out.
+        tokens_per_step: Shown as speed instead of rows, where it is known.
+        callbacks: Told what happens.
     """
 
     stage: Stage
     rows: datasets.Dataset
     collator: Collator
-    training: Training
+    training: Optimisation
     seed: int
     precision: str
     folder: Path
@@ -83,6 +88,9 @@ class Job:
     evaluate: Evaluation | None = None
     selection: str = ""
     soft: Logits | None = None
+    steps: int | None = None
+    tokens_per_step: float | None = None
+    callbacks: tuple[TrainerCallback, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +113,16 @@ class StageTrainer(Trainer):
 
     loss_is_scaled_for_ga = False
 
-    def __init__(self, job: Job, args: TrainingArguments, progress: StageProgress) -> None:
+    def __init__(
+        self, job: Job, args: TrainingArguments, callbacks: Sequence[TrainerCallback]
+    ) -> None:
         super().__init__(
             model=job.stage,
             args=args,
             train_dataset=job.rows if job.soft is None else SoftRows(job.rows, job.soft),
             eval_dataset=job.rows,  # asked for, never read: evaluate() is ours
             data_collator=job.collator,
-            callbacks=[progress],
+            callbacks=[*callbacks, *job.callbacks],
         )
         self.remove_callback(PrinterCallback)
         self.job = job
@@ -193,11 +203,12 @@ def train_stage(job: Job) -> Outcome:
     Raises:
         TrainingFailed: The loss, or a weight, is not finite.
         DiskFull: A checkpoint does not fit; those before it are kept.
+        KeyboardInterrupt: Ctrl-C was pressed; what was done is in a checkpoint.
     """
-    steps = total_steps(len(job.rows), job.training)
+    steps = job.steps or total_steps(len(job.rows), job.training)
     args = _arguments(job, steps)
-    progress = StageProgress(job.narrator, job.title, job.training.batch_size)
-    trainer = StageTrainer(job, args, progress)
+    progress, keeper = _progress(job), Keeper()
+    trainer = StageTrainer(job, args, [progress, keeper])
     job.stage.start(args.device)
     whole = last_whole(job.folder)
     job.log.rewind(job.stage.name, step_of(whole) if whole else 0)
@@ -209,11 +220,20 @@ def train_stage(job: Job) -> Outcome:
             trainer.train(resume_from_checkpoint=str(whole) if whole else None)
     finally:
         progress.close()
-    best = trainer.state.best_global_step if job.evaluate else None
+        keeper.close()
+    if keeper.stopped:
+        raise KeyboardInterrupt
+    best = trainer.state.best_global_step if job.selection else None
     if best:
         load_model(job.stage, job.folder / f"checkpoint-{best}" / "model.safetensors")
     at_rest(job.stage.student)
     return Outcome(steps, best or steps, trainer.state.best_metric if best else None)
+
+
+def _progress(job: Job) -> StageProgress:
+    if job.tokens_per_step is None:
+        return StageProgress(job.narrator, job.title, job.training.batch_size)
+    return StageProgress(job.narrator, job.title, job.tokens_per_step, "tokens")
 
 
 def _arguments(job: Job, steps: int) -> TrainingArguments:
@@ -240,7 +260,7 @@ def _arguments(job: Job, steps: int) -> TrainingArguments:
         logging_nan_inf_filter=False,
         eval_strategy="no" if job.evaluate is None else "steps",
         eval_steps=every,
-        metric_for_best_model=f"eval_{job.selection}" if job.evaluate else None,
+        metric_for_best_model=f"eval_{job.selection}" if job.selection else None,
         greater_is_better=True,
         save_strategy="steps",
         save_steps=every,

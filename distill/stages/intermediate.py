@@ -12,7 +12,7 @@ from distill.batching import model_inputs
 from distill.errors import ShapeMismatch
 from distill.losses import Reduction, attention_score_loss, hidden_loss, relation_loss
 from distill.projections import Kind, Pretrained, Projections
-from distill.recipe_sections import Intermediate as IntermediateRecipe
+from distill.recipe_sections import Layerwise
 from distill.relations import plan_relations
 from distill.stages.base import Stage
 from distill.taps import Tap, Tapped
@@ -48,7 +48,7 @@ class Intermediate(Stage):
         teacher: PreTrainedModel,
         mapping: Sequence[int],
         *,
-        recipe: IntermediateRecipe,
+        recipe: Layerwise,
         reduction: Reduction = "masked",
         projection: Kind = "shared",
         pretrained: Pretrained = (),
@@ -140,8 +140,7 @@ def _per_layer(weights: float | tuple[float, ...], layers: int, name: str) -> tu
         return (weights,) * layers
     if len(weights) != layers:
         raise ShapeMismatch(
-            f"intermediate.weights.{name} lists {len(weights)} numbers, "
-            f"the student has {layers} layers.",
+            f"weights.{name} lists {len(weights)} numbers, the student has {layers} layers.",
             "Give one number for each student layer, or a single one for all.",
         )
     return weights

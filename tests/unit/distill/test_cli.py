@@ -53,6 +53,14 @@ def test_evaluate_prints_a_table_or_json(call, teacher, version):
         (("evaluate", "{teacher}", "{version}", "--split", "dev"), 3, "has no split 'dev'"),
         (("evaluate", "{teacher}", "{version}", "--split", "test"), 3, "has no labels"),
         (("recipe", "quik"), 2, "there is no recipe 'quik'"),
+        (
+            (
+                *("general", "{tmp}/none.txt", "--teacher", "{encoder}", "--student", "2x16-32-4"),
+                *("--out", "{tmp}/run"),
+            ),
+            3,
+            "there is no corpus",
+        ),
         (("run", "{version}"), 2, "Missing option"),
         (
             (
@@ -80,6 +88,22 @@ def test_faults_are_sentences_with_exit_codes(
     assert "Traceback" not in found.stderr
     assert found.stdout == ""
     assert not (tmp_path / "run").exists()
+
+
+def test_a_general_student_is_made_and_shown(call, tmp_path, encoder):
+    (tmp_path / "a.jsonl").write_text('{"body": "the day was warm and the food was good"}\n' * 40)
+    recipe = tmp_path / "my.toml"
+    recipe.write_text('precision = "float32"\n[general]\nlength = 16\nmin_length = 4\n')
+    command = ("general", tmp_path / "a.jsonl", "--teacher", encoder, "--student", "2x16-32-4")
+    places = ("--out", tmp_path / "run", "--recipe", recipe, "--processes", 1)
+    made = call(*command, *places, "--tokens", 600, "--column", "body")
+    assert made.exit_code == 0, made.stderr
+    assert "3 steps" in made.stdout  # of 32 and 7 blocks in turn
+    assert f"--student {tmp_path}/run/student" in made.stdout
+    assert "was fine-tuned (BertForSequenceClassification)" in made.stderr
+    assert "40 blocks · 440 tokens" in made.stderr
+    again = call(*command, *places, "--tokens", 600, "--column", "body", "--json")
+    assert json.loads(again.stdout)["steps"] == 3
 
 
 def test_recipe_faults_come_all_at_once(call, tmp_path, version, teacher):

@@ -134,6 +134,15 @@ def test_unknown_recipes(source, sentence):
         load_recipe(source, "sst2")
 
 
+def test_blocks_shorter_than_the_shortest_are_a_fault():
+    with pytest.raises(RecipeInvalid) as caught:
+        resolve({"general": {"length": 16, "min_length": 32, "data": "original"}}, "x")
+    assert "general.data  unknown key" in caught.value.hint
+    with pytest.raises(RecipeInvalid) as caught:
+        resolve({"general": {"length": 16, "min_length": 32}}, "x")
+    assert caught.value.hint == "general  min_length 32 leaves no block of at most 16 pieces"
+
+
 def test_a_file_that_is_not_toml(tmp_path):
     file = tmp_path / "my.toml"
     file.write_text("seed = ")

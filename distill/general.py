@@ -1,0 +1,230 @@
+"""The story of general distillation: raw text and an untuned encoder in, a general student out.
+
+METHOD §3 (paper §3.2, §4.2): losses of embeddings, hidden states and attention scores, none of the
+prediction layer. What it writes is what ``distill run --student`` starts from.
+
+run.json          what the run is made of        plan.json      its steps, fixed before the first
+metrics.jsonl     losses by step, held-out ones as eval_*       result.json    when it has finished
+student/          encoder, tokenizer, projections               work/          tokens, checkpoints
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from augment.contract import Fault
+from distill.bench import quiet_libraries
+from distill.blocks import Blocks, Split, frame_of, split, tokenise_corpus
+from distill.budget import Budget, Deadline, Plan, plan_for_seconds, steps_for_tokens
+from distill.corpus import Corpus, Source, open_corpus
+from distill.dataset import lengths_of
+from distill.general_bench import GeneralBench, prepare
+from distill.models import SAFETENSORS, describe, folder_digest, save_clean
+from distill.progress import Narrator, span
+from distill.projections import save_projections
+from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
+from distill.rundir import METRICS, RESULT, STUDENT, RunDirectory, commit_folder, write_json
+from distill.schedule import total_steps
+from distill.shapes import parse_shape
+from distill.students import Init, checkpoint_projections, most_pieces, student_identity
+from distill.timing import measure_steps
+from distill.trainer import train_stage
+
+PLAN = "plan.json"
+SETTINGS = {"seed", "precision", "layers", "attention_reduction", "projection", "general"}
+TIMING_SHARE = 0.03
+
+
+def distill_general(
+    corpus: Source | str | Path,
+    *,
+    teacher: str | Path,
+    student: str,
+    out: str | Path,
+    recipe: str | Path = DEFAULT_RECIPE,
+    budget: Budget | None = None,
+    init: Init = "random",
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Distil an untuned encoder on raw text; the same call again goes on or returns the result.
+
+    Args:
+        corpus: A .txt, .jsonl or .parquet file, a folder of them, or a hub data set.
+        teacher: Folder or hub name of an encoder, with or without a masked-LM head.
+        student: ``tinybert-4l-312d``, a shape such as ``3x312-1200-12``, or a checkpoint.
+        out: The run directory; the student is in ``OUT/student``.
+        recipe: A shipped recipe or a TOML file; its ``general`` section counts.
+        budget: Hours or tokens; the recipe's epochs if left out.
+        init: How a student given by shape starts.
+        quiet: Say nothing on stderr.
+
+    Returns:
+        The result as JSON values: steps, tokens, held-out losses, what became of the corpus.
+
+    Raises:
+        Fault: With a sentence that says what to do.
+    """
+    began, budget = time.monotonic(), budget or Budget()
+    quiet_libraries()
+    narrator, run = Narrator(quiet=quiet), RunDirectory(Path(out))
+    settings = load_recipe(recipe, "")
+    source = corpus if isinstance(corpus, Source) else Source(corpus)
+    text = open_corpus(source)
+    if text.hub and source.take is None:  # never stream more than will be trained on
+        source = dataclasses.replace(source, take=budget.tokens)
+    begun = run.claim(identify(text, source, str(teacher), student, init, settings, budget))
+    if finished := run.result():
+        narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
+        return finished
+    try:
+        bench = prepare(run, settings, str(teacher), student, init, narrator)
+        blocks = read(bench, text, source)
+    except Fault:
+        if not begun:
+            run.abandon()
+        raise
+    parts = split(blocks, settings.general.held_out, settings.seed)
+    plan = decide(bench, parts, budget, began)
+    if not (run.path / STUDENT).is_dir():
+        train(bench, parts, plan, budget, began)
+    result = summary(bench, text, blocks, parts, plan)
+    write_json(run.path / RESULT, result)
+    return result
+
+
+def identify(
+    corpus: Corpus,
+    source: Source,
+    teacher: str,
+    student: str,
+    init: Init,
+    recipe: DistillRecipe,
+    budget: Budget,
+) -> dict[str, Any]:
+    """All that decides the student's weights, as JSON values."""
+    return {
+        "corpus": corpus.digest,
+        "take": source.take,
+        "teacher": folder_digest(teacher),
+        "student": student_identity(student),
+        "init": init if parse_shape(student) else "checkpoint",
+        "recipe": recipe.model_dump(mode="json", include=SETTINGS),
+        "budget": dataclasses.asdict(budget),
+    }
+
+
+def read(bench: GeneralBench, corpus: Corpus, source: Source) -> Blocks:
+    """The corpus as blocks for the teacher's vocabulary."""
+    general, teacher, say = bench.recipe.general, bench.teacher, bench.narrator.say
+    if corpus.left_out:
+        names = ", ".join(path.name for path in corpus.left_out)
+        say("left out", f"{names}: for evaluation, by the name")
+    frame = frame_of(
+        teacher.tokenizer, teacher.name, length=general.length, minimum=general.min_length
+    )
+    blocks = tokenise_corpus(
+        corpus,
+        teacher.tokenizer,
+        frame,
+        take=source.take,
+        cache=source.cache or bench.run.work / "tokens",
+        processes=source.processes or len(os.sched_getaffinity(0)),
+        narrator=bench.narrator,
+    )
+    counts = blocks.counts
+    if corpus.documents:
+        divided = {"line": "each line is a document", "blank-line": "blank lines divide documents"}
+        say("text files", divided[corpus.documents])
+    say("corpus", f"{corpus.name} · {counts.blocks:,} blocks · {counts.tokens:,} tokens")
+    for reason in counts.reasons(frame):
+        say("", reason)
+    return blocks
+
+
+def decide(bench: GeneralBench, parts: Split, budget: Budget, began: float) -> Plan:
+    """The number of steps: kept from an earlier call, or fixed now for good."""
+    file = bench.run.path / PLAN
+    if file.is_file():
+        return Plan(**json.loads(file.read_text(encoding="utf-8")))
+    general = bench.recipe.general
+    tokens = float(lengths_of(parts.train).sum())
+    per_step = tokens / math.ceil(len(parts.train) / general.batch_size)
+    if budget.hours is not None:
+        end = began + budget.hours * 3600
+        bench.narrator.say("timing", "some steps of a student that is thrown away …")
+        job = bench.job(bench.plant(), parts, "timing")
+        timing = measure_steps(job, TIMING_SHARE * budget.hours * 3600)
+        left = end - time.monotonic()
+        plan = plan_for_seconds(left, timing, general.evaluations, per_step)
+    else:
+        steps = total_steps(len(parts.train), general)
+        if budget.tokens is not None:
+            steps = steps_for_tokens(budget.tokens, per_step)
+        plan = Plan(steps, general.evaluations, per_step)
+    write_json(file, dataclasses.asdict(plan))
+    return plan
+
+
+def train(bench: GeneralBench, parts: Split, plan: Plan, budget: Budget, began: float) -> None:
+    """Train the student for the planned steps and commit it with its projections."""
+    epochs = plan.steps / math.ceil(len(parts.train) / bench.recipe.general.batch_size)
+    bench.narrator.say(
+        "plan", f"{plan.steps:,} steps · {plan.tokens:,} tokens · {epochs:.2f} epochs"
+    )
+    stage = bench.plant()
+    watch: tuple[Deadline, ...] = ()
+    if budget.hours is not None:
+        watch = (Deadline(bench.narrator, began + budget.hours * 3600, budget.hours),)
+    job = bench.job(stage, parts, "checkpoints")
+    job = dataclasses.replace(
+        job,
+        training=bench.recipe.general.model_copy(update={"evaluations": plan.evaluations}),
+        steps=plan.steps,
+        tokens_per_step=plan.tokens_per_step,
+        callbacks=watch,
+    )
+    train_stage(job)
+
+    def fill(folder: Path) -> None:
+        longest = most_pieces(stage.student.config) or bench.recipe.general.length
+        save_clean(stage.student, bench.teacher.tokenizer, folder, longest)
+        save_projections(stage.projections, folder / SAFETENSORS)
+
+    commit_folder(bench.run.path / STUDENT, fill)
+    shutil.rmtree(bench.run.work / stage.name)
+    if budget.hours is not None:
+        took, given = span(time.monotonic() - began), span(budget.hours * 3600)
+        bench.narrator.say("budget", f"{took} since the start, {given} were given")
+
+
+def summary(
+    bench: GeneralBench, corpus: Corpus, blocks: Blocks, parts: Split, plan: Plan
+) -> dict[str, Any]:
+    """What the run did, as JSON values."""
+    log = (bench.run.path / METRICS).read_text(encoding="utf-8").splitlines()
+    measured = [row for row in map(json.loads, log) if "eval_loss" in row]
+    losses = measured[-1] if measured else {}
+    student = bench.run.path / STUDENT
+    return {
+        "student": str(student),
+        "size": describe(bench.plant().student),
+        "teacher": bench.teacher.name,
+        "corpus": {"name": corpus.name, **dataclasses.asdict(blocks.counts)},
+        "blocks": {"train": len(parts.train), "held_out": len(parts.held_out)},
+        "steps": plan.steps,
+        "tokens": plan.tokens,
+        "epochs": plan.steps / math.ceil(len(parts.train) / bench.recipe.general.batch_size),
+        "held_out": {
+            name.removeprefix("eval_"): value
+            for name, value in losses.items()
+            if name.startswith("eval_")
+        },
+        "projections": len(checkpoint_projections(student)),
+    }

@@ -1,0 +1,184 @@
+"""Text, JSONL and Parquet files → documents, as a stream with bounded memory.
+
+Bytes that are no UTF-8 become replacement characters, and a document of any size comes in parts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from distill.errors import DataInvalid
+
+Documents = Literal["line", "blank-line"]
+KINDS = (".txt", ".jsonl", ".parquet")
+DEFAULT_COLUMN = "text"
+PART = 1 << 20
+MOST_JSON = 1 << 24
+ROWS_AT_ONCE = 256
+_MEND = "Mend the line, or take it out of the file."
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A document, or a piece of an oversized one.
+
+    Attributes:
+        document: Its number in the corpus; the parts of one document share it.
+        text: At most ``PART`` characters.
+        at: Bytes of the corpus read so far, about; 0 where nobody knows.
+    """
+
+    document: int
+    text: str
+    at: int = 0
+
+
+def read_file(file: Path, first: int, column: str | None, documents: Documents) -> Iterator[Part]:
+    """The documents of a file in order.
+
+    Args:
+        file: Of a kind in ``KINDS``.
+        first: Number of its first document.
+        column: Of JSONL and Parquet; ``text``, or the only one that holds text, if left out.
+        documents: What a document is in a text file.
+
+    Raises:
+        DataInvalid: Something in it is no text, with file and line.
+    """
+    if file.suffix == ".parquet":
+        return _parquet(file, column, first)
+    if file.suffix == ".jsonl":
+        return _jsonl(file, column, first)
+    return _plain(file, documents, first)
+
+
+def _plain(file: Path, documents: Documents, number: int) -> Iterator[Part]:
+    """Lines, or what blank lines divide; oversized ones in parts."""
+    by_line = documents == "line"
+    held: list[str] = []
+    size, begun = 0, False
+    with _open(file) as stream:
+        while line := stream.readline(PART):
+            if text := line.strip():
+                held.append(text)
+                size, begun = size + len(text), True
+            ends = begun and line.endswith("\n") and (by_line or not text)
+            if held and (ends or size >= PART):
+                yield Part(number, " ".join(held), _read_so_far(stream))
+                held, size = [], 0
+            if ends:
+                number, begun = number + 1, False
+        if held:
+            yield Part(number, " ".join(held), _read_so_far(stream))
+
+
+def has_blank_lines(file: Path) -> bool:
+    """Whether a blank line stands between two others in the first ``PART`` characters."""
+    with _open(file) as stream:
+        lines = stream.read(PART).strip().splitlines()
+    return any(not line.strip() for line in lines)
+
+
+def _jsonl(file: Path, column: str | None, number: int) -> Iterator[Part]:
+    with _open(file) as stream:
+        count = 0
+        while line := stream.readline(MOST_JSON):
+            count += 1
+            where = f"{file}, line {count}"
+            if len(line) == MOST_JSON:
+                raise DataInvalid(f"{where}: longer than {MOST_JSON:,} characters.", _MEND)
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataInvalid(f"{where}: is not JSON.", _MEND) from error
+            if not isinstance(row, dict):
+                raise DataInvalid(f"{where}: is no JSON object.", _MEND)
+            column = column or choose_column(row, where)
+            yield from in_parts(number, text_of(row, column, where), _read_so_far(stream))
+            number += 1
+
+
+def _parquet(file: Path, column: str | None, number: int) -> Iterator[Part]:
+    with pq.ParquetFile(file) as source:
+        schema, rows = source.schema_arrow, max(source.metadata.num_rows, 1)
+        row = {n: "" if _holds_text(schema.field(n).type) else None for n in schema.names}
+        column = column or choose_column(row, str(file))
+        if row.get(column) is None:
+            raise _no_column(str(file), column, [n for n, text in row.items() if text is not None])
+        size, done = file.stat().st_size, 0
+        for batch in source.iter_batches(ROWS_AT_ONCE, columns=[column]):
+            done += batch.num_rows
+            for text in batch.column(0).to_pylist():
+                yield from in_parts(number, text or "", size * done // rows)
+                number += 1
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def choose_column(row: Mapping[str, object], where: str) -> str:
+    """The column called ``text``, or the only one with text.
+
+    Raises:
+        DataInvalid: There is neither.
+    """
+    if DEFAULT_COLUMN in row:
+        return DEFAULT_COLUMN
+    texts = [name for name, value in row.items() if isinstance(value, str)]
+    if len(texts) != 1:
+        raise _no_column(where, DEFAULT_COLUMN, texts)
+    return texts[0]
+
+
+def text_of(row: Mapping[str, object], column: str, where: str) -> str:
+    """A row's text; nothing counts as no text.
+
+    Raises:
+        DataInvalid: There is no such column, or something else is in it.
+    """
+    value = row.get(column, ...)
+    if value is ...:
+        raise _no_column(where, column, list(row))
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise DataInvalid(f"{where}: {column!r} is no text, found {str(value)[:40]!r}.", _MEND)
+    return value.encode("utf-8", "replace").decode()  # JSON can spell half a character
+
+
+def _no_column(where: str, column: str, names: Sequence[str]) -> DataInvalid:
+    return DataInvalid(
+        f"{where} has no text column {column!r}. Found: {', '.join(names) or 'none'}.",
+        "Name the one with the text: --column NAME",
+    )
+
+
+def in_parts(document: int, text: str, at: int) -> Iterator[Part]:
+    """A document of any size, in parts."""
+    for start in range(0, max(len(text), 1), PART):
+        yield Part(document, text[start : start + PART], at)
+
+
+def _open(file: Path) -> TextIOWrapper:
+    return file.open(encoding="utf-8-sig", errors="replace")
+
+
+def _read_so_far(stream: TextIOWrapper) -> int:
+    """Bytes, a buffer ahead; ``tell`` of a text stream would be slow."""
+    return os.lseek(stream.fileno(), 0, os.SEEK_CUR)

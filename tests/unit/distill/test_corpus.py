@@ -1,0 +1,227 @@
+import json
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from distill import text_files
+from distill.corpus import Source
+from distill.corpus import open_corpus as open_source
+from distill.errors import DataInvalid
+
+TEXTS = ["the first day was warm", "food", "the room was cold and dull"]
+
+
+def open_corpus(place, **options):
+    return open_source(Source(place, **options))
+
+
+def read(place, **options):
+    return [(part.document, part.text) for part in open_corpus(place, **options)]
+
+
+def write(place, content):
+    if isinstance(content, bytes):
+        place.write_bytes(content)
+    else:
+        place.write_text(content, encoding="utf-8", newline="")
+    return place
+
+
+@pytest.fixture
+def every_kind(tmp_path):
+    """One file for each kind, with the same documents."""
+    pq.write_table(pa.table({"text": TEXTS, "n": [1, 2, 3]}), tmp_path / "a.parquet")
+    write(tmp_path / "b.jsonl", "".join(json.dumps({"text": t, "n": 1}) + "\n" for t in TEXTS))
+    write(tmp_path / "c.txt", "\n".join(TEXTS) + "\n")
+    return tmp_path
+
+
+def test_each_kind_gives_the_same_documents(every_kind):
+    wanted = list(enumerate(TEXTS))
+    for name in ("a.parquet", "b.jsonl", "c.txt"):
+        assert read(every_kind / name) == wanted
+
+
+def test_a_folder_is_read_in_the_order_of_its_names(every_kind):
+    (every_kind / "d").mkdir()
+    write(every_kind / "d" / "e.txt", "weak\n")
+    write(every_kind / ".hidden.txt", "never read\n")
+    write(every_kind / "notes.md", "never read\n")
+    for name in ("validation.txt", "test-00000.txt", "dev.jsonl"):
+        write(every_kind / name, "never read\n")
+    corpus = open_corpus(every_kind)
+    assert [part.text for part in corpus] == [*TEXTS, *TEXTS, *TEXTS, "weak"]
+    assert [part.document for part in corpus] == list(range(10))
+    assert sorted(path.name for path in corpus.left_out) == [
+        "dev.jsonl",
+        "test-00000.txt",
+        "validation.txt",
+    ]
+    assert list(corpus)[-1].at == corpus.size
+
+
+@pytest.mark.parametrize(
+    ("content", "documents", "found"),
+    [
+        ("a b\nc\n", "auto", ["a b", "c"]),
+        ("a b\nc\n\nd\ne", "auto", ["a b c", "d e"]),
+        ("a\n\n\n \t\nb\n\n", "auto", ["a", "b"]),
+        ("a b\nc\n\nd\n", "line", ["a b", "c", "d"]),
+        ("a\nb\n", "blank-line", ["a b"]),
+        ("\n\na\nb\n", "auto", ["a", "b"]),
+        ("a\r\nb\r\n\r\nc\r\n", "auto", ["a b", "c"]),
+        ("\ufeffa\nb", "auto", ["a", "b"]),
+        ("", "auto", []),
+        ("\n \n\n", "auto", []),
+    ],
+)
+def test_documents_of_a_text_file(tmp_path, content, documents, found):
+    file = write(tmp_path / "a.txt", content)
+    assert read(file, documents=documents) == list(enumerate(found))
+
+
+@pytest.mark.parametrize("documents", ["line", "blank-line"])
+@pytest.mark.parametrize("separator", ["", " "])
+def test_an_oversized_line_comes_in_parts_of_one_document(
+    tmp_path, monkeypatch, documents, separator
+):
+    monkeypatch.setattr(text_files, "PART", 64)
+    long = separator.join("abcdefg" for _ in range(100))
+    file = write(tmp_path / "a.txt", f"{long}\n\nnext\n")
+    found = read(file, documents=documents)
+    assert max(len(text) for _, text in found) <= 2 * 64
+    own = [text for document, text in found if document == 0]
+    assert "".join(own).replace(" ", "") == long.replace(" ", "")
+    assert found[-1] == (1, "next")
+
+
+def test_oversized_cells_come_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_files, "PART", 10)
+    pq.write_table(pa.table({"text": ["x" * 25, "", None, "y"]}), tmp_path / "a.parquet")
+    wanted = [(0, "x" * 10), (0, "x" * 10), (0, "x" * 5), (1, ""), (2, ""), (3, "y")]
+    assert read(tmp_path / "a.parquet") == wanted
+
+
+def test_bytes_that_are_no_utf8_are_replaced(tmp_path):
+    file = write(tmp_path / "a.txt", b"caf\xe9 one\ntwo\n")
+    assert read(file) == [(0, "caf\ufffd one"), (1, "two")]
+
+
+def test_half_a_character_in_json_is_replaced(tmp_path):
+    file = write(tmp_path / "a.jsonl", '{"text": "a \\ud800 b"}\n')
+    [(_, text)] = read(file)
+    assert text.encode() == b"a ? b"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{"text": "a"}\n{"text": \n', "a.jsonl, line 2: is not JSON"),
+        ("[" * 100_000 + "\n", "line 1: is not JSON"),
+        ('"text"\n', "line 1: is no JSON object"),
+        ('{"text": 3}\n', "line 1: 'text' is no text, found '3'"),
+        ('{"text": "a"}\n{"body": "b"}\n', "line 2 has no text column 'text'. Found: body"),
+        ('{"a": "x", "b": "y"}\n', "has no text column 'text'. Found: a, b"),
+    ],
+)
+def test_lines_that_hold_no_text(tmp_path, content, sentence):
+    with pytest.raises(DataInvalid) as caught:
+        read(write(tmp_path / "a.jsonl", content))
+    assert sentence in caught.value.problem
+    assert caught.value.exit_code == 3
+
+
+def test_an_oversized_json_line_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_files, "MOST_JSON", 100)
+    with pytest.raises(DataInvalid, match="line 1: longer than 100 characters"):
+        read(write(tmp_path / "a.jsonl", json.dumps({"text": "x" * 200}) + "\n"))
+
+
+def test_columns(tmp_path):
+    table = pa.table({"body": pa.array(TEXTS).dictionary_encode(), "n": [1, 2, 3]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == list(enumerate(TEXTS))
+    for column in ("n", "text"):
+        with pytest.raises(DataInvalid, match=f"no text column '{column}'. Found: body"):
+            read(tmp_path / "a.parquet", column=column)
+    pq.write_table(pa.table({"a": TEXTS, "text": ["x"] * 3}), tmp_path / "b.parquet")
+    assert read(tmp_path / "b.parquet", column="a") == list(enumerate(TEXTS))
+    assert read(tmp_path / "b.parquet")[0] == (0, "x")
+
+
+def test_a_broken_parquet_file_is_named(tmp_path):
+    file = write(tmp_path / "a.parquet", b"PAR1 this is not parquet")
+    with pytest.raises(DataInvalid, match=r"a\.parquet cannot be read"):
+        read(file)
+
+
+@pytest.mark.parametrize("name", ["none", "./none.txt", "/no/such/place", "a/b/c"])
+def test_no_such_corpus(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", _unknown)
+    with pytest.raises(DataInvalid, match="there is no corpus"):
+        open_corpus(name)
+
+
+def _unknown(self, name):
+    from huggingface_hub.errors import HFValidationError
+
+    raise HFValidationError(name)
+
+
+def test_a_folder_without_text(tmp_path):
+    write(tmp_path / "test.txt", "a")
+    with pytest.raises(DataInvalid, match="holds no corpus"):
+        open_corpus(tmp_path)
+
+
+def test_the_digest_is_of_the_content_and_how_it_is_read(every_kind, tmp_path):
+    file = every_kind / "c.txt"
+    first = open_corpus(file).digest
+    other = tmp_path / "other.txt"
+    other.write_bytes(file.read_bytes())
+    assert open_corpus(other).digest == first
+    assert open_corpus(file, documents="line").digest == first
+    assert open_corpus(file, documents="blank-line").digest != first
+    other.write_text("something else")
+    assert open_corpus(other).digest != first
+
+
+class Info:
+    sha = "0123abcd"
+
+
+def test_hub_data_is_streamed_at_one_revision(monkeypatch):
+    asked = {}
+
+    def load(name, config, **options):
+        asked.update(name=name, config=config, **options)
+        rows = datasets.Dataset.from_dict({"text": TEXTS, "id": [1, 2, 3]})
+        return rows.to_iterable_dataset()
+
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda self, name: Info)
+    monkeypatch.setattr("datasets.load_dataset", load)
+    assert read("owner/name:part") == list(enumerate(TEXTS))
+    assert asked == {
+        "name": "owner/name",
+        "config": "part",
+        "split": "train",
+        "streaming": True,
+        "revision": "0123abcd",
+    }
+    with pytest.raises(
+        DataInvalid, match=r"owner/name has no text column 'body'\. Found: text, id"
+    ):
+        read("owner/name", column="body")
+
+
+def test_a_hub_out_of_reach(monkeypatch):
+    def fail(self, name):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", fail)
+    with pytest.raises(DataInvalid, match="owner/name cannot be read: no route") as caught:
+        open_corpus("owner/name")
+    assert "download it" in caught.value.hint
