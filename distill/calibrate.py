@@ -208,7 +208,7 @@ def _run(plan: Plan, stage: StageName, rows: _Rows, steps: int) -> list[float]:
         if stage == "intermediate":
             first = first_stage(bench, student, [guide])
             assert first is not None
-            intermediate(bench, first)
+            intermediate(bench, first, bench.run.work / "student")
         elif stage == "prediction":
             prediction(bench, student, student.model, [guide])
         else:
