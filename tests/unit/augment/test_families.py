@@ -169,7 +169,7 @@ def test_the_paper_preset_equals_algorithm_1(folder: Path, vectors_file: Path) -
     texts = ["The quick brown fox ran (red dog)", "Wonderful guitar music and  GOOD film"]
     rows = [TextOfRow(i, "s", text, finder.words_of([text])[0]) for i, text in enumerate(texts)]
     model, tokenizer = whole_model(folder), AutoTokenizer.from_pretrained(folder)
-    table = (finder.vectors.words, finder.vectors._raw)
+    table = (list(finder.vectors.words), finder.vectors.table.matrix)
     replaced = 0
     for row, sampled in zip(rows, sample_copies(rows, finder, "cola"), strict=True):
         draws = row_draws(0, "cola", row.idx, "s", variants=5, words=len(row.words))
