@@ -109,6 +109,13 @@ class MaskedLM:
         """The same model computing in float32."""
         return MaskedLM(self._model, self.tokenizer, self.digest, device=self._device)
 
+    def exact(self) -> Forward:
+        """The model in float64 on the processor, made when it is first asked for."""
+        if self._exact is None:
+            exact = copy.deepcopy(self._model).to("cpu", torch.float64)
+            self._exact = forward_of(exact, torch.float64)
+        return self._exact
+
     @torch.inference_mode()
     def rank(
         self,
@@ -188,11 +195,8 @@ class MaskedLM:
 
     def _canonical(self, query: Query, k: int, *, words_only: bool) -> Ranked:
         """One position alone, in float64 on one thread; equal logits are ordered by piece id."""
-        if self._exact is None:
-            exact = copy.deepcopy(self._model).to("cpu", torch.float64)
-            self._exact = forward_of(exact, torch.float64)
         with one_thread():
-            logits = self._exact(pack([query], "cpu"))[0]
+            logits = self.exact()(pack([query], "cpu"))[0]
         if words_only:
             logits = logits.masked_fill(~self._whole_words[query.form].cpu(), -torch.inf)
         scores = logits.numpy()

@@ -118,8 +118,9 @@ def _load(work: Work, pipes: list[Connection]) -> None:
     if len(pipes) == 1:
         _serve(pipes[0], work, None)
         return
+    one = replace(work, threads=1)
     on_device = work.device != "cpu"  # what lies on a device does not survive the split
-    loaded = None if on_device else attempt(lambda: Worker.load(replace(work, threads=1)))
+    loaded = None if on_device else attempt(lambda: Worker.load(one).complete())
     context = multiprocessing.get_context("fork")
     workers = [
         context.Process(target=_serve_one, args=(pipes, i, work, loaded)) for i in range(len(pipes))

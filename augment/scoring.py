@@ -90,11 +90,15 @@ class Scorer:
 
     def canonical(self, texts: Texts) -> np.ndarray:
         """The values of one row, shape ``(width,)``: the same on any cut of the work."""
+        with one_thread():
+            values: np.ndarray = self._run(self.exact(), self._encode([texts]), "cpu")[0]
+        return values
+
+    def exact(self) -> Any:
+        """The model in float64 on the processor, made when it is first asked for."""
         if self._exact is None:
             self._exact = copy.deepcopy(self._model).to("cpu", torch.float64)
-        with one_thread():
-            values: np.ndarray = self._run(self._exact, self._encode([texts]), "cpu")[0]
-        return values
+        return self._exact
 
     @torch.inference_mode()
     def _run(self, model: Any, rows: Sequence[Encoded], device: str) -> np.ndarray:

@@ -197,6 +197,15 @@ class Worker:
             work.began.refuse_other(worker.began())
         return worker
 
+    def complete(self) -> Worker:
+        """Make what would be made at its first use: processes that split after it share it."""
+        if self.work.recipe.precision == "float32":
+            self.finder.masked_lm.exact()
+        for scorer in (self.judges.teacher, self.judges.encoder):
+            if scorer is not None:
+                scorer.exact()
+        return self
+
     def began(self) -> Began:
         """What this process has."""
         digests = {
