@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from distill import cli_general, cli_serve
+from distill import cli_ablate, cli_general, cli_serve
 from distill.cli_common import AsJson, Quiet, Recipe, Start, Threads, Version, guard, show, use
 
 app = typer.Typer(
@@ -127,6 +127,7 @@ def recipe(
 
 
 app.add_typer(cli_general.app)
+app.add_typer(cli_ablate.app)
 app.add_typer(cli_serve.app)
 
 

@@ -29,7 +29,7 @@ def not_finite(title: str, step: int, stage: nn.Module, batch: dict[str, Tensor]
     """
     guilty = []
     with torch.no_grad():
-        for at in range(len(batch["input_ids"])):
+        for at in range(len(next(iter(batch.values())))):
             row = {name: tensor[at : at + 1] for name, tensor in batch.items()}
             if not torch.isfinite(stage(**row)["loss"]):
                 guilty.append(at)

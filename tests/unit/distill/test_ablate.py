@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from augment.contract import Version
 from distill.ablate import ablate_task
 from distill.ablations import ARMS, BY_NAME, arm_recipe
+from distill.cli import app
 from distill.errors import UsageInvalid
 from distill.recipe import DistillRecipe, load_recipe
 
@@ -81,3 +83,21 @@ def test_arms_share_what_is_the_same(
         if path.stat().st_mtime_ns != time and path.parent.name != "ablation"
     ]
     assert not changed, "a finished arm is not run again"
+
+
+def test_the_command_prints_a_line_for_each_arm(
+    version: Version, teacher: Path, recipe: Path, tmp_path: Path
+) -> None:
+    place = str(version.path.parent / f"{version.path.parent.name}@{version.path.name}")
+    arguments = ["--teacher", str(teacher), "--student", "2x16-32-4", "--recipe", str(recipe)]
+    done = CliRunner().invoke(
+        app,
+        ["ablate", place, *arguments, "--arm", "no-da", "--out", str(tmp_path / "a"), "--quiet"],
+    )
+
+    assert done.exit_code == 0, done.output
+    assert [line.split()[0] for line in done.output.splitlines() if line.startswith("    ")] == [
+        "arm",
+        "whole",
+        "no-da",
+    ]

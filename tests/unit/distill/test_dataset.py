@@ -54,7 +54,7 @@ def test_an_interrupted_tokenisation_leaves_nothing(version, tokenizer, tmp_path
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("distill.dataset._encode", stop)
+    monkeypatch.setattr("distill.dataset.encode", stop)
     with pytest.raises(KeyboardInterrupt):
         tokenise(version, tokenizer, 16, tmp_path)
     assert not list(tmp_path.iterdir())
