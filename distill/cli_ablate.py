@@ -81,7 +81,7 @@ def _print(result: dict[str, Any]) -> None:
         markup=False,
     )
     head = ["arm", "score", "of teacher", "paper", ""]
-    for row in plain_text([head, *map(_cells, result["arms"])]):
+    for row in plain_text([head, *map(_cells, result["arms"])], words=(0, 4)):
         console.print(f"    {row}", markup=False)
     console.print(
         "  score = mean ± standard deviation over seeds; paper = TinyBERT4, dev set, in %"

@@ -88,11 +88,19 @@ def test_arms_share_what_is_the_same(
 def test_the_command_prints_a_line_for_each_arm(
     version: Version, teacher: Path, recipe: Path, tmp_path: Path
 ) -> None:
-    place = str(version.path.parent / f"{version.path.parent.name}@{version.path.name}")
     arguments = ["--teacher", str(teacher), "--student", "2x16-32-4", "--recipe", str(recipe)]
     done = CliRunner().invoke(
         app,
-        ["ablate", place, *arguments, "--arm", "no-da", "--out", str(tmp_path / "a"), "--quiet"],
+        [
+            "ablate",
+            str(version.path),
+            *arguments,
+            "--arm",
+            "no-da",
+            "--out",
+            str(tmp_path / "a"),
+            "--quiet",
+        ],
     )
 
     assert done.exit_code == 0, done.output
