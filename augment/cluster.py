@@ -28,6 +28,7 @@ STARTS = 5
 """How often a chunk is begun: what has killed that many workers is no accident. Ray alone would
 begin it for ever."""
 
+_PLACES = ("mlm", "vectors", "teacher", "similarity_model", "store", "vectors_cache")
 _SECONDS = 10.0
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -193,17 +194,13 @@ def _on_gpu(work: Work) -> bool:
 
 def _everywhere(work: Work) -> Work:
     """The work with places that mean the same whatever folder a worker runs in."""
-    return replace(
-        work,
-        mlm=_absolute(work.mlm),
-        vectors=_absolute(work.vectors),
-        store=work.store.absolute() if work.store else None,
-    )
-
-
-def _absolute(name: str) -> str:
-    """A file's place; a hub name stays as it is."""
-    return str(Path(name).absolute()) if Path(name).exists() else name
+    named = {name: getattr(work, name) for name in _PLACES}
+    found = {
+        name: type(place)(Path(place).absolute())
+        for name, place in named.items()
+        if place is not None and (isinstance(place, Path) or Path(place).exists())
+    }
+    return replace(work, **found)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class Began:
     """What a run began with: no worker may have anything else.
 
     Attributes:
-        digests: What every model is called → its digest.
+        digests: Kind of model → its digest.
         libraries: Versions of ``LIBRARIES``.
     """
 
@@ -46,9 +46,9 @@ class Began:
         for name, ours in self.digests.items():
             if found.digests.get(name) != ours:
                 raise AssetChanged(
-                    f"{name} is not what the run began with: expected {ours[:12]}, "
+                    f"the {name} is not what the run began with: expected {ours[:12]}, "
                     f"a worker found {found.digests.get(name, 'nothing')[:12]}.",
-                    "Leave it alone while a run is at work, and have the same files on every "
+                    "Leave models alone while a run is at work, and have the same files on every "
                     "node; then run the same command again.",
                 )
         for name, ours in self.libraries.items():
@@ -209,13 +209,13 @@ class Worker:
     def began(self) -> Began:
         """What this process has."""
         digests = {
-            f"the masked LM {self.work.mlm}": self.finder.masked_lm.digest,
-            f"the vectors file {self.work.vectors}": self.finder.vectors.digest,
+            "masked LM": self.finder.masked_lm.digest,
+            "vectors file": self.finder.vectors.digest,
         }
         if self.judges.teacher:
-            digests[f"the teacher {self.work.teacher}"] = self.judges.teacher.digest
+            digests["teacher"] = self.judges.teacher.digest
         if self.judges.encoder:
-            digests[f"the encoder {self.work.similarity_model}"] = self.judges.encoder.digest
+            digests["similarity model"] = self.judges.encoder.digest
         return Began(digests, {name: version(name) for name in LIBRARIES})
 
     def run(self, rows: pa.Table, on_batch: Callable[[int], None] | None = None) -> Worked:

@@ -15,13 +15,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from augment.contract import Version, open_version, verify
 from distill.batching import Collator
 from distill.dataset import Tokens
+from distill.disk import commit_folder, write_json
 from distill.errors import ModelNotFound
 from distill.evaluate import Measured, Splits, evaluate
 from distill.models import Classifier, at_rest, folder_digest, read_config, read_weights
 from distill.progress import Narrator
 from distill.recipe import DistillRecipe
 from distill.recipe_sections import Training
-from distill.rundir import METRICS, MetricLog, RunDirectory, commit_folder, write_json
+from distill.rundir import METRICS, MetricLog, RunDirectory
 from distill.saving import save_clean
 from distill.shapes import parse_shape
 from distill.soft_labels import Logits

@@ -24,10 +24,10 @@ from transformers import PreTrainedTokenizerBase
 
 from distill.corpus import Corpus
 from distill.dataset import tokenizer_rules
+from distill.disk import commit_folder, write_json
 from distill.errors import DataInvalid, ModelInvalid
 from distill.packing import Counts, Frame, Packed
 from distill.progress import Gauge, Narrator
-from distill.rundir import commit_folder, write_json
 from distill.tokenising import Tokenised, tokenise_parts
 
 FORMAT = 1

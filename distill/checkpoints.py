@@ -13,8 +13,7 @@ from pathlib import Path
 
 from torch import nn
 
-from distill.disk import nearest, room
-from distill.rundir import sync_folder
+from distill.disk import nearest, room, sync_folder
 
 COMPLETE = "complete"
 

@@ -30,6 +30,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON o
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
 
 
+KEPT = "Finished work is kept; the same command goes on from there."
+UNCHANGED = "Nothing was written."
+
+
 class Start(StrEnum):
     """How a student that is given by its shape starts."""
 
@@ -38,17 +42,19 @@ class Start(StrEnum):
 
 
 @contextmanager
-def guard() -> Iterator[None]:
-    """Turn what is raised into a sentence on stderr and an exit code."""
+def guard(stopped: str = KEPT) -> Iterator[None]:
+    """Turn what is raised into a sentence on stderr and an exit code.
+
+    Args:
+        stopped: What Ctrl-C means for the work that was begun.
+    """
     try:
         yield
     except Fault as fault:
         typer.echo(fault.describe(), err=True)
         raise typer.Exit(fault.exit_code) from fault
     except KeyboardInterrupt as stop:
-        typer.echo(
-            "\nstopped. Finished work is kept; the same command goes on from there.", err=True
-        )
+        typer.echo(f"\nstopped. {stopped}", err=True)
         raise typer.Exit(130) from stop
     except typer.Exit:
         raise

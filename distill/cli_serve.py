@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from distill.cli_common import (
+    UNCHANGED,
     AsJson,
     Quiet,
     Recipe,
@@ -52,7 +53,7 @@ def evaluate(
 
     Example: distill evaluate models/sst2-teacher runs/sst2/student data/versions/sst2
     """
-    with guard():
+    with guard(UNCHANGED):
         use(threads)
         from distill.standalone import evaluate_models
 
@@ -78,7 +79,7 @@ def export(
 
     Example: distill export runs/sst2 data/versions/sst2 --to onnx --to onnx-int8 --out export
     """
-    with guard():
+    with guard(UNCHANGED):
         use(threads)
         from distill.export import FORMS, export_model
         from distill.report import print_export
@@ -118,7 +119,7 @@ def predict(
 
     Example: distill predict runs/sst2 data/versions/sst2 --out glue.zip
     """
-    with guard():
+    with guard(UNCHANGED):
         use(threads)
         from distill.predict import predict_split
         from distill.report import print_submission
@@ -144,7 +145,7 @@ def submission(
 
     Example: distill submission glue.zip
     """
-    with guard():
+    with guard(UNCHANGED):
         from distill.report import print_submission
         from distill.submission_files import check_submission
 
@@ -183,7 +184,7 @@ def doctor(
 
     Example: distill doctor models/sst2-teacher data/versions/sst2 --student tinybert-4l-312d
     """
-    with guard():
+    with guard(UNCHANGED):
         use(threads)
         from distill.doctor import diagnose
         from distill.report import print_diagnosis

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from augment.contract import TaskSpec, Version
 from distill.bench import open_checked, quiet_libraries
 from distill.cost import Answer, Contender, Latency, time_answers, weight_bytes
+from distill.disk import commit_folder, write_json
 from distill.errors import UsageInvalid
 from distill.evaluate import Scores, Splits, answers, collect, scores_of
 from distill.models import Classifier, folder_digest, load_classifier
 from distill.onnx_model import PACKAGES, graph_answers, quantise, require_onnx, write_onnx
 from distill.progress import Narrator
-from distill.rundir import commit_folder, write_json
 from distill.saving import save_clean, save_tokenizer
 from distill.standalone import labelled_splits, own_length
 

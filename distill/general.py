@@ -25,12 +25,13 @@ from distill.blocks import Blocks, Split, frame_of, split, tokenise_corpus
 from distill.budget import Budget, Deadline, Plan, plan_for_seconds, steps_for_tokens
 from distill.corpus import Corpus, Source, open_corpus
 from distill.dataset import lengths_of
+from distill.disk import commit_folder, write_json
 from distill.general_bench import GeneralBench, prepare
 from distill.models import SAFETENSORS, describe, folder_digest
 from distill.progress import Narrator, span
 from distill.projections import save_projections
 from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
-from distill.rundir import METRICS, RESULT, STUDENT, RunDirectory, commit_folder, write_json
+from distill.rundir import METRICS, RESULT, STUDENT, RunDirectory
 from distill.saving import save_clean
 from distill.schedule import total_steps
 from distill.shapes import parse_shape

@@ -19,6 +19,7 @@ from distill.bench import (
     quiet_libraries,
 )
 from distill.dataset import resolve_length, tokenise
+from distill.disk import write_json
 from distill.evaluate import Subject, measure
 from distill.guards import check_teacher
 from distill.guides import Guide, averaged_scores, guide_name
@@ -27,7 +28,7 @@ from distill.mapping import layer_map
 from distill.models import Classifier, describe, load_classifier
 from distill.progress import Narrator
 from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
-from distill.rundir import RESULT, STUDENT, Run, RunDirectory, write_json
+from distill.rundir import RESULT, STUDENT, Run, RunDirectory
 from distill.schedule import rows_drawn
 from distill.soft_labels import Logits, soft_labels
 from distill.stages import HardLabels, Intermediate, Prediction, Stage

@@ -19,11 +19,11 @@ from augment.contract import TaskSpec, Version
 from distill.bench import open_checked, quiet_libraries
 from distill.dataset import tokenise_split, tokenise_texts
 from distill.diagnostic import read_diagnostic
+from distill.disk import write_file
 from distill.errors import DataInvalid, UsageInvalid
 from distill.evaluate import answers, collect
 from distill.models import Classifier
 from distill.progress import Gauge, Narrator
-from distill.rundir import write_file
 from distill.standalone import open_classifier, own_length
 from distill.submission import DIAGNOSTIC, SHEETS, Sheet, faults, render, sheet_for
 from distill.submission_files import check_submission, read_submission, write_submission

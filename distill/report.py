@@ -154,7 +154,7 @@ def print_table(
             console.print(f"    {row}", markup=False)
 
 
-def plain_text(rows: Sequence[Cells], words: Sequence[int]) -> list[str]:
+def plain_text(rows: Sequence[Cells], words: Sequence[int] = (0,)) -> list[str]:
     """Rows of cells as aligned lines: columns of words to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

@@ -1,4 +1,4 @@
-"""A run directory: what it belongs to, what is finished, and writing that is all or nothing.
+"""A run directory: what it belongs to, and what is finished.
 
 run.json          what the run is made of: recipe, version, teacher, student
 metrics.jsonl     losses and scores by stage and step
@@ -15,12 +15,11 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from distill.disk import nearest, room
+from distill.disk import room, write_json, write_text
 from distill.errors import RunDiffers, UsageInvalid
 
 if TYPE_CHECKING:
@@ -218,71 +217,3 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
             flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
         )
     return flat
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON in one atomic step."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one atomic step."""
-    write_file(path, lambda partial: partial.write_bytes(text.encode()))
-
-
-def write_file(path: Path, fill: Callable[[Path], object]) -> None:
-    """Write a file in one atomic step.
-
-    Args:
-        path: The file; its folder exists.
-        fill: Writes the contents to the path that it is given.
-
-    Raises:
-        DiskFull: The file is as it was before.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with room(path.parent):
-            fill(partial)
-            sync(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def commit_folder(final: Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder in one atomic step.
-
-    Args:
-        final: The folder; it must not exist.
-        fill: Writes the contents into the folder that it is given.
-
-    Raises:
-        DiskFull: Nothing is left behind.
-    """
-    staging = final.with_name(f".{final.name}.partial")
-    with room(nearest(final)):
-        final.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
-        try:
-            fill(staging)
-            sync_folder(staging)
-            staging.rename(final)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's files to the disk."""
-    for path in [*(p for p in folder.rglob("*") if p.is_file()), folder]:
-        sync(path)
-
-
-def sync(path: Path) -> None:
-    """Bring a file, or a folder's list of files, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

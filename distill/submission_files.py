@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from distill.disk import write_file, write_text
 from distill.errors import DataInvalid
-from distill.rundir import write_file, write_text
 from distill.submission import SHEETS, faults
 
 MOST_BYTES = 64 * 2**20

@@ -12,6 +12,7 @@ from transformers import set_seed
 from augment.contract import Version
 from distill.bench import Bench, open_checked, quiet_libraries
 from distill.dataset import resolve_length, tokenise
+from distill.disk import write_json
 from distill.errors import UsageInvalid
 from distill.evaluate import Subject, measure
 from distill.labels import label_settings
@@ -24,7 +25,7 @@ from distill.models import (
 )
 from distill.progress import Narrator
 from distill.recipe import DEFAULT_RECIPE, load_recipe
-from distill.rundir import RunDirectory, write_json
+from distill.rundir import RunDirectory
 from distill.stages import HardLabels, Stage
 from distill.students import check_length
 

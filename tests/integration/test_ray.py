@@ -88,9 +88,9 @@ def test_a_worker_killed_again_and_again(
     run: Run, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch, small_chunks: None
 ) -> None:
     """A chunk that costs a worker each time ends the run, which goes on from there later."""
-    whole = run("whole", limit=300)
+    whole = run("whole", limit=550)
     monkeypatch.setattr("augment.cluster.STARTS", 1)
-    options = {"engine": "ray", "address": ray_cluster.address, "limit": 300}
+    options = {"engine": "ray", "address": ray_cluster.address, "limit": 550}
     ours = psutil.Process(ray_cluster.head_node.all_processes["raylet"][0].process.pid)
 
     def kill_the_worker() -> None:
@@ -102,7 +102,7 @@ def test_a_worker_killed_again_and_again(
         run(**options, narrator=Meddler(at_chunk=kill_the_worker))
     assert "Finished chunks are kept" in caught.value.hint
     narrator = Meddler()
-    assert digests(run(limit=300, narrator=narrator)) == digests(whole)
+    assert digests(run(limit=550, narrator=narrator)) == digests(whole)
     assert any(line.startswith("resuming") for line in narrator.said)
 
 
@@ -116,7 +116,8 @@ main()
 
 def test_ray_for_one_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Started and ended with the run, on loopback alone; Ctrl-C keeps what is finished."""
-    models = {"mlm": str(SAMPLE / "mlm"), "vectors": str(SAMPLE / "vectors.txt")}
+    monkeypatch.chdir(ROOT)  # relative names mean the same to workers in other folders
+    models = {"mlm": "data/sample/mlm", "vectors": "data/sample/vectors.txt"}
     flags = [part for name, value in models.items() for part in (f"--{name}", value)]
     arguments = ["run", str(TASK), *flags, "--out", str(tmp_path / "out"), "--limit", "400"]
     with subprocess.Popen(

@@ -131,14 +131,27 @@ def test_a_teacher_may_be_given_several_times(call, monkeypatch, tmp_path):
     assert asked == [["a"], ["a", "b"]]
 
 
-def test_an_interruption_is_told_and_exits_130(call, monkeypatch, teacher, version):
+@pytest.mark.parametrize(
+    ("command", "works", "sentence"),
+    [
+        ("evaluate", "distill.standalone.evaluate_models", "stopped. Nothing was written."),
+        ("run", "distill.pipeline.distill_task", "the same command goes on from there"),
+    ],
+)
+def test_an_interruption_is_told_and_exits_130(
+    call, monkeypatch, teacher, version, command, works, sentence
+):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("distill.standalone.evaluate_models", stop)
-    found = call("evaluate", teacher, version.path)
+    monkeypatch.setattr(works, stop)
+    arguments = {
+        "evaluate": (teacher, version.path),
+        "run": (version.path, "--teacher", teacher, "--student", "2x16-32-4", "--out", "x"),
+    }
+    found = call(command, *arguments[command])
     assert found.exit_code == 130
-    assert "the same command goes on from there" in found.stderr
+    assert sentence in found.stderr
 
 
 def test_help_is_quick_and_loads_no_torch():

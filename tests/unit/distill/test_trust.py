@@ -142,7 +142,7 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_the_run_goes_on(go, tmp_pat
     ids=["number", "text"],
 )
 def test_what_says_that_a_disk_is_full(tmp_path, error):
-    from distill.rundir import commit_folder
+    from distill.disk import commit_folder
 
     def fill(folder):
         (folder / "half").touch()
@@ -155,7 +155,7 @@ def test_what_says_that_a_disk_is_full(tmp_path, error):
 
 
 def test_other_errors_while_writing_are_told_as_they_are(tmp_path):
-    from distill.rundir import commit_folder
+    from distill.disk import commit_folder
 
     def fill(folder):
         raise RuntimeError("something else")
