@@ -31,7 +31,7 @@ from augment.store import tend
 from augment.tasks import Task, get_task
 from augment.vectors import cache_folder
 from augment.work import Work, Worker
-from augment.writer import Staging, commit, next_name, open_staging, partial_of, writing
+from augment.writer import Staging, commit, forget, next_name, open_staging, writing
 
 STORE_BYTES = 20 * 2**30
 
@@ -229,7 +229,7 @@ def _already(root: Path, draft: Manifest, tell: Narrator) -> Version | None:
     for version in list_versions(root / draft.task.name, skip_unreadable=True):
         if version.manifest.id == draft.id:
             tell.say("nothing to do", f"{version.reference} is already that ({draft.id[:12]})")
-            partial_of(version.path.parent, draft.id).remove()  # left by a kill after the commit
+            forget(version.path.parent, draft.id)  # left by a kill after the commit
             return open_version(version.path)
     return None
 

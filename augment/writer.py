@@ -103,6 +103,16 @@ def partial_of(folder: Path, identity: str) -> Staging:
     return Staging(folder, folder / f".partial-{identity[:12]}")
 
 
+def forget(folder: Path, identity: str) -> None:
+    """Take away what a run left that was killed after its commit: chunks and lock file."""
+    partial_of(folder, identity).remove()
+    _lock_of(folder, identity).unlink(missing_ok=True)
+
+
+def _lock_of(folder: Path, identity: str) -> Path:
+    return folder / f".lock-{identity[:12]}"
+
+
 @contextmanager
 def open_staging(root: Path, task: str, identity: str) -> Iterator[Staging]:
     """Open the folder of a run, with a lock that falls when the process ends.
@@ -115,7 +125,7 @@ def open_staging(root: Path, task: str, identity: str) -> Iterator[Staging]:
     staging = partial_of(folder, identity)
     with writing(staging.path):
         (staging.path / "chunks").mkdir(parents=True, exist_ok=True)
-    path = folder / f".lock-{identity[:12]}"
+    path = _lock_of(folder, identity)
     with _locked(path, staging):
         try:
             yield staging
