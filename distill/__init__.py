@@ -1,17 +1,25 @@
-"""Distil a fine-tuned encoder into a small one, from a saved version of augmented text."""
+"""Distil an encoder into a small one: on raw text, and for a task from a saved version of it."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from distill.budget import Budget
+    from distill.corpus import Source
+    from distill.general import distill_general
     from distill.pipeline import distill_task
 
-__all__ = ["distill_task"]
+__all__ = ["Budget", "Source", "distill_general", "distill_task"]
+_PLACES = {
+    "Budget": "distill.budget",
+    "Source": "distill.corpus",
+    "distill_general": "distill.general",
+    "distill_task": "distill.pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the pipeline on first use: ``import distill`` loads neither torch nor transformers."""
-    if name == "distill_task":
-        from distill.pipeline import distill_task
-
-        return distill_task
+    """Import on first use: ``import distill`` loads neither torch nor transformers."""
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module 'distill' has no attribute {name!r}")

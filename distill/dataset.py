@@ -250,9 +250,13 @@ def check_labels(version: Version, split: str, batch: pa.RecordBatch) -> None:
 
 
 def lengths_of(rows: datasets.Dataset) -> NDArray[np.int32]:
-    """The ``length`` column, shape (rows,); a chosen part of a table included."""
-    table: pa.Table = rows.select_columns("length").with_format("arrow")[:]
-    return np.asarray(table.column("length").to_numpy())
+    """The ``length`` column, shape (rows,); of chosen rows those, in their order.
+
+    Taken from the mapped table: by way of ``rows["length"]`` it takes a minute for millions.
+    """
+    lengths = np.asarray(rows.data.column("length").to_numpy())
+    chosen = rows._indices
+    return lengths if chosen is None else lengths[chosen.column(0).to_numpy()]
 
 
 def _keep(rows: datasets.Dataset, column: str, wanted: Any) -> datasets.Dataset:

@@ -163,6 +163,13 @@ def test_help_is_quick_and_loads_no_torch():
     assert time.perf_counter() - began < 5  # about 0.7 s on an idle machine
 
 
+def test_public_names_are_there_and_load_nothing_before():
+    code = "import sys, distill; assert 'torch' not in sys.modules; print(distill.__all__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == str(distill.__all__), done.stderr
+    assert all(callable(getattr(distill, name)) for name in distill.__all__)
+
+
 def test_the_package_enters_augment_by_its_door_only():
     files = sorted(PACKAGE.rglob("*.py"))
     found = set()

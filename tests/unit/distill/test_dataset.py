@@ -4,7 +4,7 @@ import torch
 
 from augment.contract import Label, Splits, TaskSpec
 from distill.batching import Collator, LengthGrouped
-from distill.dataset import labelled, resolve_length, tokenise, tokenise_split
+from distill.dataset import labelled, lengths_of, resolve_length, tokenise, tokenise_split
 from distill.errors import DataInvalid
 from tests.unit.distill.helpers import SENTIMENT, mood_rows, write_version
 
@@ -48,6 +48,18 @@ def test_the_cache_is_used_again_and_told_apart(version, tokenizer, tmp_path, mo
     again = tokenise(version, tokenizer, 16, tmp_path)
     assert len(again.train) == 400
     assert again.train.cache_files[0]["filename"] in map(str, files)
+
+
+def test_lengths_of_chosen_rows_in_their_order(version, tokenizer, tmp_path):
+    train = tokenise(version, tokenizer, 16, tmp_path).train
+    assert lengths_of(train).tolist() == list(train["length"])
+    for chosen in ([5, 3, 300, 3], range(10, 20), []):
+        some = train.select(chosen)
+        assert lengths_of(some).tolist() == list(some["length"])
+        assert (
+            lengths_of(some.select(range(len(some) // 2))).tolist()
+            == (list(some["length"])[: len(some) // 2])
+        )
 
 
 def test_an_interrupted_tokenisation_leaves_nothing(version, tokenizer, tmp_path, monkeypatch):
