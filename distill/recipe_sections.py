@@ -187,7 +187,7 @@ class General(Optimisation, Layerwise):
         held_out: Share of the documents that losses are measured on and that are never trained on.
     """
 
-    learning_rate: float = Field(5e-4, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
     warmup_ratio: float = Field(0.05, ge=0, lt=1)
     evaluations: int = Field(10, ge=1)
     length: int = Field(128, ge=8, le=512)
