@@ -24,7 +24,6 @@ from distill.recipe import DistillRecipe
 from distill.recipe_sections import Training
 from distill.rundir import METRICS, MetricLog, RunDirectory
 from distill.saving import save_clean
-from distill.shapes import parse_shape
 from distill.soft_labels import Logits
 from distill.stages import Stage
 from distill.students import Init, student_identity
@@ -131,14 +130,18 @@ def result_of(
     version: Version, splits: Splits, models: list[Measured], **more: Any
 ) -> dict[str, Any]:
     """Measurements as JSON values, see ``report``."""
+    measured = [dataclasses.asdict(model) for model in models]
+    return {**measured_on(version, splits), "models": measured, **more}
+
+
+def measured_on(version: Version, splits: Splits) -> dict[str, Any]:
+    """What measurements were made on, as JSON values; the first split's metric selects."""
     return {
         "version": version.reference,
         "version_id": version.manifest.id,
         "task": version.task.name,
         "selection": {"metric": version.task.selection_metric, "split": next(iter(splits))},
         "rows": {split: len(rows) for split, rows in splits.items()},
-        "models": [dataclasses.asdict(model) for model in models],
-        **more,
     }
 
 
@@ -168,7 +171,7 @@ def identify(
     """
     try:
         digests = [folder_digest(teacher) for teacher in teachers]
-        start = student_identity(student)
+        start = student_identity(student, init)
     except ModelNotFound as missing:
         if not run.begun:
             raise
@@ -180,8 +183,7 @@ def identify(
     return {
         "version": version.manifest.id,
         "teacher": digests[0] if len(digests) == 1 else digests,
-        "student": start,
-        "init": init if parse_shape(student) else "checkpoint",
+        **start,
         "recipe": recipe.model_dump(mode="json", exclude={"teacher", "general"}),
     }
 

@@ -26,6 +26,7 @@ from distill.bench import Bench, device
 from distill.dataset import Tokens
 from distill.evaluate import predict
 from distill.guides import Guide
+from distill.lengths import longest, spread
 from distill.models import Classifier, at_rest
 from distill.pipeline import (
     first_stage,
@@ -39,7 +40,7 @@ from distill.precision import autocast
 from distill.progress import Narrator
 from distill.recipe import DistillRecipe
 from distill.rundir import RunDirectory
-from distill.sample import longest, spread, tokenise_sample
+from distill.sample import tokenise_sample
 from distill.stages import Stage
 from distill.students import Init, Student, check_length
 

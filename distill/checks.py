@@ -22,6 +22,7 @@ from distill.errors import DataInvalid, DiskFull, ModelInvalid, WeakTeacher
 from distill.evaluate import guessing, predict, scores_of
 from distill.forecast import Forecast, Rows, forecast
 from distill.guards import CHANCE_MARGIN
+from distill.mapping import arrows
 from distill.models import Classifier, describe
 from distill.precision import uses_bfloat16
 from distill.progress import span
@@ -154,10 +155,10 @@ def score(opened: Version, guide: Classifier, length: int) -> Seen[None]:
 def student(plan: Plan, rows: pa.Table) -> Seen[int]:
     """It can be built and set against the teacher; its number of parameters comes back."""
     built = try_on(plan, rows.slice(0, 8))
-    layers = " ".join(f"{m}→{n}" for m, n in enumerate(built.mapping, start=1))
     size = sum(weight.numel() for weight in built.model.parameters())
     words = f"{describe(built.model)} · {built.origin}"
-    return Seen(size, f"{words} · layers {layers}" if layers else words)
+    layers = f" · layers {arrows(built.mapping)}" if built.mapping else ""
+    return Seen(size, words + layers)
 
 
 def time(plan: Plan, rows: pa.Table, student_parameters: int) -> Seen[Forecast]:

@@ -71,7 +71,7 @@ def ablate(
 
 def _print(result: dict[str, Any]) -> None:
     from distill.cli_common import stdout
-    from distill.report import plain_text
+    from distill.report import print_table
 
     console = stdout()
     runs = len(result["seeds"])
@@ -81,8 +81,7 @@ def _print(result: dict[str, Any]) -> None:
         markup=False,
     )
     head = ["arm", "score", "of teacher", "paper", ""]
-    for row in plain_text([head, *map(_cells, result["arms"])], words=(0, 4)):
-        console.print(f"    {row}", markup=False)
+    print_table(head, [_cells(line) for line in result["arms"]], console, words=(0, 4))
     console.print(
         "  score = mean ± standard deviation over seeds; paper = TinyBERT4, dev set, in %"
     )

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
 from distill.batching import Collator, model_inputs
+from distill.lengths import lengths_of, spread
 from distill.models import Classifier
 
 BATCH = 32
@@ -93,7 +94,7 @@ def flops_per_sentence(classifier: Classifier, rows: datasets.Dataset) -> int:
         classifier: In evaluation mode.
         rows: Its tokenised rows with a ``length`` column.
     """
-    lengths = np.asarray(rows["length"])
+    lengths = lengths_of(rows)
     known, first = np.unique(lengths, return_index=True)
     chosen = sorted({0, len(known) // 2, len(known) - 1})
     counts = [_count(classifier, rows[int(first[at])]) for at in chosen]
@@ -128,9 +129,7 @@ def time_answers(contenders: Sequence[Contender]) -> list[Latency]:
 
 def _spread(rows: datasets.Dataset) -> list[Row]:
     """32 rows at evenly spaced ranks of length, in an order that has nothing to do with it."""
-    order = np.argsort(np.asarray(rows["length"]), kind="stable")
-    ranks = (np.arange(BATCH) + 0.5) * len(order) / BATCH
-    picks = order[np.random.default_rng(0).permutation(ranks.astype(np.int64))]
+    picks = np.random.default_rng(0).permutation(spread(rows, BATCH))
     return [rows[int(at)] for at in picks]
 
 

@@ -14,7 +14,6 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from augment.contract import UNLABELLED, TaskSpec, Version
@@ -247,16 +246,6 @@ def check_labels(version: Version, split: str, batch: pa.RecordBatch) -> None:
     if bad.any():
         row = batch.column("idx")[int(bad.argmax())]
         raise DataInvalid(f"{where} {row}: label {labels[bad.argmax()]} {wish}.")
-
-
-def lengths_of(rows: datasets.Dataset) -> NDArray[np.int32]:
-    """The ``length`` column, shape (rows,); of chosen rows those, in their order.
-
-    Taken from the mapped table: by way of ``rows["length"]`` it takes a minute for millions.
-    """
-    lengths = np.asarray(rows.data.column("length").to_numpy())
-    chosen = rows._indices
-    return lengths if chosen is None else lengths[chosen.column(0).to_numpy()]
 
 
 def _keep(rows: datasets.Dataset, column: str, wanted: Any) -> datasets.Dataset:

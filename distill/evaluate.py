@@ -22,6 +22,7 @@ from distill.cost import (
     time_answers,
     weight_bytes,
 )
+from distill.lengths import lengths_of
 from distill.metrics import chance, score
 from distill.models import Classifier
 
@@ -157,7 +158,7 @@ def collect(
     Returns:
         Shape (rows, classes), in the order of the rows.
     """
-    order = np.argsort(np.asarray(rows["length"]), kind="stable")
+    order = np.argsort(lengths_of(rows), kind="stable")
     chunks = []
     for start in range(0, len(order), EVALUATION_BATCH):
         chosen = rows.select(order[start : start + EVALUATION_BATCH])

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment.contract import TaskSpec, Version
-from distill.bench import open_checked, quiet_libraries
+from distill.bench import measured_on, open_checked, quiet_libraries
 from distill.cost import Answer, Contender, Latency, time_answers, weight_bytes
 from distill.disk import commit_folder, write_json
 from distill.errors import UsageInvalid
@@ -194,11 +194,7 @@ def _record(
     return {
         "model": model,
         "model_sha256": folder_digest(model),
-        "version": version.reference,
-        "version_id": version.manifest.id,
-        "task": version.task.name,
-        "selection": {"metric": version.task.selection_metric, "split": next(iter(splits))},
-        "rows": {split: len(found) for split, found in splits.items()},
+        **measured_on(version, splits),
         "max_length": length,
         "libraries": {name: installed(name) for name in names},
         "forms": [dataclasses.asdict(row) for row in rows],

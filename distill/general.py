@@ -19,14 +19,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from augment.contract import Fault
 from distill.bench import quiet_libraries
 from distill.blocks import Blocks, Split, frame_of, split, tokenise_corpus
 from distill.budget import Budget, Deadline, Plan, plan_for_seconds, steps_for_tokens
 from distill.corpus import Corpus, Source, open_corpus
-from distill.dataset import lengths_of
 from distill.disk import commit_folder, write_json
 from distill.general_bench import GeneralBench, prepare
+from distill.lengths import lengths_of
 from distill.models import SAFETENSORS, describe, folder_digest
 from distill.progress import Narrator, span
 from distill.projections import save_projections
@@ -34,7 +33,6 @@ from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.rundir import METRICS, RESULT, STUDENT, RunDirectory
 from distill.saving import save_clean
 from distill.schedule import total_steps
-from distill.shapes import parse_shape
 from distill.students import Init, checkpoint_projections, most_pieces, student_identity
 from distill.timing import measure_steps
 from distill.trainer import train_stage
@@ -85,13 +83,9 @@ def distill_general(
     if finished := run.result():
         narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
         return finished
-    try:
+    with run.preparing(begun=begun):
         bench = prepare(run, settings, str(teacher), student, init, narrator)
         blocks = read(bench, text, source)
-    except Fault:
-        if not begun:
-            run.abandon()
-        raise
     parts = split(blocks, settings.general.held_out, settings.seed)
     plan = decide(bench, parts, budget, began)
     if not (run.path / STUDENT).is_dir():
@@ -115,8 +109,7 @@ def identify(
         "corpus": corpus.digest,
         "take": source.take,
         "teacher": folder_digest(teacher),
-        "student": student_identity(student),
-        "init": init if parse_shape(student) else "checkpoint",
+        **student_identity(student, init),
         "recipe": recipe.model_dump(mode="json", include=SETTINGS),
         "budget": dataclasses.asdict(budget),
     }
@@ -157,7 +150,7 @@ def decide(bench: GeneralBench, parts: Split, budget: Budget, began: float) -> P
         return Plan(**json.loads(file.read_text(encoding="utf-8")))
     general = bench.recipe.general
     tokens = float(lengths_of(parts.train).sum())
-    per_step = tokens / math.ceil(len(parts.train) / general.batch_size)
+    per_step = tokens / _steps_an_epoch(bench, parts)
     if budget.hours is not None:
         end = began + budget.hours * 3600
         bench.narrator.say("timing", "some steps of a student that is thrown away …")
@@ -176,7 +169,7 @@ def decide(bench: GeneralBench, parts: Split, budget: Budget, began: float) -> P
 
 def train(bench: GeneralBench, parts: Split, plan: Plan, budget: Budget, began: float) -> None:
     """Train the student for the planned steps and commit it with its projections."""
-    epochs = plan.steps / math.ceil(len(parts.train) / bench.recipe.general.batch_size)
+    epochs = plan.steps / _steps_an_epoch(bench, parts)
     bench.narrator.say(
         "plan", f"{plan.steps:,} steps · {plan.tokens:,} tokens · {epochs:.2f} epochs"
     )
@@ -206,6 +199,10 @@ def train(bench: GeneralBench, parts: Split, plan: Plan, budget: Budget, began: 
         bench.narrator.say("budget", f"{took} since the start, {given} were given")
 
 
+def _steps_an_epoch(bench: GeneralBench, parts: Split) -> int:
+    return math.ceil(len(parts.train) / bench.recipe.general.batch_size)
+
+
 def summary(
     bench: GeneralBench, corpus: Corpus, blocks: Blocks, parts: Split, plan: Plan
 ) -> dict[str, Any]:
@@ -222,7 +219,7 @@ def summary(
         "blocks": {"train": len(parts.train), "held_out": len(parts.held_out)},
         "steps": plan.steps,
         "tokens": plan.tokens,
-        "epochs": plan.steps / math.ceil(len(parts.train) / bench.recipe.general.batch_size),
+        "epochs": plan.steps / _steps_an_epoch(bench, parts),
         "held_out": {
             name.removeprefix("eval_"): value
             for name, value in losses.items()

@@ -12,7 +12,7 @@ from distill.bench import device
 from distill.blocks import Split
 from distill.encoder import Encoder, load_encoder
 from distill.held_out import HeldOut
-from distill.mapping import layer_map
+from distill.mapping import arrows, layer_map
 from distill.models import describe
 from distill.progress import Narrator
 from distill.recipe import DistillRecipe
@@ -121,9 +121,8 @@ def prepare(
     narrator.say("teacher", describe(guide.model))
     if guide.notice:
         narrator.say("notice", guide.notice)
-    layers = " ".join(f"{m}→{n}" for m, n in enumerate(mapping, start=1))
     stage = bench.plant()
-    narrator.say("student", f"{describe(stage.student)} · layers {layers}")
+    narrator.say("student", f"{describe(stage.student)} · layers {arrows(mapping)}")
     if stage.relations:
         narrator.say("attention", str(stage.relations))
     return bench

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from distill.batching import Collator
-from distill.dataset import lengths_of
+from distill.lengths import lengths_of
 from distill.precision import autocast
 from distill.stages import Stage
 

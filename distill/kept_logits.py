@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from augment.contract import LOGITS, Version, model_digest
+from distill.disk import write_file
 from distill.guides import Guide
 from distill.models import Classifier, model_folder
 from distill.progress import Narrator
@@ -48,9 +49,7 @@ def take_kept_logits(
         if file.is_file() or teacher_digest(guide.classifier) != asset.sha256:
             continue
         folder.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".kept")
-        _kept(version, data)[needed].tofile(partial)
-        partial.rename(file)
+        write_file(file, _kept(version, data)[needed].tofile)
         narrator.say("soft labels", f"those of the {guide.name} are kept in {version.reference}")
 
 

@@ -59,6 +59,11 @@ def layer_map(
     )
 
 
+def arrows(mapping: Sequence[int]) -> str:
+    """Which layer learns from which, such as ``1→3 2→6``."""
+    return " ".join(f"{m}→{n}" for m, n in enumerate(mapping, start=1))
+
+
 def _explicit(layers: tuple[int, ...], student_layers: int, teacher_layers: int) -> tuple[int, ...]:
     if len(layers) != student_layers:
         raise MappingInvalid(

@@ -279,9 +279,12 @@ def _first_line(error: BaseException) -> str:
 def describe(model: PreTrainedModel) -> str:
     """A model's size, such as ``4 x 312 · 14.4 M``."""
     count = sum(weight.numel() for weight in model.parameters())
-    return f"{model.config.num_hidden_layers} x {model.config.hidden_size} · {millions(count)}"
+    return f"{model.config.num_hidden_layers} x {model.config.hidden_size} · {short(count)}"
 
 
-def millions(count: int) -> str:
-    """A count of parameters, such as ``14.4 M``."""
-    return f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}"
+def short(count: int) -> str:
+    """A large number, such as ``14.4 M`` or ``1.2 G``."""
+    for factor, letter in ((1e9, "G"), (1e6, "M")):
+        if count >= factor / 10:
+            return f"{count / factor:.1f} {letter}"
+    return f"{count:,}"

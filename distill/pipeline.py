@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel, set_seed
 
-from augment.contract import Fault, Version
+from augment.contract import Version
 from distill.bench import (
     Bench,
     deciding_first_stage,
@@ -24,7 +24,7 @@ from distill.evaluate import Subject, measure
 from distill.guards import check_teacher
 from distill.guides import Guide, averaged_scores, guide_name
 from distill.kept_logits import take_kept_logits
-from distill.mapping import layer_map
+from distill.mapping import arrows, layer_map
 from distill.models import Classifier, describe, load_classifier
 from distill.progress import Narrator
 from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
@@ -76,17 +76,13 @@ def distill_task(
     if finished and (len(finished["models"]) == len(names) + 2 or not plain):
         narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
         return Run(run.path, finished)
-    try:
+    with run.preparing(begun=begun):
         teachers = [load_classifier(name, opened.task) for name in names]
         planted = plant(opened, settings, student, teachers[0], init)
         bench = prepare(opened, settings, planted, run, narrator)
         guides = consult(bench, teachers, allow_weak_teacher)
         introduce(bench, student, planted)
         first = rehearse(bench, planted, guides)
-    except Fault:
-        if not begun:
-            run.abandon()
-        raise
     after_first = run.first_stage(deciding_first_stage(identity))
     taught = intermediate(bench, first, after_first) if first else planted.model
     rivals = {"student, distilled": prediction(bench, planted, taught, guides)}
@@ -146,8 +142,8 @@ def introduce(bench: Bench, name: str, student: Student) -> None:
     """Say what the student is, once it is known to read texts of this length."""
     check_length(bench.max_length, name, student.model.config)
     words = f"{describe(student.model)} · {student.origin}"
-    layers = " ".join(f"{m}→{n}" for m, n in enumerate(student.mapping, start=1))
-    bench.narrator.say("student", f"{words} · layers {layers}" if layers else words)
+    layers = f" · layers {arrows(student.mapping)}" if student.mapping else ""
+    bench.narrator.say("student", words + layers)
 
 
 def rehearse(bench: Bench, student: Student, guides: Sequence[Guide]) -> Intermediate | None:

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from distill.models import short
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -80,8 +82,8 @@ def print_result(result: dict[str, Any], console: Console) -> None:
 def print_export(result: dict[str, Any], console: Console) -> None:
     """Print what an export was measured at, form by form, and what the columns mean."""
     chosen, forms = result["selection"], result["forms"]
-    rows = " · ".join(f"{split}, {number:,} rows" for split, number in result["rows"].items())
-    console.print(f"  export      {result['model']} · {result['version']} · {rows}", markup=False)
+    place = f"{result['model']} · {result['version']} · {_rows(result)}"
+    console.print(f"  export      {place}", markup=False)
     metrics = [name for name, _ in _scores(forms[0])]
     head = ["form", *metrics, "drop", "logits", "changed", "batch 1", "batch 32", "file"]
     lines = []
@@ -176,17 +178,20 @@ def _cells(result: dict[str, Any]) -> tuple[Cells, list[Cells]]:
         share = retention(result, model)
         shown = [] if not compared else ["–" if share is None else f"{share:.1f}%"]
         line = [model["model"], *(f"{value:.3f}" for _, value in _scores(model)), *shown]
-        line += [count(model["parameters"]), count(model["encoder_parameters"])]
-        line += [count(model["flops"]), *speed(model["latency"]), megabytes(model["file_bytes"])]
+        line += [short(model["parameters"]), short(model["encoder_parameters"])]
+        line += [short(model["flops"]), *speed(model["latency"]), megabytes(model["file_bytes"])]
         lines.append(line)
     return head, lines
 
 
 def _headline(result: dict[str, Any]) -> str:
-    rows = " · ".join(f"{split}, {number:,} rows" for split, number in result["rows"].items())
     chosen = result["selection"]
     best = f" · best step by {chosen['metric']} on {chosen['split']}" if _teacher(result) else ""
-    return f"result      {result['version']} · {rows}{best}"
+    return f"result      {result['version']} · {_rows(result)}{best}"
+
+
+def _rows(result: dict[str, Any]) -> str:
+    return " · ".join(f"{split}, {number:,} rows" for split, number in result["rows"].items())
 
 
 def _notes(result: dict[str, Any]) -> list[str]:
@@ -223,11 +228,3 @@ def speed(latency: dict[str, Any]) -> tuple[str, str]:
 def megabytes(size: int) -> str:
     """A file size, such as ``57.4 MB``."""
     return f"{size / 1e6:.1f} MB"
-
-
-def count(number: int) -> str:
-    """A large number, such as ``14.4 M`` or ``1.2 G``."""
-    for factor, letter in ((1e9, "G"), (1e6, "M")):
-        if number >= factor / 10:
-            return f"{number / factor:.1f} {letter}"
-    return f"{number:,}"

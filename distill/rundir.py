@@ -15,10 +15,13 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from augment.contract import Fault
 from distill.disk import room, write_json, write_text
 from distill.errors import RunDiffers, UsageInvalid
 
@@ -97,9 +100,19 @@ class RunDirectory:
         write_json(file, wanted)
         return False
 
-    def abandon(self) -> None:
-        """Take back a claim: nothing was trained, nothing shall remain."""
-        shutil.rmtree(self.path, ignore_errors=True)
+    @contextmanager
+    def preparing(self, *, begun: bool) -> Iterator[None]:
+        """Around what comes before training: where it fails, nothing remains of a new run.
+
+        Args:
+            begun: What ``claim`` returned.
+        """
+        try:
+            yield
+        except Fault:
+            if not begun:
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     def _compare(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
         old, new = flatten(found), flatten(wanted)

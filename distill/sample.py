@@ -71,16 +71,3 @@ def tokenise_sample(
     columns = encode(task, batch, tokenizer, max_length)
     plain = {n: c.to_pylist() if isinstance(c, pa.Array) else c for n, c in columns.items()}
     return datasets.Dataset.from_dict(plain)
-
-
-def spread(rows: datasets.Dataset, count: int) -> NDArray[np.int64]:
-    """Places of rows at even ranks of length, at most ``count``."""
-    order = np.argsort(np.asarray(rows["length"]), kind="stable")
-    count = min(count, len(order))
-    ranks = (np.arange(count) + 0.5) * len(order) / count
-    return order[ranks.astype(np.int64)]
-
-
-def longest(rows: datasets.Dataset, count: int) -> NDArray[np.int64]:
-    """Places of the longest rows, at most ``count``."""
-    return np.argsort(np.asarray(rows["length"]), kind="stable")[-count:]

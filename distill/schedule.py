@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from distill.batching import LengthGrouped
-from distill.dataset import lengths_of
+from distill.lengths import lengths_of
 from distill.recipe_sections import Optimisation
 
 

@@ -62,16 +62,16 @@ class Student:
     mapping: tuple[int, ...] = ()
 
 
-def student_identity(name: str) -> str:
-    """A published name or shape as it is, a checkpoint by its digest.
+def student_identity(name: str, init: Init) -> dict[str, str]:
+    """What a student is and how it starts; a checkpoint by its digest, starting from itself.
 
     Raises:
-        ModelInvalid: The name is neither.
+        ModelInvalid: The name is neither a shape nor a model.
     """
     if parse_shape(name):
-        return name
+        return {"student": name, "init": init}
     try:
-        return folder_digest(name)
+        return {"student": folder_digest(name), "init": "checkpoint"}
     except ModelInvalid as error:
         raise type(error)(
             f"student {name!r} is neither a known name ({', '.join(NAMED)}) nor a shape such as "

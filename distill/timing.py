@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from typing_extensions import override
 
 from distill.budget import Timing
-from distill.dataset import lengths_of
+from distill.lengths import spread
 from distill.progress import Narrator
 from distill.rundir import MetricLog
 from distill.trainer import Job, train_stage
@@ -54,9 +54,7 @@ def measure_steps(job: Job, seconds: float) -> Timing:
         seconds: About how long the steps may take.
     """
     clock = Clock(seconds)
-    order = np.argsort(lengths_of(job.rows), kind="stable")
-    wanted = min(len(order), STEPS * job.training.batch_size)
-    some = order[np.linspace(0, len(order) - 1, wanted).astype(np.int64)]
+    some = spread(job.rows, min(len(job.rows), STEPS * job.training.batch_size))
     trial = dataclasses.replace(
         job,
         rows=job.rows.select(np.sort(some)),

@@ -4,8 +4,9 @@ import torch
 
 from augment.contract import Label, Splits, TaskSpec
 from distill.batching import Collator, LengthGrouped
-from distill.dataset import labelled, lengths_of, resolve_length, tokenise, tokenise_split
+from distill.dataset import labelled, resolve_length, tokenise, tokenise_split
 from distill.errors import DataInvalid
+from distill.lengths import lengths_of
 from tests.unit.distill.helpers import SENTIMENT, mood_rows, write_version
 
 PAIR = TaskSpec(

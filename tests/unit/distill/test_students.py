@@ -113,5 +113,5 @@ def test_students_of_another_vocabulary_are_refused(guide, tmp_path):
 
 def test_a_name_that_means_nothing():
     with pytest.raises(ModelInvalid, match="neither a known name") as caught:
-        student_identity("./tinybert")
+        student_identity("./tinybert", "random")
     assert caught.value.exit_code == 4
