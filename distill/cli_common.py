@@ -87,11 +87,16 @@ def show(result: dict[str, Any], as_json: bool, last: str = "") -> None:
 
 def print_json(value: Any) -> None:
     """Print JSON on stdout."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    from distill.processes import is_first
+
+    if is_first():
+        typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def stdout() -> Console:
-    """A console for results."""
+    """A console for results; of several processes the first one prints."""
     from rich.console import Console
 
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    from distill.processes import is_first
+
+    return Console(file=sys.stdout, quiet=not is_first(), highlight=False, soft_wrap=True)

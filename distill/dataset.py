@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from augment.contract import UNLABELLED, TaskSpec, Version
 from distill.disk import room
 from distill.errors import DataInvalid
+from distill.processes import first_one_first
 
 SINGLE_LENGTH, PAIR_LENGTH = 64, 128
 ROWS_AT_ONCE = 4096
@@ -65,9 +66,9 @@ def tokenise(
     Raises:
         DataInvalid: A split is empty, or a label is missing, outside the task or not a number.
     """
-    task = version.task
-    train = tokenise_split(version, task.splits.train, tokenizer, max_length, cache)
-    return Tokens(train, tokenise_validation(version, tokenizer, max_length, cache))
+    with first_one_first():
+        train = tokenise_split(version, version.task.splits.train, tokenizer, max_length, cache)
+        return Tokens(train, tokenise_validation(version, tokenizer, max_length, cache))
 
 
 def tokenise_validation(

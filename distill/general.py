@@ -27,6 +27,7 @@ from distill.disk import commit_folder, write_json
 from distill.general_bench import GeneralBench, prepare
 from distill.lengths import lengths_of
 from distill.models import SAFETENSORS, describe, folder_digest
+from distill.processes import first_one_first, is_first, wait
 from distill.progress import Narrator, span
 from distill.projections import save_projections
 from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
@@ -79,7 +80,8 @@ def distill_general(
     text = open_corpus(source)
     if text.hub and source.take is None:  # never stream more than will be trained on
         source = dataclasses.replace(source, take=budget.tokens)
-    begun = run.claim(identify(text, source, str(teacher), student, init, settings, budget))
+    with first_one_first():
+        begun = run.claim(identify(text, source, str(teacher), student, init, settings, budget))
     if finished := run.result():
         narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
         return finished
@@ -91,7 +93,8 @@ def distill_general(
     if not (run.path / STUDENT).is_dir():
         train(bench, parts, plan, budget, began)
     result = summary(bench, text, blocks, parts, plan)
-    write_json(run.path / RESULT, result)
+    if is_first():
+        write_json(run.path / RESULT, result)
     return result
 
 
@@ -146,8 +149,10 @@ def read(bench: GeneralBench, corpus: Corpus, source: Source) -> Blocks:
 def decide(bench: GeneralBench, parts: Split, budget: Budget, began: float) -> Plan:
     """The number of steps: kept from an earlier call, or fixed now for good."""
     file = bench.run.path / PLAN
-    if file.is_file():
-        return Plan(**json.loads(file.read_text(encoding="utf-8")))
+    fixed = file.is_file()
+    wait()
+    if fixed:
+        return _kept_plan(file)
     general = bench.recipe.general
     tokens = float(lengths_of(parts.train).sum())
     per_step = tokens / _steps_an_epoch(bench, parts)
@@ -163,8 +168,10 @@ def decide(bench: GeneralBench, parts: Split, budget: Budget, began: float) -> P
         if budget.tokens is not None:
             steps = steps_for_tokens(budget.tokens, per_step)
         plan = Plan(steps, general.evaluations, per_step)
-    write_json(file, dataclasses.asdict(plan))
-    return plan
+    if is_first():
+        write_json(file, dataclasses.asdict(plan))
+    wait()
+    return _kept_plan(file)
 
 
 def train(bench: GeneralBench, parts: Split, plan: Plan, budget: Budget, began: float) -> None:
@@ -192,11 +199,18 @@ def train(bench: GeneralBench, parts: Split, plan: Plan, budget: Budget, began: 
         save_clean(stage.student, bench.teacher.tokenizer, folder, longest)
         save_projections(stage.projections, folder / SAFETENSORS)
 
-    commit_folder(bench.run.path / STUDENT, fill)
-    shutil.rmtree(bench.run.work / stage.name)
+    if is_first():
+        commit_folder(bench.run.path / STUDENT, fill)
+    wait()
+    if is_first():
+        shutil.rmtree(bench.run.work / stage.name)
     if budget.hours is not None:
         took, given = span(time.monotonic() - began), span(budget.hours * 3600)
         bench.narrator.say("budget", f"{took} since the start, {given} were given")
+
+
+def _kept_plan(file: Path) -> Plan:
+    return Plan(**json.loads(file.read_text(encoding="utf-8")))
 
 
 def _steps_an_epoch(bench: GeneralBench, parts: Split) -> int:

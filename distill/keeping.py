@@ -14,6 +14,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
+from distill.processes import any_of
+
 SECONDS = 120.0
 
 
@@ -45,9 +47,11 @@ class Keeper(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Ask for a checkpoint when it is time."""
+        self.stopped = any_of(self.stopped, args.device)
+        late = time.monotonic() - self._saved >= SECONDS
         if self.stopped:
             control.should_training_stop = True
-        if self.stopped or time.monotonic() - self._saved >= SECONDS:
+        if self.stopped or any_of(late, args.device):
             control.should_save = True
 
     @override

@@ -49,12 +49,27 @@ def attention_score_loss(
         if reduction == "official":
             clean = [s.masked_fill(~keys | (s <= SCORE_FLOOR), 0.0) for s in scores]
             return F.mse_loss(clean[0], clean[1])
-        pairs = keys & mask.bool()[:, None, :, None]
-        if reach is not None:
-            place = torch.arange(mask.shape[1], device=mask.device)
-            pairs = pairs & ((place[:, None] - place).abs() <= reach)
+        pairs = real_pairs(mask, reach)
         squares = (scores[0] - scores[1]).masked_fill(~pairs, 0.0).square()
         return squares.sum() / (pairs.sum() * student.shape[1])
+
+
+def real_pairs(mask: Tensor, reach: int | None = None) -> Tensor:
+    """Which query and key are both real, and not further apart than ``reach``.
+
+    Args:
+        mask: 1 for real tokens, 0 for padding, shape (batch, length).
+        reach: In tokens; no limit if left out.
+
+    Returns:
+        Booleans, shape (batch, 1, length, length).
+    """
+    real = mask.bool()
+    pairs = real[:, None, None, :] & real[:, None, :, None]
+    if reach is not None:
+        place = torch.arange(mask.shape[1], device=mask.device)
+        pairs = pairs & ((place[:, None] - place).abs() <= reach)
+    return pairs
 
 
 def hidden_loss(

@@ -26,6 +26,7 @@ from distill.guides import Guide, averaged_scores, guide_name
 from distill.kept_logits import take_kept_logits
 from distill.mapping import arrows, layer_map
 from distill.models import Classifier, describe, load_classifier
+from distill.processes import first_one_first, is_first, wait
 from distill.progress import Narrator
 from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.rundir import RESULT, STUDENT, Run, RunDirectory
@@ -71,7 +72,8 @@ def distill_task(
     opened = open_checked(version)
     settings = load_recipe(recipe, opened.task.name)
     names = [str(n) for n in ([teacher] if isinstance(teacher, str | Path) else teacher)]
-    begun = run.claim(identity := identify(run, opened, names, student, settings, init))
+    with first_one_first():
+        begun = run.claim(identity := identify(run, opened, names, student, settings, init))
     finished = run.result()
     if finished and (len(finished["models"]) == len(names) + 2 or not plain):
         narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
@@ -89,8 +91,10 @@ def distill_task(
     if plain:
         again = plant(opened, settings, student, teachers[0], init)
         rivals = {"student, labels only": labels_only(bench, again), **rivals}
-    write_json(run.path / RESULT, result := compare(bench, guides, rivals))
-    return Run(run.path, result)
+    if is_first():
+        write_json(run.path / RESULT, compare(bench, guides, rivals))
+    wait()
+    return Run(run.path, run.result() or {})
 
 
 def plant(
@@ -205,11 +209,14 @@ def prediction(
     def soft() -> Logits:
         needed = rows_drawn(bench.tokens.rows(recipe.data), recipe, bench.recipe.seed)
         folder, say = run.work / "soft-labels", bench.narrator
-        take_kept_logits(bench.version, guides, recipe.data, needed, folder=folder, narrator=say)
         precision = bench.recipe.precision
-        return soft_labels(
-            guides, recipe.data, needed, precision=precision, folder=folder, narrator=say
-        )
+        with first_one_first():
+            take_kept_logits(
+                bench.version, guides, recipe.data, needed, folder=folder, narrator=say
+            )
+            return soft_labels(
+                guides, recipe.data, needed, precision=precision, folder=folder, narrator=say
+            )
 
     title = "stage 2/2" if bench.recipe.intermediate.enabled else "stage 1/1"
     learns = soft if recipe.weights.logits else None

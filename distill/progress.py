@@ -11,14 +11,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
+from distill.processes import is_first
+
 LINE_EVERY = 10.0
 
 
 class Narrator:
-    """Says on stderr what happens; ``quiet`` says nothing."""
+    """Says on stderr what happens; ``quiet``, and all processes but the first, say nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = Console(
+            file=sys.stderr, quiet=quiet or not is_first(), highlight=False, soft_wrap=True
+        )
 
     def say(self, label: str, text: str) -> None:
         """One fact: ``  teacher     12 x 768 · …``."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 from augment.contract import Fault
 from distill.disk import room, write_json, write_text
 from distill.errors import RunDiffers, UsageInvalid
+from distill.processes import is_first
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -194,7 +194,7 @@ def _hold(path: Path) -> None:
     Under torchrun the first process holds it for all.
     """
     place = path.resolve()
-    if place in _held or os.environ.get("RANK", "0") != "0":
+    if place in _held or not is_first():
         return
     lock = (place / LOCK).open("w")
     try:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
 from itertools import islice
 
 import datasets
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from distill.batching import LengthGrouped
+from distill.errors import UsageInvalid
 from distill.lengths import lengths_of
+from distill.processes import several
 from distill.recipe_sections import Optimisation
 
 
@@ -26,9 +26,9 @@ def rows_drawn(rows: datasets.Dataset, training: Optimisation, seed: int) -> NDA
     """Places of the rows that a stage will see, increasing: all, unless its steps end earlier."""
     ahead = 1  # a batch is fetched while the one before it is trained on
     drawn = (total_steps(len(rows), training) + ahead) * training.batch_size
-    if drawn >= len(rows) or torch.cuda.device_count() > 1:
+    if drawn >= len(rows):
         return np.arange(len(rows))
-    order = iter(row_order(rows, rows_a_process(training), seed))
+    order = iter(row_order(rows, training.batch_size, seed))
     return np.sort(np.fromiter(islice(order, drawn), dtype=np.int64))
 
 
@@ -38,5 +38,15 @@ def row_order(rows: datasets.Dataset, batch_size: int, seed: int) -> LengthGroup
 
 
 def rows_a_process(training: Optimisation) -> int:
-    """Rows a step of one process."""
-    return max(1, training.batch_size // int(os.environ.get("WORLD_SIZE", "1")))
+    """Rows a step of one process; together the processes see the rows that one alone would see.
+
+    Raises:
+        UsageInvalid: The processes cannot have equal parts.
+    """
+    rows, rest = divmod(training.batch_size, several())
+    if rest or not rows:
+        raise UsageInvalid(
+            f"batch_size = {training.batch_size} is not a multiple of the {several()} processes.",
+            "Start another number of processes, or change batch_size in the recipe.",
+        )
+    return rows

@@ -8,7 +8,6 @@ with the same numbers.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -108,16 +107,9 @@ def logits_file(folder: Path, number: int) -> Path:
 def _compute(
     guide: Guide, rows: datasets.Dataset, file: Path, precision: str, narrator: Narrator
 ) -> None:
-    """Append block after block to a partial file, which gets its name when it is whole.
-
-    Under torchrun the first process of each machine computes, the others wait for the file.
-    """
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        while not file.is_file():
-            time.sleep(0.5)
-        return
+    """Append block after block to a partial file, which gets its name when it is whole."""
     width = guide.classifier.classes * np.dtype(np.float32).itemsize
-    partial = file.with_suffix(f".{os.environ.get('RANK', '0')}.partial")
+    partial = file.with_suffix(".partial")
     done = partial.stat().st_size // (width * BLOCK) * BLOCK if partial.is_file() else 0
     gauge = Gauge(narrator, "soft labels", done / len(rows))
     try:

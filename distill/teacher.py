@@ -23,6 +23,7 @@ from distill.models import (
     read_tokenizer,
     read_weights,
 )
+from distill.processes import first_one_first, is_first, wait
 from distill.progress import Narrator
 from distill.recipe import DEFAULT_RECIPE, load_recipe
 from distill.rundir import RunDirectory
@@ -72,7 +73,8 @@ def fine_tune_teacher(
     config = read_config(init, **label_settings(opened.task))
     check_length(length, init, config)
     run = RunDirectory(out.with_name(f".{out.name}.work"))
-    run.claim(identity)
+    with first_one_first():
+        run.claim(identity)
     tokens = tokenise(opened, tokenizer, length, run.tokens)
     bench = Bench(opened, settings, tokens, tokenizer, length, run, narrator)
 
@@ -83,13 +85,15 @@ def fine_tune_teacher(
     rows = len(tokens.rows(settings.teacher.data))
     narrator.say("teacher", f"from {init} · {rows:,} {settings.teacher.data} rows")
     model = bench.train(begin, settings.teacher, title="teacher", final=run.path / "model")
-    classifier = Classifier(str(out), model, tokenizer)
-    subject = Subject(out.name, classifier, tokens.validation, length)
-    result = bench.result(measure([subject], opened.task), folder=str(out))
-    write_json(run.path / "model" / RECORD, {"identity": identity, "result": result})
-    (run.path / "model").rename(out)
-    shutil.rmtree(run.path)
-    return result
+    if is_first():
+        classifier = Classifier(str(out), model, tokenizer)
+        subject = Subject(out.name, classifier, tokens.validation, length)
+        result = bench.result(measure([subject], opened.task), folder=str(out))
+        write_json(run.path / "model" / RECORD, {"identity": identity, "result": result})
+        (run.path / "model").rename(out)
+        shutil.rmtree(run.path)
+    wait()
+    return _finished(out, identity) or {}
 
 
 def _finished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from distill.budget import Timing
 from distill.lengths import spread
+from distill.processes import any_of, wait
 from distill.progress import Narrator
 from distill.rundir import MetricLog
 from distill.trainer import Job, train_stage
@@ -38,7 +39,8 @@ class Clock(TrainerCallback):
     ) -> None:
         """Note the time."""
         self.ends.append(time.monotonic())
-        if len(self.ends) >= FEWEST and self.ends[-1] - self._began > self.seconds:
+        late = len(self.ends) >= FEWEST and self.ends[-1] - self._began > self.seconds
+        if any_of(late, args.device):
             control.should_training_stop = True
 
     def step(self) -> float:
@@ -72,4 +74,5 @@ def measure_steps(job: Job, seconds: float) -> Timing:
             job.evaluate(job.stage.student)
         return Timing(clock.step(), time.monotonic() - began)
     finally:
+        wait()
         shutil.rmtree(job.folder, ignore_errors=True)

@@ -39,6 +39,7 @@ from distill.finite import check_weights, not_finite
 from distill.keeping import Keeper
 from distill.models import at_rest
 from distill.precision import uses_bfloat16
+from distill.processes import LONGEST_WAIT, first_one_first, is_first, wait
 from distill.progress import Narrator, StageProgress
 from distill.recipe_sections import Optimisation
 from distill.rundir import MetricLog
@@ -183,13 +184,14 @@ class StageTrainer(Trainer):
         return metrics
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:  # noqa: ARG002
-        return row_order(self.job.rows, self.args.train_batch_size, self.job.seed)
+        return row_order(self.job.rows, self.job.training.batch_size, self.job.seed)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         check_weights(self.job.title, self.state.global_step, self.job.stage, self._last)
         folder = self.job.folder / f"checkpoint-{self.state.global_step}"
         with whole_or_nothing(folder, checkpoint_bytes(self.job.stage)):
             super()._save_checkpoint(model, trial)
+            wait()  # every process puts its random state there
             if self.args.should_save:
                 mark_whole(folder)
 
@@ -207,11 +209,14 @@ def train_stage(job: Job) -> Outcome:
     """
     steps = job.steps or total_steps(len(job.rows), job.training)
     args = _arguments(job, steps)
+    args._n_gpu = min(args.n_gpu, 1)  # several GPUs are torchrun's: one process each
     progress, keeper = _progress(job), Keeper()
     trainer = StageTrainer(job, args, [progress, keeper])
     job.stage.start(args.device)
-    whole = last_whole(job.folder)
-    job.log.rewind(job.stage.name, step_of(whole) if whole else 0)
+    with first_one_first():
+        whole = last_whole(job.folder)
+        if is_first():
+            job.log.rewind(job.stage.name, step_of(whole) if whole else 0)
     try:
         if whole and step_of(whole) >= steps:  # killed between the last step and the commit
             trainer.state = TrainerState.load_from_json(str(whole / "trainer_state.json"))
@@ -266,6 +271,7 @@ def _arguments(job: Job, steps: int) -> TrainingArguments:
         save_steps=every,
         save_total_limit=2,
         ddp_find_unused_parameters=not job.stage.whole,
+        ddp_timeout=int(LONGEST_WAIT.total_seconds()),
         disable_tqdm=True,
         report_to="none",
     )

@@ -10,7 +10,14 @@ from transformers import PreTrainedModel
 
 from distill.batching import model_inputs
 from distill.errors import ShapeMismatch
-from distill.losses import Reduction, attention_score_loss, hidden_loss, relation_loss
+from distill.losses import (
+    Reduction,
+    attention_score_loss,
+    hidden_loss,
+    real_pairs,
+    relation_loss,
+)
+from distill.processes import share
 from distill.projections import Kind, Pretrained, Projections
 from distill.recipe_sections import Layerwise
 from distill.relations import plan_relations
@@ -91,20 +98,26 @@ class Intermediate(Stage):
         with torch.no_grad():
             target = self.teacher_tap(**inputs)
         seen = self.student_tap(**inputs)
+        tokens = self._share(mask)
         if self.relations:
-            yield "relation", self._relation(seen, target, mask)
+            yield "relation", tokens * self._relation(seen, target, mask)
         else:
             yield "attention", self._attention(seen, target, mask)
-        yield "hidden", self._hidden(seen, target, mask)
-        yield "embedding", self._embedding(seen, target, mask)
+        yield "hidden", tokens * self._hidden(seen, target, mask)
+        yield "embedding", tokens * self._embedding(seen, target, mask)
 
     def _attention(self, seen: Tapped, target: Tapped, mask: Tensor) -> Tensor:
         total = mask.new_zeros((), dtype=torch.float32)
         for layer, source, weight in self._weighted(self.attention_weights):
             scores = seen.scores[layer], target.scores[source]
             reach = target.reach.get(source)
-            total = total + weight * attention_score_loss(*scores, mask, self.reduction, reach)
+            loss = attention_score_loss(*scores, mask, self.reduction, reach)
+            total = total + weight * self._share(real_pairs(mask, reach)) * loss
         return total
+
+    def _share(self, real: Tensor) -> Tensor:
+        """What a mean over real things weighs in that of all processes; padding is alike in all."""
+        return share(real.sum() if self.reduction == "masked" else real.new_ones(()))
 
     def _relation(self, seen: Tapped, target: Tapped, mask: Tensor) -> Tensor:
         assert self.relations is not None

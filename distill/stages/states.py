@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from distill.errors import ShapeMismatch
 from distill.losses import cosine_loss, patient_loss
+from distill.processes import share
 from distill.projections import Kind, Pretrained, Projections
 from distill.recipe_sections import PredictionWeights
 from distill.taps import Tap, Tapped
@@ -79,5 +80,6 @@ class StateTerms(nn.Module):
             yield "patient", self.weights.patient * torch.stack(losses).sum()
         if self.weights.cosine:
             last = self.projections(seen.hidden[self.layers], self.layers)
-            loss = cosine_loss(last, target.hidden[self.top], inputs["attention_mask"])
-            yield "cosine", self.weights.cosine * loss
+            mask = inputs["attention_mask"]
+            loss = cosine_loss(last, target.hidden[self.top], mask)
+            yield "cosine", self.weights.cosine * share(mask.sum()) * loss

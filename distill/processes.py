@@ -1,0 +1,71 @@
+"""Several processes under ``torchrun``: which of them writes, and how their means are joined.
+
+Every process runs the whole program. What lands on disk is made by the first and read by all; the
+rest is accelerate's and PyTorch's. Alone, all of this does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from datetime import timedelta
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
+from torch import Tensor
+
+LONGEST_WAIT = timedelta(days=7)
+"""Others wait while the first tokenises or asks the teacher; torchrun ends them where it dies."""
+
+
+def _state() -> PartialState:
+    return PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
+
+
+def several() -> int:
+    """How many processes there are."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and speaks."""
+    return several() == 1 or bool(_state().is_main_process)
+
+
+def first_one_first() -> AbstractContextManager[None]:
+    """A block that the first process ends before the others begin it."""
+    turn: AbstractContextManager[None] = _state().main_process_first()
+    return turn
+
+
+def wait() -> None:
+    """Go on when every process has come to this point."""
+    _state().wait_for_everyone()
+
+
+def share(count: Tensor) -> Tensor:
+    """What a mean over so many things counts for, where processes average their gradients.
+
+    Each process divides its sum by its own count; times this, all of them divide by the same one,
+    and the gradient is that of the mean over the things of all.
+
+    Args:
+        count: Things in this process's part of the batch, a scalar.
+
+    Returns:
+        A float32 scalar; 1 for a process alone and where no gradient is computed.
+    """
+    count = count.float()
+    if several() == 1 or not torch.is_grad_enabled():
+        return torch.ones_like(count)
+    mean: Tensor = reduce(count, reduction="mean")
+    return count / mean
+
+
+def any_of(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is set in one of the processes."""
+    if several() == 1:
+        return flag
+    total: Tensor = reduce(torch.tensor(float(flag), device=device), reduction="sum")
+    return bool(total > 0)

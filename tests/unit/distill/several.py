@@ -1,0 +1,40 @@
+"""Run as a program, alone or under torchrun: general distillation, then both stages of a task."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from distill.budget import Budget
+from distill.cli_common import print_json
+from distill.corpus import Source
+from distill.general import distill_general
+from distill.pipeline import distill_task
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    corpus, student, version, teacher, recipe, out = map(Path, sys.argv[1:])
+    distill_general(
+        Source(corpus, processes=1),
+        teacher=teacher,
+        student=str(student),
+        out=out / "general",
+        recipe=recipe,
+        budget=Budget(tokens=3_500),
+    )
+    run = distill_task(
+        version,
+        teacher=teacher,
+        student=str(out / "general" / "student"),
+        out=out / "task",
+        recipe=recipe,
+        plain=False,
+    )
+    print_json([model["model"] for model in run.result["models"]])
+
+
+if __name__ == "__main__":
+    main()

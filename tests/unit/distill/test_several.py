@@ -1,0 +1,115 @@
+"""Two processes under torchrun end with the weights of one, and do each thing once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from distill import schedule
+from distill.errors import UsageInvalid
+from distill.recipe import load_recipe
+from tests.unit.distill.helpers import SENTIMENT, make_bert, mood_rows, save, write_version
+from tests.unit.distill.test_blocks import write_text
+
+ROOT = Path(__file__).resolve().parents[3]
+RECIPE = """
+seed = 3
+max_length = 16
+precision = "float32"
+
+[general]
+length = 32
+min_length = 6
+dropout = 0.0
+learning_rate = 1e-3
+evaluations = 2
+
+[intermediate]
+epochs = 2
+learning_rate = 1e-3
+
+[prediction]
+epochs = 2
+learning_rate = 1e-3
+evaluations = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory, tokenizer, teacher):
+    """Corpus, student without dropout (each process draws its own), version, teacher, recipe.
+
+    Whole batches only: processes fill up the last batch of an epoch, one alone does not.
+    """
+    folder = tmp_path_factory.mktemp("several")
+    rows = {"train": mood_rows(64, 1, variants=2), "validation": mood_rows(80, 2)}
+    version = write_version(folder / "versions", SENTIMENT, rows)
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    student = make_bert(tokenizer, layers=2, width=16, heads=4, seed=5, **still)
+    (folder / "student").mkdir()
+    (folder / "recipe.toml").write_text(RECIPE)
+    return [
+        write_text(folder / "text.txt", 20_000),
+        save(student, tokenizer, folder / "student"),
+        version.path,
+        teacher,
+        folder / "recipe.toml",
+    ]
+
+
+def start(inputs, out, *launcher):
+    arguments = ["-m", "tests.unit.distill.several", *map(str, inputs), str(out)]
+    return subprocess.run(
+        [sys.executable, *launcher, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def weights(out):
+    folders = ("general/student", "task/work/intermediate/student", "task/student")
+    return {
+        f"{folder} {name}": tensor
+        for folder in folders
+        for name, tensor in load_file(out / folder / "model.safetensors").items()
+    }
+
+
+def test_two_processes_equal_one(inputs, tmp_path):
+    alone = start(inputs, tmp_path / "one")
+    assert alone.returncode == 0, alone.stderr
+    several = start(
+        inputs,
+        tmp_path / "two",
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+    )
+    assert several.returncode == 0, several.stderr
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=1e-5, msg=name)
+    assert json.loads(several.stdout) == ["teacher", "student, distilled"]
+    assert several.stderr.count("  student ") == alone.stderr.count("  student ") == 2
+    lines = (tmp_path / "two/task/metrics.jsonl").read_text().splitlines()
+    steps = [(row["stage"], row["step"], "eval_accuracy" in row) for row in map(json.loads, lines)]
+    assert len(set(steps)) == len(steps)
+
+
+def test_processes_have_equal_parts(monkeypatch):
+    training = load_recipe("quick", "sst2").prediction
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(UsageInvalid, match="not a multiple of the 3 processes"):
+        schedule.rows_a_process(training)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert schedule.rows_a_process(training) == training.batch_size // 2
