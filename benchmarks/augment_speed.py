@@ -96,22 +96,6 @@ def flops(query: Query, config: Any) -> float:
     return (config.num_hidden_layers - 1) * whole + last + head
 
 
-def places_of(finder: CandidateFinder, texts: list[str]) -> list[tuple[tuple[Word, ...], int]]:
-    """Every word of the texts that the masked LM is asked for."""
-    return [
-        (words, at)
-        for words in finder.words_of(texts)
-        for at, word in enumerate(words)
-        if word.route is Route.MASKED_LM
-    ]
-
-
-def queries_of(finder: CandidateFinder, places: list[tuple[tuple[Word, ...], int]]) -> list[Query]:
-    """The masked inputs of those words."""
-    asked = [finder.query([word.pieces for word in words], at) for words, at in places]
-    return [query for query in asked if query is not None]
-
-
 def against_the_authors(name: str, folder: str, texts: list[str], repeats: int) -> dict[str, Any]:
     """One masked LM in both precisions: seconds, ratios, equal sets, share of the GEMM peak."""
     lm, vectors = load_masked_lm(folder), Vectors.of(["a", "b"], np.eye(2))
@@ -119,12 +103,17 @@ def against_the_authors(name: str, folder: str, texts: list[str], repeats: int) 
     finder = CandidateFinder(lm, vectors, AugmentRecipe())
     model = BertForMaskedLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    places = places_of(finder, texts)
-    asked = queries_of(finder, places)
+    sentences = finder.words_of(texts)
+    asked = finder.masked_queries(sentences)
     found: dict[str, list[set[int]]] = {}
 
     def authors() -> None:
-        found["authors"] = [_authors_set(model, tokenizer, words, at) for words, at in places]
+        found["authors"] = [
+            _authors_set(model, tokenizer, words, at)
+            for words in sentences
+            for at, word in enumerate(words)
+            if word.route is Route.MASKED_LM
+        ]
 
     def float32() -> None:
         found["float32"] = [set(r.pieces) for r in lm.rank(asked, K, words_only=False)]
@@ -172,7 +161,7 @@ def resampling(folder: str, texts: list[str], scratch: Path) -> dict[str, Any]:
     lm, vectors = load_masked_lm(folder), Vectors.of(["a", "b"], np.eye(2))
     store = CandidateStore(scratch, lm.digest, words_only=False)
     finder = CandidateFinder(lm, vectors, AugmentRecipe(), store)
-    asked = queries_of(finder, places_of(finder, texts))
+    asked = finder.masked_queries(finder.words_of(texts))
     timings = []
     for _ in range(2):
         began = time.perf_counter()
