@@ -28,10 +28,10 @@ TIE_GAP = 2e-4
 """Logit distance between ranks K and K+1 below which a position is computed canonically: some 40
 times the largest change seen between batch shapes on real sentences; it concerns 0.4% of them."""
 
-TOKENS_A_BATCH = {"cpu": 2048}
-"""Pieces a batch: what keeps a processor's caches warm; an accelerator takes more."""
+CPU_TOKENS_A_BATCH = 2048
+"""Pieces a batch: what keeps a processor's caches warm."""
 
-TOKENS_ELSEWHERE = 32768
+ACCELERATOR_TOKENS_A_BATCH = 32768
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class MaskedLM:
         self.digest = digest
         self.precision = precision
         self.limit = longest_input(model.config)
-        self.tokens_a_batch = TOKENS_A_BATCH.get(device, TOKENS_ELSEWHERE)
+        self.tokens_a_batch = CPU_TOKENS_A_BATCH if device == "cpu" else ACCELERATOR_TOKENS_A_BATCH
         words = [tokenizer.whole_words(form) for form in range(tokenizer.forms)]
         self._whole_words = torch.from_numpy(np.stack(words)).to(device)
 
