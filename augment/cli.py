@@ -200,7 +200,7 @@ def preview_command(
     spec = get_task(task).spec
     plan = load_recipe(recipe, spec.name)
     kept_in = cache_folder(not no_vectors_cache and (vectors_cache or True))
-    finder = Work(spec, plan, mlm, vectors, device, None, vectors_cache=kept_in).load()
+    finder = Work(spec, plan, mlm, vectors, device, vectors_cache=kept_in).load()
     finder.refuse_long([("the text", text)])
     view = preview(text, finder, spec.name)
     if as_json:

@@ -40,6 +40,7 @@ class Scorer:
     """A model that gives a vector of numbers to a row of texts.
 
     Attributes:
+        name: Its folder or hub name.
         digest: SHA-256 over weights, configuration and tokenizer.
         notice: What a user should know of the model; empty where there is nothing to say.
     """
@@ -62,15 +63,15 @@ class Scorer:
             read: The model's output → float values of shape ``(rows, width)``.
             encode: Rows → what the model reads.
             digest: See above.
-            name: For messages.
+            name: See above.
             device: Where the float32 model runs.
             notice: See above.
         """
         self._model = model.to(device).eval()
         self._exact: Any = None
         self._read, self._encode = read, encode
-        self._name, self._device = name, device
-        self.digest, self.notice = digest, notice
+        self._device = device
+        self.name, self.digest, self.notice = name, digest, notice
 
     def score(self, rows: Iterable[Texts]) -> Scores:
         """Score rows; equal ones once.
@@ -84,7 +85,7 @@ class Scorer:
         for members in _batches([item.length for item in encoded]):
             found = self._run(self._model, [encoded[i] for i in members], self._device)
             if np.isnan(found).any():
-                raise AssetInvalid(f"{self._name} returns NaN; its weights are not usable.")
+                raise AssetInvalid(f"{self.name} returns NaN; its weights are not usable.")
             values |= zip(members, found, strict=True)
         return Scores({texts: values[i] for i, texts in enumerate(distinct)}, self.canonical)
 
