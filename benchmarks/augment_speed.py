@@ -10,8 +10,6 @@ the checkout, the embedded sample elsewhere.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -33,7 +31,7 @@ from augment.store import CandidateStore
 from augment.tasks import get_task
 from augment.vectors import Vectors
 from augment.words import Route, Word
-from benchmarks.machine import describe, gemm_peak, interleaved, median_ratio
+from benchmarks.machine import arguments, describe, gemm_peak, interleaved, keep, median_ratio, tell
 from tests.reference.masked_lm import ranked_pieces
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -198,11 +196,8 @@ def whole_runs(folder: str, vectors: str, limit: int, scratch: Path) -> dict[str
 
 def main() -> None:
     """Run what was asked for and print a line for each measurement."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer sentences, under five minutes")
-    parser.add_argument("--json", type=Path, help="where the results go")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
+    short = "fewer sentences, under five minutes"
+    options = arguments(__doc__, threads=True, quick=short).parse_args()
     torch.set_num_threads(options.threads)
     where, repeats = setting(), 3
     few, some = (5, 60) if options.quick else (12, 400)
@@ -221,11 +216,8 @@ def main() -> None:
         for name, folder in where.models.items():
             out = Path(scratch) / name
             results[f"whole run, {name}"] = whole_runs(folder, where.vectors, limit, out)
-    for name, result in results.items():
-        shown = {k: round(v, 3) for k, v in result.items() if isinstance(v, int | float)}
-        print(f"{name}: {shown}")
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    tell(results, digits=3)
+    keep(results, options.json)
 
 
 if __name__ == "__main__":
