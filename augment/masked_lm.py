@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from augment.batches import run_halving
 from augment.errors import AssetInvalid
 from augment.families import Forward, forward_of, longest_input
 from augment.packing import Packed, Query, pack
@@ -140,21 +141,18 @@ class MaskedLM:
             AssetInvalid: The model returns NaN.
         """
         results: dict[int, Ranked] = {}
-        waiting = list(reversed(self._batches(queries)))
-        while waiting:
-            members = waiting.pop()
-            try:
-                ranked = self._rank([queries[i] for i in members], k, words_only=words_only)
-            except torch.OutOfMemoryError:
-                if len(members) == 1:
-                    raise
-                self.tokens_a_batch = max(1, self.tokens_a_batch // 2)
-                middle = len(members) // 2
-                waiting += [members[middle:], members[:middle]]
-                continue
+
+        def run(members: list[int]) -> None:
+            ranked = self._rank([queries[i] for i in members], k, words_only=words_only)
             results.update(zip(members, ranked, strict=True))
             if on_batch is not None:
                 on_batch(len(members))
+
+        def too_large(members: list[int]) -> None:
+            pieces = sum(len(queries[i].ids) for i in members)
+            self.tokens_a_batch = min(self.tokens_a_batch, pieces // 2)
+
+        run_halving(self._batches(queries), run, too_large)
         return [results[i] for i in range(len(queries))]
 
     def _batches(self, queries: Sequence[Query]) -> list[list[int]]:
