@@ -110,6 +110,16 @@ class CandidateFinder:
         lm = self.masked_lm
         return build_query(pieces, at, lm.tokenizer, self.recipe.context, lm.limit)
 
+    def masked_queries(self, sentences: Sequence[tuple[Word, ...]]) -> list[Query]:
+        """The masked inputs of all words that the masked LM is asked for, within its limit."""
+        return [
+            query
+            for words in sentences
+            for at, word in enumerate(words)
+            if word.route is Route.MASKED_LM
+            and (query := self.query([each.pieces for each in words], at)) is not None
+        ]
+
     def from_masked_lm(
         self, queries: Sequence[Query], on_batch: Callable[[int], None] | None = None
     ) -> list[CandidateSet]:

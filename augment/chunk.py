@@ -122,7 +122,9 @@ def _gated(drawn: Iterator[list[Row]], gates: Gates, task: TaskSpec) -> list[Row
         reasons = gates.reasons(source.texts(task), [row.texts(task) for row in passing])
         fresh = iter(reasons)
         rows.append(source)
-        rows += [row if row.reason else replace(row, reason=next(fresh)) for row in generated]
+        for row in generated:
+            reason = row.reason or next(fresh)
+            rows.append(row if reason == row.reason else replace(row, reason=reason))
     return rows
 
 

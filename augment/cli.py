@@ -12,7 +12,31 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from augment.cli_read import AsJson, reading
+from augment.cli_options import (
+    Address,
+    AsJson,
+    Device,
+    EngineName,
+    Keep,
+    Limit,
+    Mlm,
+    NoVectorsCache,
+    Out,
+    RecipeName,
+    SimilarityModel,
+    SkipMalformed,
+    Source,
+    Store,
+    StoreLimit,
+    TaskName,
+    Teacher,
+    Threads,
+    VectorsCache,
+    VectorsFile,
+    Workers,
+    tables_kept,
+)
+from augment.cli_read import reading
 from augment.contract import Fault
 from augment.recipe import describe, load_recipe
 
@@ -42,25 +66,6 @@ app = typer.Typer(
 )
 
 STORE = ".candidates"
-TaskName = Annotated[str, typer.Argument(help="A GLUE task (sst2, …) or a task file (.toml).")]
-Mlm = Annotated[str, typer.Option(help="Masked LM: a folder or a hub name.")]
-VectorsFile = Annotated[str, typer.Option(help="Vectors: GloVe or word2vec file, or gensim name.")]
-RecipeName = Annotated[str, typer.Option(help="official, paper, or a recipe file.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")]
-Device = Annotated[str, typer.Option(help="Where the models run: cpu, cuda, …")]
-Teacher = Annotated[
-    str | None, typer.Option(help="Classifier for the recipe's teacher_… keys: folder or hub name.")
-]
-SimilarityModel = Annotated[
-    str | None, typer.Option(help="Sentence encoder for min_similarity: folder or hub name.")
-]
-VectorsCache = Annotated[
-    Path | None,
-    typer.Option(help="Where tables of vectors are kept; by default the user's own cache."),
-]
-NoVectorsCache = Annotated[
-    bool, typer.Option("--no-vectors-cache", help="Read the vectors file each time.")
-]
 
 
 @app.command(
@@ -71,34 +76,21 @@ def run(
     task: TaskName,
     mlm: Mlm,
     vectors: VectorsFile,
-    source: Annotated[
-        str | None, typer.Option(help="Folder, file or hub data set (owner/name:config).")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="The root of all versions.")] = Path("data/versions"),
+    source: Source = None,
+    out: Out = Path("data/versions"),
     recipe: RecipeName = "official",
-    limit: Annotated[int | None, typer.Option(min=1, help="First training rows only.")] = None,
-    engine: Annotated[str, typer.Option(help="Where chunks run: local or ray.")] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster: HOST:PORT, or auto for the one running here.")
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Worker processes; 1, or as many as a Ray cluster has room for."),
-    ] = None,
+    limit: Limit = None,
+    engine: EngineName = "local",
+    address: Address = None,
+    workers: Workers = None,
     threads: Threads = None,
     device: Device = "cpu",
     teacher: Teacher = None,
     similarity_model: SimilarityModel = None,
-    skip_malformed: Annotated[
-        bool, typer.Option("--skip-malformed", help="Leave malformed rows out, counted.")
-    ] = False,
-    store: Annotated[
-        Path | None, typer.Option(help="Candidate store; by default OUT/.candidates.")
-    ] = None,
-    keep: Annotated[
-        bool, typer.Option("--keep/--no-store", help="Keep candidates for later runs.")
-    ] = True,
-    store_limit: Annotated[float, typer.Option(min=0, help="Largest store, in GB.")] = 20.0,
+    skip_malformed: SkipMalformed = False,
+    store: Store = None,
+    keep: Keep = True,
+    store_limit: StoreLimit = 20.0,
     vectors_cache: VectorsCache = None,
     no_vectors_cache: NoVectorsCache = False,
     as_json: AsJson = False,
@@ -126,7 +118,7 @@ def run(
         similarity_model=similarity_model,
         store=(store or out / STORE) if keep else None,
         store_limit=int(store_limit * 2**30),
-        vectors_cache=not no_vectors_cache and (vectors_cache or True),
+        vectors_cache=tables_kept(vectors_cache, no_vectors_cache),
         narrator=ConsoleNarrator(),
     )
     if as_json:
@@ -147,9 +139,9 @@ def plan_command(
     task: TaskName,
     mlm: Mlm,
     vectors: VectorsFile,
-    source: Annotated[str | None, typer.Option(help="As for run.")] = None,
+    source: Source = None,
     recipe: RecipeName = "official",
-    limit: Annotated[int | None, typer.Option(min=1, help="First training rows only.")] = None,
+    limit: Limit = None,
     threads: Threads = None,
     device: Device = "cpu",
     teacher: Teacher = None,
@@ -165,7 +157,7 @@ def plan_command(
     found = plan_task(
         task, mlm=mlm, vectors=vectors, source=source, recipe=recipe, limit=limit,
         threads=threads, device=device, teacher=teacher, similarity_model=similarity_model,
-        vectors_cache=not no_vectors_cache and (vectors_cache or True),
+        vectors_cache=tables_kept(vectors_cache, no_vectors_cache),
     )  # fmt: skip
     if as_json:
         print(json.dumps(asdict(found)))
@@ -199,8 +191,8 @@ def preview_command(
 
     spec = get_task(task).spec
     plan = load_recipe(recipe, spec.name)
-    kept_in = cache_folder(not no_vectors_cache and (vectors_cache or True))
-    finder = Work(spec, plan, mlm, vectors, device, None, vectors_cache=kept_in).load()
+    kept_in = cache_folder(tables_kept(vectors_cache, no_vectors_cache))
+    finder = Work(spec, plan, mlm, vectors, device, vectors_cache=kept_in).load()
     finder.refuse_long([("the text", text)])
     view = preview(text, finder, spec.name)
     if as_json:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from augment.cli_options import AsJson
 from augment.contract import Version, list_versions, open_version, verify
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ reading = typer.Typer()
 Reference = Annotated[
     str, typer.Argument(help="data/versions/sst2, …/sst2@v0001, …/sst2@8c1f2a or a directory.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 @reading.command("list", epilog="Example: augment list data/versions")

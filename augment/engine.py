@@ -31,8 +31,8 @@ class Engine:
     threads: int | None = None
     address: str | None = None
 
-    def check(self) -> None:
-        """Find faults before any work is done.
+    def checked(self) -> Engine:
+        """This engine, where there is no fault to be found before any work is done.
 
         Raises:
             UsageError: The options do not go together.
@@ -43,11 +43,12 @@ class Engine:
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"workers {self.workers} must be at least 1.")
         if self.name == "ray":
-            from augment.cluster import require_ray
+            from augment.ray_session import require_ray
 
             require_ray(self)
         elif self.address is not None:
             raise UsageError(f"an address ({self.address}) is for --engine ray.")
+        return self
 
     def threads_of_a_worker(self) -> int | None:
         """How many threads a worker gets, or None for torch's own choice."""

@@ -15,6 +15,10 @@ from augment.packing import Packed
 FAMILIES = (*BERT_SHAPED, "modernbert")
 """Model types in ``config.json``."""
 
+_PLACES = 512
+"""Where a model does not say how many it has."""
+
+_SHIFTED = ("roberta", "xlm-roberta", "camembert")
 _ACTIVATIONS = ("hidden_act", "activation", "hidden_activation", "classifier_activation")
 
 
@@ -38,12 +42,12 @@ def forward_of(model: Any, dtype: torch.dtype = torch.float32) -> Forward:
 
 
 def longest_input(config: Any) -> int:
-    """The longest input of a model, in pieces, special ones included.
+    """The longest input of a model of any kind, in pieces, special ones included.
 
-    RoBERTa numbers its places from the padding piece's id plus one.
+    RoBERTa and its kin number their places from the padding piece's id plus one.
     """
-    places = int(config.max_position_embeddings)
-    return places - config.pad_token_id - 1 if config.model_type == "roberta" else places
+    places = int(getattr(config, "max_position_embeddings", _PLACES))
+    return places - config.pad_token_id - 1 if config.model_type in _SHIFTED else places
 
 
 def activations(config: Any) -> list[str]:

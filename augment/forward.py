@@ -37,7 +37,7 @@ class MaskForward:
         self._embeddings = _Embeddings(shaped.embedding, dtype)
         self._layers = [_Layer(layer, shaped, dtype) for layer in layers]
         self._last = _LastLayer(last, shaped, dtype)
-        self._head = _Head(shaped.head, max(dtype, torch.float32, key=bits))
+        self._head = _Head(shaped.head, torch.promote_types(dtype, torch.float32))
 
     def __call__(self, inputs: Packed) -> Tensor:
         """Run the model.
@@ -188,8 +188,3 @@ class _Head:
     def __call__(self, hidden: Tensor) -> Tensor:
         inner = self._dense(hidden.to(self._dtype), activation=self._activation)
         return self._decoder(self._norm(inner))
-
-
-def bits(dtype: torch.dtype) -> int:
-    """The width of a floating-point type."""
-    return torch.finfo(dtype).bits

@@ -6,23 +6,16 @@ Only safetensors or weights-only files are read, and no code of a model is run.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from augment.contract import TaskSpec, match_labels, model_digest
-from augment.errors import AssetInvalid, AssetMissing
-from augment.models import first_line, own_weights, quiet_transformers
+from augment.errors import AssetInvalid
+from augment.families import longest_input
+from augment.models import first_line, own_weights, quiet_transformers, refuse_absent, unloadable
 from augment.scoring import Encoded, Scorer, Texts
-
-_LONGEST = 512
-_SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "camembert")
-_HINT = (
-    "Expected a folder with config.json, tokenizer and weights, or a hub name; without a network, "
-    "download it elsewhere and name the folder: "
-)
 
 
 def load_teacher(name: str, task: TaskSpec, *, device: str = "cpu") -> Scorer:
@@ -101,16 +94,13 @@ class _Parts:
 
         quiet_transformers()
         self.name = name
-        if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-            raise AssetMissing(f"the model folder {name} is not there.", f"{_HINT}{option} DIR")
+        refuse_absent(name, "model", option)
         try:
             self._raw, _ = PretrainedConfig.get_config_dict(name)
             self.config: Any = AutoConfig.from_pretrained(name, trust_remote_code=False)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         except Exception as error:  # tokenizers raises bare exceptions
-            raise AssetMissing(
-                f"the model {name} cannot be loaded: {first_line(error)}", f"{_HINT}{option} DIR"
-            ) from error
+            raise unloadable(name, "model", option, error) from error
         size = getattr(self.config, "vocab_size", len(self._tokenizer))
         fits = size // 2 <= len(self._tokenizer) <= size
         if not self._tokenizer.is_fast or not fits:
@@ -154,16 +144,12 @@ class _Parts:
     def _encode(self, rows: Sequence[Texts]) -> list[Encoded]:
         """Rows as the model reads them, cut to its limit; text that looks special is text."""
         columns = [list(column) for column in zip(*rows, strict=True)]
+        longest = int(min(longest_input(self.config), self._tokenizer.model_max_length))
         found = self._tokenizer(
-            *columns, truncation=True, max_length=self._limit(), split_special_tokens=True
+            *columns, truncation=True, max_length=longest, split_special_tokens=True
         )
         names = [name for name in self._tokenizer.model_input_names if name in found]
         return [
             Encoded(tuple((name, tuple(found[name][i])) for name in names))
             for i in range(len(rows))
         ]
-
-    def _limit(self) -> int:
-        reserved = 2 if self.config.model_type in _SHIFTED_POSITIONS else 0
-        positions = getattr(self.config, "max_position_embeddings", _LONGEST) - reserved
-        return int(min(positions, self._tokenizer.model_max_length))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from augment.batches import run_halving
 from augment.errors import AssetInvalid
 from augment.families import Forward, forward_of, longest_input
 from augment.packing import Packed, Query, pack
@@ -28,10 +29,10 @@ TIE_GAP = 2e-4
 """Logit distance between ranks K and K+1 below which a position is computed canonically: some 40
 times the largest change seen between batch shapes on real sentences; it concerns 0.4% of them."""
 
-TOKENS_A_BATCH = {"cpu": 2048}
-"""Pieces a batch: what keeps a processor's caches warm; an accelerator takes more."""
+CPU_TOKENS_A_BATCH = 2048
+"""Pieces a batch: what keeps a processor's caches warm."""
 
-TOKENS_ELSEWHERE = 32768
+ACCELERATOR_TOKENS_A_BATCH = 32768
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class MaskedLM:
         self.digest = digest
         self.precision = precision
         self.limit = longest_input(model.config)
-        self.tokens_a_batch = TOKENS_A_BATCH.get(device, TOKENS_ELSEWHERE)
+        self.tokens_a_batch = CPU_TOKENS_A_BATCH if device == "cpu" else ACCELERATOR_TOKENS_A_BATCH
         words = [tokenizer.whole_words(form) for form in range(tokenizer.forms)]
         self._whole_words = torch.from_numpy(np.stack(words)).to(device)
 
@@ -140,21 +141,18 @@ class MaskedLM:
             AssetInvalid: The model returns NaN.
         """
         results: dict[int, Ranked] = {}
-        waiting = list(reversed(self._batches(queries)))
-        while waiting:
-            members = waiting.pop()
-            try:
-                ranked = self._rank([queries[i] for i in members], k, words_only=words_only)
-            except torch.OutOfMemoryError:
-                if len(members) == 1:
-                    raise
-                self.tokens_a_batch = max(1, self.tokens_a_batch // 2)
-                middle = len(members) // 2
-                waiting += [members[middle:], members[:middle]]
-                continue
+
+        def run(members: list[int]) -> None:
+            ranked = self._rank([queries[i] for i in members], k, words_only=words_only)
             results.update(zip(members, ranked, strict=True))
             if on_batch is not None:
                 on_batch(len(members))
+
+        def too_large(members: list[int]) -> None:
+            pieces = sum(len(queries[i].ids) for i in members)
+            self.tokens_a_batch = min(self.tokens_a_batch, pieces // 2)
+
+        run_halving(self._batches(queries), run, too_large)
         return [results[i] for i in range(len(queries))]
 
     def _batches(self, queries: Sequence[Query]) -> list[list[int]]:

@@ -18,10 +18,7 @@ from augment.masked_lm import MaskedLM
 from augment.pieces import PieceTokenizer
 from augment.word_pieces import WordPieces
 
-_MLM_HINT = (
-    "Expected a folder with config.json, tokenizer and weights, or a hub name; without a network, "
-    "download it elsewhere and name the folder: --mlm DIR"
-)
+_MASKED_LM = ("masked LM", "--mlm")
 _PADDING = 128
 """Vocabularies are rounded up to a multiple of 64 or 128 in the weights: places without a piece."""
 
@@ -36,8 +33,7 @@ def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32"
         AssetInvalid: It is of another family, has no masked-LM head, or its tokenizer does not fit.
     """
     quiet_transformers()
-    if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-        raise AssetMissing(f"the masked LM folder {name} is not there.", _MLM_HINT)
+    refuse_absent(name, *_MASKED_LM)
     config = _read_config(name)
     tokenizer, model = _read_tokenizer(name), _read_model(name)
     size = int(model.config.vocab_size)
@@ -59,7 +55,7 @@ def _read_config(name: str) -> dict[str, Any]:
     try:
         config: dict[str, Any] = PretrainedConfig.get_config_dict(name)[0]
     except (OSError, ValueError) as error:
-        raise _missing(name, error) from error
+        raise unloadable(name, *_MASKED_LM, error) from error
     kind = f"{config.get('model_type')!r} {'decoder' if config.get('is_decoder') else 'model'}"
     if config.get("model_type") not in FAMILIES or config.get("is_decoder"):
         raise AssetInvalid(f"{name} is a {kind}; an encoder is expected: {', '.join(FAMILIES)}.")
@@ -72,7 +68,7 @@ def _read_tokenizer(name: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise _missing(name, error) from error
+        raise unloadable(name, *_MASKED_LM, error) from error
 
 
 def _read_model(name: str) -> Any:
@@ -86,10 +82,10 @@ def _read_model(name: str) -> Any:
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise AssetInvalid(f"the weights of {name} cannot be read: {first_line(error)}") from error
-    if missing := sorted(report["missing_keys"]):
+    if unsaved := sorted(report["missing_keys"]):
         raise AssetInvalid(
-            f"{name} has no masked-LM head: {len(missing)} weights are missing, "
-            f"the first is {missing[0]}.",
+            f"{name} has no masked-LM head: {len(unsaved)} weights are missing, "
+            f"the first is {unsaved[0]}.",
             "Give a model that was saved with its masked-LM head, such as bert-base-uncased "
             "(of ELECTRA, the generator).",
         )
@@ -97,8 +93,26 @@ def _read_model(name: str) -> Any:
     return model
 
 
-def _missing(name: str, error: Exception) -> AssetMissing:
-    return AssetMissing(f"the masked LM {name} cannot be loaded: {first_line(error)}", _MLM_HINT)
+def refuse_absent(name: str, what: str, option: str) -> None:
+    """Check that a name which can only be a folder is one; hub names are left to the hub.
+
+    Raises:
+        AssetMissing: No folder is there.
+    """
+    if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise AssetMissing(f"the {what} folder {name} is not there.", _hint(option))
+
+
+def unloadable(name: str, what: str, option: str, error: Exception) -> AssetMissing:
+    """The fault of a model that neither a folder nor the hub gives."""
+    return AssetMissing(f"the {what} {name} cannot be loaded: {first_line(error)}", _hint(option))
+
+
+def _hint(option: str) -> str:
+    return (
+        "Expected a folder with config.json, tokenizer and weights, or a hub name; without a "
+        f"network, download it elsewhere and name the folder: {option} DIR"
+    )
 
 
 def wrap_tokenizer(tokenizer: Any, size: int) -> PieceTokenizer:

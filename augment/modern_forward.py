@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from augment.forward import Norm, bits
+from augment.forward import Norm
 from augment.linear import Linear, activate
 from augment.packing import Packed, Run
 
@@ -37,7 +37,7 @@ class ModernForward:
         self._dtype = dtype
         self._rotary = base.rotary_emb
         self._layers = [_Layer(layer, config, dtype) for layer in base.layers]
-        self._head_dtype = max(dtype, torch.float32, key=bits)
+        self._head_dtype = torch.promote_types(dtype, torch.float32)
         self._final_norm = Norm(base.final_norm, self._head_dtype)
         self._dense = Linear.of(model.head.dense, self._head_dtype)
         self._dense_activation = config.classifier_activation

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from augment.candidates import CandidateFinder
 from augment.chunk import CHUNK_ROWS
 from augment.contract import (
     Manifest,
@@ -19,7 +18,6 @@ from augment.contract import (
 )
 from augment.draft import draft_manifest
 from augment.engine import Chunk, Engine, run_chunks
-from augment.errors import UsageError
 from augment.lines import gates_line, recipe_line, source_line
 from augment.narrator import Narrator
 from augment.precision import measure_agreement
@@ -60,96 +58,50 @@ def augment_task(
 ) -> Version:
     """Augment a task's training split and commit everything as one version.
 
-    The same inputs again return the version that is there; an interrupted run goes on.
-
     Args:
         task: A GLUE task's name or a task file.
         mlm: Folder or hub name of the masked LM.
         vectors: Vectors file or a name of gensim's downloader.
         source: Folder, file or hub name; the task file's folder by default.
-        out: The root of all versions.
+        out: The root of all versions; a finished or interrupted run is found there again.
         recipe: ``official``, ``paper``, a recipe file, or a recipe object.
         limit: Use only the first rows of the training split.
         skip_malformed: Leave malformed rows out, counted.
-        engine: ``local`` or ``ray``.
-        address: Of a Ray cluster, see ``Engine``.
-        workers: Worker processes, see ``Engine``.
-        threads: Threads of each worker, see ``Engine``.
+        engine: ``local`` or ``ray``; what follows is that of ``Engine``.
+        address: Of a Ray cluster.
+        workers: Worker processes.
+        threads: Threads of each worker.
         device: Where the models run.
         teacher: Folder or hub name of a fine-tuned classifier, for the recipe's gates.
-        similarity_model: Folder or hub name of a sentence encoder, for the recipe's gates.
+        similarity_model: The same of a sentence encoder.
         store: Folder of the candidate store, see ``store.py``; None keeps no candidates.
         store_limit: Largest size of the store after the run, in bytes.
-        vectors_cache: Where tables of vectors are kept for later starts: a folder, True for the
-            user's own cache, False to read the file each time.
+        vectors_cache: Folder for tables of vectors; True: the user's cache, False: none is kept.
         narrator: Hears what is going on.
 
     Raises:
         AugmentError: Something is not usable; nothing half-written remains.
     """
-    tell, root, chosen = narrator or Narrator(), Path(out), get_task(task)
-    where = Engine(engine, workers, threads, address)
-    where.check()
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit {limit} must be at least 1.")
+    tell, chosen = narrator or Narrator(), get_task(task)
+    where = Engine(engine, workers, threads, address).checked()
     plan = load_recipe(recipe, chosen.spec.name) if isinstance(recipe, str) else recipe
     tell.say("recipe", recipe_line(plan))
-    data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
-    tell.say("source", source_line(chosen, data))
-    gates, kept_in = _gates(plan, chosen, data), None if store is None else Path(store)
+    data = _read(chosen, source, tell, limit=limit, skip_malformed=skip_malformed)
     work = Work(
-        chosen.spec,
-        plan,
-        mlm,
-        vectors,
-        device,
-        where.threads_of_a_worker(),
-        kept_in,
-        gates,
-        teacher,
-        similarity_model,
-        cache_folder(vectors_cache),
-    )
-    worker = Worker.load(work, tell)
-    if line := gates_line(worker.judges):
-        tell.say("gates", line)
-    _refuse_long_texts(data, chosen, worker.finder)
-    draft = draft_manifest(data, work, worker.finder, worker.judges, limit)
-    if (present := _already(root, draft, tell)) is not None:
-        return present
-    trouble = ""
-    with open_staging(root, chosen.spec.name, draft.id) as staging:
-        if _already(root, draft, Narrator()) is None:
-            trouble = _make(data, draft, worker, staging, where, tell)
-        staging.remove()
-    if (kept := worker.finder.store) is not None:
-        tell.say("store", tend(kept, trouble, store_limit))
-    return open_version(root / f"{chosen.spec.name}@{draft.id}")
+        task=chosen.spec, recipe=plan, mlm=mlm, vectors=vectors, device=device,
+        threads=where.threads_of_a_worker(), store=None if store is None else Path(store),
+        gates=_gates(plan, chosen, data), teacher=teacher, similarity_model=similarity_model,
+        vectors_cache=cache_folder(vectors_cache),
+    )  # fmt: skip
+    return _Run(data, Worker.load(work, tell), where, tell).version(Path(out), limit, store_limit)
 
 
-def _make(
-    data: Source, draft: Manifest, worker: Worker, staging: Staging, engine: Engine, tell: Narrator
-) -> str:
-    """Run the chunks, then commit them with the untouched splits; returns the store's trouble."""
-    task = worker.work.task
-    chunks = _chunks(data.splits[task.splits.train])
-    tally = _run(chunks, worker, staging, engine, tell)
-    tally.counts["source.skipped"] += data.skipped
-    draft = draft.model_copy(
-        update={
-            "counts": dict(sorted(tally.counts.items())),
-            "measured": _measured(data, worker.work, worker.finder, tell),
-            "version": next_name(staging.folder),
-        }
-    )
-    others = {
-        name: originals(table, task, teacher_logits=draft.teacher_logits)
-        for name, table in data.splits.items()
-        if name != task.splits.train
-    }
-    with writing(staging.path):
-        commit(staging, draft, len(chunks), others)
-    return tally.store_trouble
+def _read(
+    task: Task, source: str | None, tell: Narrator, *, limit: int | None, skip_malformed: bool
+) -> Source:
+    data = read_source(task, source, limit=limit, skip_malformed=skip_malformed)
+    tell.say("source", source_line(task, data))
+    return data
 
 
 @dataclass(slots=True)
@@ -160,50 +112,106 @@ class _Tally:
     store_trouble: str = ""
 
 
-def _run(
-    chunks: list[Chunk], worker: Worker, staging: Staging, engine: Engine, tell: Narrator
-) -> _Tally:
-    """Run the chunks that are not finished yet; the tally is that of all."""
-    finished = {chunk.number: staging.finished(chunk.number) for chunk in chunks}
-    tally = _Tally()
-    for kept in finished.values():
-        tally.counts.update(kept or {})
-    due = [chunk for chunk in chunks if finished[chunk.number] is None]
-    if len(due) < len(chunks):
-        tell.say("resuming", f"{len(chunks) - len(due)} of {len(chunks)} chunks are done")
-    rows = sum(chunk.rows.num_rows for chunk in chunks)
-    tell.start(rows, rows - sum(chunk.rows.num_rows for chunk in due))
-    try:
-        with closing(run_chunks(due, worker, engine, tell.positions)) as done:
-            for ended in done:
-                staging.keep(ended.chunk.number, ended.worked.result)
-                tally.counts.update(ended.worked.result.counts)
-                tally.store_trouble = tally.store_trouble or ended.worked.store_trouble
-                tell.rows(ended.chunk.rows.num_rows)
-    except KeyboardInterrupt:
-        safe = sum(staging.finished(chunk.number) is not None for chunk in chunks)
-        tell.stop()
-        tell.say("stopped", f"{safe} of {len(chunks)} chunks are kept in {staging.path}")
-        raise
-    finally:
-        tell.stop()
-    return tally
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run that has read its rows and loaded its models."""
 
+    data: Source
+    worker: Worker
+    engine: Engine
+    tell: Narrator
 
-def _measured(
-    data: Source, work: Work, finder: CandidateFinder, tell: Narrator
-) -> dict[str, float]:
-    """What a precision below float32 changed, for the manifest."""
-    if work.recipe.precision == "float32":
-        return {}
-    train = data.splits[work.task.splits.train]
-    found = measure_agreement(train, work.task, finder)
-    tell.say(
-        work.recipe.precision,
-        f"{found.equal_sets:.1%} of {found.positions:,} candidate sets are those of float32, "
-        f"mean overlap {found.overlap:.1%}",
-    )
-    return found.measured()
+    def version(self, root: Path, limit: int | None, store_limit: int) -> Version:
+        """The version below the root, made unless it is there."""
+        folder = root / self.worker.work.task.name
+        if line := gates_line(self.worker.judges):
+            self.tell.say("gates", line)
+        self._refuse_long_texts()
+        draft = draft_manifest(self.data, self.worker, limit)
+        if (present := _already(folder, draft)) is not None:
+            known = f"{present.reference} is already that ({draft.id[:12]})"
+            self.tell.say("nothing to do", known)
+            return present
+        trouble = ""
+        with open_staging(root, folder.name, draft.id) as staging:
+            if _already(folder, draft) is None:
+                trouble = self._make(draft, staging)
+            staging.remove()
+        if (kept := self.worker.finder.store) is not None:
+            self.tell.say("store", tend(kept, trouble, store_limit))
+        return open_version(root / f"{folder.name}@{draft.id}")
+
+    def _refuse_long_texts(self) -> None:
+        task = self.worker.work.task
+        for chunk in _chunks(self.data.splits[task.splits.train]):
+            idx = chunk.rows["idx"].to_pylist()
+            for column in task.text_columns:
+                places = [f"train row {number}, {column}," for number in idx]
+                texts = chunk.rows[column].to_pylist()
+                self.worker.finder.refuse_long(list(zip(places, texts, strict=True)))
+
+    def _make(self, draft: Manifest, staging: Staging) -> str:
+        """Run the chunks and commit them with the untouched splits; gives the store's trouble."""
+        train = self.worker.work.task.splits.train
+        chunks = _chunks(self.data.splits[train])
+        tally = self._run(chunks, staging)
+        tally.counts["source.skipped"] += self.data.skipped
+        draft = draft.model_copy(
+            update={
+                "counts": dict(sorted(tally.counts.items())),
+                "measured": self._measured(),
+                "version": next_name(staging.folder),
+            }
+        )
+        others = {
+            name: originals(table, draft.task, teacher_logits=draft.teacher_logits)
+            for name, table in self.data.splits.items()
+            if name != train
+        }
+        with writing(staging.path):
+            commit(staging, draft, len(chunks), others)
+        return tally.store_trouble
+
+    def _run(self, chunks: list[Chunk], staging: Staging) -> _Tally:
+        """Run the chunks that are not finished yet; the tally is that of all."""
+        finished = {chunk.number: staging.finished(chunk.number) for chunk in chunks}
+        tally, tell = _Tally(), self.tell
+        for kept in finished.values():
+            tally.counts.update(kept or {})
+        due = [chunk for chunk in chunks if finished[chunk.number] is None]
+        if len(due) < len(chunks):
+            tell.say("resuming", f"{len(chunks) - len(due)} of {len(chunks)} chunks are done")
+        rows = sum(chunk.rows.num_rows for chunk in chunks)
+        tell.start(rows, rows - sum(chunk.rows.num_rows for chunk in due))
+        try:
+            with closing(run_chunks(due, self.worker, self.engine, tell.positions)) as done:
+                for ended in done:
+                    staging.keep(ended.chunk.number, ended.worked.result)
+                    tally.counts.update(ended.worked.result.counts)
+                    tally.store_trouble = tally.store_trouble or ended.worked.store_trouble
+                    tell.rows(ended.chunk.rows.num_rows)
+        except KeyboardInterrupt:
+            safe = sum(staging.finished(chunk.number) is not None for chunk in chunks)
+            tell.stop()
+            tell.say("stopped", f"{safe} of {len(chunks)} chunks are kept in {staging.path}")
+            raise
+        finally:
+            tell.stop()
+        return tally
+
+    def _measured(self) -> dict[str, float]:
+        """What a precision below float32 changed, for the manifest."""
+        task, precision = self.worker.work.task, self.worker.work.recipe.precision
+        if precision == "float32":
+            return {}
+        train = self.data.splits[task.splits.train]
+        found = measure_agreement(train, task, self.worker.finder)
+        self.tell.say(
+            precision,
+            f"{found.equal_sets:.1%} of {found.positions:,} candidate sets are those of float32, "
+            f"mean overlap {found.overlap:.1%}",
+        )
+        return found.measured()
 
 
 def _gates(recipe: AugmentRecipe, task: Task, data: Source) -> Gates:
@@ -224,20 +232,10 @@ def _chunks(table: pa.Table) -> list[Chunk]:
     ]
 
 
-def _already(root: Path, draft: Manifest, tell: Narrator) -> Version | None:
+def _already(folder: Path, draft: Manifest) -> Version | None:
     """The committed version with the same id, if there is one."""
-    for version in list_versions(root / draft.task.name, skip_unreadable=True):
+    for version in list_versions(folder, skip_unreadable=True):
         if version.manifest.id == draft.id:
-            tell.say("nothing to do", f"{version.reference} is already that ({draft.id[:12]})")
             forget(version.path.parent, draft.id)  # left by a kill after the commit
             return open_version(version.path)
     return None
-
-
-def _refuse_long_texts(data: Source, task: Task, finder: CandidateFinder) -> None:
-    for chunk in _chunks(data.splits[task.spec.splits.train]):
-        idx = chunk.rows["idx"].to_pylist()
-        for column in task.spec.text_columns:
-            places = [f"train row {number}, {column}," for number in idx]
-            texts = chunk.rows[column].to_pylist()
-            finder.refuse_long(list(zip(places, texts, strict=True)))

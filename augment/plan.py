@@ -10,15 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from augment.candidates import CandidateFinder
-from augment.chunk import augment_chunk
-from augment.judges import Judges
 from augment.recipe import load_recipe
+from augment.rows import spread
 from augment.sources import read_source
 from augment.tasks import get_task
 from augment.vectors import cache_folder
 from augment.words import Route, Word
-from augment.work import Work
+from augment.work import Work, Worker
 
 CALIBRATION_ROWS = 256
 
@@ -89,21 +87,24 @@ def plan_task(
     chosen = get_task(task)
     data = read_source(chosen, source, limit=limit)
     work = Work(
-        chosen.spec, load_recipe(recipe, chosen.spec.name), mlm, vectors, device, threads,
-        teacher=teacher, similarity_model=similarity_model,
+        task=chosen.spec, recipe=load_recipe(recipe, chosen.spec.name), mlm=mlm, vectors=vectors,
+        device=device, threads=threads, teacher=teacher, similarity_model=similarity_model,
         vectors_cache=cache_folder(vectors_cache),
     )  # fmt: skip
-    judges, finder = work.load_judges(), work.load()
+    worker = Worker.load(work)
     opening = time.perf_counter() - started
-    train = data.splits[work.task.splits.train]
-    texts = [text for column in work.task.text_columns for text in train[column].to_pylist()]
+    return _plan(data.splits[chosen.spec.splits.train], worker, opening)
+
+
+def _plan(train: pa.Table, worker: Worker, opening: float) -> Plan:
+    """Count all rows and time some; ``opening`` is what it took to get there, in seconds."""
+    texts = _texts(train, worker)
     distinct = list(dict.fromkeys(texts))
-    words = finder.words_of(distinct)
+    words = worker.finder.words_of(distinct)
     began = time.perf_counter()
-    some = _spread(train, CALIBRATION_ROWS)
-    own = [text for column in work.task.text_columns for text in some[column].to_pylist()]
-    weight = _cost(finder.words_of(list(dict.fromkeys(own))))
-    timed, rows, megabytes = _calibrate(some, work, finder, judges)
+    some = spread(train, CALIBRATION_ROWS)
+    weight = _cost(worker.finder.words_of(list(dict.fromkeys(_texts(some, worker)))))
+    timed, rows, megabytes = _calibrate(some, worker)
     scale = train.num_rows / some.num_rows
     return Plan(
         rows_in=train.num_rows,
@@ -120,10 +121,9 @@ def plan_task(
     )
 
 
-def _spread(table: pa.Table, rows: int) -> pa.Table:
-    """Rows from all over the table: neighbours are often alike."""
-    step = max(1, table.num_rows // rows)
-    return table.take(pa.array(range(0, table.num_rows, step)[:rows]))
+def _texts(table: pa.Table, worker: Worker) -> list[str]:
+    columns = worker.work.task.text_columns
+    return [text for column in columns for text in table[column].to_pylist()]
 
 
 def _cost(sentences: list[tuple[Word, ...]]) -> int:
@@ -134,15 +134,13 @@ def _cost(sentences: list[tuple[Word, ...]]) -> int:
     )
 
 
-def _calibrate(
-    rows: pa.Table, work: Work, finder: CandidateFinder, judges: Judges
-) -> tuple[float, int, float]:
+def _calibrate(rows: pa.Table, worker: Worker) -> tuple[float, int, float]:
     """Seconds, rows and megabytes of augmenting and writing some rows."""
-    augment_chunk(rows.slice(0, 4), work.task, finder, work.gates, judges)
+    worker.run(rows.slice(0, 4))
     began = time.perf_counter()
-    result = augment_chunk(rows, work.task, finder, work.gates, judges)
+    made = worker.run(rows).result.rows
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.parquet"
-        pq.write_table(result.rows, path, compression="zstd")
+        pq.write_table(made, path, compression="zstd")
         size = path.stat().st_size / 2**20
-    return time.perf_counter() - began, result.rows.num_rows, size
+    return time.perf_counter() - began, made.num_rows, size

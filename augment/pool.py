@@ -16,15 +16,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from augment.answers import Answering, attempt, rows_of
 from augment.contract import Fault
 from augment.engine import Chunk, Done
 from augment.errors import AugmentError
-from augment.work import Work, Worked, Worker, attempt
+from augment.work import Work, Worked, Worker
 
 START = "spawn"
 """How loaders start: as fresh processes, whatever threads this one has."""
@@ -65,10 +65,7 @@ def _take(pipe: Connection) -> Worked:
         answer = pipe.recv()
     except (EOFError, OSError) as error:
         raise _killed() from error
-    if isinstance(answer, Fault):
-        raise answer
-    assert isinstance(answer, Worked)
-    return answer
+    return rows_of(answer)
 
 
 def _killed() -> AugmentError:
@@ -144,13 +141,10 @@ def _serve_one(pipes: list[Connection], own: int, work: Work, loaded: Worker | F
 def _serve(pipe: Connection, work: Work, loaded: Worker | Fault | None) -> None:
     """Do chunk after chunk until the pipe ends."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    worker = Answering(work, loaded)
     while (rows := _next(pipe)) is not None:
-        if loaded is None:
-            loaded = attempt(lambda: Worker.load(work))
-        work.set_threads()
-        answer = loaded if isinstance(loaded, Fault) else attempt(partial(loaded.run_packed, rows))
         try:
-            pipe.send(answer)
+            pipe.send(worker.answer(rows))
         except OSError:
             return
 

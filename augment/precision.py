@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from augment.candidates import CandidateFinder
 from augment.contract import TaskSpec
-from augment.words import Route
+from augment.rows import spread
 
 _ROWS = 128
 
@@ -44,16 +44,9 @@ def measure_agreement(table: pa.Table, task: TaskSpec, finder: CandidateFinder) 
         task: Their task.
         finder: The models of the run; its candidate store is neither read nor written.
     """
-    step = max(1, table.num_rows // _ROWS)
-    some = table.take(pa.array(range(0, table.num_rows, step)[:_ROWS]))
+    some = spread(table, _ROWS)
     texts = [text for column in task.text_columns for text in some[column].to_pylist()]
-    queries = [
-        query
-        for words in finder.words_of(list(dict.fromkeys(texts)))
-        for at, word in enumerate(words)
-        if word.route is Route.MASKED_LM
-        and (query := finder.query([each.pieces for each in words], at)) is not None
-    ]
+    queries = finder.masked_queries(finder.words_of(list(dict.fromkeys(texts))))
     k, words_only = finder.recipe.top_k, finder.recipe.top_k_of == "words"
     ours = finder.masked_lm.rank(queries, k, words_only=words_only)
     theirs = finder.masked_lm.in_float32().rank(queries, k, words_only=words_only)

@@ -9,13 +9,14 @@ decision is closer than rounding can move it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from augment.batches import run_halving
 from augment.errors import AssetInvalid
 from augment.masked_lm import one_thread
 
@@ -40,8 +41,10 @@ class Scorer:
     """A model that gives a vector of numbers to a row of texts.
 
     Attributes:
+        name: Its folder or hub name.
         digest: SHA-256 over weights, configuration and tokenizer.
         notice: What a user should know of the model; empty where there is nothing to say.
+        tokens_a_batch: Pieces that go through the model at once; fewer where memory is short.
     """
 
     def __init__(
@@ -62,18 +65,18 @@ class Scorer:
             read: The model's output → float values of shape ``(rows, width)``.
             encode: Rows → what the model reads.
             digest: See above.
-            name: For messages.
+            name: See above.
             device: Where the float32 model runs.
             notice: See above.
         """
         self._model = model.to(device).eval()
         self._exact: Any = None
         self._read, self._encode = read, encode
-        self._name, self._device = name, device
-        self.digest, self.notice = digest, notice
+        self._device, self.tokens_a_batch = device, TOKENS_A_BATCH
+        self.name, self.digest, self.notice = name, digest, notice
 
     def score(self, rows: Iterable[Texts]) -> Scores:
-        """Score rows; equal ones once.
+        """Score rows; equal ones once. A batch that does not fit in memory is halved.
 
         Raises:
             AssetInvalid: The model returns NaN.
@@ -81,12 +84,31 @@ class Scorer:
         distinct = list(dict.fromkeys(rows))
         encoded = self._encode(distinct) if distinct else []
         values: dict[int, np.ndarray] = {}
-        for members in _batches([item.length for item in encoded]):
+
+        def run(members: list[int]) -> None:
             found = self._run(self._model, [encoded[i] for i in members], self._device)
             if np.isnan(found).any():
-                raise AssetInvalid(f"{self._name} returns NaN; its weights are not usable.")
-            values |= zip(members, found, strict=True)
+                raise AssetInvalid(f"{self.name} returns NaN; its weights are not usable.")
+            values.update(zip(members, found, strict=True))
+
+        def too_large(members: list[int]) -> None:
+            pieces = sum(encoded[i].length for i in members)
+            self.tokens_a_batch = min(self.tokens_a_batch, pieces // 2)
+
+        run_halving(self._batches([item.length for item in encoded]), run, too_large)
         return Scores({texts: values[i] for i, texts in enumerate(distinct)}, self.canonical)
+
+    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Rows of equal length, at most ``tokens_a_batch`` pieces together."""
+        by_length: dict[int, list[int]] = {}
+        for i, length in enumerate(lengths):
+            by_length.setdefault(length, []).append(i)
+        return [
+            by_length[length][at : at + size]
+            for length in sorted(by_length)
+            for size in [max(1, self.tokens_a_batch // length)]
+            for at in range(0, len(by_length[length]), size)
+        ]
 
     def canonical(self, texts: Texts) -> np.ndarray:
         """The values of one row, shape ``(width,)``: the same on any cut of the work."""
@@ -132,14 +154,3 @@ class Scores:
             self._values[texts] = self._canonical(texts)
             self._settled.add(texts)
         return self._values[texts]
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Rows of equal length, at most ``TOKENS_A_BATCH`` pieces together."""
-    by_length: dict[int, list[int]] = {}
-    for i, length in enumerate(lengths):
-        by_length.setdefault(length, []).append(i)
-    for length in sorted(by_length):
-        members, size = by_length[length], max(1, TOKENS_A_BATCH // length)
-        for at in range(0, len(members), size):
-            yield members[at : at + size]

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from augment.contract import TaskSpec
-from augment.errors import SourceInvalid, SourceMissing
+from augment.errors import SourceInvalid, SourceMissing, UsageError
 from augment.examples import ExampleTable, RawRow, row_number
 from augment.glue_tsv import LAYOUTS, read_tsv, tsv_file
 from augment.records import SUFFIXES, named, read_records
@@ -50,9 +50,12 @@ def read_source(
         skip_malformed: Leave malformed rows out, counted, instead of raising.
 
     Raises:
+        UsageError: The limit leaves no rows.
         SourceMissing: Nothing is there, or the hub is out of reach.
         SourceInvalid: A column, a label or a whole split is missing, or a row is malformed.
     """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit} must be at least 1.")
     place = source if source is not None else str(task.folder or "")
     if not place:
         raise SourceMissing("no source is given.", "Name a folder or a hub data set: --source")

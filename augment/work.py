@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
 
 import pyarrow as pa
 
 from augment.candidates import CandidateFinder
 from augment.chunk import ChunkResult, augment_chunk
-from augment.contract import Fault, TaskSpec
-from augment.errors import AssetChanged, AugmentError, UsageError
+from augment.contract import TaskSpec
+from augment.errors import AssetChanged, UsageError
 from augment.judges import Judges
 from augment.narrator import Narrator
 from augment.quality import Gates
 from augment.recipe import AugmentRecipe
-
-T = TypeVar("T")
 
 LIBRARIES = ("augment-distill", "torch", "transformers", "tokenizers", "pyarrow", "numpy", "gensim")
 
@@ -228,13 +224,3 @@ class Worker:
     def run_packed(self, rows: bytes) -> Worked:
         """Augment the rows of a packed chunk."""
         return self.run(pa.ipc.open_stream(rows).read_all())
-
-
-def attempt(what: Callable[[], T]) -> T | Fault:
-    """What a worker has to tell, whatever happens; it never dies of an exception."""
-    try:
-        return what()
-    except Fault as fault:
-        return fault
-    except Exception as error:
-        return AugmentError(f"a worker failed: {error!r}", traceback.format_exc())

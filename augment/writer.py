@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +29,10 @@ from augment.contract import (
     rejected_schema,
     sha256_file,
 )
+from augment.disk import sync
 from augment.errors import OutputBusy, OutputUnwritable
+from augment.shards import describe_files, write_split
 
-ROWS_A_GROUP = 65_536
-SHARD_BYTES = 128 * 2**20
 _ROWS, _REJECTED = ".parquet", ".rejected"
 
 
@@ -73,11 +73,11 @@ class Staging:
         with writing(draft.parent):
             for suffix, table in tables.items():
                 pq.write_table(table, draft, compression="zstd")
-                _sync(draft)
+                sync(draft)
                 digests[suffix] = sha256_file(draft)
                 draft.replace(self._file(chunk, suffix))
             draft.write_text(json.dumps({"files": digests, "counts": result.counts}))
-            _sync(draft)
+            sync(draft)
             draft.replace(self._file(chunk, ".json"))
 
     def rows(self, chunks: int) -> Iterator[pa.Table]:
@@ -169,61 +169,6 @@ def _locked(path: Path, staging: Staging) -> Iterator[None]:
                 return
 
 
-def write_split(folder: Path, split: str, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
-    """Write a split as shards of about ``SHARD_BYTES``.
-
-    Row groups and shards are cut by rows and bytes of the finished stream: how it was cut into
-    chunks leaves no trace.
-    """
-    shards: list[Path] = []
-    groups = _row_groups(tables, schema)
-    group = next(groups, None)
-    while group is not None or not shards:
-        shard = folder / f"{split}-{len(shards):05d}.draft"
-        with shard.open("wb") as sink:
-            with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
-                while group is not None:
-                    writer.write_table(group)
-                    group = next(groups, None)
-                    if sink.tell() >= SHARD_BYTES:
-                        break
-            sink.flush()
-            os.fsync(sink.fileno())
-        shards.append(shard)
-    for number, shard in enumerate(shards):
-        shard.rename(folder / f"{split}-{number:05d}-of-{len(shards):05d}.parquet")
-
-
-def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    waiting: list[pa.Table] = []
-    rows = 0
-    for table in tables:
-        waiting.append(table)
-        rows += table.num_rows
-        while rows >= ROWS_A_GROUP:
-            whole = pa.concat_tables(waiting)
-            yield whole.slice(0, ROWS_A_GROUP).combine_chunks().cast(schema)
-            waiting = [whole.slice(ROWS_A_GROUP)]
-            rows -= ROWS_A_GROUP
-    if rows:
-        yield pa.concat_tables(waiting).combine_chunks().cast(schema)
-
-
-def describe_files(folder: Path, splits: Iterable[str]) -> tuple[FileEntry, ...]:
-    """Rows, sizes and digests of the files of a version's folder, by split."""
-    return tuple(
-        FileEntry(
-            path=f"{folder.name}/{path.name}",
-            split=split,
-            rows=pq.ParquetFile(path).metadata.num_rows,
-            bytes=path.stat().st_size,
-            sha256=sha256_file(path),
-        )
-        for split in splits
-        for path in sorted(folder.glob(f"{split}-?????-of-?????.parquet"))
-    )
-
-
 def commit(staging: Staging, draft: Manifest, chunks: int, others: dict[str, pa.Table]) -> Path:
     """Put the version together and give it its name by one rename.
 
@@ -255,9 +200,9 @@ def commit(staging: Staging, draft: Manifest, chunks: int, others: dict[str, pa.
         (building / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
         (building / "README.md").write_text(card(manifest), encoding="utf-8")
         for path in (building / "manifest.json", building / "README.md"):
-            _sync(path)
-        _sync(data)
-        _sync(building)
+            sync(path)
+        sync(data)
+        sync(building)
         try:
             building.rename(target)
         except OSError:
@@ -265,7 +210,7 @@ def commit(staging: Staging, draft: Manifest, chunks: int, others: dict[str, pa.
                 raise
             number += 1
         else:
-            _sync(staging.folder)
+            sync(staging.folder)
             return target
 
 
@@ -278,7 +223,7 @@ def _write_rejected(
     folder, train = building / "rejected", draft.task.splits.train
     folder.mkdir()
     write_split(folder, train, staging.rejected(chunks), rejected_schema(draft.task))
-    _sync(folder)
+    sync(folder)
     return describe_files(folder, [train])
 
 
@@ -286,11 +231,3 @@ def next_name(folder: Path) -> str:
     """The version name after the newest one."""
     taken = [int(p.name[1:]) for p in folder.glob("v[0-9]*") if p.name[1:].isdecimal()]
     return f"v{max(taken, default=0) + 1:04d}"
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -10,7 +10,6 @@ no candidate store. The two take turns; the ratio is the median over turns.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -25,7 +24,7 @@ from augment import augment_task
 from augment.recipe import load_recipe
 from augment.sources import read_source
 from augment.tasks import get_task
-from benchmarks.machine import describe
+from benchmarks.machine import arguments, describe, keep
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 MODEL = SHARED / "models" / "minilm-l6-mlm"
@@ -61,12 +60,10 @@ def our_rate(precision: str, rows: int, out: Path, threads: int) -> dict[str, fl
 
 def main() -> None:
     """Take turns and print the rates."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__, threads=True)
     parser.add_argument("--nlpaug", required=True, help="python of nlpaug's environment")
     parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--turns", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     texts = read_source(get_task("sst2"), str(SOURCE)).splits["train"]["sentence"].to_pylist()
@@ -87,9 +84,8 @@ def main() -> None:
         for precision in ("float32", "bfloat16")
     }
     print("median ratios:", {name: round(ratio, 1) for name, ratio in ratios.items()})
-    if options.json:
-        told = {"machine": describe(), "source_rows": options.rows, "turns": turns, "ratio": ratios}
-        options.json.write_text(json.dumps(told, indent=1) + "\n")
+    told = {"machine": describe(), "source_rows": options.rows, "turns": turns, "ratio": ratios}
+    keep(told, options.json)
 
 
 if __name__ == "__main__":

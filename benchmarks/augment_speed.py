@@ -10,8 +10,6 @@ the checkout, the embedded sample elsewhere.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -33,7 +31,7 @@ from augment.store import CandidateStore
 from augment.tasks import get_task
 from augment.vectors import Vectors
 from augment.words import Route, Word
-from benchmarks.machine import describe, gemm_peak, interleaved, median_ratio
+from benchmarks.machine import arguments, describe, gemm_peak, interleaved, keep, median_ratio, tell
 from tests.reference.masked_lm import ranked_pieces
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,22 +94,6 @@ def flops(query: Query, config: Any) -> float:
     return (config.num_hidden_layers - 1) * whole + last + head
 
 
-def places_of(finder: CandidateFinder, texts: list[str]) -> list[tuple[tuple[Word, ...], int]]:
-    """Every word of the texts that the masked LM is asked for."""
-    return [
-        (words, at)
-        for words in finder.words_of(texts)
-        for at, word in enumerate(words)
-        if word.route is Route.MASKED_LM
-    ]
-
-
-def queries_of(finder: CandidateFinder, places: list[tuple[tuple[Word, ...], int]]) -> list[Query]:
-    """The masked inputs of those words."""
-    asked = [finder.query([word.pieces for word in words], at) for words, at in places]
-    return [query for query in asked if query is not None]
-
-
 def against_the_authors(name: str, folder: str, texts: list[str], repeats: int) -> dict[str, Any]:
     """One masked LM in both precisions: seconds, ratios, equal sets, share of the GEMM peak."""
     lm, vectors = load_masked_lm(folder), Vectors.of(["a", "b"], np.eye(2))
@@ -119,12 +101,17 @@ def against_the_authors(name: str, folder: str, texts: list[str], repeats: int) 
     finder = CandidateFinder(lm, vectors, AugmentRecipe())
     model = BertForMaskedLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    places = places_of(finder, texts)
-    asked = queries_of(finder, places)
+    sentences = finder.words_of(texts)
+    asked = finder.masked_queries(sentences)
     found: dict[str, list[set[int]]] = {}
 
     def authors() -> None:
-        found["authors"] = [_authors_set(model, tokenizer, words, at) for words, at in places]
+        found["authors"] = [
+            _authors_set(model, tokenizer, words, at)
+            for words in sentences
+            for at, word in enumerate(words)
+            if word.route is Route.MASKED_LM
+        ]
 
     def float32() -> None:
         found["float32"] = [set(r.pieces) for r in lm.rank(asked, K, words_only=False)]
@@ -172,7 +159,7 @@ def resampling(folder: str, texts: list[str], scratch: Path) -> dict[str, Any]:
     lm, vectors = load_masked_lm(folder), Vectors.of(["a", "b"], np.eye(2))
     store = CandidateStore(scratch, lm.digest, words_only=False)
     finder = CandidateFinder(lm, vectors, AugmentRecipe(), store)
-    asked = queries_of(finder, places_of(finder, texts))
+    asked = finder.masked_queries(finder.words_of(texts))
     timings = []
     for _ in range(2):
         began = time.perf_counter()
@@ -209,11 +196,8 @@ def whole_runs(folder: str, vectors: str, limit: int, scratch: Path) -> dict[str
 
 def main() -> None:
     """Run what was asked for and print a line for each measurement."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer sentences, under five minutes")
-    parser.add_argument("--json", type=Path, help="where the results go")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
+    short = "fewer sentences, under five minutes"
+    options = arguments(__doc__, threads=True, quick=short).parse_args()
     torch.set_num_threads(options.threads)
     where, repeats = setting(), 3
     few, some = (5, 60) if options.quick else (12, 400)
@@ -232,11 +216,8 @@ def main() -> None:
         for name, folder in where.models.items():
             out = Path(scratch) / name
             results[f"whole run, {name}"] = whole_runs(folder, where.vectors, limit, out)
-    for name, result in results.items():
-        shown = {k: round(v, 3) for k, v in result.items() if isinstance(v, int | float)}
-        print(f"{name}: {shown}")
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    tell(results, digits=3)
+    keep(results, options.json)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ original row, or the label of the data.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from dataclasses import asdict, dataclass
@@ -28,7 +27,7 @@ from augment.recipe import AugmentRecipe, load_recipe
 from augment.scoring import Scores
 from augment.stats import version_stats
 from augment.tasks import get_task
-from benchmarks.machine import describe
+from benchmarks.machine import arguments, describe, keep
 from distill.teacher import fine_tune_teacher
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -229,9 +228,7 @@ def experiment(task: str, plan: Plan, encoder: str, quick: bool, work: Path) -> 
 
 def main() -> None:
     """Run both tasks and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of it: does it run?")
-    parser.add_argument("--json", type=Path, help="where the results go")
+    parser = arguments(__doc__, quick="a tenth of it: does it run?")
     parser.add_argument("--similarity-model", default=str(MLM), help="a sentence encoder's folder")
     parser.add_argument("--work", type=Path, help="keep models and versions here, and go on there")
     options = parser.parse_args()
@@ -254,8 +251,7 @@ def main() -> None:
                     f"  {name:32} kept {line['kept']:.3f} · judge {line['judge']:.3f} · "
                     f"gold {line['gold']:.3f} · replaced {line['replaced']:.3f}"
                 )
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    keep(results, options.json)
 
 
 if __name__ == "__main__":

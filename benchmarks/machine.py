@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import statistics
 import time
+from argparse import ArgumentParser
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +34,36 @@ def describe() -> dict[str, Any]:
         "torch": version("torch"),
         "transformers": version("transformers"),
     }
+
+
+def arguments(about: str | None, *, threads: bool = False, quick: str = "") -> ArgumentParser:
+    """A parser of what benchmarks take: ``--json``, and ``--threads`` and ``--quick`` if asked.
+
+    Args:
+        about: What the benchmark says of itself.
+        threads: Whether its threads can be chosen.
+        quick: What ``--quick`` leaves out; empty where there is no such way.
+    """
+    parser = ArgumentParser(description=about)
+    parser.add_argument("--json", type=Path, help="where the results go")
+    if threads:
+        parser.add_argument("--threads", type=int, default=2)
+    if quick:
+        parser.add_argument("--quick", action="store_true", help=quick)
+    return parser
+
+
+def keep(results: dict[str, Any], path: Path | None) -> None:
+    """Write results where they were asked for."""
+    if path:
+        path.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def tell(results: dict[str, dict[str, Any]], digits: int) -> None:
+    """A line for each result with its numbers."""
+    for name, result in results.items():
+        shown = {k: round(v, digits) for k, v in result.items() if isinstance(v, int | float)}
+        print(f"{name}: {shown}")
 
 
 def interleaved(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:

@@ -11,7 +11,6 @@ stopped and taken up again: it is an ordinary one, in ``--folder``.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -28,7 +27,7 @@ import pyarrow.parquet as pq
 
 from augment.contract import open_version
 from augment.store import describe_store
-from benchmarks.machine import describe
+from benchmarks.machine import arguments, describe, keep
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -166,11 +165,10 @@ def faults(result: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     """Run, print the figures, and fail where a limit is broken."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
     parser.add_argument("--rows", type=int, default=400_000, help="sentence pairs")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where source and output go; kept if given")
-    parser.add_argument("--json", type=Path, help="where the results go")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
@@ -182,8 +180,7 @@ def main() -> None:
     when = result["peak_at_seconds"]
     print(f"peak of the process tree {pss:.2f} GiB PSS, {rss:.2f} GiB RSS, after {when:,.0f} s")
     print(f"shards {shards} MB · candidate store {result['store_bytes'] / 1e6:,.1f} MB")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    keep(result, options.json)
     if broken := faults(result):
         sys.exit("; ".join(broken))
 

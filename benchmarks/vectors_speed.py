@@ -11,8 +11,6 @@ of normal vectors; the real GloVe table is used where it lies beside the checkou
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -25,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from augment.vectors import Vectors, load_vectors
 from augment.vectors.codes import int8_pays, products
-from benchmarks.machine import describe, interleaved, median_ratio
+from benchmarks.machine import arguments, describe, interleaved, keep, median_ratio, tell
 
 ROOT = Path(__file__).resolve().parents[1]
 GLOVE = ROOT.parent / "shared" / "vectors" / "glove.6B.50d.first100k.txt"
@@ -137,10 +135,7 @@ def _write_text(path: Path, rows: int, dimensions: int) -> None:
 
 def main() -> None:
     """Run what was asked for and print a line for each measurement."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="the smaller tables only")
-    parser.add_argument("--json", type=Path, help="where the results go")
-    parser.add_argument("--threads", type=int, default=2)
+    parser = arguments(__doc__, threads=True, quick="the smaller tables only")
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -156,11 +151,8 @@ def main() -> None:
             )
         shape = (20_000, 300) if options.quick else (400_000, 300)
         results["starts"] = starts(*shape, Path(scratch))
-    for name, result in results.items():
-        shown = {k: round(v, 4) for k, v in result.items() if isinstance(v, int | float)}
-        print(f"{name}: {shown}")
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    tell(results, digits=4)
+    keep(results, options.json)
 
 
 if __name__ == "__main__":

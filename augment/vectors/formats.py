@@ -45,7 +45,7 @@ def read_blocks(path: Path, rows: int) -> Iterator[Block]:
 
 
 def _slices(path: Path, rows: int) -> Iterator[Block]:
-    table = _native(path) if path.suffix == ".kv" else _binary(path, rows)
+    table = _table(path, rows)
     words, vectors = table.index_to_key[:rows], table.vectors[:rows]
     whole = getattr(vectors, "ndim", 0) == 2 and vectors.dtype.kind == "f"
     if not whole or len(words) != len(vectors) or not all(isinstance(w, str) for w in words):
@@ -55,24 +55,18 @@ def _slices(path: Path, rows: int) -> Iterator[Block]:
         yield Block(words[part], vectors[part].astype("f4"), (at + _SLICE_ROWS) / len(words))
 
 
-def _native(path: Path) -> Any:
+def _table(path: Path, rows: int) -> Any:
+    """A table as gensim reads it, from its own format or from word2vec binary."""
     from gensim.models import KeyedVectors
 
     try:
+        if path.suffix != ".kv":
+            return KeyedVectors.load_word2vec_format(
+                str(path), binary=True, limit=rows, unicode_errors="replace"
+            )
         with path.open("rb") as stream:
             _VectorsOnly(stream).load()  # refuses anything but a table, before gensim unpickles it
         return KeyedVectors.load(str(path), mmap="r")
-    except Exception as error:
-        raise AssetInvalid(f"{path.name} is not a vectors file gensim can read: {error}") from error
-
-
-def _binary(path: Path, rows: int) -> Any:
-    from gensim.models import KeyedVectors
-
-    try:
-        return KeyedVectors.load_word2vec_format(
-            str(path), binary=True, limit=rows, unicode_errors="replace"
-        )
     except Exception as error:
         raise AssetInvalid(f"{path.name} is not a vectors file gensim can read: {error}") from error
 

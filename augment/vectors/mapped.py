@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.lib import format as npy
 from pydantic import BaseModel, ConfigDict
 
 from augment.contract import sha256_file
+from augment.disk import sync
 from augment.vectors.table import Table
 
 NOTE = "table.json"
@@ -195,12 +195,3 @@ def troubles() -> Iterator[None]:
         yield
     except OSError as error:
         raise FolderTrouble(str(error)) from error
-
-
-def sync(path: Path) -> None:
-    """Make a file or a folder durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from augment import augment_task
-from augment.cluster import require_ray
 from augment.contract import Version
 from augment.engine import Engine
+from augment.ray_session import require_ray
 from augment.recipe import AugmentRecipe
 from tests.unit.augment.conftest import MANY_PIECES, WORDS, classifier_dir, mlm_dir, vectors_file
 

@@ -92,5 +92,5 @@ def test_how_the_work_is_cut_does_not_change_a_byte(
 
     first = run("a", threads=2)
     assert run("b", workers=2, threads=1) == first
-    monkeypatch.setitem(masked_lm.TOKENS_A_BATCH, "cpu", 300)
+    monkeypatch.setattr(masked_lm, "CPU_TOKENS_A_BATCH", 300)
     assert run("c", threads=1) == first

@@ -34,7 +34,7 @@ def test_workers_threads_and_batches_do_not_change_a_byte(
     one = run("one", threads=1, limit=550)
     assert digests(run("two", workers=2, threads=1, limit=550)) == digests(one)
     assert one.rows("train") > 5 * 550
-    monkeypatch.setitem(masked_lm.TOKENS_A_BATCH, "cpu", 512)
+    monkeypatch.setattr(masked_lm, "CPU_TOKENS_A_BATCH", 512)
     monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 77)
 
     assert digests(run("three", threads=2, limit=550)) == digests(one)

@@ -15,12 +15,11 @@ from transformers import (
     BertTokenizer,
 )
 
-from augment import scoring
 from augment.errors import AssetInvalid, AssetMissing
 from augment.gate_models import load_sentence_encoder, load_teacher
 from augment.judges import ROUNDING
 from augment.tasks import get_task
-from tests.unit.augment.conftest import make_classifier
+from tests.unit.augment.conftest import WORDS, make_classifier
 
 RTE, SST2, STSB = (get_task(name).spec for name in ("rte", "sst2", "stsb"))
 PAIRS = [
@@ -63,11 +62,11 @@ def test_vectors_are_averages_of_length_one(mlm_dir: Path) -> None:
 
 
 def test_batches_do_not_matter_beyond_rounding(
-    classifier_dir: Path, monkeypatch: pytest.MonkeyPatch
+    classifier_dir: Path,
 ) -> None:
     teacher = load_teacher(str(classifier_dir), RTE)
     whole = teacher.score(PAIRS)
-    monkeypatch.setattr(scoring, "TOKENS_A_BATCH", 1)
+    teacher.tokens_a_batch = 1
     alone = teacher.score(PAIRS)
 
     for pair in PAIRS:
@@ -75,6 +74,45 @@ def test_batches_do_not_matter_beyond_rounding(
         assert np.abs(whole[pair] - exact).max() < ROUNDING / 5
         assert np.abs(alone[pair] - exact).max() < ROUNDING / 5
         assert (alone.settle(pair) == whole.settle(pair)).all()
+
+
+@pytest.mark.parametrize("kind", ["teacher", "encoder"])
+def test_out_of_memory_halves_the_batch(kind: str, classifier_dir: Path, mlm_dir: Path) -> None:
+    loaded = {
+        "teacher": lambda: load_teacher(str(classifier_dir), RTE),
+        "encoder": lambda: load_sentence_encoder(str(mlm_dir)),
+    }
+    scorer, rows = loaded[kind](), [(a, b) for a in WORDS[:6] for b in WORDS[:6]]
+    whole, expected = scorer._model, scorer.score(rows)
+    sizes: list[int] = []
+
+    def small(**inputs: torch.Tensor) -> object:
+        sizes.append(len(inputs["input_ids"]))
+        if sizes[-1] > 8:
+            raise torch.OutOfMemoryError
+        return whole(**inputs)
+
+    scorer._model = small
+    found = scorer.score(rows)
+    tried = len(sizes)
+    again = scorer.score(rows)
+
+    for row in rows:
+        np.testing.assert_allclose(found[row], expected[row], atol=ROUNDING / 5)
+        np.testing.assert_allclose(again[row], expected[row], atol=ROUNDING / 5)
+    assert max(sizes[:tried]) == len(rows)
+    assert 4 <= max(sizes[tried:]) <= 8
+
+
+def test_no_room_for_a_single_row_is_an_error(classifier_dir: Path) -> None:
+    teacher = load_teacher(str(classifier_dir), RTE)
+
+    def none(**_: torch.Tensor) -> object:
+        raise torch.OutOfMemoryError
+
+    teacher._model = none
+    with pytest.raises(torch.OutOfMemoryError):
+        teacher.score(PAIRS)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""The options that commands share; each says what it is in ``--help``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TaskName = Annotated[str, typer.Argument(help="A GLUE task (sst2, …) or a task file (.toml).")]
+Mlm = Annotated[str, typer.Option(help="Masked LM: a folder or a hub name.")]
+VectorsFile = Annotated[str, typer.Option(help="Vectors: GloVe or word2vec file, or gensim name.")]
+RecipeName = Annotated[str, typer.Option(help="official, paper, or a recipe file.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")]
+Device = Annotated[str, typer.Option(help="Where the models run: cpu, cuda, …")]
+Teacher = Annotated[
+    str | None, typer.Option(help="Classifier for the recipe's teacher_… keys: folder or hub name.")
+]
+SimilarityModel = Annotated[
+    str | None, typer.Option(help="Sentence encoder for min_similarity: folder or hub name.")
+]
+VectorsCache = Annotated[
+    Path | None,
+    typer.Option(help="Where tables of vectors are kept; by default the user's own cache."),
+]
+NoVectorsCache = Annotated[
+    bool, typer.Option("--no-vectors-cache", help="Read the vectors file each time.")
+]
+Source = Annotated[
+    str | None, typer.Option(help="Folder, file or hub data set (owner/name:config).")
+]
+Out = Annotated[Path, typer.Option(help="The root of all versions.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="First training rows only.")]
+EngineName = Annotated[str, typer.Option(help="Where chunks run: local or ray.")]
+Address = Annotated[
+    str | None, typer.Option(help="Ray cluster: HOST:PORT, or auto for the one running here.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Worker processes; 1, or as many as a Ray cluster has room for."),
+]
+SkipMalformed = Annotated[
+    bool, typer.Option("--skip-malformed", help="Leave malformed rows out, counted.")
+]
+Store = Annotated[Path | None, typer.Option(help="Candidate store; by default OUT/.candidates.")]
+Keep = Annotated[bool, typer.Option("--keep/--no-store", help="Keep candidates for later runs.")]
+StoreLimit = Annotated[float, typer.Option(min=0, help="Largest store, in GB.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def tables_kept(folder: Path | None, nowhere: bool) -> Path | bool:
+    """Where tables of vectors are kept, as ``augment_task`` wants it."""
+    return not nowhere and (folder or True)
