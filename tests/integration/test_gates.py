@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -115,6 +116,17 @@ def test_how_the_work_is_cut_does_not_change_a_byte(
     monkeypatch.setattr("augment.scoring.TOKENS_A_BATCH", 1)
     monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 13)
     assert digests(run("three", limit=40, threads=2)) == digests(one)
+
+
+def test_gates_on_ray_refuse_the_same_rows(
+    run: Run, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = run("here", limit=40)
+    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 20)
+    there = run("there", limit=40, engine="ray", address=ray_cluster.address)
+    assert digests(there) == digests(here)
+    assert there.manifest.counts == here.manifest.counts
+    assert set(refused(there).reason) >= MODEL_REASONS
 
 
 def test_canonical_values_decide_as_batched_ones_do(
