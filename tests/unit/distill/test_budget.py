@@ -51,9 +51,10 @@ def test_no_step_fits():
 def test_the_clock_stops_when_its_time_is_over_and_leaves_the_first_steps_out():
     now = time.monotonic()
     clock, control = Clock(seconds=0.0), SimpleNamespace(should_training_stop=False)
+    here = SimpleNamespace(device="cpu")
     for count in range(1, FEWEST + 1):
         assert not control.should_training_stop
-        clock.on_step_end(None, SimpleNamespace(global_step=count), control)
+        clock.on_step_end(here, SimpleNamespace(global_step=count), control)
     assert control.should_training_stop
     clock.ends = [now, now + 9, now + 10, now + 12, now + 14]
     assert clock.step() == pytest.approx(2.0)
