@@ -131,17 +131,17 @@ def test_each_batch_too_large_does_not_shrink_the_next_ones_further(mlm_dir: Pat
     lm = load_masked_lm(str(mlm_dir))
     whole, queries = lm._forward, some_queries()
     lm.tokens_a_batch = 10 * max(len(query.ids) for query in queries)
+    room = lm.tokens_a_batch // 2
 
     def small(inputs: Packed) -> torch.Tensor:
-        if len(inputs.ids) > lm_room:
+        if len(inputs.ids) > room:
             raise torch.OutOfMemoryError
         return whole(inputs)
 
-    lm_room = lm.tokens_a_batch // 2
     lm._forward = small  # type: ignore[assignment]
     lm.rank(queries, 5, words_only=False)
 
-    assert lm.tokens_a_batch >= lm_room // 2
+    assert room // 2 <= lm.tokens_a_batch <= room
 
 
 def test_no_room_for_a_single_position_is_an_error(mlm_dir: Path) -> None:
