@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 
 
 def run_halving(
-    batches: Sequence[list[int]],
+    batches: Iterable[list[int]],
     run: Callable[[list[int]], None],
     too_large: Callable[[list[int]], None],
 ) -> None:
@@ -22,7 +22,7 @@ def run_halving(
     Raises:
         OutOfMemoryError: There is no room for a single member.
     """
-    waiting = list(reversed(batches))
+    waiting = list(batches)[::-1]
     while waiting:
         members = waiting.pop()
         try:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augment.recipe import load_recipe
-from augment.rows import spread
+from augment.rows import spread, texts_of
 from augment.sources import read_source
 from augment.tasks import get_task
 from augment.vectors import cache_folder
@@ -98,12 +98,13 @@ def plan_task(
 
 def _plan(train: pa.Table, worker: Worker, opening: float) -> Plan:
     """Count all rows and time some; ``opening`` is what it took to get there, in seconds."""
-    texts = _texts(train, worker)
+    task = worker.work.task
+    texts = texts_of(train, task)
     distinct = list(dict.fromkeys(texts))
     words = worker.finder.words_of(distinct)
     began = time.perf_counter()
     some = spread(train, CALIBRATION_ROWS)
-    weight = _cost(worker.finder.words_of(list(dict.fromkeys(_texts(some, worker)))))
+    weight = _cost(worker.finder.words_of(list(dict.fromkeys(texts_of(some, task)))))
     timed, rows, megabytes = _calibrate(some, worker)
     scale = train.num_rows / some.num_rows
     return Plan(
@@ -119,11 +120,6 @@ def _plan(train: pa.Table, worker: Worker, opening: float) -> Plan:
         megabytes=megabytes * scale,
         calibration_seconds=time.perf_counter() - began,
     )
-
-
-def _texts(table: pa.Table, worker: Worker) -> list[str]:
-    columns = worker.work.task.text_columns
-    return [text for column in columns for text in table[column].to_pylist()]
 
 
 def _cost(sentences: list[tuple[Word, ...]]) -> int:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from augment.candidates import CandidateFinder
 from augment.contract import TaskSpec
-from augment.rows import spread
+from augment.rows import spread, texts_of
 
 _ROWS = 128
 
@@ -45,8 +45,8 @@ def measure_agreement(table: pa.Table, task: TaskSpec, finder: CandidateFinder) 
         finder: The models of the run; its candidate store is neither read nor written.
     """
     some = spread(table, _ROWS)
-    texts = [text for column in task.text_columns for text in some[column].to_pylist()]
-    queries = finder.masked_queries(finder.words_of(list(dict.fromkeys(texts))))
+    texts = dict.fromkeys(texts_of(some, task))
+    queries = finder.masked_queries(finder.words_of(list(texts)))
     k, words_only = finder.recipe.top_k, finder.recipe.top_k_of == "words"
     ours = finder.masked_lm.rank(queries, k, words_only=words_only)
     theirs = finder.masked_lm.in_float32().rank(queries, k, words_only=words_only)

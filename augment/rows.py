@@ -124,6 +124,11 @@ def spread(table: pa.Table, rows: int) -> pa.Table:
     return table.take(pa.array(range(0, table.num_rows, step)[:rows]))
 
 
+def texts_of(table: pa.Table, task: TaskSpec) -> list[str]:
+    """The texts of all text columns, one column after the other."""
+    return [text for column in task.text_columns for text in table[column].to_pylist()]
+
+
 def originals(table: pa.Table, task: TaskSpec, *, teacher_logits: bool = False) -> pa.Table:
     """Rows of a split that is not augmented, with the same columns; no logits are known of them."""
     schema = arrow_schema(task, teacher_logits=teacher_logits)

@@ -9,7 +9,7 @@ decision is closer than rounding can move it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,17 +98,15 @@ class Scorer:
         run_halving(self._batches([item.length for item in encoded]), run, too_large)
         return Scores({texts: values[i] for i, texts in enumerate(distinct)}, self.canonical)
 
-    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Rows of equal length, at most ``tokens_a_batch`` pieces together."""
         by_length: dict[int, list[int]] = {}
         for i, length in enumerate(lengths):
             by_length.setdefault(length, []).append(i)
-        return [
-            by_length[length][at : at + size]
-            for length in sorted(by_length)
-            for size in [max(1, self.tokens_a_batch // length)]
-            for at in range(0, len(by_length[length]), size)
-        ]
+        for length in sorted(by_length):
+            members, size = by_length[length], max(1, self.tokens_a_batch // length)
+            for at in range(0, len(members), size):
+                yield members[at : at + size]
 
     def canonical(self, texts: Texts) -> np.ndarray:
         """The values of one row, shape ``(width,)``: the same on any cut of the work."""

@@ -8,8 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from augment.contract import FileEntry, sha256_file
-from augment.disk import sync
+from augment.contract import FileEntry, sha256_file, sync
 
 ROWS_A_GROUP = 65_536
 SHARD_BYTES = 128 * 2**20

@@ -28,8 +28,8 @@ from augment.contract import (
     arrow_schema,
     rejected_schema,
     sha256_file,
+    sync,
 )
-from augment.disk import sync
 from augment.errors import OutputBusy, OutputUnwritable
 from augment.shards import describe_files, write_split
 

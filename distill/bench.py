@@ -19,7 +19,7 @@ from distill.disk import commit_folder, write_json
 from distill.errors import ModelNotFound
 from distill.evaluate import Measured, Splits, evaluate
 from distill.models import Classifier, at_rest, folder_digest, read_config, read_weights
-from distill.processes import is_first, wait
+from distill.processes import by_first
 from distill.progress import Narrator
 from distill.recipe import DistillRecipe
 from distill.recipe_sections import Training
@@ -87,14 +87,15 @@ class Bench:
         if outcome.score is not None:
             name = f"{self.version.task.selection_metric} {outcome.score:.3f}"
             self.narrator.say("kept", f"step {outcome.kept} of {outcome.steps} · {name}")
-        if is_first():
+
+        def commit() -> None:
             write_json(checkpoints.with_name("outcome.json"), dataclasses.asdict(outcome))
             commit_folder(
                 final, lambda at: save_clean(stage.student, self.tokenizer, at, self.max_length)
             )
-        wait()
-        if is_first():
-            shutil.rmtree(checkpoints)
+
+        by_first(commit)
+        by_first(lambda: shutil.rmtree(checkpoints))
         return _read(final)
 
     def _job(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from augment.contract import sync
 from distill.errors import DiskFull
 
 ALMOST_NOTHING = 2**20
@@ -112,12 +112,3 @@ def sync_folder(folder: Path) -> None:
     """Bring a folder's files to the disk."""
     for path in [*(p for p in folder.rglob("*") if p.is_file()), folder]:
         sync(path)
-
-
-def sync(path: Path) -> None:
-    """Bring a file, or a folder's list of files, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

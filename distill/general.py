@@ -27,7 +27,7 @@ from distill.disk import commit_folder, write_json
 from distill.general_bench import GeneralBench, prepare
 from distill.lengths import lengths_of
 from distill.models import SAFETENSORS, describe, folder_digest
-from distill.processes import first_one_first, is_first, wait
+from distill.processes import by_first, first_one_first, wait
 from distill.progress import Narrator, span
 from distill.projections import save_projections
 from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
@@ -93,8 +93,7 @@ def distill_general(
     if not (run.path / STUDENT).is_dir():
         train(bench, parts, plan, budget, began)
     result = summary(bench, text, blocks, parts, plan)
-    if is_first():
-        write_json(run.path / RESULT, result)
+    by_first(lambda: write_json(run.path / RESULT, result))
     return result
 
 
@@ -168,9 +167,7 @@ def decide(bench: GeneralBench, parts: Split, budget: Budget, began: float) -> P
         if budget.tokens is not None:
             steps = steps_for_tokens(budget.tokens, per_step)
         plan = Plan(steps, general.evaluations, per_step)
-    if is_first():
-        write_json(file, dataclasses.asdict(plan))
-    wait()
+    by_first(lambda: write_json(file, dataclasses.asdict(plan)))
     return _kept_plan(file)
 
 
@@ -199,11 +196,8 @@ def train(bench: GeneralBench, parts: Split, plan: Plan, budget: Budget, began: 
         save_clean(stage.student, bench.teacher.tokenizer, folder, longest)
         save_projections(stage.projections, folder / SAFETENSORS)
 
-    if is_first():
-        commit_folder(bench.run.path / STUDENT, fill)
-    wait()
-    if is_first():
-        shutil.rmtree(bench.run.work / stage.name)
+    by_first(lambda: commit_folder(bench.run.path / STUDENT, fill))
+    by_first(lambda: shutil.rmtree(bench.run.work / stage.name))
     if budget.hours is not None:
         took, given = span(time.monotonic() - began), span(budget.hours * 3600)
         bench.narrator.say("budget", f"{took} since the start, {given} were given")

@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from augment.contract import TaskSpec, sha256_file
+from distill.amounts import short
 from distill.batching import readable
 from distill.errors import ModelInvalid, ModelNotFound, VocabularyMismatch
 from distill.labels import label_order
@@ -280,11 +281,3 @@ def describe(model: PreTrainedModel) -> str:
     """A model's size, such as ``4 x 312 · 14.4 M``."""
     count = sum(weight.numel() for weight in model.parameters())
     return f"{model.config.num_hidden_layers} x {model.config.hidden_size} · {short(count)}"
-
-
-def short(count: int) -> str:
-    """A large number, such as ``14.4 M`` or ``1.2 G``."""
-    for factor, letter in ((1e9, "G"), (1e6, "M")):
-        if count >= factor / 10:
-            return f"{count / factor:.1f} {letter}"
-    return f"{count:,}"

@@ -26,7 +26,7 @@ from distill.guides import Guide, averaged_scores, guide_name
 from distill.kept_logits import take_kept_logits
 from distill.mapping import arrows, layer_map
 from distill.models import Classifier, describe, load_classifier
-from distill.processes import first_one_first, is_first, wait
+from distill.processes import by_first, first_one_first
 from distill.progress import Narrator
 from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.rundir import RESULT, STUDENT, Run, RunDirectory
@@ -91,10 +91,10 @@ def distill_task(
     if plain:
         again = plant(opened, settings, student, teachers[0], init)
         rivals = {"student, labels only": labels_only(bench, again), **rivals}
-    if is_first():
-        write_json(run.path / RESULT, compare(bench, guides, rivals))
-    wait()
-    return Run(run.path, run.result() or {})
+    by_first(lambda: write_json(run.path / RESULT, compare(bench, guides, rivals)))
+    result = run.result()
+    assert result is not None
+    return Run(run.path, result)
 
 
 def plant(

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from distill.models import short
+from distill.amounts import megabytes, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,8 +223,3 @@ def speed(latency: dict[str, Any]) -> tuple[str, str]:
     """The cells ``batch 1`` and ``batch 32``."""
     one, many = latency["batch_1"], latency["throughput_32"]
     return f"{one:.{0 if one >= 100 else 1}f} ms", f"{many:,.{0 if many >= 10 else 1}f}/s"
-
-
-def megabytes(size: int) -> str:
-    """A file size, such as ``57.4 MB``."""
-    return f"{size / 1e6:.1f} MB"

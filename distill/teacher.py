@@ -23,7 +23,7 @@ from distill.models import (
     read_tokenizer,
     read_weights,
 )
-from distill.processes import first_one_first, is_first, wait
+from distill.processes import by_first, first_one_first, wait
 from distill.progress import Narrator
 from distill.recipe import DEFAULT_RECIPE, load_recipe
 from distill.rundir import RunDirectory
@@ -85,15 +85,21 @@ def fine_tune_teacher(
     rows = len(tokens.rows(settings.teacher.data))
     narrator.say("teacher", f"from {init} · {rows:,} {settings.teacher.data} rows")
     model = bench.train(begin, settings.teacher, title="teacher", final=run.path / "model")
-    if is_first():
-        classifier = Classifier(str(out), model, tokenizer)
-        subject = Subject(out.name, classifier, tokens.validation, length)
-        result = bench.result(measure([subject], opened.task), folder=str(out))
-        write_json(run.path / "model" / RECORD, {"identity": identity, "result": result})
-        (run.path / "model").rename(out)
-        shutil.rmtree(run.path)
-    wait()
-    return _finished(out, identity) or {}
+    wait()  # until all have read it where it lies now
+    by_first(lambda: _commit(out, bench, Classifier(str(out), model, tokenizer), identity))
+    made = _finished(out, identity)
+    assert made is not None
+    return made
+
+
+def _commit(out: Path, bench: Bench, made: Classifier, identity: dict[str, Any]) -> None:
+    """Measure the teacher and give it its name."""
+    subject = Subject(out.name, made, bench.tokens.validation, bench.max_length)
+    result = bench.result(measure([subject], bench.version.task), folder=str(out))
+    folder = bench.run.path
+    write_json(folder / "model" / RECORD, {"identity": identity, "result": result})
+    (folder / "model").rename(out)
+    shutil.rmtree(folder)
 
 
 def _finished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:

@@ -72,7 +72,8 @@ def measure_steps(job: Job, seconds: float) -> Timing:
         began = time.monotonic()
         if job.evaluate is not None:
             job.evaluate(job.stage.student)
-        return Timing(clock.step(), time.monotonic() - began)
+        found = Timing(clock.step(), time.monotonic() - began)
+        wait()  # for the last checkpoint to be whole
+        return found
     finally:
-        wait()
         shutil.rmtree(job.folder, ignore_errors=True)

@@ -5,6 +5,7 @@ only; neither torch nor transformers is loaded.
 """
 
 from augment.contract.check import sha256_file, verify
+from augment.contract.disk import sync
 from augment.contract.errors import (
     ContractError,
     Fault,
@@ -58,5 +59,6 @@ __all__ = [
     "open_version",
     "rejected_schema",
     "sha256_file",
+    "sync",
     "verify",
 ]

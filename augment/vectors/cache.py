@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from augment.disk import sync
+from augment.contract import sync
 from augment.vectors.mapped import Files, FolderTrouble, Note, load, save, troubles
 from augment.vectors.table import Block, Table, build
 

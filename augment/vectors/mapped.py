@@ -12,8 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 from pydantic import BaseModel, ConfigDict
 
-from augment.contract import sha256_file
-from augment.disk import sync
+from augment.contract import sha256_file, sync
 from augment.vectors.table import Table
 
 NOTE = "table.json"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -98,7 +99,7 @@ class Intermediate(Stage):
         with torch.no_grad():
             target = self.teacher_tap(**inputs)
         seen = self.student_tap(**inputs)
-        tokens = self._share(mask)
+        tokens = self._share(lambda: mask)
         if self.relations:
             yield "relation", tokens * self._relation(seen, target, mask)
         else:
@@ -108,16 +109,19 @@ class Intermediate(Stage):
 
     def _attention(self, seen: Tapped, target: Tapped, mask: Tensor) -> Tensor:
         total = mask.new_zeros((), dtype=torch.float32)
+        shares: dict[int | None, Tensor | float] = {}
         for layer, source, weight in self._weighted(self.attention_weights):
             scores = seen.scores[layer], target.scores[source]
             reach = target.reach.get(source)
+            if reach not in shares:
+                shares[reach] = self._share(partial(real_pairs, mask, reach))
             loss = attention_score_loss(*scores, mask, self.reduction, reach)
-            total = total + weight * self._share(real_pairs(mask, reach)) * loss
+            total = total + weight * shares[reach] * loss
         return total
 
-    def _share(self, real: Tensor) -> Tensor:
-        """What a mean over real things weighs in that of all processes; padding is alike in all."""
-        return share(real.sum() if self.reduction == "masked" else real.new_ones(()))
+    def _share(self, real: Callable[[], Tensor]) -> Tensor | float:
+        """See ``share``; ``official`` means run over padding too, alike in all processes."""
+        return share(real) if self.reduction == "masked" else 1.0
 
     def _relation(self, seen: Tapped, target: Tapped, mask: Tensor) -> Tensor:
         assert self.relations is not None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -205,3 +208,19 @@ batch_size = 16
 learning_rate = 1e-3
 evaluations = 2
 """
+
+
+def run_program(
+    name: str, *arguments: object, processes: int = 1
+) -> subprocess.CompletedProcess[str]:
+    """Run a program of this folder on one thread, under torchrun for several processes."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    launcher = [sys.executable, *(torchrun if processes > 1 else [])]
+    return subprocess.run(
+        [*launcher, "-m", f"tests.unit.distill.{name}", *map(str, arguments)],
+        cwd=Path(__file__).resolve().parents[3],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )

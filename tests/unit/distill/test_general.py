@@ -4,8 +4,6 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -38,7 +36,7 @@ from distill.projections import Projections
 from distill.recipe import load_recipe
 from distill.rundir import RunDirectory
 from distill.students import checkpoint_projections
-from tests.unit.distill.helpers import make_bert, make_tokenizer, save
+from tests.unit.distill.helpers import make_bert, make_tokenizer, run_program, save
 from tests.unit.distill.test_blocks import write_text
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -262,14 +260,7 @@ def test_ctrl_c_keeps_the_very_step_and_the_run_ends_as_if_undisturbed(
 def test_killed_at_random_the_run_ends_with_the_weights_of_an_undisturbed_one(
     text, masked_lm, recipe, tmp_path
 ):
-    command = [sys.executable, "-m", "tests.unit.distill.killed_general"]
-    done = subprocess.run(
-        [*command, *map(str, (text, masked_lm, recipe, tmp_path, 4))],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
-        capture_output=True,
-        text=True,
-    )
+    done = run_program("killed_general", text, masked_lm, recipe, tmp_path, 4)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[-1]) >= 2, done.stdout
     assert "checkpoint-" in done.stdout

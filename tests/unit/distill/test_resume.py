@@ -1,30 +1,17 @@
 """Killed at any instant, the same command ends with the very weights of an undisturbed run."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
 from augment.contract import sha256_file
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.unit.distill.helpers import run_program
 
 
 def distil(version, teacher, recipe, out, stage="", step=0, how="step"):
-    arguments = [str(a) for a in (version.path, teacher, out, recipe, stage, step, how)]
-    return subprocess.run(
-        [sys.executable, "-m", "tests.unit.distill.killed_run", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+    return run_program("killed_run", version.path, teacher, out, recipe, stage, step, how)
 
 
 def weights(out):

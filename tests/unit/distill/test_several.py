@@ -1,10 +1,6 @@
 """Two processes under torchrun end with the weights of one, and do each thing once."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,10 +9,16 @@ from safetensors.torch import load_file
 from distill import schedule
 from distill.errors import UsageInvalid
 from distill.recipe import load_recipe
-from tests.unit.distill.helpers import SENTIMENT, make_bert, mood_rows, save, write_version
+from tests.unit.distill.helpers import (
+    SENTIMENT,
+    make_bert,
+    mood_rows,
+    run_program,
+    save,
+    write_version,
+)
 from tests.unit.distill.test_blocks import write_text
 
-ROOT = Path(__file__).resolve().parents[3]
 RECIPE = """
 seed = 3
 max_length = 16
@@ -62,18 +64,6 @@ def inputs(tmp_path_factory, tokenizer, teacher):
     ]
 
 
-def start(inputs, out, *launcher):
-    arguments = ["-m", "tests.unit.distill.several", *map(str, inputs), str(out)]
-    return subprocess.run(
-        [sys.executable, *launcher, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
 def weights(out):
     folders = ("general/student", "task/work/intermediate/student", "task/student")
     return {
@@ -84,16 +74,9 @@ def weights(out):
 
 
 def test_two_processes_equal_one(inputs, tmp_path):
-    alone = start(inputs, tmp_path / "one")
+    alone = run_program("several", *inputs, tmp_path / "one")
     assert alone.returncode == 0, alone.stderr
-    several = start(
-        inputs,
-        tmp_path / "two",
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-    )
+    several = run_program("several", *inputs, tmp_path / "two", processes=2)
     assert several.returncode == 0, several.stderr
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert one.keys() == two.keys()
