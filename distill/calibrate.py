@@ -36,13 +36,14 @@ from distill.pipeline import (
     prediction,
     second_stage,
 )
+from distill.positions import check_length
 from distill.precision import autocast
 from distill.progress import Narrator
 from distill.recipe import DistillRecipe
 from distill.rundir import RunDirectory
 from distill.sample import tokenise_sample
 from distill.stages import Stage
-from distill.students import Init, Student, check_length
+from distill.students import Init, Student
 
 StageName = Literal["intermediate", "prediction", "plain"]
 BATCHES, ANSWERED, VALIDATED = 6, 256, 8

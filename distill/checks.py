@@ -24,12 +24,12 @@ from distill.forecast import Forecast, Rows, forecast
 from distill.guards import CHANCE_MARGIN
 from distill.mapping import arrows
 from distill.models import Classifier, describe
+from distill.positions import check_length
 from distill.precision import uses_bfloat16
 from distill.progress import span
 from distill.recipe import DistillRecipe, load_recipe
 from distill.sample import census, sample, tokenise_sample
 from distill.standalone import open_classifier
-from distill.students import check_length
 
 MOST_ROWS, MOST_SCORED, MOST_CALIBRATED = 50_000, 512, 4_096
 MANY_CUT, MANY_UNKNOWN, MUCH = 0.01, 0.02, 0.8

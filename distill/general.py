@@ -27,6 +27,7 @@ from distill.disk import commit_folder, write_json
 from distill.general_bench import GeneralBench, prepare
 from distill.lengths import lengths_of
 from distill.models import SAFETENSORS, describe, folder_digest
+from distill.positions import most_pieces
 from distill.processes import by_first, first_one_first, wait
 from distill.progress import Narrator, span
 from distill.projections import save_projections
@@ -34,7 +35,7 @@ from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.rundir import METRICS, RESULT, STUDENT, RunDirectory
 from distill.saving import save_clean
 from distill.schedule import total_steps
-from distill.students import Init, checkpoint_projections, most_pieces, student_identity
+from distill.students import Init, checkpoint_projections, student_identity
 from distill.timing import measure_steps
 from distill.trainer import train_stage
 

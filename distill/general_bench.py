@@ -14,11 +14,12 @@ from distill.encoder import Encoder, load_encoder
 from distill.held_out import HeldOut
 from distill.mapping import arrows, layer_map
 from distill.models import describe
+from distill.positions import check_length
 from distill.progress import Narrator
 from distill.recipe import DistillRecipe
 from distill.rundir import METRICS, MetricLog, RunDirectory
 from distill.stages import Intermediate
-from distill.students import Init, build_student, check_length, student_layers
+from distill.students import Init, build_student, student_layers
 from distill.trainer import Job
 
 

@@ -26,6 +26,7 @@ from distill.guides import Guide, averaged_scores, guide_name
 from distill.kept_logits import take_kept_logits
 from distill.mapping import arrows, layer_map
 from distill.models import Classifier, describe, load_classifier
+from distill.positions import check_length
 from distill.processes import by_first, first_one_first
 from distill.progress import Narrator
 from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
@@ -33,7 +34,7 @@ from distill.rundir import RESULT, STUDENT, Run, RunDirectory
 from distill.schedule import rows_drawn
 from distill.soft_labels import Logits, soft_labels
 from distill.stages import HardLabels, Intermediate, Prediction, Stage
-from distill.students import Init, Student, build_student, check_length, student_layers
+from distill.students import Init, Student, build_student, student_layers
 
 
 def distill_task(

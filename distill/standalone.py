@@ -16,7 +16,7 @@ from distill.dataset import labelled, resolve_length, tokenise_split, tokenise_v
 from distill.errors import DataInvalid
 from distill.evaluate import Subject, measure
 from distill.models import Classifier, load_classifier
-from distill.students import most_pieces
+from distill.positions import most_pieces
 
 NO_LIMIT = 10**6
 

@@ -15,7 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from augment.contract import TaskSpec
 from distill.encoder import Encoder
-from distill.errors import ModelInvalid, ShapeMismatch, VocabularyMismatch
+from distill.errors import ModelInvalid, VocabularyMismatch
+from distill.inheritance import inherit
 from distill.labels import label_settings
 from distill.models import (
     PICKLED,
@@ -30,16 +31,17 @@ from distill.models import (
     same_vocabulary,
 )
 from distill.projections import Pretrained
-from distill.shapes import NAMED, Reading, Shape, config_of, intermediate_size, parse_shape
+from distill.shapes import (
+    NAMED,
+    Reading,
+    config_of,
+    parse_shape,
+)
 
 Init = Literal["random", "teacher-layers"]
 
-
-_LAYER = re.compile(r"(?<=layer\.)\d+(?=\.)|(?<=layers\.)\d+(?=\.)")
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model")
 WEIGHTS = ("model.safetensors", "model-", "pytorch_model")
-COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "ibert")
-_DEPTH = "num_hidden_layers"
 _PROJECTION = re.compile(r"fit_dense(?:s\.(\d+))?\.(weight|bias)")
 
 
@@ -118,7 +120,8 @@ def build_student(
     if shape is None:
         student = _from_folder(name, task, teacher, own_vocabulary)
     elif init == "teacher-layers":
-        student = _from_teacher(shape, task, teacher, mapping)
+        part = inherit(shape, teacher, mapping, seed=seed, labels=_labels(task))
+        student = Student(part.model, part.origin, teacher.tokenizer, part.pretrained)
     else:
         config = config_of(shape, reading_of(teacher), _labels(task))
         student = Student(fresh(config, head=task is not None), "random weights", teacher.tokenizer)
@@ -134,45 +137,6 @@ def reading_of(teacher: Classifier | Encoder) -> Reading:
     config = teacher.model.config
     segments = max(1, getattr(config, "type_vocab_size", None) or 1)
     return Reading(teacher.tokenizer, config.vocab_size, segments)
-
-
-def _from_teacher(
-    shape: Shape,
-    task: TaskSpec | None,
-    teacher: Classifier | Encoder,
-    mapping: Sequence[int],
-) -> Student:
-    """Embeddings, pooler and the mapped layers of the teacher; a fresh head."""
-    config = teacher.model.config
-    theirs = Shape(
-        shape.layers,
-        config.hidden_size,
-        intermediate_size(config),
-        config.num_attention_heads,
-        config.model_type if shape.family else "",
-    )
-    if theirs != shape:
-        raise ShapeMismatch(
-            f"--init teacher-layers needs the teacher's kind and width: expected {theirs}, "
-            f"found {shape}.",
-            f"Use --student {theirs}, or --init random.",
-        )
-    settings = {**config.to_dict(), config.attribute_map.get(_DEPTH, _DEPTH): shape.layers}
-    if "layer_types" in settings:  # which layers see everything (ModernBERT)
-        settings["layer_types"] = [config.layer_types[layer - 1] for layer in mapping]
-    changed = type(config).from_dict(settings)
-    changed.update(_labels(task))
-    model = fresh(changed, head=task is not None)
-    source = teacher.model.base_model.state_dict()
-    one_for_all = hasattr(config, "num_hidden_groups")  # ALBERT
-    chosen = {}
-    for key in model.base_model.state_dict():
-        number = None if one_for_all else _LAYER.search(key)
-        layer = mapping[int(number.group())] - 1 if number else None
-        chosen[key] = source[key if layer is None else _LAYER.sub(str(layer), key, count=1)]
-    model.base_model.load_state_dict(chosen)
-    origin = f"teacher layers {', '.join(map(str, mapping))}"
-    return Student(model, origin, teacher.tokenizer)
 
 
 def _from_folder(
@@ -237,24 +201,3 @@ def _checkpoint(folder: Path) -> dict[str, Tensor]:
         )
         return loaded
     return {}
-
-
-def check_length(max_length: int, name: str, config: Any) -> None:
-    """Refuse texts longer than a model's position table.
-
-    Raises:
-        ModelInvalid: ``max_length`` exceeds it.
-    """
-    most = most_pieces(config)
-    if most is not None and max_length > most:
-        raise ModelInvalid(
-            f"max_length is {max_length} pieces, {name} reads at most {most}.",
-            f"Set max_length = {most} in the recipe.",
-        )
-
-
-def most_pieces(config: Any) -> int | None:
-    """Pieces that a model can read at once; nothing where it has no position table."""
-    reserved = config.pad_token_id + 1 if config.model_type in COUNT_FROM_PADDING else 0
-    positions = getattr(config, "max_position_embeddings", None)
-    return None if positions is None else int(positions) - reserved

@@ -23,12 +23,12 @@ from distill.models import (
     read_tokenizer,
     read_weights,
 )
+from distill.positions import check_length
 from distill.processes import by_first, first_one_first, wait
 from distill.progress import Narrator
 from distill.recipe import DEFAULT_RECIPE, load_recipe
 from distill.rundir import RunDirectory
 from distill.stages import HardLabels, Stage
-from distill.students import check_length
 
 RECORD = "teacher.json"
 

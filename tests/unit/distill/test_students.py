@@ -5,7 +5,8 @@ import torch
 
 from distill.errors import ModelInvalid, ShapeMismatch, VocabularyMismatch
 from distill.models import Classifier
-from distill.students import NAMED, Shape, build_student, parse_shape, student_identity
+from distill.shapes import NAMED, Shape, parse_shape
+from distill.students import build_student, student_identity
 from tests.unit.distill.helpers import SENTIMENT, make_bert, make_tokenizer, save
 
 
@@ -66,8 +67,8 @@ def test_teacher_layers(guide):
         ours.embeddings.word_embeddings.weight, theirs.embeddings.word_embeddings.weight
     )
     assert student.origin == "teacher layers 2, 4"
-    with pytest.raises(ShapeMismatch, match="expected 2x32-64-4, found 2x16-32-4"):
-        build("2x16-32-4", guide, "teacher-layers")
+    with pytest.raises(ShapeMismatch, match=r"expected 2x32-64-4, or .* found 2x16-32-2"):
+        build("2x16-32-2", guide, "teacher-layers")
 
 
 @pytest.mark.parametrize("form", ["safetensors", "bin"])

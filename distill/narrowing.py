@@ -1,0 +1,272 @@
+"""A teacher's layers made narrower: the start of a student that is thinner than its teacher.
+
+Pure but for one forward pass of the teacher. TinyBERT starts its general student from random
+weights; here a thinner student begins as an approximation of the teacher, which the losses then
+repair. Of the width, the numbers are kept that explain the others best, and every matrix that read
+a number which is gone reads its best linear guess from those kept instead. So embeddings, layer
+norms and the residual stream are the teacher's own, number by number. An attention head keeps its
+scores QKᵀ as closely as its new size allows (the best product of that rank in the mean square), its
+values likewise, and the feed-forward layer its most active neurons. What is best is measured on
+made-up texts, so no data is needed and the same call gives the same weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from scipy.linalg import qr
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+TEXTS, PIECES = 128, 64
+RIDGE = 1e-4
+KINDS = ("bert", "roberta", "electra", "xlm-roberta", "camembert")
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """y = W x + b: weight (out, in), bias (out,)."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def after(self, inner: Affine) -> Affine:
+        """This map of what ``inner`` gives, as one map."""
+        return Affine(self.weight @ inner.weight, self.weight @ inner.bias + self.bias)
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """States (n, in) to (n, out)."""
+        return states @ self.weight.T + self.bias
+
+
+@torch.no_grad()
+def narrow_into(
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    mapping: Sequence[int],
+    texts: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Write a thinner copy of a teacher's layers into a student.
+
+    Args:
+        student: Same kind and number of heads, at most as wide; its encoder is overwritten.
+        teacher: At rest, without dropout.
+        mapping: Teacher layer for each student layer, counted from 1.
+        texts: What is measured on, piece ids of shape (texts, pieces) without padding.
+
+    Returns:
+        The projection that gives back the teacher's states: weight (d, d') and bias (d,).
+    """
+    ours: Any = student.base_model
+    theirs: Any = teacher.base_model
+    states = theirs(texts.to(teacher.device), output_hidden_states=True).hidden_states
+    seen = torch.cat([_rows(states[layer]) for layer in (0, *mapping)])
+    keep = best_numbers(seen, student.config.hidden_size)
+    _narrow_embeddings(ours.embeddings, theirs.embeddings, keep)
+    for target, layer in zip(ours.encoder.layer, mapping, strict=True):
+        _narrow_layer(target, theirs.encoder.layer[layer - 1], states[layer - 1], keep)
+    if getattr(ours, "pooler", None) is not None and getattr(theirs, "pooler", None) is not None:
+        last = restoring(_rows(states[mapping[-1]]), keep)
+        _put(ours.pooler.dense, _pick(_of(theirs.pooler.dense).after(last), keep))
+    back = restoring(seen, keep)
+    return back.weight.cpu(), back.bias.cpu()
+
+
+def made_up_texts(tokenizer: PreTrainedTokenizerBase, seed: int, most: int = PIECES) -> Tensor:
+    """Random pieces, early ones of the vocabulary (which are the frequent ones) more often.
+
+    Args:
+        tokenizer: The teacher's.
+        seed: Of the draw.
+        most: The most pieces that the teacher reads at once.
+
+    Returns:
+        Piece ids of shape (texts, pieces), special ones at both ends.
+    """
+    special = set(tokenizer.all_special_ids)
+    words = [
+        index
+        for piece, index in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+        if index not in special and not piece.startswith("[unused")
+    ]
+    generator = torch.Generator().manual_seed(seed)
+    share = torch.rand((TEXTS, min(PIECES, most) - 2), generator=generator)
+    places = (len(words) ** share).long().clamp(max=len(words) - 1)
+    drawn = torch.tensor(words)[places].tolist()
+    first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
+    return torch.tensor([[first, *row, last] for row in drawn])
+
+
+def best_numbers(states: Tensor, count: int) -> Tensor:
+    """Which numbers of the width explain the others best, ascending.
+
+    By a pivoted QR of the centred states: each next one is that with most variance left.
+
+    Args:
+        states: Shape (n, width).
+        count: How many to keep.
+    """
+    centred = (states - states.mean(dim=0)).double()
+    covariance = centred.T @ centred / len(centred)
+    values, vectors = torch.linalg.eigh(covariance)
+    root = values.clamp(min=0).sqrt()[:, None] * vectors.T
+    _, _, order = qr(root.cpu().numpy(), mode="economic", pivoting=True)
+    return torch.tensor(sorted(order[:count].tolist()), device=states.device)
+
+
+def restoring(states: Tensor, keep: Tensor) -> Affine:
+    """The map from the kept numbers back to all of them, exact for those kept."""
+    back = fit(states[:, keep], states)
+    back.weight[keep] = torch.eye(len(keep), device=states.device)
+    back.bias[keep] = 0.0
+    return back
+
+
+def fit(inputs: Tensor, targets: Tensor) -> Affine:
+    """Least squares with a slight ridge.
+
+    Args:
+        inputs: Shape (n, in).
+        targets: Shape (n, out).
+    """
+    mean_in, mean_out = inputs.mean(dim=0), targets.mean(dim=0)
+    centred = (inputs - mean_in).double()
+    moments = centred.T @ centred
+    moments += RIDGE * moments.diagonal().mean() * torch.eye(len(moments), device=inputs.device)
+    weight = torch.linalg.solve(moments, centred.T @ (targets - mean_out).double()).T.float()
+    return Affine(weight, mean_out - weight @ mean_in)
+
+
+def _narrow_embeddings(target: Any, source: Any, keep: Tensor) -> None:
+    for name, table in source.named_children():
+        if isinstance(table, nn.Embedding):
+            getattr(target, name).weight.copy_(table.weight[:, keep])
+    _put_norm(target.LayerNorm, source.LayerNorm, keep)
+
+
+def _narrow_layer(target: Any, source: Any, states: Tensor, keep: Tensor) -> None:
+    """One layer; ``states`` (texts, pieces, width) is what the teacher's layer reads."""
+    rows = _rows(states)
+    back = restoring(rows, keep)
+    _narrow_attention(target.attention, source.attention, rows, back, keep)
+    caught: dict[str, Tensor] = {}
+    hooks = [
+        module.register_forward_hook(lambda _m, _i, out, name=name: caught.update({name: out}))
+        for name, module in (("middle", source.attention.output), ("active", source.intermediate))
+    ]
+    try:
+        source(states)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    middle, active = _rows(caught["middle"]), _rows(caught["active"])
+    read = _of(source.intermediate.dense).after(restoring(middle, keep))
+    write = _pick(_of(source.output.dense), keep)
+    strength = active.square().mean(dim=0) * write.weight.square().sum(dim=0)
+    chosen = strength.topk(min(target.intermediate.dense.out_features, len(strength))).indices
+    chosen = chosen.sort().values
+    _put(target.intermediate.dense, _pick(read, chosen))
+    _put(target.output.dense, fit(active[:, chosen], write(active)))
+    _put_norm(target.output.LayerNorm, source.output.LayerNorm, keep)
+
+
+def _narrow_attention(target: Any, source: Any, rows: Tensor, back: Affine, keep: Tensor) -> None:
+    read, write = source.self, source.output.dense
+    heads = read.num_attention_heads
+    size = target.self.query.out_features // heads
+    maps = {name: _of(getattr(read, name)) for name in ("query", "key", "value")}
+    split = {
+        name: one(rows).view(len(rows), heads, -1).double().transpose(0, 1)
+        for name, one in maps.items()
+    }
+    queries, keys = thin_product(split["query"], split["key"], size)
+    thin = {"query": queries, "key": keys}
+    columns = write.weight[keep].view(len(keep), heads, -1).double().transpose(0, 1)
+    thin["value"], outs = thin_values(split["value"], columns, size)
+    for name, small in thin.items():
+        _put(getattr(target.self, name), _by_head(small, maps[name]).after(back))
+    target.output.dense.weight.copy_(outs.transpose(0, 1).flatten(1).float())
+    target.output.dense.bias.copy_(write.bias[keep])
+    _put_norm(target.output.LayerNorm, source.output.LayerNorm, keep)
+
+
+def thin_product(queries: Tensor, keys: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Maps of queries and keys to a smaller head size that keep q·k/√d best in the mean square.
+
+    Args:
+        queries: Shape (heads, n, head size), float64.
+        keys: The same.
+        size: The new head size d'.
+
+    Returns:
+        Two maps, each of shape (heads, d', head size).
+    """
+    roots = _root(queries), _root(keys)
+    left, values, right = torch.linalg.svd(roots[0].mT @ roots[1])
+    scale = (size / queries.shape[-1]) ** 0.25 * values[:, :size, None].sqrt()
+    return (
+        scale * torch.linalg.solve(roots[0].mT, left[:, :, :size]).mT,
+        scale * torch.linalg.solve(roots[1].mT, right.mT[:, :, :size]).mT,
+    )
+
+
+def thin_values(values: Tensor, columns: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """A map of values to a smaller head size, and what reads them, that keep their product best.
+
+    Args:
+        values: Shape (heads, n, head size), float64.
+        columns: What the output layer makes of them, shape (heads, width, head size).
+        size: The new head size d'.
+
+    Returns:
+        Shapes (heads, d', head size) and (heads, width, d').
+    """
+    root = _root(values)
+    left, strength, right = torch.linalg.svd(columns @ root, full_matrices=False)
+    scale = strength[:, :size].sqrt()
+    small = torch.linalg.solve(root.mT, right.mT[:, :, :size]).mT
+    return scale[:, :, None] * small, left[:, :, :size] * scale[:, None, :]
+
+
+def _root(states: Tensor) -> Tensor:
+    """L of E[x xᵀ] = L Lᵀ, shape (heads, size, size)."""
+    moments = states.mT @ states / states.shape[1]
+    size = moments.shape[-1]
+    ridge = moments.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None] * 1e-6
+    root: Tensor = torch.linalg.cholesky(moments + ridge * torch.eye(size, device=states.device))
+    return root
+
+
+def _by_head(small: Tensor, wide: Affine) -> Affine:
+    """A map of each head after one of all heads."""
+    heads, size = small.shape[0], small.shape[1]
+    weight = wide.weight.view(heads, small.shape[2], -1).double()
+    bias = wide.bias.view(heads, small.shape[2], 1).double()
+    joined = (small @ weight).reshape(heads * size, -1)
+    return Affine(joined.float(), (small @ bias).flatten().float())
+
+
+def _rows(states: Tensor) -> Tensor:
+    return states.flatten(0, 1).float()
+
+
+def _of(linear: Any) -> Affine:
+    return Affine(linear.weight, linear.bias)
+
+
+def _pick(wide: Affine, keep: Tensor) -> Affine:
+    return Affine(wide.weight[keep], wide.bias[keep])
+
+
+def _put(linear: Any, new: Affine) -> None:
+    """Where the student has more neurons than the teacher, the others stay as they were."""
+    linear.weight[: len(new.weight), : new.weight.shape[1]].copy_(new.weight)
+    linear.bias[: len(new.bias)].copy_(new.bias)
+
+
+def _put_norm(norm: Any, source: Any, keep: Tensor) -> None:
+    norm.weight.copy_(source.weight[keep])
+    norm.bias.copy_(source.bias[keep])

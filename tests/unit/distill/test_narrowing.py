@@ -1,0 +1,128 @@
+"""A narrower student starts as the best approximation of its teacher's layers."""
+
+import pytest
+import torch
+
+from distill.errors import ShapeMismatch
+from distill.models import Classifier
+from distill.narrowing import (
+    Affine,
+    best_numbers,
+    fit,
+    made_up_texts,
+    narrow_into,
+    restoring,
+    thin_product,
+    thin_values,
+)
+from distill.recipe_sections import Intermediate as Section
+from distill.stages import Intermediate
+from distill.students import build_student
+from tests.unit.distill.helpers import SENTIMENT, make_bert, make_model
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_the_numbers_kept_are_those_that_explain_the_others():
+    base = normal(500, 3).float()
+    copies = torch.cat([base, base @ normal(3, 4).float(), torch.zeros(500, 1)], dim=1)
+    keep = best_numbers(copies, 3)
+    assert len(keep) == 3
+    assert 7 not in keep.tolist()
+    back = restoring(copies, keep)
+    torch.testing.assert_close(back(copies[:, keep]), copies, atol=1e-2, rtol=1e-2)
+    assert torch.equal(back(copies[:, keep])[:, keep], copies[:, keep])
+
+
+def test_least_squares_with_bias():
+    inputs = normal(300, 5).float()
+    truth = Affine(normal(2, 5, seed=1).float(), torch.tensor([3.0, -4.0]))
+    found = fit(inputs, truth(inputs))
+    torch.testing.assert_close(found.weight, truth.weight, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(found.bias, truth.bias, atol=1e-3, rtol=1e-3)
+    other = Affine(normal(3, 2, seed=2).float(), torch.ones(3))
+    torch.testing.assert_close(other.after(truth)(inputs), other(truth(inputs)))
+
+
+def test_thin_queries_and_keys_keep_the_scores_as_well_as_their_rank_allows():
+    """The mean squared error is the tail of the singular values; at full size it is 0."""
+    queries, keys = normal(2, 4000, 6), normal(2, 4000, 6, seed=1) * torch.arange(1, 7)
+    scores = queries @ keys.mT / 6**0.5
+    for size in (6, 4, 2):
+        maps = thin_product(queries, keys, size)
+        thin = [states @ one.mT for states, one in zip((queries, keys), maps, strict=True)]
+        error = (thin[0] @ thin[1].mT / size**0.5 - scores).square().mean()
+        roots = [torch.linalg.cholesky(s.mT @ s / s.shape[1]) for s in (queries, keys)]
+        values = torch.linalg.svdvals(roots[0].mT @ roots[1])
+        tail = values[:, size:].square().sum(dim=1).mean() / 6
+        assert error.item() == pytest.approx(tail.item(), rel=1e-3, abs=1e-9)
+        cut = queries[..., :size] @ keys[..., :size].mT / 6**0.5
+        assert size == 6 or error < (cut - scores).square().mean()
+
+
+def test_thin_values_keep_what_the_output_layer_makes_of_them():
+    values, columns = normal(2, 4000, 6), normal(2, 9, 6, seed=1)
+    for size, most in ((6, 1e-9), (5, 0.12)):
+        small, outs = thin_values(values, columns, size)
+        wanted = values @ columns.mT
+        error = (values @ small.mT @ outs.mT - wanted).square().mean() / wanted.square().mean()
+        assert error < most
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "electra"])
+def test_at_full_width_nothing_changes(tokenizer, family):
+    """All numbers, heads and neurons kept: the very function of the teacher, layer for layer."""
+    guide, twin = (make_model(family, tokenizer).eval() for _ in range(2))
+    for weight in twin.parameters():
+        torch.nn.init.zeros_(weight)
+    projection = narrow_into(twin, guide, (1, 2, 3, 4), made_up_texts(tokenizer, 0, 60))
+    texts = made_up_texts(tokenizer, seed=1)[:4, :12]
+    theirs = guide.base_model(texts, output_hidden_states=True).hidden_states
+    ours = twin.base_model(texts, output_hidden_states=True).hidden_states
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, atol=2e-2, rtol=2e-2)
+    torch.testing.assert_close(projection[0], torch.eye(32))
+
+
+def test_a_narrower_student_starts_nearer_to_its_teacher(tokenizer):
+    guide = Classifier("teacher", make_bert(tokenizer).eval().requires_grad_(False), tokenizer)
+    texts = made_up_texts(tokenizer, seed=1)[:8]
+    batch = {"input_ids": texts, "attention_mask": torch.ones_like(texts)}
+
+    def losses(init, seed=0):
+        student = build_student("2x24-48-4", SENTIMENT, guide, init=init, mapping=(2, 4), seed=seed)
+        stage = Intermediate(
+            student.model,
+            guide.model,
+            (2, 4),
+            recipe=Section(),
+            pretrained=student.pretrained,
+        ).eval()
+        return {name: loss.item() for name, loss in stage.terms(batch)}, student
+
+    (narrowed, student), (random, _) = losses("teacher-layers"), losses("random")
+    assert narrowed["embedding"] < 0.5 * random["embedding"]
+    assert narrowed["hidden"] < 0.8 * random["hidden"]
+    assert narrowed["attention"] < random["attention"]
+    assert student.origin == "teacher layers 2, 4, made narrower"
+    assert student.model.config.intermediate_size == 48
+    again = losses("teacher-layers")[1].model.state_dict()
+    assert all(torch.equal(again[k], v) for k, v in student.model.state_dict().items())
+
+
+def test_made_up_texts_are_seeded_and_hold_real_pieces(tokenizer):
+    texts = made_up_texts(tokenizer, seed=3)
+    assert torch.equal(texts, made_up_texts(tokenizer, seed=3))
+    assert not torch.equal(texts, made_up_texts(tokenizer, seed=4))
+    assert set(texts[:, 0].tolist()) == {tokenizer.cls_token_id}
+    assert set(texts[:, -1].tolist()) == {tokenizer.sep_token_id}
+    assert not set(texts[:, 1:-1].unique().tolist()) & set(tokenizer.all_special_ids)
+
+
+@pytest.mark.parametrize("shape", ["2x48-64-4", "2x24-64-2", "roberta:2x24-64-4"])
+def test_what_is_no_part_of_the_teacher_is_refused(tokenizer, shape):
+    guide = Classifier("teacher", make_bert(tokenizer).eval(), tokenizer)
+    with pytest.raises(ShapeMismatch, match="at most as wide, with as many heads"):
+        build_student(shape, SENTIMENT, guide, init="teacher-layers", mapping=(2, 4), seed=0)
