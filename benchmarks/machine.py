@@ -92,6 +92,15 @@ def gemm_peak(m: int = 2048, k: int = 768, n: int = 3072) -> float:
     )
 
 
+def bfloat16_peak(m: int = 2048, k: int = 768, n: int = 3072) -> float:
+    """GFLOP/s of the same product in bfloat16."""
+    left, right = (torch.randn(*shape, dtype=torch.bfloat16) for shape in ((m, k), (n, k)))
+    packed = Linear(right, None)
+    return max(
+        _rate(lambda: left @ right.T, 2 * m * k * n), _rate(lambda: packed(left), 2 * m * k * n)
+    )
+
+
 def _rate(product: Callable[[], Any], operations: int) -> float:
     best = float("inf")
     with torch.inference_mode():

@@ -14,7 +14,6 @@ from torch.utils.data import Sampler
 from transformers import PreTrainedModel
 
 SOFT_LABELS = "soft_labels"
-MULTIPLE = 8
 BATCHES_IN_POOL = 50
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 ROW_NUMBERS = ("idx", "variant", "document")
@@ -22,7 +21,7 @@ ROW_NUMBERS = ("idx", "variant", "document")
 
 @dataclass(frozen=True, slots=True)
 class Collator:
-    """Pads to the longest row of the batch, rounded up to a multiple of 8.
+    """Pads to the longest row of the batch, and no further: rows come sorted by length.
 
     Attributes:
         pad_token_id: What fills ``input_ids``.
@@ -45,7 +44,7 @@ class Collator:
             ``soft_labels``, float32 of shape (batch, classes), where the rows have them.
         """
         longest = max(len(row["input_ids"]) for row in rows)
-        length = self.fixed_length or -(-longest // MULTIPLE) * MULTIPLE
+        length = self.fixed_length or longest
         batch = {
             "input_ids": _padded([row["input_ids"] for row in rows], length, self.pad_token_id),
             "attention_mask": _padded([[1] * len(row["input_ids"]) for row in rows], length, 0),

@@ -11,6 +11,7 @@ from distill.batching import Collator
 from distill.bench import device
 from distill.blocks import Split
 from distill.encoder import Encoder, load_encoder
+from distill.frozen import frozen
 from distill.held_out import HeldOut
 from distill.mapping import arrows, layer_map
 from distill.models import describe
@@ -68,7 +69,7 @@ class GeneralBench:
         set_seed(seed)
         return GeneralStage(
             student.model,
-            self.teacher.model,
+            frozen(self.teacher.model, self.recipe.precision),
             self.mapping,
             recipe=general,
             reduction=self.recipe.attention_reduction,

@@ -21,6 +21,7 @@ from distill.bench import (
 from distill.dataset import resolve_length, tokenise
 from distill.disk import write_json
 from distill.evaluate import Subject, measure
+from distill.frozen import frozen
 from distill.guards import check_teacher
 from distill.guides import Guide, averaged_scores, guide_name
 from distill.kept_logits import take_kept_logits
@@ -165,7 +166,7 @@ def first_stage(bench: Bench, student: Student, guides: Sequence[Guide]) -> Inte
     set_seed(bench.recipe.seed)
     stage = Intermediate(
         student.model,
-        guides[0].classifier.model,
+        frozen(guides[0].classifier.model, bench.recipe.precision),
         student.mapping,
         recipe=bench.recipe.intermediate,
         reduction=bench.recipe.attention_reduction,

@@ -148,14 +148,14 @@ def test_auto_length():
     assert resolve_length(40, PAIR) == 40
 
 
-def test_collator_pads_to_a_multiple_of_eight():
+def test_collator_pads_to_the_longest_row():
     rows = [
         {"input_ids": [5] * n, "token_type_ids": [1] * n, "labels": n, "idx": 0} for n in (3, 9)
     ]
     batch = Collator(pad_token_id=7)(rows)
     assert set(batch) == {"input_ids", "attention_mask", "token_type_ids", "labels", "idx"}
-    assert batch["input_ids"].shape == (2, 16)
-    assert np.array_equal(batch["input_ids"][0], [5] * 3 + [7] * 13)
+    assert batch["input_ids"].shape == (2, 9)
+    assert np.array_equal(batch["input_ids"][0], [5] * 3 + [7] * 6)
     assert batch["attention_mask"].sum(dim=1).tolist() == [3, 9]
     assert batch["labels"].dtype == torch.int64
     assert Collator(0, fixed_length=32)(rows)["input_ids"].shape == (2, 32)

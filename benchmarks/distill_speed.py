@@ -1,0 +1,190 @@
+"""How much faster a step of each stage is than the straightforward way, and where its time goes.
+
+    python -m benchmarks.distill_speed --quick --json benchmarks/results/distill_speed.json
+
+A teacher of 12 x 768 and a student of 4 x 312, random weights, batches of 32 rows with the lengths
+of SST-2 (of the embedded sample where the real data does not lie beside the checkout). Both sides
+take turns; ratios are medians over turns. Ours is the very trainer of ``distill run``, from the end
+of one step to the end of the next: loading of rows, clipping, logging and all.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+from benchmarks.machine import arguments, bfloat16_peak, describe, gemm_peak, keep
+from benchmarks.straightforward import LENGTH, Straightforward
+from distill.batching import Collator
+from distill.cost import parameter_counts
+from distill.frozen import frozen
+from distill.lengths import lengths_of, spread
+from distill.progress import Narrator
+from distill.recipe import load_recipe
+from distill.rundir import MetricLog
+from distill.stages import Intermediate, Prediction, Stage
+from distill.timing import STEPS, measure_steps
+from distill.trainer import Job
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+MAPPING = (3, 6, 9, 12)
+BATCH = 32
+STEPS_A_TURN = 3
+TEACHER = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
+STUDENT = {
+    "hidden_size": 312, "num_hidden_layers": 4, "num_attention_heads": 12,
+    "intermediate_size": 1200,
+}  # fmt: skip
+GOALS = {"stage 1": 12.0, "stage 2": 30.0}
+
+
+def real_rows(count: int) -> datasets.Dataset:
+    """Rows with the lengths of the real training set, spread over all of them."""
+    vocabulary = SHARED / "models" / "minilm-l6-mlm"
+    if SHARED.is_dir():
+        file = SHARED / "data" / "glue" / "sst2" / "train.parquet"
+        texts = pq.read_table(file)["sentence"].to_pylist()
+    else:
+        vocabulary = ROOT / "data" / "sample" / "mlm"
+        texts = Path(ROOT / "data" / "sample" / "reviews" / "train.csv").read_text().splitlines()
+    tokenizer = AutoTokenizer.from_pretrained(vocabulary)
+    pieces = tokenizer(texts, truncation=True, max_length=LENGTH, return_token_type_ids=False)
+    rows = [
+        {"input_ids": ids, "length": len(ids), "labels": number % 2, "idx": number, "variant": 0}
+        for number, ids in enumerate(pieces["input_ids"])
+    ]
+    table = datasets.Dataset.from_list(rows)
+    return table.select(np.sort(spread(table, min(count, len(table)))))
+
+
+def model(size: dict[str, int]) -> BertForSequenceClassification:
+    """A classifier with random weights."""
+    torch.manual_seed(0)
+    return BertForSequenceClassification(BertConfig(vocab_size=30522, **size))  # type: ignore[arg-type]
+
+
+def teacher() -> BertForSequenceClassification:
+    """At rest."""
+    guide = model(TEACHER).eval()
+    return guide.requires_grad_(False)
+
+
+def padded_batches(rows: datasets.Dataset) -> Iterator[dict[str, Tensor]]:
+    """Random batches of rows, each padded to 64 pieces."""
+    collate = Collator(0, LENGTH)
+    draw = np.random.default_rng(0)
+    while True:
+        batch = collate(list(rows.select(draw.choice(len(rows), BATCH, replace=False))))
+        yield {name: batch[name] for name in ("input_ids", "attention_mask")}
+
+
+def job(name: str, stage: Stage, rows: datasets.Dataset, folder: Path) -> Job:
+    """What ``distill run`` trains in a stage."""
+    recipe = load_recipe("quick", "sst2")
+    training = recipe.intermediate if name == "stage 1" else recipe.prediction
+    soft = np.zeros((len(rows), 2), dtype=np.float32) if name == "stage 2" else None
+    return Job(
+        stage=stage, rows=rows, collator=Collator(0), training=training, seed=0,
+        precision=recipe.precision, folder=folder, log=MetricLog(None),
+        narrator=Narrator(quiet=True), title=name, soft=soft,
+    )  # fmt: skip
+
+
+def stage_of(name: str) -> Stage:
+    """A stage as ``distill run`` builds it."""
+    recipe = load_recipe("quick", "sst2")
+    if name == "stage 1":
+        guide = frozen(teacher(), recipe.precision)
+        return Intermediate(model(STUDENT), guide, MAPPING, recipe=recipe.intermediate)
+    return Prediction(model(STUDENT), recipe.prediction)
+
+
+def compare(name: str, rows: datasets.Dataset, turns: int) -> dict[str, Any]:
+    """Seconds a step on both sides, and the ratio."""
+    slow = Straightforward(model(STUDENT), teacher(), MAPPING, padded_batches(rows))
+    step = slow.intermediate if name == "stage 1" else slow.prediction
+    stage, ours, theirs = stage_of(name), [], []
+    step()
+    with tempfile.TemporaryDirectory() as scratch:
+        for _ in range(turns):
+            began = time.perf_counter()
+            for _ in range(STEPS_A_TURN):
+                step()
+            theirs.append((time.perf_counter() - began) / STEPS_A_TURN)
+            ours.append(measure_steps(job(name, stage, rows, Path(scratch) / "job"), 60).step)
+    ratios = [slow / fast for slow, fast in zip(theirs, ours, strict=True)]
+    return {
+        "straightforward_seconds": statistics.median(theirs),
+        "seconds": statistics.median(ours),
+        "ratio": statistics.median(ratios),
+        "goal": GOALS[name],
+    }
+
+
+def operations(name: str, tokens: float) -> float:
+    """GFLOP of a step on so many tokens: 2 a weight in a forward pass, 6 where it is trained."""
+    student, guide = (parameter_counts(model(size).base_model)[1] for size in (STUDENT, TEACHER))
+    return tokens * (6 * student + (2 * guide if name == "stage 1" else 0)) / 1e9
+
+
+def profile(name: str, rows: datasets.Dataset) -> list[dict[str, Any]]:
+    """The ten operations that took most of a few steps, with their share of the whole."""
+    with tempfile.TemporaryDirectory() as scratch:
+        stage = stage_of(name)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+            measure_steps(job(name, stage, rows, Path(scratch) / "job"), 2)
+    events = sorted(seen.key_averages(), key=lambda e: -e.self_cpu_time_total)
+    total = sum(event.self_cpu_time_total for event in events)
+    return [
+        {"operation": event.key, "share": round(event.self_cpu_time_total / total, 3)}
+        for event in events[:10]
+    ]
+
+
+def main() -> None:
+    """Compare, count, profile, print."""
+    parser = arguments(__doc__, threads=True, quick="three turns instead of nine")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rows = real_rows(STEPS * BATCH)
+    tokens = float(lengths_of(rows).mean()) * BATCH
+    peaks = {"float32": gemm_peak(), "bfloat16": bfloat16_peak()}
+    results: dict[str, Any] = {
+        "machine": describe(),
+        "gemm_peak_gflops": peaks,
+        "tokens_per_step": tokens,
+        "padded_tokens_per_step": BATCH * LENGTH,
+        "stages": {},
+    }
+    for name in GOALS:
+        found = compare(name, rows, 3 if options.quick else 9)
+        work, padded = operations(name, tokens), operations("stage 1", BATCH * LENGTH)
+        found["gflop"] = work
+        found["share_of_bfloat16_peak"] = work / found["seconds"] / peaks["bfloat16"]
+        found["ratio_if_all_ran_at_peak"] = (padded / peaks["float32"]) / (work / peaks["bfloat16"])
+        found["profile"] = profile(name, rows)
+        results["stages"][name] = found
+        print(
+            f"{name}: {1e3 * found['straightforward_seconds']:,.0f} ms → "
+            f"{1e3 * found['seconds']:,.0f} ms = {found['ratio']:.1f}x (goal {found['goal']:.0f}x; "
+            f"{100 * found['share_of_bfloat16_peak']:.0f}% of the bfloat16 peak)"
+        )
+        for line in found["profile"]:
+            print(f"    {100 * line['share']:5.1f}%  {line['operation']}")
+    keep(results, options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""What each part of the method is worth on real GLUE tasks: the table of the campaign.
+
+    python -m benchmarks.real_tasks --folder campaign --json benchmarks/results/real_tasks.json
+
+One command from nothing: ``official`` augmentation, a teacher and a general student, then every arm
+on whole CoLA, SST-2, MRPC and STS-B with minilm-l6-mlm as masked LM, start of the teachers and
+general teacher. It takes hours. What is finished in the folder is not done again: stop it, kill it,
+start it again. All arms of a task have the same number of steps.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from augment import Version, augment_task
+from augment.contract import open_version
+from benchmarks.machine import arguments, describe, keep
+from distill.ablations import BY_NAME, Arm, arm_recipe
+from distill.budget import Budget
+from distill.disk import write_json
+from distill.general import distill_general
+from distill.pipeline import distill_task
+from distill.recipe import DistillRecipe, load_recipe
+from distill.rundir import Run
+from distill.teacher import RECORD, fine_tune_teacher
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+MLM = str(SHARED / "models" / "minilm-l6-mlm")
+VECTORS = str(SHARED / "vectors" / "glove.6B.50d.first100k.txt")
+STUDENT = "3x312-1200-12"
+GENERAL_TOKENS = 7_500_000
+DISTILLED, PLAIN, TEACHER = "student, distilled", "student, labels only", "teacher"
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Optimiser steps of a task: stage 1, stage 2, and labels only."""
+
+    first: int
+    second: int
+    plain: int
+
+
+STEPS = {
+    "cola": Steps(1500, 1000, 1500),
+    "sst2": Steps(1500, 1500, 2000),
+    "mrpc": Steps(700, 500, 500),
+    "stsb": Steps(900, 700, 700),
+}
+LOGITS_ONLY = Arm(
+    "logits-only", "the teacher's logits alone, no stage 1", "shape",
+    {"intermediate": {"enabled": False}}, {},
+)  # fmt: skip
+INHERITED = Arm(
+    "teacher-layers", "no general distillation: from the fine-tuned teacher's own layers",
+    "shape", {}, {},
+)  # fmt: skip
+TRIALS = (
+    Arm(
+        "slower-first", "whole with 2e-4 in stage 1", "general",
+        {"intermediate": {"learning_rate": 2e-4}}, {},
+    ),
+    Arm(
+        "faster-second", "whole with 3e-4 in stage 2", "general",
+        {"prediction": {"learning_rate": 3e-4}}, {},
+    ),
+    Arm(
+        "labels-mixed-in", "whole with the labels of the data at half the weight", "general",
+        {"prediction": {"weights": {"labels": 0.5}}}, {},
+    ),
+    Arm("official", "whole with the authors' reduction", "general",
+        {"attention_reduction": "official"}, {}),
+)  # fmt: skip
+ARMS = (BY_NAME["whole"], BY_NAME["no-gd"], BY_NAME["no-da"], LOGITS_ONLY, INHERITED)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One arm on one task with one seed.
+
+    Attributes:
+        task: Its name.
+        arm: What was left out.
+        seed: Of everything.
+        score: The task's metric on its validation split.
+        retention: In percent of the teacher's score.
+        labels_only: The same student from the same start on labels only, where that was trained.
+        steps: Of stage 1 and stage 2.
+        seconds: Wall time of both stages and the evaluation, the labels-only student included.
+    """
+
+    task: str
+    arm: str
+    seed: int
+    score: float
+    retention: float
+    labels_only: float | None
+    steps: tuple[int, int]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """Where everything lies."""
+
+    folder: Path
+
+    def version(self, task: str) -> Version:
+        """The task's official augmentation."""
+        made = self.folder / "versions"
+        if (made / task).is_dir():
+            return open_version(f"{made}/{task}")
+        source = str(SHARED / "data" / "glue" / task)
+        return augment_task(task, mlm=MLM, vectors=VECTORS, source=source, out=made, workers=2)
+
+    def teacher(self, task: str) -> str:
+        """Fine-tuned with the recipe ``quick``."""
+        out = self.folder / "teachers" / task
+        fine_tune_teacher(self.version(task), init=MLM, out=out)
+        return str(out)
+
+    def score_of_teacher(self, task: str) -> float:
+        """Its selection metric on validation."""
+        made = json.loads((self.folder / "teachers" / task / RECORD).read_text())["result"]
+        chosen, scores = made["selection"], made["models"][0]["scores"]
+        return float(scores[chosen["split"]][chosen["metric"]])
+
+    def general(self) -> str:
+        """The general student, from its teacher's layers."""
+        out = self.folder / "general"
+        distill_general(
+            SHARED / "data" / "corpus",
+            teacher=MLM,
+            student=STUDENT,
+            out=out,
+            budget=Budget(tokens=GENERAL_TOKENS),
+            init="teacher-layers",
+        )
+        return str(out / "student")
+
+    def line(self, task: str, arm: Arm, seed: int) -> Line:
+        """Run an arm, or read what an earlier call found."""
+        out = self.folder / "arms" / task / f"{arm.name}-seed{seed}"
+        record = out / "line.json"
+        if record.is_file():
+            return Line(**json.loads(record.read_text()))
+        init: Literal["random", "teacher-layers"] = "random"
+        if arm is INHERITED:
+            init = "teacher-layers"
+        began = time.monotonic()
+        run = distill_task(
+            self.version(task),
+            teacher=self.teacher(task),
+            student=self.general() if arm.start == "general" else STUDENT,
+            out=out,
+            recipe=recipe_of(task, arm, seed),
+            init=init,
+            plain=arm.name in ("whole", "no-gd"),
+            shared=self.folder / "shared" / task,
+        )
+        line = line_of(run, task, arm, seed, time.monotonic() - began)
+        write_json(record, asdict(line))
+        return line
+
+
+def recipe_of(task: str, arm: Arm, seed: int) -> DistillRecipe:
+    """``quick`` with the campaign's steps: epochs do not end a stage earlier."""
+    steps = STEPS[task]
+    quick = load_recipe("quick", task)
+    first = {"max_steps": steps.first, "epochs": 1000.0}
+    second = {"max_steps": steps.second, "epochs": 1000.0}
+    if arm is LOGITS_ONLY:
+        second["max_steps"] = steps.first + steps.second
+    settled = quick.model_copy(
+        update={
+            "intermediate": quick.intermediate.model_copy(update=first),
+            "prediction": quick.prediction.model_copy(update=second),
+            "plain": quick.plain.model_copy(update={"max_steps": steps.plain}),
+        }
+    )
+    return arm_recipe(arm, settled, seed)
+
+
+def line_of(run: Run, task: str, arm: Arm, seed: int, seconds: float) -> Line:
+    """The figures of a finished run."""
+    chosen = run.result["selection"]
+    scores = {
+        model["model"]: float(model["scores"][chosen["split"]][chosen["metric"]])
+        for model in run.result["models"]
+    }
+    recipe = recipe_of(task, arm, seed)
+    first = recipe.intermediate.max_steps or 0 if recipe.intermediate.enabled else 0
+    return Line(
+        task=task,
+        arm=arm.name,
+        seed=seed,
+        score=scores[DISTILLED],
+        retention=100 * scores[DISTILLED] / scores[TEACHER],
+        labels_only=scores.get(PLAIN),
+        steps=(first, recipe.prediction.max_steps or 0),
+        seconds=round(seconds, 1),
+    )
+
+
+def table(lines: list[Line], teachers: dict[str, float]) -> dict[str, Any]:
+    """Retention by task and arm, the mean over seeds, and over tasks where all have run."""
+    found: dict[str, dict[str, float]] = {}
+    for line in lines:
+        found.setdefault(line.arm, {}).setdefault(line.task, 0.0)
+        same = [x.retention for x in lines if (x.task, x.arm) == (line.task, line.arm)]
+        found[line.arm][line.task] = round(statistics.fmean(same), 1)
+        if line.labels_only is not None:
+            plain = f"labels-only ({'general' if line.arm == 'whole' else 'random'} start)"
+            kept = [
+                100 * x.labels_only / teachers[x.task]
+                for x in lines
+                if (x.task, x.arm) == (line.task, line.arm) and x.labels_only is not None
+            ]
+            found.setdefault(plain, {})[line.task] = round(statistics.fmean(kept), 1)
+    for row in found.values():
+        if len(row) == len(teachers):
+            row["mean"] = round(statistics.fmean(row.values()), 1)
+    return found
+
+
+def show(retention: dict[str, dict[str, float]], tasks: list[str]) -> None:
+    """The table: retention in percent of the teacher."""
+    columns = [*tasks, "mean"]
+    print(f"{'arm':<30}" + "".join(f"{column:>9}" for column in columns))
+    for arm, row in retention.items():
+        print(
+            f"{arm:<30}" + "".join(f"{row.get(column, float('nan')):>9.1f}" for column in columns)
+        )
+
+
+def main() -> None:
+    """Run what is missing, keep the table after every line, print it."""
+    parser = arguments(__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
+    parser.add_argument("--tasks", nargs="+", default=list(STEPS), choices=list(STEPS))
+    names = [arm.name for arm in (*ARMS, *TRIALS)]
+    parser.add_argument("--arms", nargs="+", default=[a.name for a in ARMS], choices=names)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    options = parser.parse_args()
+    if not SHARED.is_dir():
+        sys.exit(f"expected GLUE, a corpus, a masked LM and vectors at {SHARED}, found nothing")
+    campaign = Campaign(options.folder.resolve())
+    chosen = [arm for arm in (*ARMS, *TRIALS) if arm.name in options.arms]
+    lines, teachers = [], {}
+    for task in options.tasks:
+        for arm in chosen:
+            for seed in options.seeds:
+                lines.append(campaign.line(task, arm, seed))
+        teachers[task] = campaign.score_of_teacher(task)
+    retention = table(lines, teachers)
+    show(retention, options.tasks)
+    results = {
+        "machine": describe(),
+        "student": STUDENT,
+        "general_tokens": GENERAL_TOKENS,
+        "teachers": teachers,
+        "retention_percent": retention,
+        "lines": [asdict(line) for line in lines],
+    }
+    keep(results, options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""A teacher that only ever runs forward in bfloat16: its matrices are turned into it once.
+
+Autocast turns the float32 weights of a model that is not trained into bfloat16 at every pass. Here
+that is done once, on the processor in the layout of its matrix kernels. What comes out is what
+autocast gives: embeddings, norms and everything between the matrices stay in float32.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from distill.models import at_rest
+from distill.precision import uses_bfloat16
+
+_ROWS_HINT = 512
+
+
+class FrozenLinear(nn.Module):
+    """``nn.Linear`` in bfloat16 without gradient.
+
+    Args:
+        linear: Where the weights come from.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        weight = linear.weight.detach().to(torch.bfloat16)
+        self._packed: Tensor | None = None
+        if weight.device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            ops: Any = torch.ops.mkldnn
+            self._packed, weight = ops._reorder_linear_weight(weight, _ROWS_HINT), weight[:0]
+        bias = None if linear.bias is None else linear.bias.detach().to(torch.bfloat16)
+        self.register_buffer("weight", weight, persistent=False)
+        self.register_buffer("bias", bias, persistent=False)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """States (…, in) of any format to (…, out) in bfloat16."""
+        rows = states.to(torch.bfloat16)
+        if self._packed is None:
+            return nn.functional.linear(rows, self.weight, self.bias)
+        flat = rows.reshape(-1, self.in_features)
+        ops: Any = torch.ops.mkldnn
+        out: Tensor = ops._linear_pointwise(flat, self._packed, self.bias, "none", [], "")
+        return out.view(*states.shape[:-1], self.out_features)
+
+
+def frozen(teacher: PreTrainedModel, precision: str) -> PreTrainedModel:
+    """A copy of a teacher for forward passes under autocast; itself where they are float32.
+
+    Args:
+        teacher: At rest; it stays as it is.
+        precision: ``auto``, ``bfloat16`` or ``float32``, see ``precision``.
+    """
+    if not uses_bfloat16(precision):
+        return teacher
+    twin = copy.deepcopy(teacher)
+    for module in list(twin.base_model.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.Linear:
+                setattr(module, name, FrozenLinear(child))
+    return at_rest(twin)
