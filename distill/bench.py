@@ -23,7 +23,7 @@ from distill.processes import by_first
 from distill.progress import Narrator
 from distill.recipe import DistillRecipe
 from distill.recipe_sections import Training
-from distill.rundir import METRICS, MetricLog, RunDirectory
+from distill.rundir import METRICS, OUTCOME, MetricLog, RunDirectory
 from distill.saving import save_clean
 from distill.soft_labels import Logits
 from distill.stages import Stage
@@ -89,7 +89,7 @@ class Bench:
             self.narrator.say("kept", f"step {outcome.kept} of {outcome.steps} · {name}")
 
         def commit() -> None:
-            write_json(checkpoints.with_name("outcome.json"), dataclasses.asdict(outcome))
+            write_json(checkpoints.with_name(OUTCOME), dataclasses.asdict(outcome))
             commit_folder(
                 final, lambda at: save_clean(stage.student, self.tokenizer, at, self.max_length)
             )

@@ -48,6 +48,25 @@ def mark_whole(folder: Path) -> None:
     (folder / COMPLETE).touch()
 
 
+def keep_two(folder: Path, best: int | None) -> None:
+    """Delete all checkpoints but the latest and the best, or the one before it.
+
+    transformers would do so before the latest is marked: killed then, a run could have lost the
+    best checkpoint, or gone on from one that is half deleted. So the latest is whole by now, and
+    from the others the mark goes first.
+
+    Args:
+        folder: Where the checkpoints are.
+        best: The step of the best one so far, or nothing.
+    """
+    *older, _ = sorted(folder.glob("checkpoint-*"), key=step_of)
+    kept = next((path for path in older if step_of(path) == best), older[-1] if older else None)
+    for path in older:
+        if path != kept:
+            (path / COMPLETE).unlink(missing_ok=True)
+            shutil.rmtree(path)
+
+
 def last_whole(folder: Path) -> Path | None:
     """The latest checkpoint that was written to its end; half-written ones are deleted."""
     whole = []

@@ -54,6 +54,11 @@ def _is_full(error: Exception, folder: Path) -> bool:
     return isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < ALMOST_NOTHING
 
 
+def partial_of(path: Path) -> Path:
+    """Where a file or folder is written before it gets its name; a killed process leaves it."""
+    return path.with_name(f".{path.name}.partial")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON in one atomic step."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -74,7 +79,7 @@ def write_file(path: Path, fill: Callable[[Path], object]) -> None:
     Raises:
         DiskFull: The file is as it was before.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_of(path)
     try:
         with room(path.parent):
             fill(partial)
@@ -94,7 +99,7 @@ def commit_folder(final: Path, fill: Callable[[Path], None]) -> None:
     Raises:
         DiskFull: Nothing is left behind.
     """
-    staging = final.with_name(f".{final.name}.partial")
+    staging = partial_of(final)
     with room(nearest(final)):
         final.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(staging, ignore_errors=True)

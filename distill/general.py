@@ -24,7 +24,7 @@ from distill.blocks import Blocks, Split, frame_of, split, tokenise_corpus
 from distill.budget import Budget, Deadline, Plan, plan_for_seconds, steps_for_tokens
 from distill.corpus import Corpus, Source, open_corpus
 from distill.disk import commit_folder, write_json
-from distill.general_bench import GeneralBench, prepare
+from distill.general_bench import GeneralBench, GeneralStage, prepare
 from distill.lengths import lengths_of
 from distill.models import SAFETENSORS, describe, folder_digest
 from distill.positions import most_pieces
@@ -93,6 +93,8 @@ def distill_general(
     plan = decide(bench, parts, budget, began)
     if not (run.path / STUDENT).is_dir():
         train(bench, parts, plan, budget, began)
+    # here, because an earlier call may have been killed after the commit
+    by_first(lambda: shutil.rmtree(run.work / GeneralStage.name, ignore_errors=True))
     result = summary(bench, text, blocks, parts, plan)
     by_first(lambda: write_json(run.path / RESULT, result))
     return result
@@ -198,7 +200,6 @@ def train(bench: GeneralBench, parts: Split, plan: Plan, budget: Budget, began: 
         save_projections(stage.projections, folder / SAFETENSORS)
 
     by_first(lambda: commit_folder(bench.run.path / STUDENT, fill))
-    by_first(lambda: shutil.rmtree(bench.run.work / stage.name))
     if budget.hours is not None:
         took, given = span(time.monotonic() - began), span(budget.hours * 3600)
         bench.narrator.say("budget", f"{took} since the start, {given} were given")

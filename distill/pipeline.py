@@ -19,7 +19,6 @@ from distill.bench import (
     quiet_libraries,
 )
 from distill.dataset import resolve_length, tokenise
-from distill.disk import write_json
 from distill.evaluate import Subject, measure
 from distill.frozen import frozen
 from distill.guards import check_teacher
@@ -31,7 +30,7 @@ from distill.positions import check_length
 from distill.processes import by_first, first_one_first
 from distill.progress import Narrator
 from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
-from distill.rundir import RESULT, STUDENT, Run, RunDirectory
+from distill.rundir import STUDENT, Run, RunDirectory
 from distill.schedule import rows_drawn
 from distill.soft_labels import Logits, soft_labels
 from distill.stages import HardLabels, Intermediate, Prediction, Stage
@@ -93,7 +92,7 @@ def distill_task(
     if plain:
         again = plant(opened, settings, student, teachers[0], init)
         rivals = {"student, labels only": labels_only(bench, again), **rivals}
-    by_first(lambda: write_json(run.path / RESULT, compare(bench, guides, rivals)))
+    by_first(lambda: run.finish(compare(bench, guides, rivals)))
     result = run.result()
     assert result is not None
     return Run(run.path, result)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from augment.contract import Fault
-from distill.disk import room, write_json, write_text
+from distill.disk import partial_of, room, write_json, write_text
 from distill.errors import RunDiffers, UsageInvalid
 from distill.processes import is_first
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LOCK = ".lock"
 RUN, RESULT, METRICS = "run.json", "result.json", "metrics.jsonl"
+OUTCOME = "outcome.json"
 STUDENT = "student"
 
 
@@ -87,7 +88,8 @@ class RunDirectory:
         """
         file = self.path / RUN
         wanted = json.loads(json.dumps(identity))
-        others = [p for p in self.path.glob("*") if p.name != LOCK] if self.path.is_dir() else []
+        ours = {self.path / LOCK, partial_of(file)}  # left where this very method was killed
+        others = set(self.path.glob("*")) - ours
         if others and not file.is_file():
             raise UsageInvalid(
                 f"{self.path} is not empty and holds no run.", "Choose another --out directory."
@@ -135,6 +137,16 @@ class RunDirectory:
             return None
         stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return stored
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Write the result, which ends the run.
+
+        Args:
+            result: JSON values.
+        """
+        for stage in self.work.glob(f"*/{OUTCOME}"):  # left by a kill after the student's commit
+            shutil.rmtree(stage.with_name("checkpoints"), ignore_errors=True)
+        write_json(self.path / RESULT, result)
 
 
 @dataclass(frozen=True, slots=True)

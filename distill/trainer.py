@@ -30,6 +30,7 @@ from typing_extensions import override
 from distill.batching import Collator
 from distill.checkpoints import (
     checkpoint_bytes,
+    keep_two,
     last_whole,
     mark_whole,
     step_of,
@@ -194,6 +195,8 @@ class StageTrainer(Trainer):
             wait()  # every process puts its random state there
             if self.args.should_save:
                 mark_whole(folder)
+        if self.args.should_save:
+            keep_two(self.job.folder, self.state.best_global_step)
 
 
 def train_stage(job: Job) -> Outcome:
@@ -269,7 +272,7 @@ def _arguments(job: Job, steps: int) -> TrainingArguments:
         greater_is_better=True,
         save_strategy="steps",
         save_steps=every,
-        save_total_limit=2,
+        save_total_limit=None,  # see keep_two
         ddp_find_unused_parameters=not job.stage.whole,
         ddp_timeout=int(LONGEST_WAIT.total_seconds()),
         disable_tqdm=True,

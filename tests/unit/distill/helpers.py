@@ -211,7 +211,7 @@ evaluations = 2
 
 
 def run_program(
-    name: str, *arguments: object, processes: int = 1
+    name: str, *arguments: object, processes: int = 1, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """Run a program of this folder on one thread, under torchrun for several processes."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
@@ -222,5 +222,5 @@ def run_program(
         env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout,
     )

@@ -36,7 +36,7 @@ from distill.projections import Projections
 from distill.recipe import load_recipe
 from distill.rundir import RunDirectory
 from distill.students import checkpoint_projections
-from tests.unit.distill.helpers import make_bert, make_tokenizer, run_program, save
+from tests.unit.distill.helpers import make_bert, make_tokenizer, save
 from tests.unit.distill.test_blocks import write_text
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -255,16 +255,6 @@ def test_ctrl_c_keeps_the_very_step_and_the_run_ends_as_if_undisturbed(
     assert weights(out) == weights(whole)
     steps = [(row["step"], "eval_loss" in row) for row in logged(out)]
     assert steps == [(row["step"], "eval_loss" in row) for row in logged(whole)]
-
-
-def test_killed_at_random_the_run_ends_with_the_weights_of_an_undisturbed_one(
-    text, masked_lm, recipe, tmp_path
-):
-    done = run_program("killed_general", text, masked_lm, recipe, tmp_path, 4)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[-1]) >= 2, done.stdout
-    assert "checkpoint-" in done.stdout
-    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
 
 
 def test_hours_become_steps_once(go, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from contextlib import contextmanager
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,10 +12,21 @@ import torch
 from safetensors.torch import load_file
 
 from augment.contract import open_version
-from distill import distill_task, trainer
+from distill import distill_task, progress, trainer
 from distill.errors import DiskFull, ModelNotFound, RunDiffers, TrainingFailed
 from tests.unit.distill.helpers import SENTIMENT, mood_rows, write_version
-from tests.unit.distill.killed_run import stopping
+
+
+@contextmanager
+def stopping(title, step):
+    """Ctrl-C at a step of the stage with this title."""
+
+    def on_step_end(self, args, state, control, **more):
+        if self.title == title and state.global_step == step:
+            raise KeyboardInterrupt
+
+    with mock.patch.object(progress.StageProgress, "on_step_end", on_step_end):
+        yield
 
 
 @pytest.fixture
