@@ -50,9 +50,9 @@ class Steps:
 
 STEPS = {
     "cola": Steps(1500, 1000, 1500),
-    "sst2": Steps(1500, 1500, 2000),
-    "mrpc": Steps(700, 500, 500),
-    "stsb": Steps(900, 700, 700),
+    "sst2": Steps(1200, 1200, 1500),
+    "mrpc": Steps(500, 400, 400),
+    "stsb": Steps(700, 500, 500),
 }
 LOGITS_ONLY = Arm(
     "logits-only", "the teacher's logits alone, no stage 1", "shape",

@@ -22,21 +22,10 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfA
 from transformers.utils.output_capturing import OutputRecorder
 
 from distill.errors import EncoderUnsupported
+from distill.heads import Heads
 
 ATTENTION = "sdpa_with_scores"
 _RECORDER = "_distill_recorder"
-
-
-@dataclass(frozen=True, slots=True)
-class Heads:
-    """Queries, keys and values of one layer, each of shape (batch, heads, length, head size).
-
-    They are what the scores are made of: after rotation where positions are rotated in.
-    """
-
-    query: Tensor
-    key: Tensor
-    value: Tensor
 
 
 @dataclass(slots=True)
@@ -46,6 +35,8 @@ class Recorder:
     Attributes:
         score_layers: Layers, counted from 1, whose scores are kept.
         head_layers: Layers whose queries, keys and values are kept.
+        longest: Of longer texts they are kept in place of the scores, where nothing but they
+            makes the scores.
         calls: Attention layers that were run.
         scores: Layer to QKᵀ/√d before mask and softmax, (batch, heads, length, length).
         heads: Layer to its queries, keys and values.
@@ -54,36 +45,35 @@ class Recorder:
 
     score_layers: Sequence[int]
     head_layers: Sequence[int]
+    longest: int | None = None
     calls: int = 0
     scores: dict[int, Tensor] = field(default_factory=dict)
     heads: dict[int, Heads] = field(default_factory=dict)
     reach: dict[int, int] = field(default_factory=dict)
 
     def note(
-        self,
-        heads: Heads,
-        scale: float,
-        bias: Tensor | None = None,
-        window: int | None = None,
+        self, heads: Heads, bias: Tensor | None = None, window: int | None = None
     ) -> Tensor | None:
         """Keep what is wanted of the next layer.
 
         Args:
             heads: Its queries, keys and values.
-            scale: 1/√d, or what the architecture has in its place.
             bias: Position terms that belong to the score, shape of the scores.
             window: Pairs at this distance or beyond are never attended to.
 
         Returns:
-            The scores in float32, where they are wanted.
+            The scores in float32, where they are kept.
         """
         self.calls += 1
         if self.calls in self.head_layers:
             self.heads[self.calls] = heads
         if self.calls not in self.score_layers:
             return None
-        with torch.autocast(heads.query.device.type, enabled=False):
-            product = torch.matmul(heads.query.float() * scale, heads.key.float().mT)
+        plain = bias is None and window is None
+        if plain and self.longest is not None and heads.query.shape[2] > self.longest:
+            self.heads[self.calls] = heads
+            return None
+        product = heads.scores()
         scores = product if bias is None else product + bias
         self.scores[self.calls] = scores
         if window is not None:
@@ -155,7 +145,7 @@ def _wrap(module: Any, recorder: Recorder) -> Any:
         query, key, split = (t.view(-1, count, *t.shape[1:]) for t in (query, key, terms))
         value = values.pop().view(len(query), -1, count, query.shape[-1]).transpose(1, 2)
         scale = (query.shape[-1] * factor) ** -0.5
-        recorder.note(Heads(query, key, value), scale, split)
+        recorder.note(Heads(query, key, value, scale), split)
         return terms
 
     module.disentangled_attention_bias = bias
@@ -182,9 +172,9 @@ def _attention(
     if recorder is not None:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         groups = query.shape[1] // key.shape[1]  # heads that share keys and values
-        shared = [t.repeat_interleave(groups, dim=1) if groups > 1 else t for t in (key, value)]
-        heads = Heads(query, *shared)
-        scores = recorder.note(heads, scale, window=options.get("sliding_window"))
+        own = [t.repeat_interleave(groups, dim=1) if groups > 1 else t for t in (key, value)]
+        heads = Heads(query, own[0], own[1], scale)
+        scores = recorder.note(heads, window=options.get("sliding_window"))
         if scores is not None:
             return _attend(scores, heads.value, attention_mask, dropout).transpose(1, 2), None
     context, _ = sdpa_attention_forward(

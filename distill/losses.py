@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from distill.heads import Heads
+
 Reduction = Literal["masked", "official"]
 LogitsLoss = Literal["soft_cross_entropy", "kl", "mse"]
 SCORE_FLOOR = -100.0
@@ -52,6 +54,35 @@ def attention_score_loss(
         pairs = real_pairs(mask, reach)
         squares = (scores[0] - scores[1]).masked_fill(~pairs, 0.0).square()
         return squares.sum() / (pairs.sum() * student.shape[1])
+
+
+def attention_product_loss(student: Heads, teacher: Heads, mask: Tensor) -> Tensor:
+    """The ``masked`` mean of ``attention_score_loss`` without the scores, for long texts.
+
+    Σ(QKᵀ - Q'K'ᵀ)² over all pairs is ⟨QᵀQ, KᵀK⟩ + ⟨Q'ᵀQ', K'ᵀK'⟩ - 2⟨QᵀQ', KᵀK'⟩: products of
+    the size of a head instead of the square of the length, and the same number but for rounding.
+
+    Args:
+        student: Its queries and keys, (batch, heads, length, head size).
+        teacher: The same of the teacher; the head size may differ.
+        mask: 1 for real tokens, 0 for padding, shape (batch, length).
+
+    Returns:
+        A float32 scalar.
+    """
+    with _float32(student.query):
+        queries = [_real(heads.query, mask) * heads.scale for heads in (student, teacher)]
+        keys = [_real(heads.key, mask) for heads in (student, teacher)]
+        own, theirs, both = (
+            ((queries[a].mT @ queries[b]) * (keys[a].mT @ keys[b])).sum()
+            for a, b in ((0, 0), (1, 1), (0, 1))
+        )
+        pairs = mask.sum(dim=1).float().square().sum() * student.query.shape[1]
+        return (own + theirs - 2 * both).clamp(min=0.0) / pairs
+
+
+def _real(states: Tensor, mask: Tensor) -> Tensor:
+    return states.float().masked_fill(~mask.bool()[:, None, :, None], 0.0)
 
 
 def real_pairs(mask: Tensor, reach: int | None = None) -> Tensor:

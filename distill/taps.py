@@ -15,7 +15,8 @@ from transformers import PreTrainedModel
 
 from distill.batching import readable
 from distill.errors import EncoderUnsupported
-from distill.listening import Heads, Recorder, overhear, prepare
+from distill.heads import Heads
+from distill.listening import Recorder, overhear, prepare
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Tapped:
             embedding layer, brought to the model's width where the table is narrower (ELECTRA).
         hidden: Layer to its output, shape (batch, length, width). Where a norm follows the last
             layer (ModernBERT), the last one is taken behind it.
-        scores: Layer to its raw scores QKᵀ/√d, shape (batch, heads, length, length).
+        scores: Layer to its raw scores QKᵀ/√d, float32 of shape (batch, heads, length, length).
         reach: Layer to the distance in tokens that it attends to; layers that see everything
             are left out.
         heads: Layer to its queries, keys and values.
@@ -40,6 +41,10 @@ class Tapped:
     reach: Mapping[int, int]
     heads: Mapping[int, Heads]
     logits: Tensor | None = None
+
+    def scores_of(self, layer: int) -> Tensor:
+        """A layer's scores, seen or made of its heads."""
+        return self.scores[layer] if layer in self.scores else self.heads[layer].scores()
 
 
 class Tap:
@@ -54,6 +59,7 @@ class Tap:
         scores: Layers whose scores are wanted; ``layers`` if left out.
         heads: Layers whose queries, keys and values are wanted.
         head: Run the task head as well.
+        longest: Of longer texts ``heads`` are given in place of ``scores``, where they say all.
 
     Raises:
         EncoderUnsupported: The architecture does not show its attention, and it is wanted.
@@ -67,11 +73,13 @@ class Tap:
         scores: Sequence[int] | None = None,
         heads: Sequence[int] = (),
         head: bool = False,
+        longest: int | None = None,
     ) -> None:
         self.model = model
         self.layers = tuple(layers)
         self.scores = self.layers if scores is None else tuple(scores)
         self.heads = tuple(heads)
+        self.longest = longest
         self._run = model if head else model.base_model
         self._modules = prepare(model) if self.scores or self.heads else []
 
@@ -85,7 +93,7 @@ class Tap:
         Raises:
             EncoderUnsupported: It ran another number of layers than its config says.
         """
-        recorder = Recorder(self.scores, self.heads)
+        recorder = Recorder(self.scores, self.heads, self.longest)
         with overhear(self._modules, recorder):
             output = self._run(
                 **readable(self.model, inputs), output_hidden_states=[0, *self.layers]

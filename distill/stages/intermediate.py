@@ -13,6 +13,7 @@ from distill.batching import model_inputs
 from distill.errors import ShapeMismatch
 from distill.losses import (
     Reduction,
+    attention_product_loss,
     attention_score_loss,
     hidden_loss,
     real_pairs,
@@ -24,6 +25,8 @@ from distill.recipe_sections import Layerwise
 from distill.relations import plan_relations
 from distill.stages.base import Stage
 from distill.taps import Tap, Tapped
+
+MOST_SCORED = 192  # pieces; at 128 scores are faster, from 256 on products of heads are
 
 
 class Intermediate(Stage):
@@ -84,9 +87,16 @@ class Intermediate(Stage):
         scores = [m for m, weight in enumerate(self.attention_weights, start=1) if weight]
         ours = [self.relations.student_layer] if self.relations else []
         theirs = [self.relations.teacher_layer] if self.relations else []
+        longest = MOST_SCORED if self.reduction == "masked" else None
         return (
-            Tap(student, states, scores=scores, heads=ours),
-            Tap(teacher, self._mapped(states), scores=self._mapped(scores), heads=theirs),
+            Tap(student, states, scores=scores, heads=ours, longest=longest),
+            Tap(
+                teacher,
+                self._mapped(states),
+                scores=self._mapped(scores),
+                heads=theirs,
+                longest=longest,
+            ),
         )
 
     def _mapped(self, layers: Sequence[int]) -> list[int]:
@@ -111,11 +121,14 @@ class Intermediate(Stage):
         total = mask.new_zeros((), dtype=torch.float32)
         shares: dict[int | None, Tensor | float] = {}
         for layer, source, weight in self._weighted(self.attention_weights):
-            scores = seen.scores[layer], target.scores[source]
             reach = target.reach.get(source)
             if reach not in shares:
                 shares[reach] = self._share(partial(real_pairs, mask, reach))
-            loss = attention_score_loss(*scores, mask, self.reduction, reach)
+            if layer in seen.heads and source in target.heads:
+                loss = attention_product_loss(seen.heads[layer], target.heads[source], mask)
+            else:
+                scores = seen.scores_of(layer), target.scores_of(source)
+                loss = attention_score_loss(*scores, mask, self.reduction, reach)
             total = total + weight * shares[reach] * loss
         return total
 

@@ -14,7 +14,7 @@ from distill.recipe_sections import Intermediate as Recipe
 from distill.recipe_sections import Prediction as PredictionRecipe
 from distill.recipe_sections import PredictionWeights
 from distill.shapes import FAMILIES, Shape, parse_shape
-from distill.stages import Intermediate, Prediction
+from distill.stages import Intermediate, Prediction, intermediate
 from distill.students import build_student
 from tests.unit.distill.helpers import SENTIMENT, make_bert, make_model, make_tokenizer, save
 
@@ -113,6 +113,20 @@ def test_teacher_layers_in_any_family(tokenizer, family):
     other = "bert" if family != "bert" else "electra"
     with pytest.raises(ShapeMismatch, match=f"expected {family}:2x32-64-4"):
         build(f"{other}:2x32-64-4", guide, "teacher-layers")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("guided_by", ["bert", "modernbert", "deberta-v2"])
+def test_long_texts_have_the_same_loss_without_scores(tokenizer, family, guided_by, monkeypatch):
+    """Where both sides allow it; a local window or position terms need the scores."""
+    guide = guide_of(guided_by, tokenizer)
+    student = build(f"{family}:2x16-32-4", guide)
+    losses = []
+    for most in (192, 4):
+        monkeypatch.setattr(intermediate, "MOST_SCORED", most)
+        stage = Intermediate(student.model, guide.model, (2, 4), recipe=Recipe()).eval()
+        losses.append(stage(**batch(tokenizer))["attention"].item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_names_of_families():

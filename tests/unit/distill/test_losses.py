@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from distill.heads import Heads
 from distill.losses import (
+    attention_product_loss,
     attention_score_loss,
     cosine_loss,
     hidden_loss,
@@ -33,6 +35,29 @@ def test_masked_attention():
     ]
     expected = np.mean(np.concatenate(real) ** 2)
     assert attention_score_loss(student, teacher, MASK).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(5, 5), (5, 8)])
+def test_products_of_heads_give_the_masked_attention_loss_and_its_gradient(sizes):
+    """The same number without the scores, whatever stands in the padding."""
+    draw = torch.Generator().manual_seed(2)
+    ours, theirs = (
+        Heads(*torch.randn((3, BATCH, HEADS, LENGTH, size), generator=draw), 0.7 / size)
+        for size in sizes
+    )
+    found = {}
+    for name in ("scores", "products"):
+        query, key = (t.clone().requires_grad_() for t in (ours.query, ours.key))
+        heads = Heads(query, key, ours.value, ours.scale)
+        if name == "scores":
+            loss = attention_score_loss(heads.scores(), theirs.scores(), MASK)
+        else:
+            loss = attention_product_loss(heads, theirs, MASK)
+        loss.backward()
+        found[name] = loss, query.grad, key.grad
+    for wanted, product in zip(found["scores"], found["products"], strict=True):
+        torch.testing.assert_close(product, wanted, rtol=1e-4, atol=1e-6)
+    assert attention_product_loss(theirs, theirs, MASK).item() == pytest.approx(0.0, abs=1e-5)
 
 
 def test_official_attention_is_that_of_the_released_code():
