@@ -29,13 +29,13 @@ from benchmarks.straightforward import LENGTH, Straightforward
 from distill.batching import Collator
 from distill.cost import parameter_counts
 from distill.frozen import frozen
+from distill.jobs import Job
 from distill.lengths import lengths_of, spread
 from distill.progress import Narrator
 from distill.recipe import load_recipe
 from distill.rundir import MetricLog
 from distill.stages import Intermediate, Prediction, Stage
 from distill.timing import STEPS, measure_steps
-from distill.trainer import Job
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

@@ -17,7 +17,7 @@ from distill.ablations import ARMS, BY_NAME, WHOLE, Arm, arm_recipe
 from distill.bench import identify, open_checked
 from distill.disk import write_json
 from distill.errors import UsageInvalid
-from distill.models import folder_digest
+from distill.model_folders import folder_digest
 from distill.pipeline import distill_task
 from distill.progress import Narrator
 from distill.recipe import DEFAULT_RECIPE, load_recipe

@@ -18,7 +18,9 @@ from distill.dataset import Tokens
 from distill.disk import commit_folder, write_json
 from distill.errors import ModelNotFound
 from distill.evaluate import Measured, Splits, evaluate
-from distill.models import Classifier, at_rest, folder_digest, read_config, read_weights
+from distill.jobs import Job
+from distill.model_folders import folder_digest
+from distill.models import Classifier, at_rest, read_config, read_weights
 from distill.processes import by_first
 from distill.progress import Narrator
 from distill.recipe import DistillRecipe
@@ -28,7 +30,7 @@ from distill.saving import save_clean
 from distill.soft_labels import Logits
 from distill.stages import Stage
 from distill.students import Init, student_identity
-from distill.trainer import Job, train_stage
+from distill.trainer import train_stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ from distill.cost import Answer, Contender, Latency, time_answers, weight_bytes
 from distill.disk import commit_folder, write_json
 from distill.errors import UsageInvalid
 from distill.evaluate import Scores, Splits, answers, collect, scores_of
-from distill.models import Classifier, folder_digest, load_classifier
+from distill.model_folders import folder_digest
+from distill.models import Classifier, load_classifier
 from distill.onnx_model import PACKAGES, graph_answers, quantise, require_onnx, write_onnx
 from distill.progress import Narrator
 from distill.saving import save_clean, save_tokenizer

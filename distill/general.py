@@ -26,7 +26,8 @@ from distill.corpus import Corpus, Source, open_corpus
 from distill.disk import commit_folder, write_json
 from distill.general_bench import GeneralBench, GeneralStage, prepare
 from distill.lengths import lengths_of
-from distill.models import SAFETENSORS, describe, folder_digest
+from distill.model_folders import SAFETENSORS, folder_digest
+from distill.models import describe
 from distill.positions import most_pieces
 from distill.processes import by_first, first_one_first, wait
 from distill.progress import Narrator, span

@@ -13,6 +13,7 @@ from distill.blocks import Split
 from distill.encoder import Encoder, load_encoder
 from distill.frozen import frozen
 from distill.held_out import HeldOut
+from distill.jobs import Job
 from distill.mapping import arrows, layer_map
 from distill.models import describe
 from distill.positions import check_length
@@ -21,7 +22,6 @@ from distill.recipe import DistillRecipe
 from distill.rundir import METRICS, MetricLog, RunDirectory
 from distill.stages import Intermediate
 from distill.students import Init, build_student, student_layers
-from distill.trainer import Job
 
 
 class GeneralStage(Intermediate):

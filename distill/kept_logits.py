@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from augment.contract import LOGITS, Version, model_digest
 from distill.disk import write_file
 from distill.guides import Guide
-from distill.models import Classifier, model_folder
+from distill.model_folders import model_folder
+from distill.models import Classifier
 from distill.progress import Narrator
 from distill.soft_labels import Logits, Positions, logits_file
 

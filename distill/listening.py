@@ -19,12 +19,13 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfAttention
-from transformers.utils.output_capturing import OutputRecorder
+from transformers.utils.output_capturing import OutputRecorder, maybe_install_capturing_hooks
 
 from distill.errors import EncoderUnsupported
 from distill.heads import Heads
 
 ATTENTION = "sdpa_with_scores"
+STACKED = ("bert", "roberta", "electra", "xlm-roberta", "camembert")
 _RECORDER = "_distill_recorder"
 
 
@@ -112,6 +113,32 @@ def attention_modules(model: PreTrainedModel) -> list[nn.Module]:
     found = [module for module in encoder.modules() if isinstance(module, kinds)]
     blind = [m for m in found if not getattr(m, "relative_attention", True)]
     return [] if blind else found
+
+
+def lower_layers(model: PreTrainedModel, highest: int) -> nn.ModuleList | None:
+    """The layers up to the highest that is wanted; nothing where all are, or it is not that easy.
+
+    Where a norm follows the last layer, a lower one must not be taken for the last.
+    """
+    if model.config.model_type not in STACKED or highest >= model.config.num_hidden_layers:
+        return None
+    base: Any = model.base_model
+    maybe_install_capturing_hooks(base)  # while all layers are there to get theirs
+    return nn.ModuleList(list(base.encoder.layer)[:highest])
+
+
+@contextmanager
+def only(model: PreTrainedModel, layers: nn.ModuleList | None) -> Iterator[None]:
+    """Let an encoder have these layers for the length of one forward pass."""
+    encoder: Any = model.base_model.encoder if layers is not None else None
+    whole = None if encoder is None else encoder.layer
+    try:
+        if encoder is not None:
+            encoder.layer = layers
+        yield
+    finally:
+        if encoder is not None:
+            encoder.layer = whole
 
 
 @contextmanager

@@ -6,10 +6,8 @@ model is never run.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,15 +22,13 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from augment.contract import TaskSpec, sha256_file
+from augment.contract import TaskSpec
 from distill.amounts import short
 from distill.batching import readable
-from distill.errors import ModelInvalid, ModelNotFound, VocabularyMismatch
+from distill.errors import ModelInvalid, VocabularyMismatch
 from distill.labels import label_order
-from distill.rundir import RUN, STUDENT
+from distill.model_folders import PICKLED, SAFETENSORS, model_folder
 
-SAFETENSORS = "model.safetensors"
-PICKLED = "pytorch_model.bin"
 HEAD = "ForSequenceClassification"
 _POOLER = "pooler."
 
@@ -65,53 +61,6 @@ class Classifier:
         """Logits of shape (batch, classes) in the data's order, (batch, 1) for a regression."""
         logits: Tensor = self.model(**readable(self.model, inputs)).logits
         return logits if self.order is None else logits[:, list(self.order)]
-
-
-def model_folder(name: str) -> Path:
-    """The folder of a model: the path itself, or a hub model's files in the local cache.
-
-    A run directory stands for its student.
-
-    Raises:
-        ModelNotFound: No folder is there, or the hub does not answer and has not before.
-        ModelInvalid: The folder holds no config.
-    """
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        folder = _from_hub(name)
-    if (folder / RUN).is_file() and (folder / STUDENT).is_dir():
-        folder = folder / STUDENT
-    if not (folder / "config.json").is_file():
-        raise ModelInvalid(
-            f"{name} has no config.json: it is not a transformers model folder.",
-            "Name the folder that holds config.json and model.safetensors.",
-        )
-    return folder
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
-    if looks_local or Path(name).exists():
-        raise ModelNotFound(f"there is no model folder {name}.", "Check the path.")
-    small = ["*.json", "*.txt", "*.model", "*.safetensors"]
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=small))
-        if not (folder / SAFETENSORS).is_file():
-            folder = Path(snapshot_download(name, allow_patterns=[*small, PICKLED]))
-    except (HFValidationError, RepositoryNotFoundError) as error:
-        raise ModelNotFound(
-            f"{name!r} is neither a folder here nor a model on the hub.", "Check the name."
-        ) from error
-    except Exception as error:  # the hub client raises whatever its HTTP library raises
-        raise ModelNotFound(
-            f"{name!r} is no folder here, and the hub could not be reached "
-            f"({type(error).__name__}).",
-            "Download the model on a machine with a network and name its folder.",
-        ) from error
-    return folder
 
 
 def read_config(name: str, **changes: Any) -> PreTrainedConfig:
@@ -236,27 +185,6 @@ def same_vocabulary(
         "Hidden states and attention are compared token by token, so both need one vocabulary. "
         "With --recipe logits each reads the text in its own way.",
     )
-
-
-_DESCRIPTIONS = (
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-)
-
-
-def folder_digest(name: str) -> str:
-    """SHA-256 over a model's config, weights and tokenizer, in hex: wherever they lie."""
-    total = hashlib.sha256()
-    for file in sorted(model_folder(name).iterdir()):
-        if file.suffix in (".safetensors", ".bin", ".model") or file.name in _DESCRIPTIONS:
-            total.update(f"{file.name}\0{sha256_file(file)}\0".encode())
-    return total.hexdigest()
 
 
 def at_rest(model: PreTrainedModel) -> PreTrainedModel:

@@ -87,16 +87,7 @@ def predict_split(
     quiet_libraries()
     out, narrator = Path(out), Narrator(quiet=quiet)
     opened = open_checked(version)
-    table = out.suffix in TABLES
-    if not table and out.suffix not in ("", ".zip"):
-        raise UsageInvalid(
-            f"{out} is no place for predictions.",
-            f"End it in .zip or nothing (a GLUE submission), or in {', '.join(TABLES)} (a table).",
-        )
-    if table and diagnostic:
-        raise UsageInvalid(
-            "the diagnostic set is a part of a GLUE submission.", "Let --out end in .zip."
-        )
+    table = _is_table(out, diagnostic)
     splits = _splits(opened, split, needed=diagnostic is None)
     sheets = {} if table else {name: _fitting(opened, name) for name in splits}
     earlier = {} if table else read_submission(out)
@@ -117,6 +108,25 @@ def predict_split(
         )
     write_submission(out, {**earlier, **files})
     return {**check_submission(out), "written": [name for name in SHEETS if name in files]}
+
+
+def _is_table(out: Path, diagnostic: str | Path | None) -> bool:
+    """Whether a place asks for a table; otherwise it asks for a submission.
+
+    Raises:
+        UsageInvalid: It asks for neither, or for what a table does not hold.
+    """
+    table = out.suffix in TABLES
+    if not table and out.suffix not in ("", ".zip"):
+        raise UsageInvalid(
+            f"{out} is no place for predictions.",
+            f"End it in .zip or nothing (a GLUE submission), or in {', '.join(TABLES)} (a table).",
+        )
+    if table and diagnostic:
+        raise UsageInvalid(
+            "the diagnostic set is a part of a GLUE submission.", "Let --out end in .zip."
+        )
+    return table
 
 
 def _splits(version: Version, split: str, *, needed: bool) -> tuple[str, ...]:

@@ -18,13 +18,10 @@ from distill.encoder import Encoder
 from distill.errors import ModelInvalid, VocabularyMismatch
 from distill.inheritance import inherit
 from distill.labels import label_settings
+from distill.model_folders import PICKLED, SAFETENSORS, folder_digest, model_folder
 from distill.models import (
-    PICKLED,
-    SAFETENSORS,
     Classifier,
-    folder_digest,
     fresh,
-    model_folder,
     read_config,
     read_tokenizer,
     read_weights,

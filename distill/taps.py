@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from distill.batching import readable
 from distill.errors import EncoderUnsupported
 from distill.heads import Heads
-from distill.listening import Recorder, overhear, prepare
+from distill.listening import Recorder, lower_layers, only, overhear, prepare
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Tapped:
 
 
 class Tap:
-    """An encoder together with the layers to listen to.
+    """An encoder together with the layers to listen to; of some kinds, those above are not run.
 
     Deliberately no ``nn.Module``: a module that holds a tap does not own the model's weights.
 
@@ -82,6 +82,11 @@ class Tap:
         self.longest = longest
         self._run = model if head else model.base_model
         self._modules = prepare(model) if self.scores or self.heads else []
+        highest = max((0, *self.layers, *self.scores, *self.heads))
+        self.height = int(model.config.num_hidden_layers)
+        self._low = None if head else lower_layers(model, highest)
+        if self._low is not None:
+            self.height = highest
 
     def __call__(self, **inputs: Tensor) -> Tapped:
         """Run the model.
@@ -94,7 +99,7 @@ class Tap:
             EncoderUnsupported: It ran another number of layers than its config says.
         """
         recorder = Recorder(self.scores, self.heads, self.longest)
-        with overhear(self._modules, recorder):
+        with overhear(self._modules, recorder), only(self.model, self._low):
             output = self._run(
                 **readable(self.model, inputs), output_hidden_states=[0, *self.layers]
             )
@@ -111,7 +116,7 @@ class Tap:
 
     def _check(self, states: Sequence[Tensor], layers: int, attentions: int) -> None:
         """Every layer was seen once, and reads and gives the same tokens."""
-        expected = self.model.config.num_hidden_layers
+        expected = self.height
         calls = {layers, attentions} if self._modules else {layers}
         if calls != {expected} or len({state.shape[1] for state in states}) > 1:
             raise EncoderUnsupported(

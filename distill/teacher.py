@@ -16,13 +16,8 @@ from distill.disk import write_json
 from distill.errors import UsageInvalid
 from distill.evaluate import Subject, measure
 from distill.labels import label_settings
-from distill.models import (
-    Classifier,
-    folder_digest,
-    read_config,
-    read_tokenizer,
-    read_weights,
-)
+from distill.model_folders import folder_digest
+from distill.models import Classifier, read_config, read_tokenizer, read_weights
 from distill.positions import check_length
 from distill.processes import by_first, first_one_first, wait
 from distill.progress import Narrator

@@ -12,11 +12,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from typing_extensions import override
 
 from distill.budget import Timing
+from distill.jobs import Job
 from distill.lengths import spread
 from distill.processes import any_of, wait
 from distill.progress import Narrator
 from distill.rundir import MetricLog
-from distill.trainer import Job, train_stage
+from distill.trainer import train_stage
 
 STEPS, FEWEST, UNTIMED = 48, 8, 3
 

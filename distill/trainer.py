@@ -7,18 +7,14 @@ and ends, on a CPU, with the very weights of an undisturbed run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import datasets
 import torch
 from safetensors.torch import load_model
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 from transformers import (
-    PreTrainedModel,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -27,7 +23,7 @@ from transformers import (
 )
 from typing_extensions import override
 
-from distill.batching import Collator
+from distill.allocator import give_back
 from distill.checkpoints import (
     checkpoint_bytes,
     keep_two,
@@ -37,77 +33,17 @@ from distill.checkpoints import (
     whole_or_nothing,
 )
 from distill.finite import check_weights, not_finite
+from distill.jobs import Job, Outcome
 from distill.keeping import Keeper
 from distill.models import at_rest
 from distill.precision import uses_bfloat16
 from distill.processes import LONGEST_WAIT, first_one_first, is_first, wait
-from distill.progress import Narrator, StageProgress
-from distill.recipe_sections import Optimisation
-from distill.rundir import MetricLog
+from distill.progress import StageProgress
 from distill.schedule import row_order, rows_a_process, total_steps
-from distill.soft_labels import Logits, SoftRows
-from distill.stages import Stage
+from distill.soft_labels import SoftRows
 
 MOST_STEPS_BETWEEN_CHECKPOINTS = 1000
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
-Evaluation = Callable[[PreTrainedModel], dict[str, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A stage to train, and everything that decides its weights.
-
-    Attributes:
-        stage: The module; its student holds the result afterwards.
-        rows: Tokenised rows with a ``length`` column.
-        collator: Rows to batch.
-        training: The recipe's section.
-        seed: Of dropout and the order of rows.
-        precision: ``auto``, ``bfloat16`` or ``float32``.
-        folder: Where checkpoints go while the stage is unfinished.
-        log: Where losses and scores go.
-        narrator: Where progress is shown.
-        title: How the stage is called there.
-        evaluate: Student to scores by name, or nothing.
-        selection: A name among the scores: the best step by it is kept. Without it the last
-            step is.
-        soft: Soft labels of the rows, shape (rows, classes), where the stage learns from them.
-        steps: Optimiser steps in all; the recipe's epochs of the rows if left out.
-        tokens_per_step: Shown as speed instead of rows, where it is known.
-        callbacks: Told what happens.
-    """
-
-    stage: Stage
-    rows: datasets.Dataset
-    collator: Collator
-    training: Optimisation
-    seed: int
-    precision: str
-    folder: Path
-    log: MetricLog
-    narrator: Narrator
-    title: str
-    evaluate: Evaluation | None = None
-    selection: str = ""
-    soft: Logits | None = None
-    steps: int | None = None
-    tokens_per_step: float | None = None
-    callbacks: tuple[TrainerCallback, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a stage ended.
-
-    Attributes:
-        steps: Optimiser steps in all.
-        kept: The step whose weights are kept.
-        score: The selection metric there, or nothing.
-    """
-
-    steps: int
-    kept: int
-    score: float | None
 
 
 class StageTrainer(Trainer):
@@ -161,6 +97,7 @@ class StageTrainer(Trainer):
             means = {name: (total / self._steps).item() for name, total in self._sums.items()}
             self._sums, self._steps = {}, 0
             logs = {**logs, **means}
+            give_back()
         super().log(logs, start_time)
         if self.is_world_process_zero() and "train_runtime" not in logs:
             step = self.state.global_step

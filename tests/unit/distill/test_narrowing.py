@@ -5,19 +5,11 @@ import torch
 
 from distill.errors import ShapeMismatch
 from distill.models import Classifier
-from distill.narrowing import (
-    Affine,
-    best_numbers,
-    fit,
-    made_up_texts,
-    narrow_into,
-    restoring,
-    thin_product,
-    thin_values,
-)
+from distill.narrowing import made_up_texts, narrow_into
 from distill.recipe_sections import Intermediate as Section
 from distill.stages import Intermediate
 from distill.students import build_student
+from distill.thinning import Affine, best_numbers, fit, restoring, thin_product, thin_values
 from tests.unit.distill.helpers import SENTIMENT, make_bert, make_model
 
 

@@ -11,6 +11,7 @@ import torch
 import transformers as t
 
 from distill.errors import EncoderUnsupported
+from distill.listening import attention_modules
 from distill.taps import Tap
 
 VOCABULARY, BATCH, LENGTH, WIDTH, HEADS, LAYERS = 50, 3, 12, 24, 3, 4
@@ -297,3 +298,23 @@ def test_layers_that_shorten_the_text_are_refused():
     tap = Tap(t.FunnelForSequenceClassification(config).eval(), [2], scores=())
     with pytest.raises(EncoderUnsupported, match="does not show its layers"):
         tap(**inputs())
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_layers_above_the_highest_wanted_are_not_run(name):
+    """The same states and scores, whether a tap below or above was there before."""
+    model, batch = build(name), inputs()
+    ran = []
+    attention = attention_modules(model)
+    for number, module in enumerate(attention, start=1):
+        module.register_forward_hook(lambda *_, number=number: ran.append(number))
+    with torch.no_grad():
+        low = Tap(model, [2])(**batch)
+        seen = len(ran)
+        whole = Tap(model, [2, LAYERS], head=True)(**batch)
+        again = Tap(model, [2])(**batch)
+    torch.testing.assert_close(low.hidden[2], whole.hidden[2])
+    torch.testing.assert_close(again.scores[2], whole.scores[2])
+    if name in ("bert", "roberta", "electra"):
+        assert seen == 2
+    assert len(ran) == 2 * seen + LAYERS
