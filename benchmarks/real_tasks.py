@@ -51,8 +51,8 @@ class Steps:
 STEPS = {
     "cola": Steps(1500, 1000, 1500),
     "sst2": Steps(1200, 1200, 1500),
-    "mrpc": Steps(500, 400, 400),
-    "stsb": Steps(700, 500, 500),
+    "mrpc": Steps(350, 300, 300),
+    "stsb": Steps(500, 400, 400),
 }
 LOGITS_ONLY = Arm(
     "logits-only", "the teacher's logits alone, no stage 1", "shape",
