@@ -68,7 +68,11 @@ def run(
     out: Annotated[Path, typer.Option(help="The run directory.")],
     recipe: Recipe = "quick",
     init: Annotated[
-        Start, typer.Option(help="How a student given by shape starts.")
+        Start,
+        typer.Option(
+            help="How a student given by shape starts; teacher-layers: as some of the teacher's "
+            "layers, made narrower if need be."
+        ),
     ] = Start.random,
     plain: Annotated[
         bool, typer.Option(help="Also train the same student on labels only, to compare with.")

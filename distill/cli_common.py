@@ -35,8 +35,9 @@ UNCHANGED = "Nothing was written."
 
 
 class Start(StrEnum):
-    """How a student that is given by its shape starts."""
+    """How a student that is given by its shape starts; auto: teacher-layers where that works."""
 
+    auto = "auto"
     random = "random"
     teacher_layers = "teacher-layers"
 

@@ -67,7 +67,13 @@ Divided = Annotated[
         "or each line where there are none."
     ),
 ]
-Init = Annotated[Start, typer.Option(help="How a student given by shape starts.")]
+Init = Annotated[
+    Start,
+    typer.Option(
+        help="How a student given by shape starts; auto: from the teacher's layers, made narrower "
+        "if need be, where its kind and heads are the teacher's."
+    ),
+]
 Cache = Annotated[
     Path | None, typer.Option(help="Keep tokenised corpora here, for several runs; else in OUT.")
 ]
@@ -88,7 +94,7 @@ def general(
     take: Take = None,
     column: Column = None,
     documents: Divided = Documents.auto,
-    init: Init = Start.random,
+    init: Init = Start.auto,
     cache: Cache = None,
     processes: Processes = None,
     threads: Threads = None,

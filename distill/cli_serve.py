@@ -167,7 +167,11 @@ def doctor(
     ] = "tinybert-4l-312d",
     recipe: Recipe = "quick",
     init: Annotated[
-        Start, typer.Option(help="How a student given by shape starts.")
+        Start,
+        typer.Option(
+            help="How a student given by shape starts; teacher-layers: as some of the teacher's "
+            "layers, made narrower if need be."
+        ),
     ] = Start.random,
     plain: Annotated[
         bool, typer.Option(help="Count the labels-only student in, as distill run does.")

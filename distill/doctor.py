@@ -18,7 +18,7 @@ from distill.errors import LabelMismatch
 from distill.progress import Narrator
 from distill.recipe import DEFAULT_RECIPE, DistillRecipe
 from distill.shapes import NAMED
-from distill.students import Init
+from distill.students import Init, settle
 
 CHECKS = (
     "version",
@@ -100,7 +100,7 @@ def diagnose(
         version: A version or a reference to one.
         student: As in ``distill_task``.
         recipe: A shipped recipe or a TOML file.
-        init: How a student given by shape starts.
+        init: How a student given by shape starts, see ``students.settle``.
         plain: Whether the run also trains the student on labels only.
         out: Where the run directory would be.
         quiet: Say nothing on stderr.
@@ -148,7 +148,8 @@ def _examine(
     length = resolve_length(settings.max_length, opened.task)
     visit.examine("lengths", lambda: checks.lengths(opened, guide, rows, length))
     visit.examine("score", lambda: checks.score(opened, guide, length))
-    plan = Plan(opened, settings, guide, student, init, length, _stages(settings, plain))
+    start = settle(init, student, teacher)
+    plan = Plan(opened, settings, guide, student, start, length, _stages(settings, plain))
     size = visit.examine("student", lambda: checks.student(plan, rows))
     if size is None:
         return None

@@ -36,7 +36,7 @@ from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.rundir import METRICS, RESULT, STUDENT, RunDirectory
 from distill.saving import save_clean
 from distill.schedule import total_steps
-from distill.students import Init, checkpoint_projections, student_identity
+from distill.students import Init, checkpoint_projections, settle, student_identity
 from distill.timing import measure_steps
 from distill.trainer import train_stage
 
@@ -53,7 +53,7 @@ def distill_general(
     out: str | Path,
     recipe: str | Path = DEFAULT_RECIPE,
     budget: Budget | None = None,
-    init: Init = "random",
+    init: Init = "auto",
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Distil an untuned encoder on raw text; the same call again goes on or returns the result.
@@ -65,7 +65,7 @@ def distill_general(
         out: The run directory; the student is in ``OUT/student``.
         recipe: A shipped recipe or a TOML file; its ``general`` section counts.
         budget: Hours or tokens; the recipe's epochs if left out.
-        init: How a student given by shape starts.
+        init: How a student given by shape starts, see ``students.settle``.
         quiet: Say nothing on stderr.
 
     Returns:
@@ -78,6 +78,7 @@ def distill_general(
     quiet_libraries()
     narrator, run = Narrator(quiet=quiet), RunDirectory(Path(out))
     settings = load_recipe(recipe, "")
+    init = settle(init, student, str(teacher))
     source = corpus if isinstance(corpus, Source) else Source(corpus)
     text = open_corpus(source)
     if text.hub and source.take is None:  # never stream more than will be trained on

@@ -57,15 +57,14 @@ def inherit(
         ShapeMismatch: No part of this teacher has this shape.
     """
     config = teacher.model.config
-    theirs = Shape(
-        shape.layers,
-        config.hidden_size,
-        intermediate_size(config),
-        config.num_attention_heads,
-        config.model_type if shape.family else "",
-    )
-    if theirs != shape:
-        _check_narrower(shape, theirs, config)
+    theirs = _like(shape, config)
+    if not inheritable(shape, config):
+        raise ShapeMismatch(
+            "--init teacher-layers needs a student of the teacher's kind, at most as wide, with "
+            f"as many heads: expected {theirs}, or a BERT, RoBERTa or ELECTRA made narrower; found "
+            f"{shape}.",
+            f"Use --student {theirs}, or --init random.",
+        )
     settings: dict[str, Any] = {
         **config.to_dict(),
         config.attribute_map.get(_DEPTH, _DEPTH): shape.layers,
@@ -85,17 +84,23 @@ def inherit(
     return Inherited(model, f"{origin}, made narrower", (projection,))
 
 
-def _check_narrower(shape: Shape, theirs: Shape, config: Any) -> None:
-    """Refuse what no part of the teacher can be."""
+def inheritable(shape: Shape, config: Any) -> bool:
+    """Whether a student of this shape can be a part of a teacher with this config."""
+    theirs = _like(shape, config)
     smaller = shape.hidden <= theirs.hidden and shape.heads == theirs.heads
     whole = getattr(config, "embedding_size", None) in (None, config.hidden_size)
-    if smaller and shape.family == theirs.family and config.model_type in KINDS and whole:
-        return
-    raise ShapeMismatch(
-        f"--init teacher-layers needs a student of the teacher's kind, at most as wide, with as "
-        f"many heads: expected {theirs}, or a BERT, RoBERTa or ELECTRA made narrower; found "
-        f"{shape}.",
-        f"Use --student {theirs}, or --init random.",
+    kind = shape.family == theirs.family and config.model_type in KINDS
+    return theirs == shape or (smaller and kind and whole)
+
+
+def _like(shape: Shape, config: Any) -> Shape:
+    """The teacher's own shape, as deep as the student's."""
+    return Shape(
+        shape.layers,
+        config.hidden_size,
+        intermediate_size(config),
+        config.num_attention_heads,
+        config.model_type if shape.family else "",
     )
 
 

@@ -34,7 +34,7 @@ from distill.rundir import STUDENT, Run, RunDirectory
 from distill.schedule import rows_drawn
 from distill.soft_labels import Logits, soft_labels
 from distill.stages import HardLabels, Intermediate, Prediction, Stage
-from distill.students import Init, Student, build_student, student_layers
+from distill.students import Init, Student, build_student, settle, student_layers
 
 
 def distill_task(
@@ -59,7 +59,7 @@ def distill_task(
         student: A published name, a shape, a checkpoint or a config: ``students.build_student``.
         out: The run directory.
         recipe: A shipped recipe, a TOML file, or one resolved for the task.
-        init: How a student given by shape starts.
+        init: How a student given by shape starts, see ``students.settle``.
         plain: Also train the same student on labels only, to compare with.
         allow_weak_teacher: Go on with a teacher near chance.
         quiet: Say nothing on stderr.
@@ -73,6 +73,7 @@ def distill_task(
     opened = open_checked(version)
     settings = load_recipe(recipe, opened.task.name)
     names = [str(n) for n in ([teacher] if isinstance(teacher, str | Path) else teacher)]
+    init = settle(init, student, names[0])
     with first_one_first():
         begun = run.claim(identity := identify(run, opened, names, student, settings, init))
     finished = run.result()

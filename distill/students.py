@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from augment.contract import TaskSpec
 from distill.encoder import Encoder
 from distill.errors import ModelInvalid, VocabularyMismatch
-from distill.inheritance import inherit
+from distill.inheritance import inherit, inheritable
 from distill.labels import label_settings
 from distill.model_folders import PICKLED, SAFETENSORS, folder_digest, model_folder
 from distill.models import (
@@ -35,7 +35,7 @@ from distill.shapes import (
     parse_shape,
 )
 
-Init = Literal["random", "teacher-layers"]
+Init = Literal["auto", "random", "teacher-layers"]
 
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model")
 WEIGHTS = ("model.safetensors", "model-", "pytorch_model")
@@ -59,6 +59,18 @@ class Student:
     tokenizer: PreTrainedTokenizerBase
     pretrained: Pretrained = ()
     mapping: tuple[int, ...] = ()
+
+
+def settle(init: Init, name: str, teacher: str) -> Init:
+    """How a student starts: ``auto`` is from its teacher's layers, where its shape allows it.
+
+    Raises:
+        ModelNotFound: There is no such teacher.
+    """
+    shape = parse_shape(name) if init == "auto" else None
+    if shape is None:
+        return "random" if init == "auto" else init
+    return "teacher-layers" if inheritable(shape, read_config(teacher)) else "random"
 
 
 def student_identity(name: str, init: Init) -> dict[str, str]:
@@ -103,7 +115,7 @@ def build_student(
             ``roberta:4x312-1200-12``), a checkpoint, or a folder with a config alone.
         task: Gives the labels of the head; without a task there is no head.
         teacher: Gives the vocabulary and, with ``teacher-layers``, the weights.
-        init: How a shape starts; a checkpoint starts from itself.
+        init: How a shape starts, settled; a checkpoint starts from itself.
         mapping: Teacher layer for each student layer.
         seed: Of the random weights.
         own_vocabulary: Whether a checkpoint may split text in another way than the teacher:

@@ -6,7 +6,7 @@ import torch
 from distill.errors import ModelInvalid, ShapeMismatch, VocabularyMismatch
 from distill.models import Classifier
 from distill.shapes import NAMED, Shape, parse_shape
-from distill.students import build_student, student_identity
+from distill.students import build_student, settle, student_identity
 from tests.unit.distill.helpers import SENTIMENT, make_bert, make_tokenizer, save
 
 
@@ -116,3 +116,25 @@ def test_a_name_that_means_nothing():
     with pytest.raises(ModelInvalid, match="neither a known name") as caught:
         student_identity("./tinybert", "random")
     assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "start"),
+    [
+        ("2x32-64-4", "teacher-layers"),
+        ("2x24-48-4", "teacher-layers"),  # narrower
+        ("2x48-64-4", "random"),  # wider
+        ("2x24-48-2", "random"),  # other heads
+        ("roberta:2x32-64-4", "random"),  # another kind
+    ],
+)
+def test_auto_starts_from_the_teachers_layers_where_it_can(guide, tmp_path, shape, start):
+    teacher = str(save(guide.model, guide.tokenizer, tmp_path))
+    assert settle("auto", shape, teacher) == start
+    assert settle("random", shape, teacher) == "random"
+    if start == "teacher-layers":
+        assert "teacher layers" in build(shape, guide, settle("auto", shape, teacher)).origin
+
+
+def test_a_checkpoint_starts_from_itself_whatever_was_asked(tmp_path):
+    assert settle("auto", str(tmp_path), "no teacher is read") == "random"
