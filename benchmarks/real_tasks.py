@@ -20,13 +20,13 @@ from typing import Any, Literal
 
 from augment import Version, augment_task
 from augment.contract import open_version
+from benchmarks.arms import ARMS, INHERITED, STEPS, TRIALS, recipe_of
 from benchmarks.machine import arguments, describe, keep
-from distill.ablations import BY_NAME, Arm, arm_recipe
+from distill.ablations import Arm
 from distill.budget import Budget
 from distill.disk import write_json
 from distill.general import distill_general
 from distill.pipeline import distill_task
-from distill.recipe import DistillRecipe, load_recipe
 from distill.rundir import Run
 from distill.teacher import RECORD, fine_tune_teacher
 
@@ -37,48 +37,6 @@ VECTORS = str(SHARED / "vectors" / "glove.6B.50d.first100k.txt")
 STUDENT = "3x312-1200-12"
 GENERAL_TOKENS = 7_500_000
 DISTILLED, PLAIN, TEACHER = "student, distilled", "student, labels only", "teacher"
-
-
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """Optimiser steps of a task: stage 1, stage 2, and labels only."""
-
-    first: int
-    second: int
-    plain: int
-
-
-STEPS = {
-    "cola": Steps(1500, 1000, 1500),
-    "sst2": Steps(1200, 1200, 1500),
-    "mrpc": Steps(350, 300, 300),
-    "stsb": Steps(500, 400, 400),
-}
-LOGITS_ONLY = Arm(
-    "logits-only", "the teacher's logits alone, no stage 1", "shape",
-    {"intermediate": {"enabled": False}}, {},
-)  # fmt: skip
-INHERITED = Arm(
-    "teacher-layers", "no general distillation: from the fine-tuned teacher's own layers",
-    "shape", {}, {},
-)  # fmt: skip
-TRIALS = (
-    Arm(
-        "slower-first", "whole with 2e-4 in stage 1", "general",
-        {"intermediate": {"learning_rate": 2e-4}}, {},
-    ),
-    Arm(
-        "faster-second", "whole with 3e-4 in stage 2", "general",
-        {"prediction": {"learning_rate": 3e-4}}, {},
-    ),
-    Arm(
-        "labels-mixed-in", "whole with the labels of the data at half the weight", "general",
-        {"prediction": {"weights": {"labels": 0.5}}}, {},
-    ),
-    Arm("official", "whole with the authors' reduction", "general",
-        {"attention_reduction": "official"}, {}),
-)  # fmt: skip
-ARMS = (BY_NAME["whole"], BY_NAME["no-gd"], BY_NAME["no-da"], LOGITS_ONLY, INHERITED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,24 +126,6 @@ class Campaign:
         line = line_of(run, task, arm, seed, time.monotonic() - began)
         write_json(record, asdict(line))
         return line
-
-
-def recipe_of(task: str, arm: Arm, seed: int) -> DistillRecipe:
-    """``quick`` with the campaign's steps: epochs do not end a stage earlier."""
-    steps = STEPS[task]
-    quick = load_recipe("quick", task)
-    first = {"max_steps": steps.first, "epochs": 1000.0}
-    second = {"max_steps": steps.second, "epochs": 1000.0}
-    if arm is LOGITS_ONLY:
-        second["max_steps"] = steps.first + steps.second
-    settled = quick.model_copy(
-        update={
-            "intermediate": quick.intermediate.model_copy(update=first),
-            "prediction": quick.prediction.model_copy(update=second),
-            "plain": quick.plain.model_copy(update={"max_steps": steps.plain}),
-        }
-    )
-    return arm_recipe(arm, settled, seed)
 
 
 def line_of(run: Run, task: str, arm: Arm, seed: int, seconds: float) -> Line:
