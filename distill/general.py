@@ -27,7 +27,7 @@ from distill.disk import commit_folder, write_json
 from distill.general_bench import GeneralBench, GeneralStage, prepare
 from distill.lengths import lengths_of
 from distill.model_folders import SAFETENSORS, folder_digest
-from distill.models import describe
+from distill.models import describe, read_config, read_weights
 from distill.positions import most_pieces
 from distill.processes import by_first, first_one_first, wait
 from distill.progress import Narrator, span
@@ -225,7 +225,7 @@ def summary(
     student = bench.run.path / STUDENT
     return {
         "student": str(student),
-        "size": describe(bench.plant().student),
+        "size": describe(read_weights(str(student), read_config(str(student)), head=False)),
         "teacher": bench.teacher.name,
         "corpus": {"name": corpus.name, **dataclasses.asdict(blocks.counts)},
         "blocks": {"train": len(parts.train), "held_out": len(parts.held_out)},

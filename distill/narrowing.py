@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distill.thinning import Affine, best_numbers, fit, restoring, thin_product, thin_values
 
-TEXTS, PIECES = 128, 64
+TEXTS, PIECES = 64, 64
 KINDS = ("bert", "roberta", "electra", "xlm-roberta", "camembert")
 
 
