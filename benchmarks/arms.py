@@ -20,8 +20,8 @@ class Steps:
 STEPS = {
     "cola": Steps(1500, 1000, 1500),
     "sst2": Steps(1200, 1200, 1500),
-    "mrpc": Steps(350, 300, 300),
-    "stsb": Steps(500, 400, 400),
+    "mrpc": Steps(250, 250, 250),
+    "stsb": Steps(400, 300, 300),
 }
 LOGITS_ONLY = Arm(
     "logits-only", "the teacher's logits alone, no stage 1", "shape",
