@@ -26,6 +26,7 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 
 from benchmarks.machine import arguments, bfloat16_peak, describe, gemm_peak, keep
 from benchmarks.straightforward import LENGTH, Straightforward
+from benchmarks.teacher_cache import teacher_cache
 from distill.batching import Collator
 from distill.cost import parameter_counts
 from distill.frozen import frozen
@@ -153,36 +154,55 @@ def profile(name: str, rows: datasets.Dataset) -> list[dict[str, Any]]:
     ]
 
 
+def measured(name: str, rows: datasets.Dataset, turns: int) -> dict[str, Any]:
+    """Everything about one stage."""
+    peaks = {"float32": gemm_peak(), "bfloat16": bfloat16_peak()}
+    work = operations(name, float(lengths_of(rows).mean()) * BATCH)
+    padded = operations("stage 1", BATCH * LENGTH)
+    found = compare(name, rows, turns)
+    ceiling = (padded / peaks["float32"]) / (work / peaks["bfloat16"])
+    found |= {
+        "gemm_peak_gflops": peaks,
+        "gflop": work,
+        "share_of_bfloat16_peak": work / found["seconds"] / peaks["bfloat16"],
+        "ratio_if_both_ran_at_peak": ceiling,
+        "profile": profile(name, rows),
+    }
+    if name == "stage 1":
+        stage = stage_of(name)
+        assert isinstance(stage, Intermediate)
+        found["teacher_cache"] = teacher_cache(stage, rows, BATCH, found["seconds"])
+    return found
+
+
+def show(name: str, found: dict[str, Any]) -> None:
+    """One stage on the terminal."""
+    print(
+        f"{name}: {1e3 * found['straightforward_seconds']:,.0f} ms → "
+        f"{1e3 * found['seconds']:,.0f} ms = {found['ratio']:.1f}x (goal {found['goal']:.0f}x; "
+        f"{100 * found['share_of_bfloat16_peak']:.0f}% of the bfloat16 peak)"
+    )
+    if cache := found.get("teacher_cache"):
+        print(f"    kept teacher states would win at most {cache['ratio_at_most']:.1f}x")
+    for line in found["profile"]:
+        print(f"    {100 * line['share']:5.1f}%  {line['operation']}")
+
+
 def main() -> None:
     """Compare, count, profile, print."""
     parser = arguments(__doc__, threads=True, quick="three turns instead of nine")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = real_rows(STEPS * BATCH)
-    tokens = float(lengths_of(rows).mean()) * BATCH
-    peaks = {"float32": gemm_peak(), "bfloat16": bfloat16_peak()}
     results: dict[str, Any] = {
         "machine": describe(),
-        "gemm_peak_gflops": peaks,
-        "tokens_per_step": tokens,
+        "tokens_per_step": float(lengths_of(rows).mean()) * BATCH,
         "padded_tokens_per_step": BATCH * LENGTH,
         "stages": {},
     }
     for name in GOALS:
-        found = compare(name, rows, 3 if options.quick else 9)
-        work, padded = operations(name, tokens), operations("stage 1", BATCH * LENGTH)
-        found["gflop"] = work
-        found["share_of_bfloat16_peak"] = work / found["seconds"] / peaks["bfloat16"]
-        found["ratio_if_all_ran_at_peak"] = (padded / peaks["float32"]) / (work / peaks["bfloat16"])
-        found["profile"] = profile(name, rows)
-        results["stages"][name] = found
-        print(
-            f"{name}: {1e3 * found['straightforward_seconds']:,.0f} ms → "
-            f"{1e3 * found['seconds']:,.0f} ms = {found['ratio']:.1f}x (goal {found['goal']:.0f}x; "
-            f"{100 * found['share_of_bfloat16_peak']:.0f}% of the bfloat16 peak)"
-        )
-        for line in found["profile"]:
-            print(f"    {100 * line['share']:5.1f}%  {line['operation']}")
+        results["stages"][name] = measured(name, rows, 3 if options.quick else 9)
+        show(name, results["stages"][name])
     keep(results, options.json)
 
 
