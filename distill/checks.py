@@ -22,6 +22,7 @@ from distill.errors import DataInvalid, DiskFull, ModelInvalid, WeakTeacher
 from distill.evaluate import guessing, predict, scores_of
 from distill.forecast import Forecast, Rows, forecast
 from distill.guards import CHANCE_MARGIN
+from distill.kept_logits import holds_answers
 from distill.mapping import arrows
 from distill.models import Classifier, describe
 from distill.positions import check_length
@@ -166,7 +167,8 @@ def time(plan: Plan, rows: pa.Table, student_parameters: int) -> Seen[Forecast]:
     opened, task = plan.version, plan.version.task
     train = census(opened, task.splits.train)
     stored = [opened.rows(split) for split in task.splits.validation if split in opened.splits]
-    counted = Rows(train.rows, train.original, sum(stored), stored[0])
+    answered = holds_answers(opened, plan.teacher)
+    counted = Rows(train.rows, train.original, sum(stored), stored[0], answered)
     every = -(-len(rows) // MOST_CALIBRATED)
     pace = calibrate(plan, rows.take(pa.array(range(0, len(rows), every))))
     found = forecast(plan.recipe, counted, pace, student_parameters)

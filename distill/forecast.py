@@ -26,12 +26,14 @@ class Rows:
         original: Those with ``variant`` 0.
         validation: Of all validation splits.
         selecting: Of the first one, which selects the best step.
+        answered: Whether the version holds the teacher's answers already.
     """
 
     augmented: int
     original: int
     validation: int
     selecting: int
+    answered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def time_parts(recipe: DistillRecipe, rows: Rows, pace: Pace) -> list[Part]:
         section = getattr(recipe, stage)
         drawn = rows.augmented if section.data == "augmented" else rows.original
         steps = total_steps(drawn, section)
-        if stage == "prediction" and recipe.prediction.weights.logits:
+        if stage == "prediction" and recipe.prediction.weights.logits and not rows.answered:
             answered = min(drawn, (steps + 1) * section.batch_size)
             parts.append(Part("teacher's answers", answered / pace.teaching))
         selected = 0 if stage == "intermediate" else section.evaluations * rows.selecting

@@ -42,16 +42,21 @@ def take_kept_logits(
         folder: Where soft labels are kept.
         narrator: Told whose logits are taken.
     """
-    asset = version.manifest.asset("teacher")
-    if not version.manifest.teacher_logits or asset is None:
-        return
     for number, guide in enumerate(guides, start=1):
         file = logits_file(folder, number)
-        if file.is_file() or teacher_digest(guide.classifier) != asset.sha256:
+        if file.is_file() or not holds_answers(version, guide.classifier):
             continue
         folder.mkdir(parents=True, exist_ok=True)
         write_file(file, _kept(version, data)[needed].tofile)
         narrator.say("soft labels", f"those of the {guide.name} are kept in {version.reference}")
+
+
+def holds_answers(version: Version, teacher: Classifier) -> bool:
+    """Whether a version holds the logits of this very teacher."""
+    asset = version.manifest.asset("teacher")
+    if not version.manifest.teacher_logits or asset is None:
+        return False
+    return teacher_digest(teacher) == asset.sha256
 
 
 def teacher_digest(teacher: Classifier) -> str:

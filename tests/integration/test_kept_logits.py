@@ -13,7 +13,7 @@ from augment.contract import Version
 from augment.recipe import AugmentRecipe
 from distill.dataset import tokenise
 from distill.guides import Guide
-from distill.kept_logits import take_kept_logits, teacher_digest
+from distill.kept_logits import holds_answers, take_kept_logits, teacher_digest
 from distill.models import load_classifier
 from distill.progress import Narrator
 from distill.soft_labels import soft_labels
@@ -96,4 +96,6 @@ def test_another_teacher_computes_its_own(
 
     assert asset is not None
     assert teacher_digest(same.classifier) == asset.sha256
+    assert holds_answers(version, same.classifier)
+    assert not holds_answers(version, stranger.classifier)
     assert [file.name for file in (tmp_path / "soft").iterdir()] == ["soft-labels-2.f32"]

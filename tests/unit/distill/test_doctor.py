@@ -98,6 +98,8 @@ def test_arithmetic_of_the_forecast():
         "labels only": (10, 5.0 + 2 * 40 / 20),
     }
     assert found.seconds == pytest.approx(sum(seconds for _, seconds in parts.values()))
+    answered = forecast(recipe, Rows(1000, 100, 60, 40, answered=True), pace, 1_000)
+    assert found.seconds - answered.seconds == pytest.approx(8.0)
     assert found.memory_bytes == 5
     assert found.disk_bytes == 1060 * (8 * 5 + 24) + 9 * 4_000 + 3 * 4_000
 
