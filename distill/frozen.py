@@ -54,15 +54,16 @@ class FrozenLinear(nn.Module):
 
 
 def frozen(teacher: PreTrainedModel, precision: str) -> PreTrainedModel:
-    """A copy of a teacher for forward passes under autocast; itself where they are float32.
+    """A twin of a teacher for forward passes under autocast; itself where they are float32.
 
     Args:
-        teacher: At rest; it stays as it is.
+        teacher: At rest; it stays as it is, and shares all weights but those of its matrices.
         precision: ``auto``, ``bfloat16`` or ``float32``, see ``precision``.
     """
     if not uses_bfloat16(precision):
         return teacher
-    twin = copy.deepcopy(teacher)
+    shared = {id(weight): weight for weight in teacher.parameters()}
+    twin = copy.deepcopy(teacher, shared)
     for module in list(twin.base_model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Linear:

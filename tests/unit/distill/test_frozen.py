@@ -72,3 +72,11 @@ def test_losses_and_gradients_are_those_of_autocast(tokenizer):
 def test_float32_needs_no_copy(tokenizer):
     teacher = make_bert(tokenizer)
     assert frozen(teacher, "float32") is teacher
+
+
+def test_nothing_but_matrices_is_there_twice(tokenizer):
+    teacher = make_bert(tokenizer).eval().requires_grad_(False)
+    twin = frozen(teacher, "bfloat16")
+    own, theirs = (m.bert.embeddings.word_embeddings.weight for m in (twin, teacher))
+    assert own is theirs
+    assert not any("query" in name for name, _ in twin.bert.named_parameters())
