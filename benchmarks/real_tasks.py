@@ -5,7 +5,7 @@
 One command from nothing: ``official`` augmentation, a teacher and a general student, then every arm
 on whole CoLA, SST-2, MRPC and STS-B with minilm-l6-mlm as masked LM, start of the teachers and
 general teacher. It takes hours. What is finished in the folder is not done again: stop it, kill it,
-start it again. All arms of a task have the same number of steps.
+start it again. Arms of a task have the same number of steps; trials of the reductions have fewer.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ class Straightforward:
         """A step on the teacher's answers."""
         batch = next(self.batches)
         with torch.no_grad():
-            theirs = self.teacher(**batch, output_hidden_states=True, output_attentions=True)
-        ours = self.student(**batch, output_hidden_states=True, output_attentions=True)
+            theirs = self.teacher(**batch)
+        ours = self.student(**batch)
         target = theirs.logits.softmax(dim=-1)
         self._update(-(target * ours.logits.log_softmax(dim=-1)).sum(dim=-1).mean())
 

@@ -21,7 +21,7 @@ ROW_NUMBERS = ("idx", "variant", "document")
 
 @dataclass(frozen=True, slots=True)
 class Collator:
-    """Pads to the longest row of the batch, and no further: rows come sorted by length.
+    """Pads to the longest row of the batch, and no further.
 
     Attributes:
         pad_token_id: What fills ``input_ids``.

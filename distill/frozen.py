@@ -35,9 +35,10 @@ class FrozenLinear(nn.Module):
         self.in_features, self.out_features = linear.in_features, linear.out_features
         weight = linear.weight.detach().to(torch.bfloat16)
         self._packed: Tensor | None = None
-        if weight.device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        if weight.device.type == "cpu" and _packs():
             ops: Any = torch.ops.mkldnn
-            self._packed, weight = ops._reorder_linear_weight(weight, _ROWS_HINT), weight[:0]
+            self._packed = ops._reorder_linear_weight(weight, _ROWS_HINT)
+            weight = weight.new_empty((0, linear.in_features))  # a slice would keep all of it
         bias = None if linear.bias is None else linear.bias.detach().to(torch.bfloat16)
         self.register_buffer("weight", weight, persistent=False)
         self.register_buffer("bias", bias, persistent=False)
@@ -51,6 +52,12 @@ class FrozenLinear(nn.Module):
         ops: Any = torch.ops.mkldnn
         out: Tensor = ops._linear_pointwise(flat, self._packed, self.bias, "none", [], "")
         return out.view(*states.shape[:-1], self.out_features)
+
+
+def _packs() -> bool:
+    """Whether oneDNN is there and takes bfloat16 on this processor."""
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return bool(supported and supported())
 
 
 def frozen(teacher: PreTrainedModel, precision: str) -> PreTrainedModel:

@@ -15,7 +15,7 @@ from distill.models import Classifier, fresh
 from distill.narrowing import KINDS, made_up_texts, narrow_into
 from distill.positions import most_pieces
 from distill.projections import Pretrained
-from distill.shapes import POSITIONS, Shape, intermediate_size
+from distill.shapes import FAMILIES, POSITIONS, Shape, intermediate_size
 
 _LAYER = re.compile(r"(?<=layer\.)\d+(?=\.)|(?<=layers\.)\d+(?=\.)")
 _DEPTH = "num_hidden_layers"
@@ -58,7 +58,7 @@ def inherit(
     """
     config = teacher.model.config
     theirs = _like(shape, config)
-    if not inheritable(shape, config):
+    if theirs != shape and not inheritable(shape, config):
         raise ShapeMismatch(
             "--init teacher-layers needs a student of the teacher's kind, at most as wide, with "
             f"as many heads: expected {theirs}, or a BERT, RoBERTa or ELECTRA made narrower; found "
@@ -86,6 +86,8 @@ def inherit(
 
 def inheritable(shape: Shape, config: Any) -> bool:
     """Whether a student of this shape can be a part of a teacher with this config."""
+    if config.model_type not in (*KINDS, *FAMILIES) or shape.layers > config.num_hidden_layers:
+        return False
     theirs = _like(shape, config)
     smaller = shape.hidden <= theirs.hidden and shape.heads == theirs.heads
     whole = getattr(config, "embedding_size", None) in (None, config.hidden_size)

@@ -60,7 +60,8 @@ def attention_product_loss(student: Heads, teacher: Heads, mask: Tensor) -> Tens
     """The ``masked`` mean of ``attention_score_loss`` without the scores, for long texts.
 
     Σ(QKᵀ - Q'K'ᵀ)² over all pairs is ⟨QᵀQ, KᵀK⟩ + ⟨Q'ᵀQ', K'ᵀK'⟩ - 2⟨QᵀQ', KᵀK'⟩: products of
-    the size of a head instead of the square of the length, and the same number but for rounding.
+    the size of a head instead of the square of the length, and the same number but for rounding,
+    which grows with the part of the scores that both sides have in common: the sums are float64.
 
     Args:
         student: Its queries and keys, (batch, heads, length, head size).
@@ -74,11 +75,11 @@ def attention_product_loss(student: Heads, teacher: Heads, mask: Tensor) -> Tens
         queries = [_real(heads.query, mask) * heads.scale for heads in (student, teacher)]
         keys = [_real(heads.key, mask) for heads in (student, teacher)]
         own, theirs, both = (
-            ((queries[a].mT @ queries[b]) * (keys[a].mT @ keys[b])).sum()
+            ((queries[a].mT @ queries[b]).double() * (keys[a].mT @ keys[b])).sum()
             for a, b in ((0, 0), (1, 1), (0, 1))
         )
         pairs = mask.sum(dim=1).float().square().sum() * student.query.shape[1]
-        return (own + theirs - 2 * both).clamp(min=0.0) / pairs
+        return ((own + theirs - 2 * both).clamp(min=0.0) / pairs).float()
 
 
 def _real(states: Tensor, mask: Tensor) -> Tensor:

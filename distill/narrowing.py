@@ -3,15 +3,17 @@
 Pure but for one forward pass of the teacher. TinyBERT starts its general student from random
 weights; here a thinner student begins as an approximation of the teacher, which the losses then
 repair. Of the width, the numbers are kept that explain the others best, and every matrix that read
-a number which is gone reads its best linear guess from those kept instead. So embeddings, layer
-norms and the residual stream are the teacher's own, number by number. An attention head keeps its
-scores QKᵀ as closely as its new size allows (the best product of that rank in the mean square), its
-values likewise, and the feed-forward layer its most active neurons. What is best is measured on
-made-up texts, so no data is needed and the same call gives the same weights.
+a number which is gone reads its best linear guess from those kept instead. So embeddings and the
+residual stream are the teacher's own, number by number. An attention head keeps its scores QKᵀ as
+closely as its new size allows (the best product of that rank in the mean square), its values
+likewise, and the feed-forward layer its most active neurons. Norms over fewer numbers see another
+spread: from the bottom upwards their weights are fitted to what the teacher gives there. All of it
+is measured on made-up texts, so no data is needed and the same call gives the same weights.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from distill.models import at_rest
 from distill.thinning import Affine, best_numbers, fit, restoring, thin_product, thin_values
 
 TEXTS, PIECES = 64, 64
@@ -44,18 +47,24 @@ def narrow_into(
         The projection that gives back the teacher's states: weight (d, d') and bias (d,).
     """
     ours: Any = student.base_model
-    theirs: Any = teacher.base_model
-    states = theirs(texts.to(teacher.device), output_hidden_states=True).hidden_states
+    theirs: Any = copy.deepcopy(teacher.base_model).cpu()  # the same weights wherever it works
+    states = theirs(texts, output_hidden_states=True).hidden_states
     seen = torch.cat([_rows(states[layer]) for layer in (0, *mapping)])
     keep = best_numbers(seen, student.config.hidden_size)
     _narrow_embeddings(ours.embeddings, theirs.embeddings, keep)
+    trained = student.training
+    at_rest(student)  # without dropout
+    own = ours.embeddings(input_ids=texts)
     for target, layer in zip(ours.encoder.layer, mapping, strict=True):
-        _narrow_layer(target, theirs.encoder.layer[layer - 1], states[layer - 1], keep)
+        middle = _narrow_layer(target, theirs.encoder.layer[layer - 1], states[layer - 1], keep)
+        _fit_norm(target.attention.output.LayerNorm, target, own, middle[:, keep])
+        own = _fit_norm(target.output.LayerNorm, target, own, _rows(states[layer])[:, keep])
+    student.train(trained)
     if getattr(ours, "pooler", None) is not None and getattr(theirs, "pooler", None) is not None:
         last = restoring(_rows(states[mapping[-1]]), keep)
         _put(ours.pooler.dense, _pick(_of(theirs.pooler.dense).after(last), keep))
     back = restoring(seen, keep)
-    return back.weight.cpu(), back.bias.cpu()
+    return back.weight, back.bias
 
 
 def made_up_texts(tokenizer: PreTrainedTokenizerBase, seed: int, most: int = PIECES) -> Tensor:
@@ -90,8 +99,12 @@ def _narrow_embeddings(target: Any, source: Any, keep: Tensor) -> None:
     _put_norm(target.LayerNorm, source.LayerNorm, keep)
 
 
-def _narrow_layer(target: Any, source: Any, states: Tensor, keep: Tensor) -> None:
-    """One layer; ``states`` (texts, pieces, width) is what the teacher's layer reads."""
+def _narrow_layer(target: Any, source: Any, states: Tensor, keep: Tensor) -> Tensor:
+    """One layer; ``states`` (texts, pieces, width) is what the teacher's layer reads.
+
+    Returns:
+        What the teacher has between attention and feed-forward layer, shape (n, width).
+    """
     rows = _rows(states)
     back = restoring(rows, keep)
     _narrow_attention(target.attention, source.attention, rows, back, keep)
@@ -114,6 +127,35 @@ def _narrow_layer(target: Any, source: Any, states: Tensor, keep: Tensor) -> Non
     _put(target.intermediate.dense, _pick(read, chosen))
     _put(target.output.dense, fit(active[:, chosen], write(active)))
     _put_norm(target.output.LayerNorm, source.output.LayerNorm, keep)
+    return middle
+
+
+def _fit_norm(norm: Any, layer: Any, own: Tensor, wanted: Tensor) -> Tensor:
+    """Weights of a norm that bring a layer of the student closest to its teacher there.
+
+    Args:
+        norm: The norm, in the layer.
+        layer: The student's.
+        own: What the layer reads, shape (texts, pieces, width).
+        wanted: What the teacher has behind the norm, shape (n, width).
+
+    Returns:
+        What the layer gives then, shape (texts, pieces, width).
+    """
+    caught: list[Tensor] = []
+    hook = norm.register_forward_pre_hook(lambda _module, inputs: caught.append(inputs[0]))
+    try:
+        layer(own)
+    finally:
+        hook.remove()
+    read = nn.functional.layer_norm(_rows(caught[0]), wanted.shape[1:], eps=norm.eps)
+    centred = read - read.mean(dim=0)
+    slope = (centred * (wanted - wanted.mean(dim=0))).sum(dim=0) / centred.square().sum(dim=0)
+    norm.weight.copy_(slope)
+    norm.bias.copy_(wanted.mean(dim=0) - slope * read.mean(dim=0))
+    given: Any = layer(own)
+    result: Tensor = given[0] if isinstance(given, tuple) else given
+    return result
 
 
 def _narrow_attention(target: Any, source: Any, rows: Tensor, back: Affine, keep: Tensor) -> None:

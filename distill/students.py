@@ -64,13 +64,17 @@ class Student:
 def settle(init: Init, name: str, teacher: str) -> Init:
     """How a student starts: ``auto`` is from its teacher's layers, where its shape allows it.
 
+    A shape without a family stays a BERT.
+
     Raises:
         ModelNotFound: There is no such teacher.
     """
     shape = parse_shape(name) if init == "auto" else None
     if shape is None:
         return "random" if init == "auto" else init
-    return "teacher-layers" if inheritable(shape, read_config(teacher)) else "random"
+    config = read_config(teacher)
+    same = (shape.family or "bert") == config.model_type
+    return "teacher-layers" if same and inheritable(shape, config) else "random"
 
 
 def student_identity(name: str, init: Init) -> dict[str, str]:

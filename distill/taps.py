@@ -82,7 +82,7 @@ class Tap:
         self.longest = longest
         self._run = model if head else model.base_model
         self._modules = prepare(model) if self.scores or self.heads else []
-        highest = max((0, *self.layers, *self.scores, *self.heads))
+        highest = max((1, *self.layers, *self.scores, *self.heads))  # one shows what it reads
         self.height = int(model.config.num_hidden_layers)
         self._low = None if head else lower_layers(model, highest)
         if self._low is not None:

@@ -28,7 +28,7 @@ class Affine:
 
 
 def best_numbers(states: Tensor, count: int) -> Tensor:
-    """Which numbers of the width explain the others best, ascending.
+    """Numbers of the width that explain the others well, ascending.
 
     By a pivoted QR of the centred states: each next one is that with most variance left.
 

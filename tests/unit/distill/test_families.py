@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig
 
-from distill.batching import Collator
+from distill.batching import Collator, model_inputs
 from distill.errors import ModelInvalid, ShapeMismatch, VocabularyMismatch
 from distill.models import Classifier
 from distill.positions import check_length
@@ -126,6 +126,10 @@ def test_long_texts_have_the_same_loss_without_scores(tokenizer, family, guided_
         monkeypatch.setattr(intermediate, "MOST_SCORED", most)
         stage = Intermediate(student.model, guide.model, (2, 4), recipe=Recipe()).eval()
         losses.append(stage(**batch(tokenizer))["attention"].item())
+    if family == guided_by == "bert":
+        seen = stage.student_tap(**model_inputs(batch(tokenizer)))
+        assert not seen.scores
+        assert set(seen.heads) == {1, 2}
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 

@@ -98,6 +98,12 @@ def test_a_narrower_student_starts_nearer_to_its_teacher(tokenizer):
     assert narrowed["embedding"] < 0.5 * random["embedding"]
     assert narrowed["hidden"] < 0.8 * random["hidden"]
     assert narrowed["attention"] < random["attention"]
+    ours = student.model.bert(texts, output_hidden_states=True).hidden_states
+    theirs = guide.model.bert(texts, output_hidden_states=True).hidden_states
+    weight, bias = student.pretrained[0]
+    for layer, source in ((1, 2), (2, 4)):
+        error = (ours[layer] @ weight.T + bias - theirs[source]).square().mean()
+        assert error < 0.7 * theirs[source].var()
     assert student.origin == "teacher layers 2, 4, made narrower"
     assert student.model.config.intermediate_size == 48
     again = losses("teacher-layers")[1].model.state_dict()

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+import transformers
 
 from distill.errors import ModelInvalid, ShapeMismatch, VocabularyMismatch
 from distill.models import Classifier
@@ -126,6 +127,7 @@ def test_a_name_that_means_nothing():
         ("2x48-64-4", "random"),  # wider
         ("2x24-48-2", "random"),  # other heads
         ("roberta:2x32-64-4", "random"),  # another kind
+        ("5x32-64-4", "random"),  # deeper
     ],
 )
 def test_auto_starts_from_the_teachers_layers_where_it_can(guide, tmp_path, shape, start):
@@ -138,3 +140,9 @@ def test_auto_starts_from_the_teachers_layers_where_it_can(guide, tmp_path, shap
 
 def test_a_checkpoint_starts_from_itself_whatever_was_asked(tmp_path):
     assert settle("auto", str(tmp_path), "no teacher is read") == "random"
+
+
+@pytest.mark.parametrize("kind", ["xlnet", "t5", "roberta"])
+def test_auto_reads_any_config_and_keeps_a_bert_a_bert(tmp_path, kind):
+    transformers.AutoConfig.for_model(kind).save_pretrained(tmp_path)
+    assert settle("auto", "2x768-3072-12", str(tmp_path)) == "random"

@@ -318,3 +318,25 @@ def test_layers_above_the_highest_wanted_are_not_run(name):
     if name in ("bert", "roberta", "electra"):
         assert seen == 2
     assert len(ran) == 2 * seen + LAYERS
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_embeddings_alone_can_be_listened_to(name):
+    """The ablation without attention and hidden states asks for nothing else."""
+    model, batch = build(name), inputs()
+    with torch.no_grad():
+        seen = Tap(model, [], scores=())(**batch)
+        whole = Tap(model, [LAYERS], head=True)(**batch)
+    torch.testing.assert_close(seen.embedding, whole.embedding)
+    assert not seen.hidden
+
+
+def test_all_layers_are_back_after_an_error():
+    model, batch = build("bert"), inputs()
+    tap, layers = Tap(model, [2]), model.bert.encoder.layer
+    hook = layers[1].register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        tap(**batch)
+    hook.remove()
+    assert model.bert.encoder.layer is layers
+    assert len(layers) == LAYERS
