@@ -16,97 +16,32 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.json
 import pyarrow.parquet as pq
 
 from augment.contract import open_version
 from augment.store import describe_store
 from benchmarks.machine import arguments, describe, keep
+from benchmarks.pairs import ROOT, SHARED, mnli_pairs
+from benchmarks.peak import SECONDS, Peak
 
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"
-SECONDS = 0.5
 LIMIT = 3 * 2**30
 SMALLEST, LARGEST = 64 * 10**6, 256 * 10**6
-
-
-@dataclass(slots=True)
-class Peak:
-    """The largest sums seen, in bytes, and when."""
-
-    pss: int = 0
-    rss: int = 0
-    processes: int = 0
-    at_seconds: float = 0.0
-    series: list[tuple[float, int]] = field(default_factory=list)
-
-    def look(self, pid: int, seconds: float) -> None:
-        """Add up a process and its descendants as they are now."""
-        tree = [memory for memory in map(_memory, _descendants(pid)) if memory]
-        pss = sum(memory["Pss"] for memory in tree)
-        self.rss = max(self.rss, sum(memory["Rss"] for memory in tree))
-        self.processes = max(self.processes, len(tree))
-        self.series.append((round(seconds, 1), pss))
-        if pss > self.pss:
-            self.pss, self.at_seconds = pss, seconds
-
-
-def _descendants(pid: int) -> Iterator[int]:
-    yield pid
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            own = children.read_text().split()
-        except OSError:
-            continue
-        for child in own:
-            yield from _descendants(int(child))
-
-
-def _memory(pid: int) -> dict[str, int]:
-    """Pss and Rss of a process in bytes; empty when it is gone."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
-    except OSError:
-        return {}
-    fields = (line.split() for line in lines)
-    return {name.rstrip(":"): int(kilobytes) * 1024 for name, kilobytes, *_ in fields}
 
 
 def make_source(folder: Path, rows: int) -> None:
     """A folder with ``rows`` training pairs and the real validation pairs."""
     folder.mkdir(parents=True, exist_ok=True)
-    real = SHARED / "data" / "glue" / "mnli"
-    if real.is_dir():
-        pairs, held_out = (
-            pq.read_table(real / f"{split}.parquet") for split in ("train", "validation_matched")
-        )
-    else:
-        pairs = held_out = _made_up()
+    pairs, held_out = mnli_pairs()
     pq.write_table(held_out, folder / "validation_matched.parquet")
     with pq.ParquetWriter(folder / "train.parquet", pairs.schema) as writer:
         for start in range(0, rows, pairs.num_rows):
             part = pairs.slice(0, min(pairs.num_rows, rows - start))
             numbers = pa.array(range(start, start + part.num_rows), pairs.schema.field("idx").type)
             writer.write_table(part.set_column(part.column_names.index("idx"), "idx", numbers))
-
-
-def _made_up() -> pa.Table:
-    pairs = pa.json.read_json(ROOT / "data" / "sample" / "pairs" / "train.jsonl")
-    numbers = range(pairs.num_rows)
-    return pa.table(
-        {
-            "premise": pairs["first"],
-            "hypothesis": pairs["second"],
-            "label": [number % 3 for number in numbers],
-            "idx": pa.array(numbers, pa.int32()),
-        }
-    )
 
 
 def run(folder: Path, workers: int) -> tuple[dict[str, Any], Peak, float]:
@@ -134,7 +69,6 @@ def measured(folder: Path, rows: int, workers: int) -> dict[str, Any]:
     manifest, peak, seconds = run(folder, workers)
     version = open_version(manifest["path"])
     shards = [file.bytes for file in version.manifest.files if file.split == "train"]
-    step = max(1, len(peak.series) // 40)
     return {
         "machine": describe(),
         "source_rows": rows,
@@ -148,7 +82,7 @@ def measured(folder: Path, rows: int, workers: int) -> dict[str, Any]:
         "rows_per_second": round(version.rows("train") / seconds),
         "shards": shards,
         "store_bytes": sum(file.bytes for file in describe_store(folder / "out" / ".candidates")),
-        "pss_over_time": peak.series[::step],
+        "pss_over_time": peak.thinned(),
     }
 
 

@@ -94,7 +94,8 @@ class LengthGrouped(Sampler[int]):
             some = order[start : min(start + pool, whole)]
             order[start : start + len(some)] = some[np.argsort(self.lengths[some], kind="stable")]
         batches = order[:whole].reshape(-1, self.batch_size)
-        yield from draw.permutation(batches).ravel().tolist()
+        for batch in draw.permutation(batches):  # one list of millions would be a third of a GiB
+            yield from batch.tolist()
         yield from order[whole:].tolist()
 
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from augment.contract import Version, open_version, verify
 from distill.batching import Collator
-from distill.dataset import Tokens
+from distill.dataset import Tokens, fingerprint, tokenise
 from distill.disk import commit_folder, write_json
 from distill.errors import ModelNotFound
 from distill.evaluate import Measured, Splits, evaluate
@@ -54,6 +54,16 @@ class Bench:
     max_length: int
     run: RunDirectory
     narrator: Narrator
+
+    def read_by(self, tokenizer: PreTrainedTokenizerBase) -> Tokens:
+        """The version as a tokenizer splits it; tokens that are open are not mapped once more."""
+        ours, theirs = (
+            fingerprint(self.version, reader, self.max_length)
+            for reader in (self.tokenizer, tokenizer)
+        )
+        if ours == theirs:
+            return self.tokens
+        return tokenise(self.version, tokenizer, self.max_length, self.run.tokens)
 
     def train(
         self,

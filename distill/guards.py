@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import datasets
 
 from distill.bench import Bench
+from distill.disk import write_json
 from distill.errors import WeakTeacher
 from distill.evaluate import Scores, evaluate, guessing
 from distill.models import Classifier, describe
+from distill.processes import first_one_first
 
 CHANCE_MARGIN = 0.03
 
@@ -34,7 +37,7 @@ def check_teacher(
         WeakTeacher: Its score is within 0.03 of the best constant answer's.
     """
     task = bench.version.task
-    scores = evaluate(teacher, task, validation)
+    scores = _scores(bench, teacher, validation, title)
     split, rows = next(iter(validation.items()))
     metric = task.selection_metric
     own, blind = scores[split][metric], guessing(task, rows)
@@ -50,3 +53,16 @@ def check_teacher(
             "To go on all the same: --allow-weak-teacher",
         )
     return scores
+
+
+def _scores(
+    bench: Bench, teacher: Classifier, validation: Mapping[str, datasets.Dataset], title: str
+) -> Scores:
+    """A teacher's scores, kept with the run: on thousands of rows they take minutes."""
+    file = bench.run.work / f"{title.replace(' ', '-')}-scores.json"
+    with first_one_first():
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(file, evaluate(teacher, bench.version.task, validation))
+        kept: Scores = json.loads(file.read_text(encoding="utf-8"))
+    return kept

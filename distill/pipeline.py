@@ -137,8 +137,7 @@ def consult(bench: Bench, teachers: Sequence[Classifier], allow_weak: bool) -> l
             bench.narrator.say("labels", teacher.notice)
         check_length(bench.max_length, teacher.name, teacher.model.config)
         nn.Module.to(teacher.model, device())
-        cache = bench.run.tokens
-        tokens = tokenise(bench.version, teacher.tokenizer, bench.max_length, cache)
+        tokens = bench.read_by(teacher.tokenizer)
         scores = check_teacher(bench, teacher, tokens.validation, allow_weak, name)
         guides.append(Guide(name, teacher, tokens, scores))
     return guides

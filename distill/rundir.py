@@ -4,7 +4,8 @@ run.json          what the run is made of: recipe, version, teacher, student
 metrics.jsonl     losses and scores by stage and step
 result.json       the result table, when the run has finished
 student/          the distilled student        plain-student/  the one it is compared with
-work/             tokens, the student after stage 1, checkpoints of an unfinished stage
+work/             tokens, the teachers' scores, the student after stage 1, checkpoints of an
+                  unfinished stage
 """
 
 from __future__ import annotations

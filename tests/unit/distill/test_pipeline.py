@@ -122,6 +122,23 @@ def test_an_untuned_teacher_is_refused_and_leaves_nothing(go, encoder, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_asks_its_teacher_for_scores_once(finished, go, encoder, tmp_path, monkeypatch):
+    kept = json.loads((finished.path / "work" / "teacher-scores.json").read_text())
+    assert kept == finished.result["models"][0]["scores"]
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("distill.pipeline.intermediate", stop)
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path / "run", teacher=encoder, allow_weak_teacher=True)
+    monkeypatch.delattr("distill.guards.evaluate")
+    with pytest.raises(KeyboardInterrupt):  # back at the first stage, without an evaluation
+        go(tmp_path / "run", teacher=encoder, allow_weak_teacher=True)
+    with pytest.raises(WeakTeacher):
+        go(tmp_path / "run", teacher=encoder)
+
+
 def test_other_refusals_leave_nothing_either(go, tokenizer, recipe, tmp_path):
     folder = save(make_bert(tokenizer, labels=("sad", "glad")), tokenizer, tmp_path / "labels")
     with pytest.raises(LabelMismatch):
