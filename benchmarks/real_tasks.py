@@ -27,7 +27,8 @@ from distill.budget import Budget
 from distill.disk import write_json
 from distill.general import distill_general
 from distill.pipeline import distill_task
-from distill.rundir import Run
+from distill.rundir import RESULT, Run
+from distill.rundir import STUDENT as STUDENT_FOLDER
 from distill.teacher import RECORD, fine_tune_teacher
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,6 +94,8 @@ class Campaign:
     def general(self) -> str:
         """The general student, from its teacher's layers."""
         out = self.folder / "general"
+        if (out / RESULT).is_file():  # other tasks may be asking at this moment
+            return str(out / STUDENT_FOLDER)
         distill_general(
             SHARED / "data" / "corpus",
             teacher=MLM,
@@ -101,7 +104,7 @@ class Campaign:
             budget=Budget(tokens=GENERAL_TOKENS),
             init="teacher-layers",
         )
-        return str(out / "student")
+        return str(out / STUDENT_FOLDER)
 
     def line(self, task: str, arm: Arm, seed: int) -> Line:
         """Run an arm, or read what an earlier call found."""

@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 from augment.contract import Label, TaskSpec
 from distill import models
 from distill.errors import LabelMismatch, ModelInvalid, ModelNotFound, VocabularyMismatch
+from distill.model_folders import folder_digest
 from distill.models import load_classifier
 from tests.unit.distill.helpers import SENTIMENT, make_bert, make_tokenizer, save
 
@@ -159,6 +160,6 @@ def test_a_tokenizer_that_is_not_the_models_own(tokenizer, folder):
 
 def test_digests_follow_the_content_not_the_place(tokenizer, tmp_path):
     a, b = (save(make_bert(tokenizer), tokenizer, tmp_path / n) for n in "ab")
-    assert models.folder_digest(str(a)) == models.folder_digest(str(b))
+    assert folder_digest(str(a)) == folder_digest(str(b))
     save_file({"x": torch.zeros(1)}, b / "model.safetensors")
-    assert models.folder_digest(str(a)) != models.folder_digest(str(b))
+    assert folder_digest(str(a)) != folder_digest(str(b))
