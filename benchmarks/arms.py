@@ -45,6 +45,10 @@ TRIALS = (
         "labels-mixed-in", "whole with the labels of the data at half the weight", "general",
         {"prediction": {"weights": {"labels": 0.5}}}, {},
     ),
+    Arm(
+        "labels-faster-longer", "both of these, and 2,000 steps in stage 2", "general",
+        {"prediction": {"weights": {"labels": 0.5}, "learning_rate": 3e-4, "max_steps": 2000}}, {},
+    ),
     Arm("masked-300", "whole in 300 + 300 steps", "general", SHORT, {}),
     Arm(
         "official-300", "the same with the authors' reduction", "general",

@@ -106,10 +106,13 @@ class Campaign:
         )
         return str(out / STUDENT_FOLDER)
 
+    def record(self, task: str, arm: Arm, seed: int) -> Path:
+        """Where an arm's line is kept, in its run directory."""
+        return self.folder / "arms" / task / f"{arm.name}-seed{seed}" / "line.json"
+
     def line(self, task: str, arm: Arm, seed: int) -> Line:
         """Run an arm, or read what an earlier call found."""
-        out = self.folder / "arms" / task / f"{arm.name}-seed{seed}"
-        record = out / "line.json"
+        record = self.record(task, arm, seed)
         if record.is_file():
             return Line(**json.loads(record.read_text()))
         init: Literal["random", "teacher-layers"] = "random"
@@ -120,7 +123,7 @@ class Campaign:
             self.version(task),
             teacher=self.teacher(task),
             student=self.general() if arm.start == "general" else STUDENT,
-            out=out,
+            out=record.parent,
             recipe=recipe_of(task, arm, seed),
             init=init,
             plain=arm.name in ("whole", "no-gd"),
@@ -190,6 +193,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(STEPS), choices=list(STEPS))
     names = [arm.name for arm in (*ARMS, *TRIALS)]
     parser.add_argument("--arms", nargs="+", default=[a.name for a in ARMS], choices=names)
+    parser.add_argument("--finished", action="store_true", help="the table of what is there")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     options = parser.parse_args()
     if not SHARED.is_dir():
@@ -200,13 +204,15 @@ def main() -> None:
     for task in options.tasks:
         for arm in chosen:
             for seed in options.seeds:
-                lines.append(campaign.line(task, arm, seed))
+                if not options.finished or campaign.record(task, arm, seed).is_file():
+                    lines.append(campaign.line(task, arm, seed))
         teachers[task] = campaign.score_of_teacher(task)
     retention = table(lines, teachers)
     show(retention, options.tasks)
     results = {
         "machine": describe(),
         "student": STUDENT,
+        "general": json.loads((campaign.folder / "general" / RESULT).read_text())["held_out"],
         "general_tokens": GENERAL_TOKENS,
         "teachers": teachers,
         "retention_percent": retention,
