@@ -113,7 +113,17 @@ def test_a_worker_killed_again_and_again(
 
 
 COMMAND = """
+import time
+import augment.console
 import augment.pipeline
+
+kept = augment.console.ConsoleNarrator.rows
+
+def wait_for_ctrl_c(self, count):
+    kept(self, count)
+    time.sleep(300)
+
+augment.console.ConsoleNarrator.rows = wait_for_ctrl_c
 augment.pipeline.CHUNK_ROWS = 20
 from augment.cli import main
 main()
