@@ -25,11 +25,9 @@ from augment.recipe import load_recipe
 from augment.sources import read_source
 from augment.tasks import get_task
 from benchmarks.machine import arguments, describe, keep
+from benchmarks.places import MLM, SHARED, VECTORS
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-MODEL = SHARED / "models" / "minilm-l6-mlm"
 SOURCE = SHARED / "data" / "glue" / "sst2"
-VECTORS = SHARED / "vectors" / "glove.6B.50d.first100k.txt"
 
 
 def nlpaug_rate(python: str, texts: list[str], scratch: Path, threads: int) -> float:
@@ -38,7 +36,7 @@ def nlpaug_rate(python: str, texts: list[str], scratch: Path, threads: int) -> f
     asked.write_text(json.dumps(texts))
     script = Path(__file__).with_name("nlpaug_side.py")
     done = subprocess.run(
-        [python, str(script), str(MODEL), str(asked), str(threads)],
+        [python, str(script), str(MLM), str(asked), str(threads)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     told = json.loads(done.stdout.strip().splitlines()[-1])
@@ -50,7 +48,7 @@ def our_rate(precision: str, rows: int, out: Path, threads: int) -> dict[str, fl
     recipe = load_recipe("official", "sst2").model_copy(update={"precision": precision})
     began = time.perf_counter()
     version = augment_task(
-        "sst2", source=str(SOURCE), mlm=str(MODEL), vectors=str(VECTORS), out=out, recipe=recipe,
+        "sst2", source=str(SOURCE), mlm=str(MLM), vectors=str(VECTORS), out=out, recipe=recipe,
         limit=rows, threads=threads,
     )  # fmt: skip
     seconds = time.perf_counter() - began

@@ -32,10 +32,9 @@ from augment.tasks import get_task
 from augment.vectors import Vectors
 from augment.words import Route, Word
 from benchmarks.machine import arguments, describe, gemm_peak, interleaved, keep, median_ratio, tell
+from benchmarks.places import ROOT, SHARED, VECTORS
 from tests.reference.masked_lm import ranked_pieces
 
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"
 K = 15
 
 
@@ -56,7 +55,7 @@ def setting() -> Setting:
         models = {
             name: str(SHARED / "models" / name) for name in ("minilm-l6-mlm", "tiny-bert-mlm")
         }
-        vectors = str(SHARED / "vectors" / "glove.6B.50d.first100k.txt")
+        vectors = str(VECTORS)
     else:
         sample = ROOT / "data" / "sample"
         task = get_task(str(sample / "reviews" / "reviews.toml"))

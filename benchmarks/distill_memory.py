@@ -28,8 +28,8 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 from augment.contract import Version
 from benchmarks.large_version import TASK, large_version
 from benchmarks.machine import arguments, describe, keep
-from benchmarks.pairs import ROOT, SHARED
 from benchmarks.peak import SECONDS, Peak, files_mapped
+from benchmarks.places import MLM, ROOT
 
 MEMORY_LIMIT = 4 * 2**30
 START_LIMIT = 60.0
@@ -51,7 +51,6 @@ SAID = {
     "teacher_scored": "  teacher ",
     "first_step": "  stage 1/2   step ",
 }
-TOKENS = "/work/tokens/"
 
 
 @dataclass(slots=True)
@@ -76,7 +75,9 @@ class Seen:
                 self.seconds[name] = round(now, 1)
                 if name == "first_step":
                     files = files_mapped(pid).items()
-                    self.libraries = sum(size for file, size in files if TOKENS not in file)
+                    self.libraries = sum(
+                        size for file, size in files if Path(file).parent.name != "tokens"
+                    )
 
     def summary(self) -> dict[str, Any]:
         """JSON values."""
@@ -95,8 +96,7 @@ class Seen:
 
 def make_teacher(folder: Path) -> Path:
     """A random BERT for the labels of MNLI, as wide as the small encoders that people use."""
-    mlm = SHARED / "models" / "minilm-l6-mlm"
-    tokenizer = AutoTokenizer.from_pretrained(mlm if mlm.is_dir() else ROOT / "data/sample/mlm")
+    tokenizer = AutoTokenizer.from_pretrained(MLM if MLM.is_dir() else ROOT / "data/sample/mlm")
     set_seed(0)
     names = TASK.label.names
     config = BertConfig(

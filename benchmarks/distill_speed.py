@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from benchmarks.machine import arguments, bfloat16_peak, describe, gemm_peak, keep
+from benchmarks.machine import arguments, describe, gemm_peak, keep
+from benchmarks.places import MLM, ROOT, SHARED
 from benchmarks.straightforward import LENGTH, Straightforward
 from benchmarks.teacher_cache import teacher_cache
 from distill.batching import Collator
@@ -38,8 +39,6 @@ from distill.rundir import MetricLog
 from distill.stages import Intermediate, Prediction, Stage
 from distill.timing import STEPS, measure_steps
 
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"
 MAPPING = (3, 6, 9, 12)
 BATCH = 32
 STEPS_A_TURN = 3
@@ -53,13 +52,13 @@ GOALS = {"stage 1": 12.0, "stage 2": 30.0}
 
 def real_rows(count: int) -> datasets.Dataset:
     """Rows with the lengths of the real training set, spread over all of them."""
-    vocabulary = SHARED / "models" / "minilm-l6-mlm"
+    vocabulary = MLM
     if SHARED.is_dir():
         file = SHARED / "data" / "glue" / "sst2" / "train.parquet"
         texts = pq.read_table(file)["sentence"].to_pylist()
     else:
         vocabulary = ROOT / "data" / "sample" / "mlm"
-        texts = Path(ROOT / "data" / "sample" / "reviews" / "train.csv").read_text().splitlines()
+        texts = (ROOT / "data" / "sample" / "reviews" / "train.csv").read_text().splitlines()
     tokenizer = AutoTokenizer.from_pretrained(vocabulary)
     pieces = tokenizer(texts, truncation=True, max_length=LENGTH, return_token_type_ids=False)
     rows = [
@@ -156,7 +155,7 @@ def profile(name: str, rows: datasets.Dataset) -> list[dict[str, Any]]:
 
 def measured(name: str, rows: datasets.Dataset, turns: int) -> dict[str, Any]:
     """Everything about one stage."""
-    peaks = {"float32": gemm_peak(), "bfloat16": bfloat16_peak()}
+    peaks = {"float32": gemm_peak(), "bfloat16": gemm_peak(torch.bfloat16)}
     work = operations(name, float(lengths_of(rows).mean()) * BATCH)
     padded = operations("stage 1", BATCH * LENGTH)
     found = compare(name, rows, turns)

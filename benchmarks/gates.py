@@ -28,12 +28,8 @@ from augment.scoring import Scores
 from augment.stats import version_stats
 from augment.tasks import get_task
 from benchmarks.machine import arguments, describe, keep
+from benchmarks.places import MLM, SHARED, VECTORS
 from distill.teacher import fine_tune_teacher
-
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"
-MLM = SHARED / "models" / "minilm-l6-mlm"
-VECTORS = SHARED / "vectors" / "glove.6B.50d.first100k.txt"
 
 TRAINING = """
 [teacher]

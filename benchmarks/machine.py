@@ -83,18 +83,10 @@ def median_ratio(seconds: dict[str, list[float]], slow: str, fast: str) -> float
     return statistics.median(a / b for a, b in zip(seconds[slow], seconds[fast], strict=True))
 
 
-def gemm_peak(m: int = 2048, k: int = 768, n: int = 3072) -> float:
-    """GFLOP/s of one large float32 product, the best of twelve by either of torch's libraries."""
-    left, right = torch.randn(m, k), torch.randn(n, k)
-    packed = Linear(right, None)
-    return max(
-        _rate(lambda: left @ right.T, 2 * m * k * n), _rate(lambda: packed(left), 2 * m * k * n)
-    )
-
-
-def bfloat16_peak(m: int = 2048, k: int = 768, n: int = 3072) -> float:
-    """GFLOP/s of the same product in bfloat16."""
-    left, right = (torch.randn(*shape, dtype=torch.bfloat16) for shape in ((m, k), (n, k)))
+def gemm_peak(dtype: torch.dtype = torch.float32) -> float:
+    """GFLOP/s of one large product, the best of twelve by either of torch's libraries."""
+    m, k, n = 2048, 768, 3072
+    left, right = torch.randn(m, k).to(dtype), torch.randn(n, k).to(dtype)
     packed = Linear(right, None)
     return max(
         _rate(lambda: left @ right.T, 2 * m * k * n), _rate(lambda: packed(left), 2 * m * k * n)

@@ -25,8 +25,9 @@ import pyarrow.parquet as pq
 from augment.contract import open_version
 from augment.store import describe_store
 from benchmarks.machine import arguments, describe, keep
-from benchmarks.pairs import ROOT, SHARED, mnli_pairs
+from benchmarks.pairs import mnli_pairs
 from benchmarks.peak import SECONDS, Peak
+from benchmarks.places import ROOT, SHARED
 
 LIMIT = 3 * 2**30
 SMALLEST, LARGEST = 64 * 10**6, 256 * 10**6

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pyarrow as pa
 import pyarrow.json
 import pyarrow.parquet as pq
 
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"
+from benchmarks.places import ROOT, SHARED
 
 
 def mnli_pairs() -> tuple[pa.Table, pa.Table]:

@@ -22,6 +22,7 @@ from augment import Version, augment_task
 from augment.contract import open_version
 from benchmarks.arms import ARMS, INHERITED, STEPS, TRIALS, recipe_of
 from benchmarks.machine import arguments, describe, keep
+from benchmarks.places import MLM, SHARED, VECTORS
 from distill.ablations import Arm
 from distill.budget import Budget
 from distill.disk import write_json
@@ -31,10 +32,6 @@ from distill.rundir import RESULT, Run
 from distill.rundir import STUDENT as STUDENT_FOLDER
 from distill.teacher import RECORD, fine_tune_teacher
 
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"
-MLM = str(SHARED / "models" / "minilm-l6-mlm")
-VECTORS = str(SHARED / "vectors" / "glove.6B.50d.first100k.txt")
 STUDENT = "3x312-1200-12"
 GENERAL_TOKENS = 7_500_000
 DISTILLED, PLAIN, TEACHER = "student, distilled", "student, labels only", "teacher"
@@ -77,12 +74,14 @@ class Campaign:
         if (made / task).is_dir():
             return open_version(f"{made}/{task}")
         source = str(SHARED / "data" / "glue" / task)
-        return augment_task(task, mlm=MLM, vectors=VECTORS, source=source, out=made, workers=2)
+        return augment_task(
+            task, mlm=str(MLM), vectors=str(VECTORS), source=source, out=made, workers=2
+        )
 
     def teacher(self, task: str) -> str:
         """Fine-tuned with the recipe ``quick``."""
         out = self.folder / "teachers" / task
-        fine_tune_teacher(self.version(task), init=MLM, out=out)
+        fine_tune_teacher(self.version(task), init=str(MLM), out=out)
         return str(out)
 
     def score_of_teacher(self, task: str) -> float:
@@ -159,17 +158,13 @@ def table(lines: list[Line], teachers: dict[str, float]) -> dict[str, Any]:
     """Retention by task and arm, the mean over seeds, and over tasks where all have run."""
     found: dict[str, dict[str, float]] = {}
     for line in lines:
-        found.setdefault(line.arm, {}).setdefault(line.task, 0.0)
-        same = [x.retention for x in lines if (x.task, x.arm) == (line.task, line.arm)]
-        found[line.arm][line.task] = round(statistics.fmean(same), 1)
-        if line.labels_only is not None:
-            plain = f"labels-only ({'general' if line.arm == 'whole' else 'random'} start)"
-            kept = [
-                100 * x.labels_only / teachers[x.task]
-                for x in lines
-                if (x.task, x.arm) == (line.task, line.arm) and x.labels_only is not None
-            ]
-            found.setdefault(plain, {})[line.task] = round(statistics.fmean(kept), 1)
+        same = [x for x in lines if (x.task, x.arm) == (line.task, line.arm)]
+        mean = statistics.fmean(x.retention for x in same)
+        found.setdefault(line.arm, {})[line.task] = round(mean, 1)
+        if plain := [x.labels_only for x in same if x.labels_only is not None]:
+            name = f"labels-only ({'general' if line.arm == 'whole' else 'random'} start)"
+            mean = 100 * statistics.fmean(plain) / teachers[line.task]
+            found.setdefault(name, {})[line.task] = round(mean, 1)
     for row in found.values():
         if len(row) == len(teachers):
             row["mean"] = round(statistics.fmean(row.values()), 1)
@@ -187,7 +182,7 @@ def show(retention: dict[str, dict[str, float]], tasks: list[str]) -> None:
 
 
 def main() -> None:
-    """Run what is missing, keep the table after every line, print it."""
+    """Run what is missing, each line kept as it ends; print and keep the table."""
     parser = arguments(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--tasks", nargs="+", default=list(STEPS), choices=list(STEPS))

@@ -24,9 +24,8 @@ from threadpoolctl import threadpool_limits
 from augment.vectors import Vectors, load_vectors
 from augment.vectors.codes import int8_pays, products
 from benchmarks.machine import arguments, describe, interleaved, keep, median_ratio, tell
+from benchmarks.places import VECTORS
 
-ROOT = Path(__file__).resolve().parents[1]
-GLOVE = ROOT.parent / "shared" / "vectors" / "glove.6B.50d.first100k.txt"
 K = 15
 AUTHORS_WORDS = 8
 ENGINE_WORDS = 256
@@ -145,9 +144,9 @@ def main() -> None:
         for shape in [(100_000, 300), *large]:
             name = f"made up {shape[0]:,} x {shape[1]}"
             results[name] = against_a_full_sort(made_up(*shape), options.repeats)
-        if GLOVE.is_file():
+        if VECTORS.is_file():
             results["GloVe 100,000 x 50"] = against_a_full_sort(
-                load_vectors(str(GLOVE), 100_000), options.repeats
+                load_vectors(str(VECTORS), 100_000), options.repeats
             )
         shape = (20_000, 300) if options.quick else (400_000, 300)
         results["starts"] = starts(*shape, Path(scratch))

@@ -11,8 +11,9 @@ from transformers import PreTrainedModel
 
 from distill.encoder import Encoder
 from distill.errors import ShapeMismatch
+from distill.listening import STACKED
 from distill.models import Classifier, fresh
-from distill.narrowing import KINDS, made_up_texts, narrow_into
+from distill.narrowing import made_up_texts, narrow_into
 from distill.positions import most_pieces
 from distill.projections import Pretrained
 from distill.shapes import FAMILIES, POSITIONS, Shape, intermediate_size
@@ -86,12 +87,12 @@ def inherit(
 
 def inheritable(shape: Shape, config: Any) -> bool:
     """Whether a student of this shape can be a part of a teacher with this config."""
-    if config.model_type not in (*KINDS, *FAMILIES) or shape.layers > config.num_hidden_layers:
+    if config.model_type not in (*STACKED, *FAMILIES) or shape.layers > config.num_hidden_layers:
         return False
     theirs = _like(shape, config)
     smaller = shape.hidden <= theirs.hidden and shape.heads == theirs.heads
     whole = getattr(config, "embedding_size", None) in (None, config.hidden_size)
-    kind = shape.family == theirs.family and config.model_type in KINDS
+    kind = shape.family == theirs.family and config.model_type in STACKED
     return theirs == shape or (smaller and kind and whole)
 
 

@@ -130,15 +130,15 @@ def lower_layers(model: PreTrainedModel, highest: int) -> nn.ModuleList | None:
 @contextmanager
 def only(model: PreTrainedModel, layers: nn.ModuleList | None) -> Iterator[None]:
     """Let an encoder have these layers for the length of one forward pass."""
-    encoder: Any = model.base_model.encoder if layers is not None else None
-    whole = None if encoder is None else encoder.layer
+    if layers is None:
+        yield
+        return
+    encoder: Any = model.base_model.encoder
+    whole, encoder.layer = encoder.layer, layers
     try:
-        if encoder is not None:
-            encoder.layer = layers
         yield
     finally:
-        if encoder is not None:
-            encoder.layer = whole
+        encoder.layer = whole
 
 
 @contextmanager

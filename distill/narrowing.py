@@ -25,7 +25,6 @@ from distill.models import at_rest
 from distill.thinning import Affine, best_numbers, fit, restoring, thin_product, thin_values
 
 TEXTS, PIECES = 64, 64
-KINDS = ("bert", "roberta", "electra", "xlm-roberta", "camembert")
 
 
 @torch.no_grad()
@@ -140,7 +139,7 @@ def _fit_norm(norm: Any, layer: Any, own: Tensor, wanted: Tensor) -> Tensor:
         wanted: What the teacher has behind the norm, shape (n, width).
 
     Returns:
-        What the layer gives then, shape (texts, pieces, width).
+        What the norm gives then, shape (texts, pieces, width).
     """
     caught: list[Tensor] = []
     hook = norm.register_forward_pre_hook(lambda _module, inputs: caught.append(inputs[0]))
@@ -153,9 +152,8 @@ def _fit_norm(norm: Any, layer: Any, own: Tensor, wanted: Tensor) -> Tensor:
     slope = (centred * (wanted - wanted.mean(dim=0))).sum(dim=0) / centred.square().sum(dim=0)
     norm.weight.copy_(slope)
     norm.bias.copy_(wanted.mean(dim=0) - slope * read.mean(dim=0))
-    given: Any = layer(own)
-    result: Tensor = given[0] if isinstance(given, tuple) else given
-    return result
+    given: Tensor = norm(caught[0])
+    return given
 
 
 def _narrow_attention(target: Any, source: Any, rows: Tensor, back: Affine, keep: Tensor) -> None:
