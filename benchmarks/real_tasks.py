@@ -33,7 +33,7 @@ from distill.rundir import STUDENT as STUDENT_FOLDER
 from distill.teacher import RECORD, fine_tune_teacher
 
 STUDENT = "3x312-1200-12"
-GENERAL_TOKENS = 7_500_000
+GENERAL_HOURS = 1.2
 DISTILLED, PLAIN, TEACHER = "student, distilled", "student, labels only", "teacher"
 
 
@@ -100,7 +100,7 @@ class Campaign:
             teacher=MLM,
             student=STUDENT,
             out=out,
-            budget=Budget(tokens=GENERAL_TOKENS),
+            budget=Budget(hours=GENERAL_HOURS),
             init="teacher-layers",
         )
         return str(out / STUDENT_FOLDER)
@@ -208,7 +208,7 @@ def main() -> None:
         "machine": describe(),
         "student": STUDENT,
         "general": json.loads((campaign.folder / "general" / RESULT).read_text())["held_out"],
-        "general_tokens": GENERAL_TOKENS,
+        "general_hours": GENERAL_HOURS,
         "teachers": teachers,
         "retention_percent": retention,
         "lines": [asdict(line) for line in lines],

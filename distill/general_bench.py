@@ -63,9 +63,6 @@ class GeneralBench:
             self.student, None, self.teacher, init=self.init, mapping=self.mapping, seed=seed
         )
         check_length(general.length, self.student, student.model.config)
-        for module in student.model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = general.dropout
         set_seed(seed)
         return GeneralStage(
             student.model,

@@ -21,6 +21,14 @@ def _layers(value: object) -> object:
     raise ValueError(f'must be "uniform", "top", "bottom" or a list of layers, found {value!r}')
 
 
+def _dropout(value: object) -> object:
+    if value == "auto":
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1:
+        return value
+    raise ValueError(f'must be "auto" or at least 0 and below 1, found {value!r}')
+
+
 def _count(value: object) -> object:
     if value == "auto" or (type(value) is int and value >= 1):
         return value
@@ -37,6 +45,7 @@ def _weights(value: object) -> object:
 MaxLength = Annotated[int | Literal["auto"], BeforeValidator(_length)]
 Layers = Annotated[Literal["uniform", "top", "bottom"] | tuple[int, ...], BeforeValidator(_layers)]
 Count = Annotated[int | Literal["auto"], BeforeValidator(_count)]
+Dropout = Annotated[float | Literal["auto"], BeforeValidator(_dropout)]
 LayerWeights = Annotated[float | tuple[float, ...], BeforeValidator(_weights)]
 
 
@@ -102,6 +111,7 @@ class Optimisation(Section):
         warmup_ratio: Share of the steps in which the rate rises from 0.
         weight_decay: AdamW's; biases and layer norms are left out.
         max_grad_norm: The gradient's global norm is clipped to it.
+        dropout: Of the student while the stage lasts; ``auto`` is what its config says.
         evaluations: Evaluations on validation over the stage, the last step included; the best
             is kept. The intermediate stage is not evaluated and keeps its last step.
     """
@@ -114,6 +124,7 @@ class Optimisation(Section):
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
+    dropout: Dropout = "auto"
     evaluations: int = Field(5, ge=1)
 
 
@@ -183,7 +194,6 @@ class General(Optimisation, Layerwise):
     Attributes:
         length: The most pieces a block has, special ones included.
         min_length: Ends of documents with fewer are left out; 3 keeps all that is not empty.
-        dropout: Of the student while it is trained; its config keeps the architecture's own.
         held_out: Share of the documents that losses are measured on and that are never trained on.
     """
 
@@ -192,7 +202,6 @@ class General(Optimisation, Layerwise):
     evaluations: int = Field(10, ge=1)
     length: int = Field(128, ge=8, le=512)
     min_length: int = Field(8, ge=3, le=512)
-    dropout: float = Field(0.1, ge=0, lt=1)
     held_out: float = Field(0.01, ge=0, lt=0.5)
 
     @model_validator(mode="after")

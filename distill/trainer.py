@@ -32,6 +32,7 @@ from distill.checkpoints import (
     step_of,
     whole_or_nothing,
 )
+from distill.dropout import dropping
 from distill.finite import check_weights, not_finite
 from distill.jobs import Job, Outcome
 from distill.keeping import Keeper
@@ -162,7 +163,8 @@ def train_stage(job: Job) -> Outcome:
             trainer.state = TrainerState.load_from_json(str(whole / "trainer_state.json"))
             load_model(job.stage, whole / "model.safetensors")
         else:
-            trainer.train(resume_from_checkpoint=str(whole) if whole else None)
+            with dropping(job.stage.student, job.training.dropout):
+                trainer.train(resume_from_checkpoint=str(whole) if whole else None)
     finally:
         progress.close()
         keeper.close()
