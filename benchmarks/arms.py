@@ -34,6 +34,18 @@ INHERITED = Arm(
 SHORT = {"intermediate": {"max_steps": 300}, "prediction": {"max_steps": 300}}
 TRIALS = (
     Arm(
+        "dropout", "whole with the student's own dropout in both stages", "general",
+        {"intermediate": {"dropout": "auto"}, "prediction": {"dropout": "auto"}}, {},
+    ),
+    Arm(
+        "dropout-second", "whole with it in stage 2 alone", "general",
+        {"prediction": {"dropout": "auto"}}, {},
+    ),
+    Arm(
+        "hidden-1", "whole with the paper's weights, 1 for every loss", "general",
+        {"intermediate": {"weights": {"hidden": 1.0}}}, {},
+    ),
+    Arm(
         "slower-first", "whole with 2e-4 in stage 1", "general",
         {"intermediate": {"learning_rate": 2e-4}}, {},
     ),
@@ -44,10 +56,6 @@ TRIALS = (
     Arm(
         "labels-mixed-in", "whole with the labels of the data at half the weight", "general",
         {"prediction": {"weights": {"labels": 0.5}}}, {},
-    ),
-    Arm(
-        "labels-faster-longer", "both of these, and 2,000 steps in stage 2", "general",
-        {"prediction": {"weights": {"labels": 0.5}, "learning_rate": 3e-4, "max_steps": 2000}}, {},
     ),
     Arm("masked-300", "whole in 300 + 300 steps", "general", SHORT, {}),
     Arm(

@@ -95,6 +95,7 @@ def ablate_task(
                 student=general if general and arm.start == "general" else student,
                 out=directory.path / "arms" / f"{arm.name}-seed{seed}",
                 recipe=arm_recipe(arm, settings, seed),
+                init="random",
                 plain=False,
                 quiet=quiet,
                 shared=directory.work,

@@ -13,7 +13,18 @@ from typing import Annotated
 import typer
 
 from distill import cli_ablate, cli_general, cli_serve
-from distill.cli_common import AsJson, Quiet, Recipe, Start, Threads, Version, guard, show, use
+from distill.cli_common import (
+    AsJson,
+    Init,
+    Quiet,
+    Recipe,
+    Start,
+    Threads,
+    Version,
+    guard,
+    show,
+    use,
+)
 
 app = typer.Typer(
     help="Distil a fine-tuned encoder into a small one, from a saved version of augmented text.",
@@ -67,13 +78,7 @@ def run(
     ],
     out: Annotated[Path, typer.Option(help="The run directory.")],
     recipe: Recipe = "quick",
-    init: Annotated[
-        Start,
-        typer.Option(
-            help="How a student given by shape starts; teacher-layers: as some of the teacher's "
-            "layers, made narrower if need be."
-        ),
-    ] = Start.random,
+    init: Init = Start.auto,
     plain: Annotated[
         bool, typer.Option(help="Also train the same student on labels only, to compare with.")
     ] = True,

@@ -42,6 +42,15 @@ class Start(StrEnum):
     teacher_layers = "teacher-layers"
 
 
+Init = Annotated[
+    Start,
+    typer.Option(
+        help="How a student given by shape starts; auto: from the teacher's layers, made narrower "
+        "if need be, where its kind and heads are the teacher's."
+    ),
+]
+
+
 @contextmanager
 def guard(stopped: str = KEPT) -> Iterator[None]:
     """Turn what is raised into a sentence on stderr and an exit code.

@@ -10,6 +10,7 @@ import typer
 
 from distill.cli_common import (
     AsJson,
+    Init,
     Quiet,
     Recipe,
     Start,
@@ -65,13 +66,6 @@ Divided = Annotated[
     typer.Option(
         help="What a document is in a .txt file; auto: what blank lines divide, "
         "or each line where there are none."
-    ),
-]
-Init = Annotated[
-    Start,
-    typer.Option(
-        help="How a student given by shape starts; auto: from the teacher's layers, made narrower "
-        "if need be, where its kind and heads are the teacher's."
     ),
 ]
 Cache = Annotated[

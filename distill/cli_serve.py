@@ -11,6 +11,7 @@ import typer
 from distill.cli_common import (
     UNCHANGED,
     AsJson,
+    Init,
     Quiet,
     Recipe,
     Start,
@@ -166,13 +167,7 @@ def doctor(
         str, typer.Option(help="A name, a shape or a checkpoint, as in distill run.")
     ] = "tinybert-4l-312d",
     recipe: Recipe = "quick",
-    init: Annotated[
-        Start,
-        typer.Option(
-            help="How a student given by shape starts; teacher-layers: as some of the teacher's "
-            "layers, made narrower if need be."
-        ),
-    ] = Start.random,
+    init: Init = Start.auto,
     plain: Annotated[
         bool, typer.Option(help="Count the labels-only student in, as distill run does.")
     ] = True,

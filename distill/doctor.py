@@ -88,7 +88,7 @@ def diagnose(
     *,
     student: str = DEFAULT_STUDENT,
     recipe: str | Path = DEFAULT_RECIPE,
-    init: Init = "random",
+    init: Init = "auto",
     plain: bool = True,
     out: str | Path = ".",
     quiet: bool = False,

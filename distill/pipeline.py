@@ -44,7 +44,7 @@ def distill_task(
     student: str,
     out: str | Path,
     recipe: str | Path | DistillRecipe = DEFAULT_RECIPE,
-    init: Init = "random",
+    init: Init = "auto",
     plain: bool = True,
     allow_weak_teacher: bool = False,
     quiet: bool = False,

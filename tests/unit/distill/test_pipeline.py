@@ -68,6 +68,11 @@ def test_the_table_compares_three_models(finished, version):
     assert finished.result["rows"] == {"validation": 80}
 
 
+def test_a_shape_starts_from_its_teachers_layers(finished):
+    identity = json.loads((finished.path / "run.json").read_text())
+    assert identity["init"] == "teacher-layers"
+
+
 def test_the_student_is_a_plain_transformers_folder(finished):
     model = transformers.AutoModelForSequenceClassification.from_pretrained(finished.student)
     tokenizer = transformers.AutoTokenizer.from_pretrained(finished.student)
