@@ -171,6 +171,16 @@ def table(lines: list[Line], teachers: dict[str, float]) -> dict[str, Any]:
     return found
 
 
+def deviations(lines: list[Line]) -> dict[str, dict[str, float]]:
+    """Standard deviation of the retention over seeds, by arm and task, where several have run."""
+    found: dict[str, dict[str, float]] = {}
+    for line in lines:
+        same = [x.retention for x in lines if (x.task, x.arm) == (line.task, line.arm)]
+        if len(same) > 1:
+            found.setdefault(line.arm, {})[line.task] = round(statistics.stdev(same), 1)
+    return found
+
+
 def show(retention: dict[str, dict[str, float]], tasks: list[str]) -> None:
     """The table: retention in percent of the teacher."""
     columns = [*tasks, "mean"]
@@ -204,13 +214,15 @@ def main() -> None:
         teachers[task] = campaign.score_of_teacher(task)
     retention = table(lines, teachers)
     show(retention, options.tasks)
+    general = json.loads((campaign.folder / "general" / RESULT).read_text())
     results = {
         "machine": describe(),
         "student": STUDENT,
-        "general": json.loads((campaign.folder / "general" / RESULT).read_text())["held_out"],
+        "general": {name: general[name] for name in ("steps", "tokens", "held_out")},
         "general_hours": GENERAL_HOURS,
         "teachers": teachers,
         "retention_percent": retention,
+        "deviation_over_seeds": deviations(lines),
         "lines": [asdict(line) for line in lines],
     }
     keep(results, options.json)
