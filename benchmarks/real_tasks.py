@@ -34,6 +34,7 @@ from distill.teacher import RECORD, fine_tune_teacher
 
 STUDENT = "3x312-1200-12"
 GENERAL_HOURS = 1.2
+STARTS = {"whole": "general student", "no-gd": "random", INHERITED.name: "teacher's layers"}
 DISTILLED, PLAIN, TEACHER = "student, distilled", "student, labels only", "teacher"
 
 
@@ -125,7 +126,7 @@ class Campaign:
             out=record.parent,
             recipe=recipe_of(task, arm, seed),
             init=init,
-            plain=arm.name in ("whole", "no-gd"),
+            plain=arm.name in STARTS,
             shared=self.folder / "shared" / task,
         )
         line = line_of(run, task, arm, seed, time.monotonic() - began)
@@ -162,7 +163,7 @@ def table(lines: list[Line], teachers: dict[str, float]) -> dict[str, Any]:
         mean = statistics.fmean(x.retention for x in same)
         found.setdefault(line.arm, {})[line.task] = round(mean, 1)
         if plain := [x.labels_only for x in same if x.labels_only is not None]:
-            name = f"labels-only ({'general' if line.arm == 'whole' else 'random'} start)"
+            name = f"labels only from: {STARTS[line.arm]}"
             mean = 100 * statistics.fmean(plain) / teachers[line.task]
             found.setdefault(name, {})[line.task] = round(mean, 1)
     for row in found.values():
@@ -184,10 +185,10 @@ def deviations(lines: list[Line]) -> dict[str, dict[str, float]]:
 def show(retention: dict[str, dict[str, float]], tasks: list[str]) -> None:
     """The table: retention in percent of the teacher."""
     columns = [*tasks, "mean"]
-    print(f"{'arm':<30}" + "".join(f"{column:>9}" for column in columns))
+    print(f"{'arm':<36}" + "".join(f"{column:>9}" for column in columns))
     for arm, row in retention.items():
         print(
-            f"{arm:<30}" + "".join(f"{row.get(column, float('nan')):>9.1f}" for column in columns)
+            f"{arm:<36}" + "".join(f"{row.get(column, float('nan')):>9.1f}" for column in columns)
         )
 
 
