@@ -18,12 +18,11 @@ from distill.recipe_faults import faults
 from distill.recipe_sections import (
     General,
     Intermediate,
-    Layers,
-    MaxLength,
     Original,
     Prediction,
     Section,
 )
+from distill.recipe_values import Layers, MaxLength
 
 DEFAULT_RECIPE = "quick"
 
