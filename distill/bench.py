@@ -29,7 +29,7 @@ from distill.rundir import METRICS, OUTCOME, MetricLog, RunDirectory
 from distill.saving import save_clean
 from distill.soft_labels import Logits
 from distill.stages import Stage
-from distill.students import Init, student_identity
+from distill.students import Init, settle, student_identity
 from distill.trainer import train_stage
 
 
@@ -188,7 +188,7 @@ def identify(
     """
     try:
         digests = [folder_digest(teacher) for teacher in teachers]
-        start = student_identity(student, init)
+        start = student_identity(student, settle(init, student, teachers[0]))
     except ModelNotFound as missing:
         if not run.begun:
             raise

@@ -73,9 +73,9 @@ def distill_task(
     opened = open_checked(version)
     settings = load_recipe(recipe, opened.task.name)
     names = [str(n) for n in ([teacher] if isinstance(teacher, str | Path) else teacher)]
-    init = settle(init, student, names[0])
     with first_one_first():
         begun = run.claim(identity := identify(run, opened, names, student, settings, init))
+    init = settle(init, student, names[0])
     finished = run.result()
     if finished and (len(finished["models"]) == len(names) + 2 or not plain):
         narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
