@@ -155,17 +155,24 @@ def line_of(run: Run, task: str, arm: Arm, seed: int, seconds: float) -> Line:
     )
 
 
+def by_arm(lines: list[Line]) -> dict[tuple[str, str], list[Line]]:
+    """The lines of every arm and task, one for each seed."""
+    found: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        found.setdefault((line.arm, line.task), []).append(line)
+    return found
+
+
 def table(lines: list[Line], teachers: dict[str, float]) -> dict[str, Any]:
     """Retention by task and arm, the mean over seeds, and over tasks where all have run."""
     found: dict[str, dict[str, float]] = {}
-    for line in lines:
-        same = [x for x in lines if (x.task, x.arm) == (line.task, line.arm)]
-        mean = statistics.fmean(x.retention for x in same)
-        found.setdefault(line.arm, {})[line.task] = round(mean, 1)
-        if plain := [x.labels_only for x in same if x.labels_only is not None]:
-            name = f"labels only from: {STARTS[line.arm]}"
-            mean = 100 * statistics.fmean(plain) / teachers[line.task]
-            found.setdefault(name, {})[line.task] = round(mean, 1)
+    for (arm, task), same in by_arm(lines).items():
+        mean = statistics.fmean(line.retention for line in same)
+        found.setdefault(arm, {})[task] = round(mean, 1)
+        if plain := [line.labels_only for line in same if line.labels_only is not None]:
+            name = f"labels only from: {STARTS[arm]}"
+            mean = 100 * statistics.fmean(plain) / teachers[task]
+            found.setdefault(name, {})[task] = round(mean, 1)
     for row in found.values():
         if len(row) == len(teachers):
             row["mean"] = round(statistics.fmean(row.values()), 1)
@@ -175,10 +182,10 @@ def table(lines: list[Line], teachers: dict[str, float]) -> dict[str, Any]:
 def deviations(lines: list[Line]) -> dict[str, dict[str, float]]:
     """Standard deviation of the retention over seeds, by arm and task, where several have run."""
     found: dict[str, dict[str, float]] = {}
-    for line in lines:
-        same = [x.retention for x in lines if (x.task, x.arm) == (line.task, line.arm)]
+    for (arm, task), same in by_arm(lines).items():
         if len(same) > 1:
-            found.setdefault(line.arm, {})[line.task] = round(statistics.stdev(same), 1)
+            deviation = statistics.stdev(line.retention for line in same)
+            found.setdefault(arm, {})[task] = round(deviation, 1)
     return found
 
 

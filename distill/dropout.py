@@ -8,8 +8,6 @@ from typing import Literal
 
 from torch import nn
 
-_PLACES = ("p", "attention_dropout")  # of dropout layers; of attention that has its share itself
-
 
 @contextmanager
 def dropping(model: nn.Module, share: float | Literal["auto"]) -> Iterator[None]:
@@ -31,6 +29,6 @@ def dropping(model: nn.Module, share: float | Literal["auto"]) -> Iterator[None]
 
 def _shares(model: nn.Module) -> Iterator[tuple[nn.Module, str, float]]:
     for module in model.modules():
-        place = _PLACES[0] if isinstance(module, nn.Dropout) else _PLACES[1]
+        place = "p" if isinstance(module, nn.Dropout) else "attention_dropout"  # ModernBERT's
         if isinstance(before := getattr(module, place, None), float | int):
             yield module, place, float(before)
