@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ def run_on_ray(chunks: Sequence[Chunk], work: Work, engine: Engine) -> Iterator[
         AugmentError: Worker after worker was killed at the same chunk.
     """
     due = {chunk.number: chunk for chunk in chunks}
-    with connected(engine, work) as home:
-        for block in _stream(chunks, work, home, engine):
+    with connected(engine, work) as home, closing(_stream(chunks, work, home, engine)) as stream:
+        for block in stream:
             for number, answer in zip(*block.to_pydict().values(), strict=True):
                 worked = pickle.loads(answer)  # noqa: S301 - from a worker of our own
                 yield Done(due.pop(number), rows_of(worked))
@@ -85,7 +86,9 @@ class _RayWorker:
         return self._worker.answer(rows)
 
 
-def _stream(chunks: Sequence[Chunk], work: Work, home: str, engine: Engine) -> Iterator[pa.Table]:
+def _stream(
+    chunks: Sequence[Chunk], work: Work, home: str, engine: Engine
+) -> Generator[pa.Table, None, None]:
     """The answers, a table for each chunk, as they come."""
     import ray.data
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -108,7 +111,9 @@ def _stream(chunks: Sequence[Chunk], work: Work, home: str, engine: Engine) -> I
         num_gpus=1 if _on_gpu(work) else 0,
     )
     try:
-        yield from answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        for bundle in answers.iter_internal_ref_bundles():  # batches would come through threads
+            for block in bundle.block_refs:  # of Ray's that may outlive their stream
+                yield ray.get(block)
     except ray.exceptions.RayError as error:
         lines = str(error).strip().splitlines()
         raise AugmentError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -65,10 +67,27 @@ def connected(engine: Engine, work: Work) -> Iterator[str]:
         if ours:
             _connect(engine, work)
         try:
-            yield ray.get_runtime_context().get_node_id()
+            with _threads_ended():
+                yield ray.get_runtime_context().get_node_id()
         finally:
             if ours:
                 ray.shutdown()
+
+
+@contextmanager
+def _threads_ended() -> Iterator[None]:
+    """Leave the block when the threads that began in it are done.
+
+    Ray Data's ends a moment after its stream was closed. One that asks anything of Ray after
+    ``ray.shutdown()`` ends the whole process at once, with exit code 1 and not a word.
+    """
+    before = set(threading.enumerate())
+    try:
+        yield
+    finally:
+        end = time.monotonic() + _SECONDS
+        for thread in set(threading.enumerate()) - before:
+            thread.join(max(0.0, end - time.monotonic()))
 
 
 @contextmanager

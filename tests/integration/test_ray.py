@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +18,14 @@ import pytest
 from augment import augment_task
 from augment.cluster import _RayWorker
 from augment.contract import Fault
+from augment.engine import Engine
 from augment.errors import AugmentError
 from augment.narrator import Narrator
-from augment.work import Worked
+from augment.ray_session import connected
+from augment.tasks import get_task
+from augment.work import Work, Worked
 from tests.conftest import ROOT
-from tests.integration.conftest import NODE, Run, digests
+from tests.integration.conftest import NODE, SMALL, Run, digests
 from tests.integration.test_engines import Meddler
 
 SAMPLE = ROOT / "data" / "sample"
@@ -112,6 +116,22 @@ def test_a_worker_killed_again_and_again(
     assert any(line.startswith("resuming") for line in narrator.said)
 
 
+def test_no_thread_outlives_ray(ray_cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that asks something of Ray once it is down takes the whole process along."""
+    ray = pytest.importorskip("ray")
+    ended, shut_down = [], ray.shutdown
+    monkeypatch.setattr(ray, "shutdown", lambda: (ended.append("ray"), shut_down()))
+
+    def late() -> None:
+        time.sleep(0.5)
+        ended.append(ray.get_runtime_context().get_node_id() and "thread")
+
+    work = Work(get_task("rte").spec, SMALL, "mlm", "vectors", "cpu")
+    with connected(Engine("ray", address=ray_cluster.address), work):
+        threading.Thread(target=late, daemon=True).start()
+    assert ended == ["thread", "ray"]
+
+
 COMMAND = """
 import time
 import augment.console
@@ -153,7 +173,7 @@ def test_ray_for_one_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         told, complaint = process.communicate()
     _, alive = psutil.wait_procs(family, timeout=60)
 
-    assert (process.returncode, told) == (130, "")
+    assert (process.returncode, told) == (130, ""), complaint
     assert "chunks are kept" in complaint
     assert "the same command goes on from there" in complaint
     assert listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
