@@ -25,6 +25,7 @@ from distill.errors import EncoderUnsupported
 from distill.heads import Heads
 
 ATTENTION = "sdpa_with_scores"
+LONGEST_PLAIN = 192  # pieces
 STACKED = ("bert", "roberta", "electra", "xlm-roberta", "camembert")
 _RECORDER = "_distill_recorder"
 
@@ -99,9 +100,19 @@ def prepare(model: PreTrainedModel) -> list[nn.Module]:
             "Set weights.attention = 0 in the recipe, or use --recipe logits. Scores "
             "are seen in BERT, RoBERTa, ELECTRA, DistilBERT, DeBERTa-v2, ModernBERT and relatives.",
         )
+    _compute(model, modules)
+    return modules
+
+
+def compute_plainly(model: PreTrainedModel) -> None:
+    """Let a model that is trained on a processor do without sdpa's backward pass, where it can."""
+    if modules := attention_modules(model):
+        _compute(model, modules)
+
+
+def _compute(model: PreTrainedModel, modules: Sequence[nn.Module]) -> None:
     if not isinstance(modules[0], DisentangledSelfAttention):
         model.set_attn_implementation(ATTENTION)
-    return modules
 
 
 def attention_modules(model: PreTrainedModel) -> list[nn.Module]:
@@ -192,22 +203,30 @@ def _attention(
 ) -> tuple[Tensor, Tensor | None]:
     """Attention as sdpa computes it; queries and keys are (batch, heads, length, head size).
 
-    Where a recorder wants the scores, they are computed once, in float32, and serve for both: on
-    processors that is also several times faster than sdpa's own backward pass.
+    Where a recorder wants the scores, they are computed once, in float32, and serve for both.
     """
     recorder: Recorder | None = getattr(module, _RECORDER, None)
-    if recorder is not None:
+    plain = _is_faster_plain(query)
+    if recorder is not None or plain:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         groups = query.shape[1] // key.shape[1]  # heads that share keys and values
         own = [t.repeat_interleave(groups, dim=1) if groups > 1 else t for t in (key, value)]
         heads = Heads(query, own[0], own[1], scale)
-        scores = recorder.note(heads, window=options.get("sliding_window"))
+        window = options.get("sliding_window")
+        scores = None if recorder is None else recorder.note(heads, window=window)
+        if scores is None and plain:
+            scores = torch.matmul(query * scale, heads.key.mT)  # in bfloat16 where autocast is on
         if scores is not None:
             return _attend(scores, heads.value, attention_mask, dropout).transpose(1, 2), None
     context, _ = sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
     )
     return context, None
+
+
+def _is_faster_plain(query: Tensor) -> bool:
+    """Whether sdpa's backward pass is to come, where it takes several times as long."""
+    return query.requires_grad and query.device.type == "cpu" and query.shape[2] <= LONGEST_PLAIN
 
 
 def _attend(scores: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
@@ -219,7 +238,7 @@ def _attend(scores: Tensor, value: Tensor, mask: Tensor | None, dropout: float) 
     if mask is not None:
         lowest = torch.finfo(scores.dtype).min
         scores = scores.masked_fill(~mask, lowest) if boolean else scores + mask
-    weights = nn.functional.dropout(scores.softmax(dim=-1), dropout)
+    weights = nn.functional.dropout(scores.softmax(dim=-1, dtype=torch.float32), dropout)
     context = torch.matmul(weights.to(value.dtype), value)
     if mask is not None and boolean:
         context = context.masked_fill(~mask.any(dim=-1, keepdim=True), 0.0)

@@ -23,7 +23,7 @@ from transformers import (
 )
 from typing_extensions import override
 
-from distill.allocator import give_back
+from distill.allocator import GiveBack
 from distill.checkpoints import (
     checkpoint_bytes,
     keep_two,
@@ -61,7 +61,7 @@ class StageTrainer(Trainer):
             train_dataset=job.rows if job.soft is None else SoftRows(job.rows, job.soft),
             eval_dataset=job.rows,  # asked for, never read: evaluate() is ours
             data_collator=job.collator,
-            callbacks=[*callbacks, *job.callbacks],
+            callbacks=[*callbacks, GiveBack(), *job.callbacks],
         )
         self.remove_callback(PrinterCallback)
         self.job = job
@@ -98,7 +98,6 @@ class StageTrainer(Trainer):
             means = {name: (total / self._steps).item() for name, total in self._sums.items()}
             self._sums, self._steps = {}, 0
             logs = {**logs, **means}
-            give_back()
         super().log(logs, start_time)
         if self.is_world_process_zero() and "train_runtime" not in logs:
             step = self.state.global_step

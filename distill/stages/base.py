@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from distill.listening import compute_plainly
+
 
 class Stage(nn.Module, ABC):
     """What the trainer knows of a stage.
@@ -34,6 +36,8 @@ class Stage(nn.Module, ABC):
 
     def start(self, device: torch.device) -> None:
         """Called once before training: put the teacher to its place and check that it rests."""
+        if device.type == "cpu":
+            compute_plainly(self.student)
         if self.teacher is not None:
             nn.Module.to(self.teacher, device)
             assert_at_rest(self.teacher)

@@ -1,0 +1,85 @@
+"""Training on a processor goes without sdpa's backward pass, and computes the same."""
+
+import pytest
+import torch
+import transformers as t
+
+from distill import listening
+from distill.listening import compute_plainly
+from distill.stages import HardLabels
+from tests.unit.distill.test_taps import COMMON, CONFIGS, LAYERS, build, inputs
+
+
+def learnt(model, *, bfloat16=False):
+    """Answers and the gradient of every weight."""
+    model.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        logits = model(**inputs()).logits.float()
+    logits.square().sum().backward()
+    gradients = {n: w.grad.clone() for n, w in model.named_parameters() if w.grad is not None}
+    return {"logits": logits.detach(), **gradients}
+
+
+def few_keys():
+    config = t.EuroBertConfig(**COMMON, num_key_value_heads=1, bos_token_id=2, eos_token_id=3)
+    torch.manual_seed(0)
+    return t.EuroBertForSequenceClassification(config).eval()
+
+
+@pytest.mark.parametrize("name", [*CONFIGS, "heads that share keys"])
+def test_answers_and_gradients_are_those_of_sdpa(name):
+    model = build(name) if name in CONFIGS else few_keys()
+    before = learnt(model)
+    compute_plainly(model)
+    after = learnt(model)
+    assert before.keys() == after.keys()
+    for key, expected in before.items():
+        largest = expected.abs().max().item()
+        torch.testing.assert_close(after[key], expected, rtol=0, atol=1e-5 * max(1, largest))
+
+
+def test_bfloat16_costs_no_more_than_in_sdpa():
+    model = build("bert")
+    exact, theirs = learnt(model), learnt(model, bfloat16=True)
+    compute_plainly(model)
+    ours = learnt(model, bfloat16=True)
+
+    def error(found):
+        return {key: (found[key] - exact[key]).norm().item() for key in exact}
+
+    mine, other = error(ours), error(theirs)
+    assert sum(mine.values()) < 1.5 * sum(other.values())
+    assert sum(mine.values()) > 0
+
+
+@pytest.fixture
+def sdpa_calls(monkeypatch):
+    calls, original = [], listening.sdpa_attention_forward
+
+    def counted(*args, **options):
+        calls.append(1)
+        return original(*args, **options)
+
+    monkeypatch.setattr(listening, "sdpa_attention_forward", counted)
+    return calls
+
+
+def test_sdpa_is_left_to_long_texts_and_forward_passes(sdpa_calls, monkeypatch):
+    model = build("bert")
+    HardLabels(model, "labels-only").start(torch.device("cpu"))
+    learnt(model)
+    assert not sdpa_calls
+    with torch.no_grad():
+        model(**inputs())
+    assert len(sdpa_calls) == LAYERS
+    monkeypatch.setattr(listening, "LONGEST_PLAIN", 4)
+    learnt(model)
+    assert len(sdpa_calls) == 2 * LAYERS
+
+
+def test_an_encoder_that_shows_nothing_is_left_alone():
+    config = t.FunnelConfig(vocab_size=50, d_model=24, n_head=3, d_head=8, block_sizes=[1, 1])
+    model = t.FunnelForSequenceClassification(config).eval()
+    before = model.config._attn_implementation
+    compute_plainly(model)
+    assert model.config._attn_implementation == before
