@@ -1,6 +1,6 @@
 """How much faster a step of each stage is than the straightforward way, and where its time goes.
 
-    python -m benchmarks.distill_speed --quick --json benchmarks/results/distill_speed.json
+    python -m benchmarks.distill_speed --json benchmarks/results/distill_speed.json
 
 A teacher of 12 x 768 and a student of 4 x 312, random weights, batches of 32 rows with the lengths
 of SST-2 (of the embedded sample where the real data does not lie beside the checkout). Both sides
