@@ -23,6 +23,7 @@ STEPS = {
     "mrpc": Steps(250, 250, 250),
     "stsb": Steps(400, 300, 300),
 }
+SEEDS = {"whole": (0, 1, 2)}
 LOGITS_ONLY = Arm(
     "logits-only", "the teacher's logits alone, no stage 1", "shape",
     {"intermediate": {"enabled": False}}, {},

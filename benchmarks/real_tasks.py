@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from augment import Version, augment_task
 from augment.contract import open_version
-from benchmarks.arms import ARMS, INHERITED, STEPS, TRIALS, recipe_of
+from benchmarks.arms import ARMS, INHERITED, SEEDS, STEPS, TRIALS, recipe_of
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED, VECTORS
 from distill.ablations import Arm
@@ -207,7 +207,7 @@ def main() -> None:
     names = [arm.name for arm in (*ARMS, *TRIALS)]
     parser.add_argument("--arms", nargs="+", default=[a.name for a in ARMS], choices=names)
     parser.add_argument("--finished", action="store_true", help="the table of what is there")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--seeds", nargs="+", type=int, help="for all arms; else 0, whole: 0 1 2")
     options = parser.parse_args()
     if not SHARED.is_dir():
         sys.exit(f"expected GLUE, a corpus, a masked LM and vectors at {SHARED}, found nothing")
@@ -216,7 +216,7 @@ def main() -> None:
     lines, teachers = [], {}
     for task in options.tasks:
         for arm in chosen:
-            for seed in options.seeds:
+            for seed in options.seeds or SEEDS.get(arm.name, (0,)):
                 if not options.finished or campaign.record(task, arm, seed).is_file():
                     lines.append(campaign.line(task, arm, seed))
         teachers[task] = campaign.score_of_teacher(task)
