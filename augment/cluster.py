@@ -111,8 +111,9 @@ def _stream(
         num_gpus=1 if _on_gpu(work) else 0,
     )
     try:
-        for bundle in answers.iter_internal_ref_bundles():  # batches would come through threads
-            for block in bundle.block_refs:  # of Ray's that may outlive their stream
+        # iter_batches() would bring threads of Ray's that may outlive the stream
+        for bundle in answers.iter_internal_ref_bundles():
+            for block in bundle.block_refs:
                 yield ray.get(block)
     except ray.exceptions.RayError as error:
         lines = str(error).strip().splitlines()

@@ -86,7 +86,7 @@ def _threads_ended() -> Iterator[None]:
         yield
     finally:
         end = time.monotonic() + _SECONDS
-        for thread in set(threading.enumerate()) - before:
+        for thread in set(threading.enumerate()) - before - {threading.current_thread()}:
             thread.join(max(0.0, end - time.monotonic()))
 
 
