@@ -66,28 +66,24 @@ def connected(engine: Engine, work: Work) -> Iterator[str]:
     with _hushed():
         if ours:
             _connect(engine, work)
+        before = set(threading.enumerate())
         try:
-            with _threads_ended():
-                yield ray.get_runtime_context().get_node_id()
+            yield ray.get_runtime_context().get_node_id()
         finally:
             if ours:
+                _let_end(set(threading.enumerate()) - before)
                 ray.shutdown()
 
 
-@contextmanager
-def _threads_ended() -> Iterator[None]:
-    """Leave the block when the threads that began in it are done.
+def _let_end(threads: set[threading.Thread]) -> None:
+    """Wait for threads that began while Ray was there.
 
     Ray Data's ends a moment after its stream was closed. One that asks anything of Ray after
     ``ray.shutdown()`` ends the whole process at once, with exit code 1 and not a word.
     """
-    before = set(threading.enumerate())
-    try:
-        yield
-    finally:
-        end = time.monotonic() + _SECONDS
-        for thread in set(threading.enumerate()) - before - {threading.current_thread()}:
-            thread.join(max(0.0, end - time.monotonic()))
+    end = time.monotonic() + _SECONDS
+    for thread in threads - {threading.current_thread()}:
+        thread.join(max(0.0, end - time.monotonic()))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import transformers as t
 from distill import listening
 from distill.listening import compute_plainly
 from distill.stages import HardLabels
-from tests.unit.distill.test_taps import COMMON, CONFIGS, LAYERS, build, inputs
+from tests.unit.distill.test_taps import CONFIGS, LAYERS, build, few_keys, inputs
 
 
 def learnt(model, *, bfloat16=False):
@@ -18,12 +18,6 @@ def learnt(model, *, bfloat16=False):
     logits.square().sum().backward()
     gradients = {n: w.grad.clone() for n, w in model.named_parameters() if w.grad is not None}
     return {"logits": logits.detach(), **gradients}
-
-
-def few_keys():
-    config = t.EuroBertConfig(**COMMON, num_key_value_heads=1, bos_token_id=2, eos_token_id=3)
-    torch.manual_seed(0)
-    return t.EuroBertForSequenceClassification(config).eval()
 
 
 @pytest.mark.parametrize("name", [*CONFIGS, "heads that share keys"])

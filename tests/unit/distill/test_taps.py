@@ -271,10 +271,15 @@ def test_a_tapped_model_saves_clean(tmp_path):
         torch.testing.assert_close(again(**inputs()).logits, model(**inputs()).logits)
 
 
-def test_heads_that_share_keys():
+def few_keys():
+    """All heads share one set of keys and values."""
     config = t.EuroBertConfig(**COMMON, num_key_value_heads=1, bos_token_id=2, eos_token_id=3)
     torch.manual_seed(0)
-    model = t.EuroBertForSequenceClassification(config).eval()
+    return t.EuroBertForSequenceClassification(config).eval()
+
+
+def test_heads_that_share_keys():
+    model = few_keys()
     with torch.no_grad():
         seen = Tap(model, [2], heads=[2])(**inputs())
     assert seen.scores[2].shape == (BATCH, HEADS, LENGTH, LENGTH)
