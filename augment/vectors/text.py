@@ -54,6 +54,8 @@ def read_text(path: Path, rows: int) -> Iterator[Block]:
                 layout = _layout(lines, path.name)
                 if layout.promised is not None:
                     line, lines = 2, lines[lines.index(b"\n") + 1 :]  # noqa: PLW2901
+                    if not lines:
+                        continue
             block = _parse(lines, layout.dimensions, rows - done, f"{path.name} line", line)
             yield Block(block.words, block.matrix, min(1.0, raw.tell() / size))
             line += len(block.words)
