@@ -10,7 +10,6 @@ one hole.) A new state of a file replaces the older one.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -19,6 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from augment.contract import sync
 from augment.vectors.mapped import Files, FolderTrouble, Note, load, save, troubles
@@ -119,17 +120,18 @@ class Entry:
     @contextmanager
     def _locked(self, waits: Callable[[], None]) -> Iterator[None]:
         """Hold the family's lock; it falls when the process ends."""
+        lock = FileLock(self.folder / f".lock-{self.family}")
         with troubles():
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / f".lock-{self.family}").open("w")
-        with lock:
-            with troubles():
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    waits()
-                    fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                waits()
+                lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
 
 def entries(folder: Path) -> dict[Path, Note | None]:
