@@ -191,7 +191,7 @@ def vectors_command(
     """Show the tables of word vectors that are kept for later starts."""
     from augment.vectors.cache import cache_folder, entries
     from augment.vectors.cache import clear as remove
-    from augment.vectors.mapped import is_whole
+    from augment.vectors.storage import is_whole
 
     place = cache_folder(folder or True) or Path()
     shown: list[dict[str, Any]] = [

@@ -1,11 +1,11 @@
 """Word vectors: the K nearest words by cosine, exactly and deterministically.
 
-``formats`` and ``text`` read files, ``table`` builds what searching needs, ``mapped`` and ``cache``
-keep it for the next start, ``search`` finds neighbours.
+``formats`` and ``text`` read files, ``table`` builds what searching needs, ``storage`` and
+``cache`` keep it for the next start, ``search`` finds neighbors, ``index`` remembers them.
 """
 
 from augment.vectors.cache import cache_folder
+from augment.vectors.index import Neighbours, Vectors
 from augment.vectors.loading import load_vectors
-from augment.vectors.neighbours import Neighbours, Vectors
 
 __all__ = ["Neighbours", "Vectors", "cache_folder", "load_vectors"]

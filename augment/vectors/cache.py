@@ -1,7 +1,8 @@
 """Tables that were parsed once, kept where every process can map them.
 
-<folder>/<file and rows>-<its state>/   one table, see ``mapped.py``
+<folder>/<file and rows>-<its state>/   one table, see ``storage.py``
 <folder>/.draft-<file and rows>/        one being made; .lock-<file and rows> is held meanwhile
+                                        (and stays: who waits for it has it open)
 
 An entry belongs to one state of its source: path, size, inode, times of last change of content and
 of status. (A file changed with the clock set back to the same nanosecond would go unnoticed: the
@@ -22,10 +23,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from augment.contract import sync
-from augment.vectors.mapped import Files, FolderTrouble, Note, load, save, troubles
+from augment.vectors.storage import CacheUnusable, Metadata, cache_errors, gather_in, load, save
 from augment.vectors.table import Block, Table, build
 
-FORMAT = 1
+FORMAT = 2
 """Grows whenever the same file would give other arrays; ``is_plain`` decides one of them."""
 VARIABLE = "AUGMENT_VECTORS_CACHE"
 _NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
@@ -39,10 +40,8 @@ def cache_folder(place: str | Path | bool = True) -> Path | None:
     """
     if not isinstance(place, bool):
         return Path(place)
-    return _default_folder() if place else None
-
-
-def _default_folder() -> Path:
+    if not place:
+        return None
     if named := os.environ.get(VARIABLE):
         return Path(named)
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -80,24 +79,24 @@ class Entry:
         """The entry's own folder."""
         return self.folder / f"{self.family}-{self.state}"
 
-    def make(self, blocks: Callable[[], Iterable[Block]], waits: Callable[[], None]) -> Table:
+    def make(self, blocks: Callable[[], Iterable[Block]], waiting: Callable[[], None]) -> Table:
         """The table, made of the file's rows unless another process has made it meanwhile.
 
         Args:
             blocks: Reads the file's rows.
-            waits: Called when another process is at it and this one waits.
+            waiting: Called when another process is at it and this one waits.
 
         Raises:
-            FolderTrouble: The cache's folder cannot be used.
+            CacheUnusable: The cache's folder cannot be used.
             AssetInvalid: From the blocks.
         """
-        with self._locked(waits):
+        with self._locked(waiting):
             table = load(self.path)
             if table is None:
                 self._write(blocks())
                 table = load(self.path)
         if table is None:
-            raise FolderTrouble(f"what was written to {self.path} cannot be read back")
+            raise CacheUnusable(f"what was written to {self.path} cannot be read back")
         return table
 
     def _write(self, blocks: Iterable[Block]) -> None:
@@ -105,10 +104,10 @@ class Entry:
         draft = self.folder / f".draft-{self.family}"
         shutil.rmtree(draft, ignore_errors=True)
         try:
-            with troubles():
+            with cache_errors():
                 draft.mkdir()
-            table = build(blocks, Files(draft), self.source.name)
-            with troubles():
+            table = build(blocks, gather_in(draft), self.source.name)
+            with cache_errors():
                 save(draft, table, name=self.path.name, source=self.source)
                 for old in self.folder.glob(f"{self.family}-*"):  # the same one: it is damaged
                     shutil.rmtree(old, ignore_errors=True)
@@ -118,15 +117,15 @@ class Entry:
             shutil.rmtree(draft, ignore_errors=True)
 
     @contextmanager
-    def _locked(self, waits: Callable[[], None]) -> Iterator[None]:
+    def _locked(self, waiting: Callable[[], None]) -> Iterator[None]:
         """Hold the family's lock; it falls when the process ends."""
         lock = FileLock(self.folder / f".lock-{self.family}")
-        with troubles():
+        with cache_errors():
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire(blocking=False)
             except Timeout:
-                waits()
+                waiting()
                 lock.acquire()
         try:
             yield
@@ -134,13 +133,13 @@ class Entry:
             lock.release()
 
 
-def entries(folder: Path) -> dict[Path, Note | None]:
-    """The tables of a cache with their notes; None for one whose note cannot be read."""
-    found: dict[Path, Note | None] = {}
+def entries(folder: Path) -> dict[Path, Metadata | None]:
+    """The tables of a cache with their metadata; None for one whose metadata cannot be read."""
+    found: dict[Path, Metadata | None] = {}
     for path in sorted(folder.glob("*-*")):
         if _NAME.fullmatch(path.name) and path.is_dir():
             try:
-                found[path] = Note.read(path)
+                found[path] = Metadata.read(path)
             except (OSError, ValueError):
                 found[path] = None
     return found
@@ -148,10 +147,10 @@ def entries(folder: Path) -> dict[Path, Note | None]:
 
 def clear(folder: Path) -> int:
     """Remove all tables of a cache; returns how many. A process that maps one keeps it."""
-    gone = list(entries(folder))
-    for path in gone:
+    removed = list(entries(folder))
+    for path in removed:
         shutil.rmtree(path, ignore_errors=True)
-    return len(gone)
+    return len(removed)
 
 
 def _short(text: str) -> str:

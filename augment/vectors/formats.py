@@ -52,7 +52,9 @@ def _slices(path: Path, rows: int) -> Iterator[Block]:
         raise AssetInvalid(f"{path.name} is not a table of words and vectors.")
     for at in range(0, len(words), _SLICE_ROWS):
         part = slice(at, at + _SLICE_ROWS)
-        yield Block(words[part], vectors[part].astype("f4"), (at + _SLICE_ROWS) / len(words))
+        yield Block(
+            words[part], vectors[part].astype("f4", order="C"), (at + _SLICE_ROWS) / len(words)
+        )
 
 
 def _table(path: Path, rows: int) -> Any:

@@ -10,9 +10,9 @@ from augment.errors import AssetInvalid
 from augment.narrator import Narrator
 from augment.vectors.cache import Entry
 from augment.vectors.formats import companions, locate, read_blocks
-from augment.vectors.mapped import FolderTrouble, load
-from augment.vectors.neighbours import Vectors
-from augment.vectors.table import Block, Memory, Table, build
+from augment.vectors.index import Vectors
+from augment.vectors.storage import CacheUnusable, load
+from augment.vectors.table import Block, Table, build, gather_in_memory
 
 KEPT_FROM_BYTES = 16 * 2**20
 """Smaller files are read again each time: that takes less than opening a table."""
@@ -41,36 +41,36 @@ def load_vectors(
     if cache is None or sum(file.stat().st_size for file in companions(path)) < KEPT_FROM_BYTES:
         return Vectors(_read(path, rows, tell))
     try:
-        return Vectors(_kept(path, rows, cache, tell))
-    except FolderTrouble as trouble:
-        tell.say("vectors", f"the table cannot be kept in {cache}: {trouble}; going on without")
+        return Vectors(_cached(path, rows, cache, tell))
+    except CacheUnusable as error:
+        tell.say("vectors", f"the table cannot be kept in {cache}: {error}; going on without")
         return Vectors(_read(path, rows, tell))
 
 
-def _kept(path: Path, rows: int, cache: Path, tell: Narrator) -> Table:
+def _cached(path: Path, rows: int, cache: Path, tell: Narrator) -> Table:
     """The table from the cache; made there first if need be."""
     entry = Entry.of(cache, companions(path), rows)
     if (table := load(entry.path)) is not None:
         return table
 
     def blocks() -> Iterator[Block]:
-        yield from _told(path, rows, tell)
+        yield from _with_progress(path, rows, tell)
         if Entry.of(cache, companions(path), rows) != entry:
             raise AssetInvalid(f"{path.name} changed while it was read.", "Run again.")
 
-    waiting = f"another process is reading {path.name}; waiting for it"
-    table = entry.make(blocks, waits=lambda: tell.say("vectors", waiting))
-    size = sum(array.nbytes for array in table.columns().values()) / 2**20
+    busy = f"another process is reading {path.name}; waiting for it"
+    table = entry.make(blocks, waiting=lambda: tell.say("vectors", busy))
+    size = sum(array.nbytes for array in table.arrays().values()) / 2**20
     shape = f"{len(table.words):,} x {table.matrix.shape[1]}"
     tell.say("vectors", f"{path.name}: {shape}, kept for later starts in {cache} ({size:,.0f} MB)")
     return table
 
 
 def _read(path: Path, rows: int, tell: Narrator) -> Table:
-    return build(_told(path, rows, tell), Memory(), path.name)
+    return build(_with_progress(path, rows, tell), gather_in_memory, path.name)
 
 
-def _told(path: Path, rows: int, tell: Narrator) -> Iterator[Block]:
+def _with_progress(path: Path, rows: int, tell: Narrator) -> Iterator[Block]:
     """The file's rows, with a line of progress now and then."""
     began = spoke = time.monotonic()
     done = 0

@@ -1,27 +1,25 @@
-"""PURE: exact nearest rows by cosine. Whole numbers rule rows out, float64 settles the rest.
+"""Exact nearest rows by cosine: float32 products rule rows out, float64 settles the rest.
 
-A unit vector u is kept as int8 codes c with a scale s, and e = |u - s c| is known. By
-Cauchy-Schwarz, for rows u, v: |u·v - s s' c·c'| <= e (1 + e') + e'. The product of the codes (exact
-in int32) therefore bounds every cosine; only rows whose bound reaches the K-th best are looked at
-in float64, a few dozen for each word. The result is that of a full float64 sort, whatever the
-threads, the blocks or the processor.
+The error of a float32 cosine has a bound. A row whose float32 cosine lies more than twice that
+bound below the K-th best is none of the K nearest; the others, a few dozen a query, get their
+cosines in float64. The result is that of a full float64 sort, whatever the threads, the blocks or
+the processor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from augment.vectors.codes import GROUP, ROUNDING, Codes, products
-
-_FIRST_BLOCK = 128
-_PRODUCTS_A_BLOCK = 2**20
-_PAIRS_A_TURN = 2048
-_CROWD = 2**21
-"""Pairs of a search beyond which codes are of no use; a few dozen a word are usual."""
+_GROUP = 64
+_PRODUCTS_PER_BLOCK = 2**20
+_PAIR_BATCH = 2048
+_MAX_PAIRS = 2**21
+"""Contenders of a search beyond which its queries are halved, so that memory stays bounded."""
+_BELOW_ALL = -2.0
+"""Below every cosine, however it is rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,187 +31,105 @@ class Nearest:
 
 
 def search(
-    rows: np.ndarray,
-    k: int,
-    *,
-    codes: Codes,
-    matrix: np.ndarray,
-    norms: np.ndarray,
-    usable: np.ndarray,
+    queries: np.ndarray, k: int, *, matrix: np.ndarray, norms: np.ndarray, usable: np.ndarray
 ) -> list[Nearest]:
-    """The K nearest usable rows of each row, itself excluded; equal cosines in order of rows.
+    """The K nearest usable rows of each query, itself excluded; equal cosines in order of rows.
 
     Args:
-        rows: The rows asked for; each has a direction.
-        k: How many neighbours.
-        codes: Codes of the whole table.
+        queries: The rows asked for; each has a direction.
+        k: How many neighbors, at least one.
         matrix: The table, float32, shape ``(rows, dimensions)``.
         norms: Lengths of its rows, float64.
-        usable: Which rows may be neighbours.
+        usable: Which rows may be neighbors; each of them has a direction.
     """
-    word, row = _contenders(rows, k, codes, usable) or _crowd(rows, k, matrix, norms, usable)
-    cosines = _cosines(rows[word], row, matrix, norms)
-    order = np.lexsort((row, -cosines, word))
-    word, row, cosines = word[order], row[order], cosines[order]
-    first = np.searchsorted(word, np.arange(len(rows) + 1))
-    ends = np.minimum(first[:-1] + k, first[1:])
+    query, row = _contenders(queries, k, matrix, norms, usable)
+    if len(row) > _MAX_PAIRS and len(queries) > 1:
+        halves = np.array_split(queries, 2)
+        first, second = (
+            search(half, k, matrix=matrix, norms=norms, usable=usable) for half in halves
+        )
+        return first + second
+    cosines = _float64_cosines(queries[query], row, matrix, norms)
+    order = np.lexsort((row, -cosines, query))
+    query, row, cosines = query[order], row[order], cosines[order]
+    starts = np.searchsorted(query, np.arange(len(queries) + 1))
+    ends = np.minimum(starts[:-1] + k, starts[1:])
     return [
         Nearest(row[start:end].astype(np.int32), cosines[start:end])
-        for start, end in zip(first[:-1].tolist(), ends.tolist(), strict=True)
+        for start, end in zip(starts[:-1].tolist(), ends.tolist(), strict=True)
     ]
 
 
 def _contenders(
-    rows: np.ndarray, k: int, codes: Codes, usable: np.ndarray
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Pairs of words and rows that codes cannot rule out; None where there are too many."""
-    field = _Contenders(rows, k, codes, usable)
-    asked = codes.values[rows]
-    for start, stop in _blocks(len(codes.values), len(rows)):
-        field.enter(start, products(asked, codes.values[start:stop]))
-        if field.pairs > _CROWD:
-            return None
-    return field.left()
-
-
-def _crowd(
-    rows: np.ndarray, k: int, matrix: np.ndarray, norms: np.ndarray, usable: np.ndarray
+    queries: np.ndarray, k: int, matrix: np.ndarray, norms: np.ndarray, usable: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same from float32 products, word by word: for tables whose rows all lie close together.
+    """Queries and rows, pair by pair, all nearest rows among them; ends early beyond the limit."""
+    units = unit_vectors(matrix[queries], norms[queries])
+    margin = 2 * error_bound(matrix.shape[1])
+    best = torch.full((k, len(queries)), -torch.inf)
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    count, size = 0, max(1, _PRODUCTS_PER_BLOCK // len(queries) // _GROUP) * _GROUP
+    for start in range(0, len(matrix), size):
+        block = slice(start, start + size)
+        cosines = float32_cosines(matrix[block], norms[block], usable[block], units)
+        own = np.flatnonzero((queries >= start) & (queries < start + size))
+        cosines[queries[own] - start, own] = -torch.inf
+        best = torch.cat([best, _group_maxima(cosines)]).topk(k, dim=0).values
+        floor = (best[-1] - margin).clamp(min=_BELOW_ALL)
+        row, query = np.divmod(np.flatnonzero((cosines >= floor).numpy()), len(queries))
+        found.append((query, row + start))
+        count += len(row)
+        if count > _MAX_PAIRS and len(queries) > 1:
+            break
+    return np.concatenate([pair[0] for pair in found]), np.concatenate([pair[1] for pair in found])
 
-    A float32 sum of d products of unit vectors is off by less than d roundings.
+
+def unit_vectors(matrix: np.ndarray, norms: np.ndarray) -> torch.Tensor:
+    """Rows divided by their lengths, float32."""
+    return torch.from_numpy((matrix / norms[:, None]).astype(np.float32))
+
+
+def float32_cosines(
+    matrix: np.ndarray, norms: np.ndarray, usable: np.ndarray, units: torch.Tensor
+) -> torch.Tensor:
+    """Cosines of rows with unit vectors, shape ``(rows, units)``; -inf for unusable rows."""
+    inverse = torch.from_numpy((1 / np.where(usable, norms, 1)).astype(np.float32))
+    bias = torch.from_numpy(np.where(usable, 0, -np.inf).astype(np.float32))
+    # two columns take half the time of one, for which BLAS has a slower kernel
+    several = units if len(units) > 1 else units.repeat(2, 1)
+    products = (torch.from_numpy(matrix) @ several.T)[:, : len(units)]
+    return torch.addcmul(bias[:, None], products, inverse[:, None], out=products)
+
+
+def error_bound(dimensions: int) -> float:
+    """More than a float32 cosine can be off.
+
+    A sum of d products is off by d roundings of 2^-24 in any order (Higham, Accuracy and Stability
+    of Numerical Algorithms, section 3.1), the unit vector and the length by a few more; the bound
+    is twice that.
     """
-    slack = (matrix.shape[1] + 8) * 2.0**-23
-    lengths = torch.from_numpy(np.where(norms > 0, norms, 1).astype(np.float32))
-    words, found = [], []
-    for word, row in enumerate(rows):
-        unit = torch.from_numpy(matrix[row] / np.float32(norms[row]))
-        cosines = (torch.mv(torch.from_numpy(matrix), unit) / lengths).numpy()
-        cosines[~usable] = cosines[row] = -np.inf
-        floor = np.partition(cosines, -min(k, len(cosines)))[-min(k, len(cosines))]
-        near = np.flatnonzero(usable & (cosines >= floor - 2 * slack) & (cosines > -np.inf))
-        words.append(np.full(len(near), word))
-        found.append(near)
-    return np.concatenate(words), np.concatenate(found)
+    return (dimensions + 8) * 2.0**-23
 
 
-class _Contenders:
-    """The rows that may still be among the K best of each word, while blocks come in."""
+def _group_maxima(cosines: torch.Tensor) -> torch.Tensor:
+    """The greatest cosines of groups of rows; the K-th of them is no greater than the K-th of all.
 
-    def __init__(self, rows: np.ndarray, k: int, codes: Codes, usable: np.ndarray) -> None:
-        self._rows, self._codes, self._usable = rows, codes, usable
-        self._scales = codes.scales[rows // GROUP].astype(np.float64)
-        self._errors = codes.errors[rows // GROUP].astype(np.float64)
-        self._sure = np.full((len(rows), k), -np.inf)  # the K best cosines are at least these
-        self._kept: list[_Pairs] = []
-        self._fresh: list[_Pairs] = []
-
-    def enter(self, start: int, seen: torch.Tensor) -> None:
-        """Take in what may reach the floor of a block of rows.
-
-        Args:
-            start: The block's first row, the first of a group.
-            seen: Products of codes, shape ``(words, rows)``: whole groups or one short one.
-        """
-        group_rows = min(GROUP, seen.shape[1])
-        grouped = seen.view(len(seen), -1, group_rows)
-        groups = grouped.shape[1]
-        own = slice(start // GROUP, start // GROUP + groups)
-        scales = self._scales[:, None] * self._codes.scales[own]
-        slack = self._codes.errors[own] * (1 + self._errors[:, None])
-        slack += self._errors[:, None] + ROUNDING
-        least = np.ceil((self._sure.min(axis=1)[:, None] - slack) / scales)
-        least = np.clip(least, -(2.0**24), 2.0**24).astype(grouped.numpy().dtype)
-        hits = np.flatnonzero(grouped.amax(dim=2).numpy() >= least)
-        found = grouped.numpy().reshape(-1, group_rows)[hits]
-        inside = np.flatnonzero(found >= least.ravel()[hits, None])
-        at, column = np.divmod(inside, group_rows)
-        hits = hits[at]
-        word, group = np.divmod(hits, groups)
-        row = start + group * group_rows + column
-        cosine, slack = found.ravel()[inside] * scales.ravel()[hits], slack.ravel()[hits]
-        pairs = _Pairs(word, row, cosine - slack, cosine + slack)
-        pairs = pairs.where(self._usable[row] & (row != self._rows[word]))
-        self._fresh.append(pairs)
-        if sum(len(part.word) for part in self._fresh) > self._sure.size:
-            self._raise_floor()
-
-    @property
-    def pairs(self) -> int:
-        """How many pairs are in question."""
-        return sum(len(part.word) for part in [*self._kept, *self._fresh])
-
-    def left(self) -> tuple[np.ndarray, np.ndarray]:
-        """Words and rows of all pairs still in question."""
-        if self._fresh:
-            self._raise_floor()
-        return self._kept[0].word, self._kept[0].row
-
-    def _raise_floor(self) -> None:
-        """Sort the fresh lower bounds in; whatever is surely below the K best goes."""
-        words, k = self._sure.shape
-        fresh = _Pairs.joined(self._fresh)
-        order = np.argsort(fresh.word.astype(np.int16), kind="stable")
-        word, low = fresh.word[order], fresh.low[order]
-        counts = np.bincount(word, minlength=words)
-        place = np.arange(len(word)) - (np.cumsum(counts) - counts)[word]
-        bounds = np.full((words, k + int(counts.max(initial=0))), -np.inf)
-        bounds[:, :k] = self._sure
-        bounds[word, k + place] = low
-        self._sure = np.partition(bounds, -k, axis=1)[:, -k:]
-        floor = self._sure.min(axis=1)
-        pairs = _Pairs.joined([*self._kept, fresh])
-        self._kept, self._fresh = [pairs.where(pairs.high >= floor[pairs.word])], []
-
-
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    """Words asked for and rows of the table, with bounds of their cosines; all one length."""
-
-    word: np.ndarray
-    row: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-    def where(self, chosen: np.ndarray) -> _Pairs:
-        """Those that are chosen."""
-        return _Pairs(self.word[chosen], self.row[chosen], self.low[chosen], self.high[chosen])
-
-    @staticmethod
-    def joined(parts: Sequence[_Pairs]) -> _Pairs:
-        """All parts behind each other."""
-        return _Pairs(
-            np.concatenate([part.word for part in parts]),
-            np.concatenate([part.row for part in parts]),
-            np.concatenate([part.low for part in parts]),
-            np.concatenate([part.high for part in parts]),
-        )
-
-
-def _blocks(rows: int, words: int) -> Iterator[tuple[int, int]]:
-    """Stretches of the table in whole groups, small ones first, and what is left over.
-
-    The first rows set a floor, so that of the later ones few have to be looked at.
+    Rows behind the last whole group stand for themselves.
     """
-    largest = max(GROUP, _PRODUCTS_A_BLOCK // words // GROUP * GROUP)
-    whole, start, size = rows // GROUP * GROUP, 0, _FIRST_BLOCK
-    while start < whole:
-        stop = min(start + size, whole)
-        yield start, stop
-        start, size = stop, min(2 * size, largest)
-    if whole < rows:
-        yield whole, rows
+    whole = len(cosines) // _GROUP * _GROUP
+    grouped = cosines[:whole].view(-1, _GROUP, cosines.shape[1])
+    return torch.cat([grouped.amax(dim=1), cosines[whole:]])
 
 
-def _cosines(
+def _float64_cosines(
     left: np.ndarray, right: np.ndarray, matrix: np.ndarray, norms: np.ndarray
 ) -> np.ndarray:
-    """Cosines of pairs of rows in float64, summed in one fixed order."""
+    """Cosines of pairs of rows, each summed in one fixed order."""
     dots = np.empty(len(left))
-    for at in range(0, len(left), _PAIRS_A_TURN):
-        part = slice(at, at + _PAIRS_A_TURN)
-        pairs = matrix[right[part]].astype(np.float64)
-        pairs *= matrix[left[part]]
-        dots[part] = pairs.sum(axis=1)
+    for start in range(0, len(left), _PAIR_BATCH):
+        batch = slice(start, start + _PAIR_BATCH)
+        pairs = matrix[right[batch]].astype(np.float64)
+        pairs *= matrix[left[batch]]
+        dots[batch] = pairs.sum(axis=1)
     dots /= norms[left] * norms[right]
     return dots

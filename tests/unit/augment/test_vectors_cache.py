@@ -20,7 +20,7 @@ from augment.narrator import Narrator
 from augment.pieces import is_plain
 from augment.vectors import Vectors, cache, cache_folder, load_vectors, loading
 from augment.vectors.cache import clear, entries
-from augment.vectors.mapped import is_whole
+from augment.vectors.storage import is_whole
 from augment.vectors.table import Block
 
 
@@ -78,7 +78,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def same(one: Vectors, other: Vectors) -> bool:
     """Whether two tables agree in every array and in what is found."""
-    ours, theirs = one.table.columns(), other.table.columns()
+    ours, theirs = one.table.arrays(), other.table.arrays()
     arrays = all(np.array_equal(ours[name], theirs[name]) for name in ours)
     asked = list(one.words)[:20]
     found = one.neighbours(asked, 5) == other.neighbours(asked, 5)
@@ -92,7 +92,7 @@ def test_the_second_start_maps_what_the_first_one_read(place: Place, reads: list
     assert len(reads) == 2  # once without a cache, once to fill it
     assert same(first, plain)
     assert same(second, plain)
-    assert all(isinstance(array.base, np.memmap) for array in second.table.columns().values())
+    assert all(isinstance(array.base, np.memmap) for array in second.table.arrays().values())
     beside = sorted(path.name for path in place.file.parent.iterdir())
     assert beside == ["cache", "glove.txt"]
 
@@ -139,11 +139,11 @@ def test_a_file_that_changes_while_it_is_read(
     assert not list(place.folder.glob(".draft-*"))
 
 
-COLUMNS = ["matrix", "codes", "scales", "errors", "norms", "usable", "text", "ends", "order"]
+FILES = [*(f"{name}.npy" for name in ("norms", "usable", "text", "ends", "order")), "matrix.f32"]
 
 
 @pytest.mark.parametrize("harm", ["truncate", "remove", "flip the last byte", "empty"])
-@pytest.mark.parametrize("name", [*(f"{column}.npy" for column in COLUMNS), "table.json"])
+@pytest.mark.parametrize("name", [*FILES, "table.json"])
 def test_a_damaged_entry_is_made_again(
     place: Place, reads: list[Path], name: str, harm: str
 ) -> None:
@@ -165,7 +165,7 @@ def test_a_damaged_entry_is_made_again(
 
 def test_verifying_reads_every_byte(place: Place) -> None:
     place.load()
-    path = place.entry / "matrix.npy"
+    path = place.entry / "matrix.f32"
     content = bytearray(path.read_bytes())
     content[-18] ^= 1  # in the last row but one, of which the sample at opening need not know
     path.unlink()
@@ -221,7 +221,7 @@ def test_what_a_killed_process_left_is_cleared_away(place: Place) -> None:
     place.load()
     draft = place.folder / f".draft-{place.entry.name.partition('-')[0]}"
     draft.mkdir()
-    (draft / "matrix.npy").write_bytes(b"half")
+    (draft / "matrix.f32").write_bytes(b"half")
     place.write(1)
     place.load()
 
@@ -288,10 +288,22 @@ def test_the_command_shows_checks_and_clears(place: Place) -> None:
     place.load()
     assert "300 x 4" in vectors()
     assert json.loads(vectors("--json"))["tables"][0]["state"] == "whole"
-    (place.entry / "matrix.npy").write_bytes(b"")
+    (place.entry / "matrix.f32").write_bytes(b"")
     assert "damaged" in vectors("--verify")
     assert "1 tables" in vectors("--clear")
     assert "0 tables" in vectors()
+
+
+def test_a_table_of_an_older_format_is_replaced(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(cache, "FORMAT", 1)
+        first, old = place.load(), place.entry
+    second = place.load()
+
+    assert same(first, second)
+    assert place.entry != old  # which is gone
 
 
 def test_clear(place: Place) -> None:
@@ -314,4 +326,4 @@ def test_a_kept_mask_follows_the_rule_of_plain_words() -> None:
     ]  # fmt: skip
     answers = "".join("01"[is_plain(sample)] for sample in samples)
 
-    assert (cache.FORMAT, answers) == (1, "110000101000111111111001")
+    assert (cache.FORMAT, answers) == (2, "110000101000111111111001")

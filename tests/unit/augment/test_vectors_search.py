@@ -1,4 +1,4 @@
-"""Nearest words: what codes and float64 find against a full float64 sort."""
+"""Nearest words: what float32 and float64 find against a full float64 sort."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augment.vectors import Vectors, codes, neighbours, search
+from augment.vectors import Vectors, index, search
 from tests.reference.vectors import nearest
 
 Words = tuple[list[str], np.ndarray]
@@ -71,53 +71,29 @@ def test_agrees_with_a_full_sort_on_any_table(data: st.DataObject) -> None:
         assert np.allclose(near.scores, np.sort(others)[::-1][:k], atol=1e-12)
 
 
-def test_codes_bound_every_cosine(table: Words) -> None:
-    matrix = table[1]
-    norms = codes.norms_of(matrix)
-    coded = codes.encode(matrix, norms)
-    scales, errors = (np.repeat(x, codes.GROUP)[:3011] for x in (coded.scales, coded.errors))
-    seen = codes.products(coded.values, coded.values).numpy() * np.outer(scales, scales)
-    unit = matrix / np.where(norms > 0, norms, 1)[:, None]
-    slack = errors[:, None] * (1 + errors) + errors
+@pytest.mark.parametrize("dimensions", [1, 3, 50, 301, 1100])
+def test_float32_cosines_are_off_by_less_than_the_slack(dimensions: int) -> None:
+    """Lengths from 1e-15 to 1e15; all terms of one sign, which rounds worst."""
+    generator = np.random.default_rng(2)
+    matrix = generator.uniform(0.5, 1, size=(300, dimensions))
+    matrix = (matrix * 10.0 ** generator.integers(-15, 16, size=(300, 1))).astype(np.float32)
+    wide = matrix.astype(np.float64)
+    norms = np.sqrt((wide * wide).sum(axis=1))
+    exact = wide @ wide.T / np.outer(norms, norms)
+    units = search.unit_vectors(matrix, norms)
+    seen = search.float32_cosines(matrix, norms, np.ones(300, bool), units)
 
-    assert (np.abs(unit @ unit.T - seen) <= slack).all()
-    assert float(errors.max()) < 0.02
-
-
-@pytest.mark.parametrize("dimensions", [1, 3, 16, 50, 301, 1100])
-@pytest.mark.parametrize("rows", [1, 70])
-def test_products_are_exact(monkeypatch: pytest.MonkeyPatch, dimensions: int, rows: int) -> None:
-    matrix = np.random.default_rng(2).normal(size=(rows, dimensions)).astype(np.float32)
-    values = codes.encode(matrix, codes.norms_of(matrix)).values
-    exact = values.astype(np.int64) @ values.astype(np.int64).T
-    assert np.array_equal(codes.products(values, values).numpy().astype(np.int64), exact)
-
-    monkeypatch.setattr(codes, "int8_pays", lambda: False)
-    assert np.array_equal(codes.products(values, values).numpy().astype(np.int64), exact)
-
-
-@pytest.mark.parametrize("fault", ["saturates", "is missing"])
-def test_an_int8_kernel_that_cannot_be_trusted_is_not_used(
-    monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
-    def kernel(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        if fault == "is missing":
-            raise RuntimeError("not implemented")
-        return (left.float() @ right.float()).clamp(-1e6, 1e6).int()
-
-    monkeypatch.setattr(torch, "_int_mm", kernel)
-    assert not codes.int8_pays.__wrapped__()
+    assert np.abs(seen.numpy() - exact).max() < search.error_bound(dimensions)
 
 
 @pytest.mark.parametrize(
     ("module", "name", "value"),
     [
-        (codes, "int8_pays", lambda: False),
-        (neighbours, "WORDS_A_SEARCH", 1),
-        (neighbours, "KEPT", 3),
-        (search, "_PRODUCTS_A_BLOCK", 2**14),
-        (search, "_FIRST_BLOCK", 64),
-        (search, "_CROWD", 0),
+        (index, "QUERIES_PER_SEARCH", 1),
+        (index, "MAX_REMEMBERED", 3),
+        (search, "_PRODUCTS_PER_BLOCK", 2**14),
+        (search, "_GROUP", 8),
+        (search, "_MAX_PAIRS", 0),
     ],
 )
 def test_how_the_work_is_cut_does_not_matter(
@@ -145,10 +121,10 @@ def test_threads_do_not_matter(table: Words, asked: list[str]) -> None:
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("crowd", [0, 2**21])
-def test_near_ties_are_settled_exactly(monkeypatch: pytest.MonkeyPatch, crowd: int) -> None:
-    """Vectors closer together than codes or float32 can tell."""
-    monkeypatch.setattr(search, "_CROWD", crowd)
+@pytest.mark.parametrize("most", [0, 2**21])
+def test_near_ties_are_settled_exactly(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Vectors closer together than float32 can tell."""
+    monkeypatch.setattr(search, "_MAX_PAIRS", most)
     generator = np.random.default_rng(1)
     base = generator.normal(size=8)
     matrix = (base + 1e-6 * generator.normal(size=(200, 8))).astype(np.float32)
@@ -160,9 +136,9 @@ def test_near_ties_are_settled_exactly(monkeypatch: pytest.MonkeyPatch, crowd: i
     ]
 
 
-@pytest.mark.parametrize("crowd", [0, 2**21])
-def test_equal_rows_come_in_their_order(monkeypatch: pytest.MonkeyPatch, crowd: int) -> None:
-    monkeypatch.setattr(search, "_CROWD", crowd)
+@pytest.mark.parametrize("most", [0, 2**21])
+def test_equal_rows_come_in_their_order(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(search, "_MAX_PAIRS", most)
     words = [letters(i) for i in range(300)]
     found = Vectors.of(words, np.ones((300, 4))).neighbours([words[2]], 4)[0]
 
@@ -188,15 +164,15 @@ def test_neighbours_are_searched_for_once(table: Words, monkeypatch: pytest.Monk
     assert first[0] == first[2]
 
 
-def test_a_lexicon_knows_rows_and_words(table: Words) -> None:
+def test_a_vocabulary_knows_rows_and_words(table: Words) -> None:
     words = ["b", "", "a", "é", "b", "a b", "😀"]
-    lexicon = Vectors.of(words, np.ones((7, 1))).words
+    vocabulary = Vectors.of(words, np.ones((7, 1))).words
 
-    assert list(lexicon) == words
-    assert lexicon[-1] == "😀"
-    assert lexicon[1:3] == ["", "a"]
-    assert [lexicon.row_of(word) for word in (*words, "c", "\ud800")] == [
+    assert list(vocabulary) == words
+    assert vocabulary[-1] == "😀"
+    assert vocabulary[1:3] == ["", "a"]
+    assert [vocabulary.row_of(word) for word in (*words, "c", "\ud800")] == [
         0, 1, 2, 3, 0, 5, 6, None, None,
     ]  # fmt: skip
     with pytest.raises(IndexError):
-        lexicon[7]
+        vocabulary[7]

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from augment.vectors.lexicon import Lexicon
 from augment.vectors.search import Nearest, search
-from augment.vectors.table import Block, Memory, Table, build
+from augment.vectors.table import Block, Table, build, gather_in_memory
+from augment.vectors.vocabulary import Vocabulary
 
-WORDS_A_SEARCH = 256
-KEPT = 100_000
-"""Words whose neighbours are remembered: half a kilobyte each."""
+QUERIES_PER_SEARCH = 256
+MAX_REMEMBERED = 100_000
+"""Words whose neighbors are remembered: half a kilobyte each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Neighbours:
 
 
 class Vectors:
-    """A table of word vectors that remembers the neighbours it has found.
+    """A table of word vectors that remembers the neighbors it has found.
 
     Attributes:
         table: Words and vectors.
@@ -40,16 +40,16 @@ class Vectors:
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self._known: dict[tuple[int, int], Nearest] = {}
+        self._remembered: dict[tuple[int, int], Nearest] = {}
 
     @classmethod
     def of(cls, words: Sequence[str], matrix: np.ndarray) -> Vectors:
         """Take words and their vectors, shape ``(rows, dimensions)``."""
         block = Block(words, np.ascontiguousarray(matrix, dtype=np.float32))
-        return cls(build([block], Memory(), "the table"))
+        return cls(build([block], gather_in_memory, "the table"))
 
     @property
-    def words(self) -> Lexicon:
+    def words(self) -> Vocabulary:
         """The words, in the file's order."""
         return self.table.words
 
@@ -65,39 +65,33 @@ class Vectors:
         word are passed over. Equal cosines are ordered by row.
         """
         rows = {word: self.words.row_of(word) for word in dict.fromkeys(words)}
-        asked = {row for row in rows.values() if row is not None and self.table.norms[row] > 0}
-        nearest = self._nearest(sorted(asked), k)
-        found = {
+        queries = {row for row in rows.values() if row is not None and self.table.norms[row] > 0}
+        nearest = self._nearest(sorted(queries), k)
+        neighbors = {
             word: self._named(nearest[row]) if row in nearest else Neighbours((), (), ())
             for word, row in rows.items()
         }
-        return [found[word] for word in words]
+        return [neighbors[word] for word in words]
 
     def _nearest(self, rows: Sequence[int], k: int) -> dict[int, Nearest]:
         """The nearest rows of rows, searched for where they are not remembered."""
-        nearest = {row: self._known[row, k] for row in rows if (row, k) in self._known}
-        due = [row for row in rows if row not in nearest]
-        if len(self._known) + len(due) > KEPT:
-            self._known.clear()
-        for at in range(0, len(due), WORDS_A_SEARCH):
-            part = due[at : at + WORDS_A_SEARCH]
-            for row, found in zip(part, self._search(part, k), strict=True):
-                nearest[row] = self._known[row, k] = found
+        nearest = {row: self._remembered[row, k] for row in rows if (row, k) in self._remembered}
+        missing = [row for row in rows if row not in nearest]
+        if len(self._remembered) + len(missing) > MAX_REMEMBERED:
+            self._remembered.clear()
+        for start in range(0, len(missing), QUERIES_PER_SEARCH):
+            queries = missing[start : start + QUERIES_PER_SEARCH]
+            for row, found in zip(queries, self._search(queries, k), strict=True):
+                nearest[row] = self._remembered[row, k] = found
         return nearest
 
     def _search(self, rows: Sequence[int], k: int) -> list[Nearest]:
         table = self.table
         return search(
-            np.array(rows),
-            k,
-            codes=table.codes,
-            matrix=table.matrix,
-            norms=table.norms,
-            usable=table.usable,
+            np.array(rows), k, matrix=table.matrix, norms=table.norms, usable=table.usable
         )
 
-    def _named(self, found: Nearest) -> Neighbours:
-        rows = tuple(found.rows.tolist())
-        return Neighbours(
-            rows, tuple(self.words[row] for row in rows), tuple(found.cosines.tolist())
-        )
+    def _named(self, nearest: Nearest) -> Neighbours:
+        rows = tuple(nearest.rows.tolist())
+        words = tuple(self.words[row] for row in rows)
+        return Neighbours(rows, words, tuple(nearest.cosines.tolist()))

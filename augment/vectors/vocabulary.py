@@ -11,7 +11,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lexicon(Sequence[str]):
+class Vocabulary(Sequence[str]):
     """Words by row, and rows by word.
 
     Attributes:
@@ -25,7 +25,7 @@ class Lexicon(Sequence[str]):
     order: np.ndarray
 
     @classmethod
-    def of(cls, words: Iterable[str]) -> Lexicon:
+    def of(cls, words: Iterable[str]) -> Vocabulary:
         """Take the words in order of rows."""
         encoded = [word.encode() for word in words]
         order = sorted(range(len(encoded)), key=encoded.__getitem__)
