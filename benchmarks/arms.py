@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distill.ablations import BY_NAME, Arm, arm_recipe
-from distill.recipe import DistillRecipe, load_recipe
+from distill.ablation import BY_NAME, Arm, arm_recipe
+from distill.recipes.load import DistillRecipe, load_recipe
 
 
 @dataclass(frozen=True, slots=True)

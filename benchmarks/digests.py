@@ -110,12 +110,12 @@ def _timeless(value: Any) -> Any:
     return [_timeless(item) for item in value] if isinstance(value, list) else value
 
 
-def _toml(table: dict[str, Any]) -> Iterator[str]:
+def _toml(table: dict[str, Any], prefix: str = "") -> Iterator[str]:
     yield from (f"{k} = {json.dumps(v)}" for k, v in table.items() if not isinstance(v, dict))
     for key, value in table.items():
         if isinstance(value, dict):
-            yield f"[{key}]"
-            yield from _toml(value)
+            yield f"[{prefix}{key}]"
+            yield from _toml(value, f"{prefix}{key}.")
 
 
 def recipe(folder: Path, name: str, table: dict[str, Any]) -> Path:

@@ -16,29 +16,42 @@ import math
 import os
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.bench import quiet_libraries
-from distill.blocks import Blocks, Split, frame_of, split, tokenise_corpus
-from distill.budget import Budget, Deadline, Plan, plan_for_seconds, steps_for_tokens
-from distill.corpus import Corpus, Source, open_corpus
-from distill.disk import commit_folder, write_json
-from distill.general_bench import GeneralBench, GeneralStage, prepare
-from distill.lengths import lengths_of
-from distill.model_folders import SAFETENSORS, folder_digest
-from distill.models import describe, read_config, read_weights
-from distill.positions import most_pieces
-from distill.processes import by_first, first_one_first, wait
+from torch import nn
+from transformers import set_seed
+
+from augment.contract.files import commit_folder, write_json
+from distill.data.batching import Collator, lengths_of
+from distill.data.blocks import Blocks, Split, frame_of, split, tokenise_corpus
+from distill.data.corpus import Corpus, Source, open_corpus
+from distill.distributed import by_first, device, first_one_first, wait
+from distill.models.bf16 import frozen
+from distill.models.folders import SAFETENSORS, folder_digest, quiet_libraries, save_clean
+from distill.models.limits import check_length, most_pieces
+from distill.models.loading import Encoder, describe, load_encoder, read_config, read_weights
+from distill.models.projections import save_projections
+from distill.models.students import (
+    Init,
+    build_student,
+    checkpoint_projections,
+    settle,
+    student_identity,
+    student_layers,
+)
 from distill.progress import Narrator, span
-from distill.projections import save_projections
-from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
-from distill.rundir import METRICS, RESULT, STUDENT, RunDirectory
-from distill.saving import save_clean
-from distill.schedule import total_steps
-from distill.students import Init, checkpoint_projections, settle, student_identity
-from distill.timing import measure_steps
-from distill.trainer import train_stage
+from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
+from distill.run_directory import METRICS, RESULT, STUDENT, MetricLog, RunDirectory
+from distill.stages import Intermediate
+from distill.stages.layer_mapping import arrows, layer_map
+from distill.training.budget import Budget, Plan, measure_steps, plan_for_seconds, steps_for_tokens
+from distill.training.callbacks import Deadline
+from distill.training.held_out import HeldOut
+from distill.training.job import Job
+from distill.training.schedule import total_steps
+from distill.training.trainer import train_stage
 
 PLAN = "plan.json"
 SETTINGS = {"seed", "precision", "layers", "attention_reduction", "projection", "general"}
@@ -239,3 +252,106 @@ def summary(
         },
         "projections": len(checkpoint_projections(student)),
     }
+
+
+class GeneralStage(Intermediate):
+    """The losses of stage 1, on raw text."""
+
+    name = "general"
+
+
+@dataclass(frozen=True, slots=True)
+class GeneralBench:
+    """One general distillation before its first step.
+
+    Attributes:
+        run: Where everything goes.
+        recipe: Its ``general`` section counts, and what stands above the sections.
+        teacher: Frozen, on the device.
+        student: A shape or a checkpoint.
+        init: How a shape starts.
+        mapping: Teacher layer for each student layer.
+        narrator: Where progress is shown.
+    """
+
+    run: RunDirectory
+    recipe: DistillRecipe
+    teacher: Encoder
+    student: str
+    init: Init
+    mapping: tuple[int, ...]
+    narrator: Narrator
+
+    def plant(self) -> GeneralStage:
+        """Student, teacher and projections: the same at every call.
+
+        Raises:
+            ModelInvalid: The student does not fit the teacher.
+        """
+        seed, general = self.recipe.seed, self.recipe.general
+        student = build_student(
+            self.student, None, self.teacher, init=self.init, mapping=self.mapping, seed=seed
+        )
+        check_length(general.length, self.student, student.model.config)
+        set_seed(seed)
+        return GeneralStage(
+            student.model,
+            frozen(self.teacher.model, self.recipe.precision),
+            self.mapping,
+            recipe=general,
+            reduction=self.recipe.attention_reduction,
+            projection=self.recipe.projection,
+            pretrained=student.pretrained,
+        )
+
+    def job(self, stage: GeneralStage, blocks: Split, folder: str) -> Job:
+        """A stage as something to train on blocks, with checkpoints in a folder of the run."""
+        recipe, general = self.recipe, self.recipe.general
+        fixed = general.length if recipe.attention_reduction == "official" else None
+        collator = Collator(self.teacher.tokenizer.pad_token_id, fixed)
+        held_out = HeldOut(stage, blocks.held_out, collator, general.batch_size, recipe.precision)
+        return Job(
+            stage=stage,
+            rows=blocks.train,
+            collator=collator,
+            training=general,
+            seed=recipe.seed,
+            precision=recipe.precision,
+            folder=self.run.work / stage.name / folder,
+            log=MetricLog(self.run.path / METRICS),
+            narrator=self.narrator,
+            title=stage.name,
+            evaluate=held_out if len(blocks.held_out) else None,
+        )
+
+
+def prepare(
+    run: RunDirectory,
+    recipe: DistillRecipe,
+    teacher: str,
+    student: str,
+    init: Init,
+    narrator: Narrator,
+) -> GeneralBench:
+    """Load the teacher and try the student on it, before any text is read.
+
+    Raises:
+        ModelInvalid: One of them cannot take part.
+        MappingInvalid: The student's layers cannot be mapped.
+    """
+    set_seed(recipe.seed)  # a checkpoint without a pooler gets a random one
+    guide = load_encoder(teacher)
+    check_length(recipe.general.length, teacher, guide.model.config)
+    nn.Module.to(guide.model, device())
+    mapping = layer_map(
+        student_layers(student), guide.model.config.num_hidden_layers, recipe.layers
+    )
+    bench = GeneralBench(run, recipe, guide, student, init, mapping, narrator)
+    narrator.say("teacher", describe(guide.model))
+    if guide.notice:
+        narrator.say("notice", guide.notice)
+    stage = bench.plant()
+    narrator.say("student", f"{describe(stage.student)} · layers {arrows(mapping)}")
+    if stage.relations:
+        narrator.say("attention", str(stage.relations))
+    return bench

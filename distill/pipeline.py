@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
 from torch import nn
 from transformers import PreTrainedModel, set_seed
 
 from augment.contract import Version
-from distill.bench import (
-    Bench,
-    deciding_first_stage,
-    device,
-    identify,
-    open_checked,
-    quiet_libraries,
-)
-from distill.dataset import resolve_length, tokenise
-from distill.evaluate import Subject, measure
-from distill.frozen import frozen
-from distill.guards import check_teacher
-from distill.guides import Guide, averaged_scores, guide_name
-from distill.kept_logits import take_kept_logits
-from distill.mapping import arrows, layer_map
-from distill.models import Classifier, describe, load_classifier
-from distill.positions import check_length
-from distill.processes import by_first, first_one_first
+from augment.contract.files import write_json
+from augment.contract.version import open_checked
+from distill.data.versions import tokenise
+from distill.distributed import by_first, device, first_one_first
+from distill.errors import WeakTeacher
+from distill.evaluation.evaluate import Scores, Subject, evaluate, guessing, measure
+from distill.evaluation.results import Run
+from distill.models.bf16 import frozen
+from distill.models.folders import quiet_libraries
+from distill.models.limits import check_length, resolve_length
+from distill.models.loading import Classifier, describe, load_classifier
+from distill.models.students import Init, Student, build_student, settle, student_layers
 from distill.progress import Narrator
-from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
-from distill.rundir import STUDENT, Run, RunDirectory
-from distill.schedule import rows_drawn
-from distill.soft_labels import Logits, soft_labels
+from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
+from distill.run_directory import STUDENT, RunDirectory, deciding_first_stage
 from distill.stages import HardLabels, Intermediate, Prediction, Stage
-from distill.students import Init, Student, build_student, settle, student_layers
+from distill.stages.layer_mapping import arrows, layer_map
+from distill.training.context import Bench, identify
+from distill.training.schedule import rows_drawn
+from distill.training.soft_labels import Logits, soft_labels, take_kept_logits
+from distill.training.teachers import Guide, averaged_scores, guide_name
+
+CHANCE_MARGIN = 0.03
 
 
 def distill_task(
@@ -248,3 +248,54 @@ def compare(
     task = bench.version.task
     several = {"averaged": averaged_scores(guides, task)} if len(guides) > 1 else {}
     return bench.result(measure(subjects, task), baseline="teacher", **several)
+
+
+def check_teacher(
+    bench: Bench,
+    teacher: Classifier,
+    validation: Mapping[str, datasets.Dataset],
+    allow_weak: bool,
+    title: str = "teacher",
+) -> Scores:
+    """Score a teacher on validation; refuse one that does little more than guess.
+
+    Args:
+        bench: Where the run stands.
+        teacher: In evaluation mode.
+        validation: The labelled validation rows as the teacher splits them.
+        allow_weak: Do not refuse.
+        title: What the teacher is called.
+
+    Raises:
+        WeakTeacher: Its score is within 0.03 of the best constant answer's.
+    """
+    task = bench.version.task
+    scores = _scores(bench, teacher, validation, title)
+    split, rows = next(iter(validation.items()))
+    metric = task.selection_metric
+    own, blind = scores[split][metric], guessing(task, rows)
+    bench.narrator.say(
+        title, f"{describe(teacher.model)} · {metric} {own:.3f} on {split} ({len(rows):,} rows)"
+    )
+    if own <= blind + CHANCE_MARGIN and not allow_weak:
+        raise WeakTeacher(
+            f"the {title} scores {own:.3f} ({metric}) on {split}; "
+            f"guessing scores {blind:.3f}. It looks untuned.",
+            f"Fine-tune it first: distill teacher {bench.version.path.parent} "
+            f"--init {teacher.name} --out {teacher.name}-{task.name}\n"
+            "To go on all the same: --allow-weak-teacher",
+        )
+    return scores
+
+
+def _scores(
+    bench: Bench, teacher: Classifier, validation: Mapping[str, datasets.Dataset], title: str
+) -> Scores:
+    """A teacher's scores, kept with the run: on thousands of rows they take minutes."""
+    file = bench.run.work / f"{title.replace(' ', '-')}-scores.json"
+    with first_one_first():
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(file, evaluate(teacher, bench.version.task, validation))
+        kept: Scores = json.loads(file.read_text(encoding="utf-8"))
+    return kept

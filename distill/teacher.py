@@ -10,20 +10,21 @@ from typing import Any
 from transformers import set_seed
 
 from augment.contract import Version
-from distill.bench import Bench, open_checked, quiet_libraries
-from distill.dataset import resolve_length, tokenise
-from distill.disk import write_json
+from augment.contract.files import write_json
+from augment.contract.version import open_checked
+from distill.data.versions import tokenise
+from distill.distributed import by_first, first_one_first, wait
 from distill.errors import UsageInvalid
-from distill.evaluate import Subject, measure
-from distill.labels import label_settings
-from distill.model_folders import folder_digest
-from distill.models import Classifier, read_config, read_tokenizer, read_weights
-from distill.positions import check_length
-from distill.processes import by_first, first_one_first, wait
+from distill.evaluation.evaluate import Subject, measure
+from distill.models.folders import folder_digest, quiet_libraries
+from distill.models.labels import label_settings
+from distill.models.limits import check_length, resolve_length
+from distill.models.loading import Classifier, read_config, read_tokenizer, read_weights
 from distill.progress import Narrator
-from distill.recipe import DEFAULT_RECIPE, load_recipe
-from distill.rundir import RunDirectory
+from distill.recipes.load import DEFAULT_RECIPE, load_recipe
+from distill.run_directory import RunDirectory
 from distill.stages import HardLabels, Stage
+from distill.training.context import Bench
 
 RECORD = "teacher.json"
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from augment.errors import AssetInvalid
-from augment.pieces import is_plain
+from augment.tokenization.base import is_plain
 from augment.vectors.codes import GROUP, Codes, encode, norms_of
 from augment.vectors.lexicon import Lexicon
 

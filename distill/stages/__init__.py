@@ -5,9 +5,11 @@ projections. The teacher stays outside the module tree, so checkpoints do not ho
 optimiser sees it and ``train()`` does not reach it.
 """
 
+from __future__ import annotations
+
 from distill.stages.base import Stage, assert_at_rest
+from distill.stages.hard_labels import HardLabels
 from distill.stages.intermediate import Intermediate
-from distill.stages.labels import HardLabels
 from distill.stages.prediction import Prediction
 
 __all__ = ["HardLabels", "Intermediate", "Prediction", "Stage", "assert_at_rest"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from distill.listening import compute_plainly
+from distill.models.attention import compute_plainly
 
 
 class Stage(nn.Module, ABC):

@@ -9,9 +9,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from distill.batching import model_inputs
+from distill.data.batching import model_inputs
+from distill.distributed import share
 from distill.errors import ShapeMismatch
-from distill.losses import (
+from distill.models.capture import Tap, Tapped
+from distill.models.projections import Kind, Pretrained, Projections
+from distill.recipes.schema import Layerwise
+from distill.stages.base import Stage
+from distill.stages.losses import (
     Reduction,
     attention_product_loss,
     attention_score_loss,
@@ -19,12 +24,7 @@ from distill.losses import (
     real_pairs,
     relation_loss,
 )
-from distill.processes import share
-from distill.projections import Kind, Pretrained, Projections
-from distill.recipe_sections import Layerwise
-from distill.relations import plan_relations
-from distill.stages.base import Stage
-from distill.taps import Tap, Tapped
+from distill.stages.relations import plan_relations
 
 MOST_SCORED = 192  # pieces; at 128 scores are faster, from 256 on products of heads are
 

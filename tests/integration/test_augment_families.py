@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from augment import augment_task
+from augment.analysis.plan import plan_task
+from augment.analysis.stats import version_stats
 from augment.contract import Version
-from augment.plan import plan_task
-from augment.recipe import AugmentRecipe, load_recipe
-from augment.sampling import TextOfRow, sample_copies
-from augment.stats import version_stats
-from augment.store import describe_store
+from augment.executor.worker import Work
+from augment.recipes.load import load_recipe
+from augment.recipes.schema import AugmentRecipe
+from augment.replacement.candidate_store import describe_store
+from augment.replacement.sampling import TextOfRow, sample_copies
 from augment.tasks import get_task
-from augment.work import Work
 from tests.unit.augment.families import BUILDERS
 
 ROWS = 40

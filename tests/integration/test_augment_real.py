@@ -8,13 +8,14 @@ import pytest
 import torch
 from transformers import BertForMaskedLM, BertTokenizer
 
-from augment import augment_task, masked_lm
-from augment.models import load_masked_lm
-from augment.recipe import AugmentRecipe
-from augment.sources import read_source
+from augment import augment_task
+from augment.executor.worker import Work
+from augment.masked_lm import model as masked_lm
+from augment.masked_lm.loading import load_masked_lm
+from augment.recipes.schema import AugmentRecipe
+from augment.sources.read import read_source
 from augment.tasks import get_task
-from augment.words import Route
-from augment.work import Work
+from augment.tokenization.words import Route
 from tests.reference.masked_lm import ranked_pieces
 from tests.reference.vectors import nearest
 

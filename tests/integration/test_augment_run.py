@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from augment import masked_lm
-from augment.errors import OutputBusy, TextTooLong, UsageError
-from augment.masked_lm import MaskedLM
-from augment.packing import Query
-from augment.recipe import load_recipe
-from augment.replace import row_draws
-from augment.sampling import TextOfRow, sample_copies
-from augment.store import describe_store
+from augment.contract import OutputBusy
+from augment.errors import TextTooLong, UsageError
+from augment.executor.worker import Work
+from augment.masked_lm import model as masked_lm
+from augment.masked_lm.inputs import Query
+from augment.masked_lm.model import MaskedLM
+from augment.recipes.load import load_recipe
+from augment.replacement.candidate_store import describe_store
+from augment.replacement.sampling import TextOfRow, row_draws, sample_copies
 from augment.tasks import get_task
-from augment.words import Route
-from augment.work import Work
-from augment.writer import open_staging
+from augment.tokenization.words import Route
+from augment.versions.staging import open_staging
 from tests.integration.conftest import SMALL, Run, digests
 from tests.reference.algorithm1 import paper_copy
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from augment.contract import list_versions
-from augment.errors import OutputUnwritable
+from augment.contract import OutputUnwritable, list_versions
 from tests.integration.conftest import Run, digests
 from tests.integration.test_engines import Meddler
 

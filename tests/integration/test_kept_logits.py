@@ -10,13 +10,17 @@ import pytest
 
 from augment import augment_task
 from augment.contract import Version
-from augment.recipe import AugmentRecipe
-from distill.dataset import tokenise
-from distill.guides import Guide
-from distill.kept_logits import holds_answers, take_kept_logits, teacher_digest
-from distill.models import load_classifier
+from augment.recipes.schema import AugmentRecipe
+from distill.data.versions import tokenise
+from distill.models.loading import load_classifier
 from distill.progress import Narrator
-from distill.soft_labels import soft_labels
+from distill.training.soft_labels import (
+    holds_answers,
+    soft_labels,
+    take_kept_logits,
+    teacher_digest,
+)
+from distill.training.teachers import Guide
 from tests.unit.augment.conftest import make_classifier
 
 LABELS = ("not_entailment", "entailment")
@@ -70,7 +74,7 @@ def test_kept_logits_are_those_the_teacher_gives(
     kept = tmp_path / "kept"
     take_kept_logits(version, [own], data, needed, folder=kept, narrator=Narrator(quiet=True))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("distill.soft_labels._compute", None)
+        patch.setattr("distill.training.soft_labels._compute", None)
         taken = ask(kept)
 
     np.testing.assert_allclose(taken[needed], computed[needed], atol=1 / 512 + 1e-4)

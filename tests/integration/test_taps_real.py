@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BertModel
 
-from augment.sources import read_source
+from augment.sources.read import read_source
 from augment.tasks import get_task
-from distill.taps import Tap
+from distill.models.capture import Tap
 
 
 def test_minilm_scores_are_queries_times_keys(shared: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from augment.words import match_case
+from augment.tokenization.words import match_case
 from tests.reference.vectors import nearest
 
 BYTE_LEVEL = ("roberta", "modernbert")

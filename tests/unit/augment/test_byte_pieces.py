@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augment.alignment import Piece, align
-from augment.byte_pieces import JOINED, SPACED, BytePieces
 from augment.errors import AssetInvalid
-from augment.masked_lm import build_query
-from augment.models import wrap_tokenizer
-from augment.pieces import PieceTokenizer
-from augment.words import Route, Word, judge
+from augment.masked_lm.inputs import build_query
+from augment.tokenization.alignment import Piece, align
+from augment.tokenization.base import PieceTokenizer
+from augment.tokenization.bytelevel import JOINED, SPACED, BytePieces
+from augment.tokenization.load import wrap_tokenizer
+from augment.tokenization.words import Route, Word, judge
 from tests.unit.augment.families import modernbert_tokenizer, roberta_tokenizer
 
 MAKERS = {"roberta": roberta_tokenizer, "modernbert": modernbert_tokenizer}

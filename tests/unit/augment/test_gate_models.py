@@ -16,8 +16,8 @@ from transformers import (
 )
 
 from augment.errors import AssetInvalid, AssetMissing
-from augment.gate_models import load_sentence_encoder, load_teacher
-from augment.judges import ROUNDING
+from augment.filters.loading import load_sentence_encoder, load_teacher
+from augment.filters.model_filters import ROUNDING
 from augment.tasks import get_task
 from tests.unit.augment.conftest import WORDS, make_classifier
 

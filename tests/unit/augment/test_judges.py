@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from augment.judges import Case, Judges, Verdict, best, moved, on_grid
-from augment.quality import Judging
-from augment.scoring import Scores, Texts
+from augment.filters.model_filters import Case, Judges, Verdict, best, moved, on_grid
+from augment.filters.rules import Judging
+from augment.filters.scorer import Scores, Texts
 
 NOISE = 2e-5
 

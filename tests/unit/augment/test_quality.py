@@ -7,9 +7,10 @@ import re
 import pytest
 
 from augment.errors import RecipeInvalid
-from augment.quality import Gates, Protection, normalised, row_digest
-from augment.recipe import load_recipe
-from augment.words import Route, Word
+from augment.filters.rules import Gates, normalised, row_digest
+from augment.recipes.load import load_recipe
+from augment.tokenization.protection import Protection
+from augment.tokenization.words import Route, Word
 from tests.unit.augment.test_replace import words_of
 
 

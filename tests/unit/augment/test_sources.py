@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from augment.errors import RowMalformed, SourceInvalid, SourceMissing
-from augment.examples import source_split
-from augment.sniff import sniff
-from augment.sources import read_source
+from augment.sources.examples import source_split
+from augment.sources.infer import sniff
+from augment.sources.read import read_source
 from augment.tasks import GLUE, Task, get_task, load_task
 
 # What each task's files look like: header (None where there is none), and one row, by split.
@@ -293,7 +293,7 @@ def test_malformed_json_lines(tmp_path: Path, line: str) -> None:
 
 
 def test_an_oversized_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("augment.examples.MAX_CHARACTERS", 3)
+    monkeypatch.setattr("augment.sources.examples.MAX_CHARACTERS", 3)
 
     with pytest.raises(RowMalformed, match="4 characters; the limit is 3"):
         read_source(GLUE["sst2"], str(write_columns(tmp_path, ".csv")))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from augment.errors import RecipeInvalid, SourceMissing
-from augment.recipe import PRESETS, AugmentRecipe, describe, load_recipe
+from augment.recipes.load import PRESETS, describe, load_recipe
+from augment.recipes.schema import AugmentRecipe
 from augment.tasks import GLUE, get_task, load_task
 
 TASK_FILE = """

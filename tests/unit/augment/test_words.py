@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augment.masked_lm import MaskedLM
-from augment.models import load_masked_lm
-from augment.pieces import PieceTokenizer, is_plain
-from augment.words import Route, judge, match_case
+from augment.masked_lm.loading import load_masked_lm
+from augment.masked_lm.model import MaskedLM
+from augment.tokenization.base import PieceTokenizer, is_plain
+from augment.tokenization.words import Route, judge, match_case
 
 
 @pytest.fixture(scope="module")

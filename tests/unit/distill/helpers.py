@@ -33,7 +33,7 @@ from augment.contract import (
     open_version,
     sha256_file,
 )
-from distill.shapes import Reading, config_of, parse_shape
+from distill.models.shapes import Reading, config_of, parse_shape
 
 GOOD = ("good", "great", "fine", "warm", "bright", "fresh")
 BAD = ("bad", "poor", "cold", "dull", "stale", "weak")

@@ -3,9 +3,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from distill.budget import Budget, Deadline, Plan, Timing, plan_for_seconds, steps_for_tokens
 from distill.errors import UsageInvalid
-from distill.timing import FEWEST, Clock
+from distill.training.budget import Budget, Plan, Timing, plan_for_seconds, steps_for_tokens
+from distill.training.callbacks import FEWEST, Clock, Deadline
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import distill
 from distill.cli import app
-from distill.recipe import recipe_text
+from distill.recipes.load import recipe_text
 
 PACKAGE = Path(distill.__file__).parent
 
@@ -134,7 +134,7 @@ def test_a_teacher_may_be_given_several_times(call, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("command", "works", "sentence"),
     [
-        ("evaluate", "distill.standalone.evaluate_models", "stopped. Nothing was written."),
+        ("evaluate", "distill.evaluation.compare.evaluate_models", "stopped. Nothing was written."),
         ("run", "distill.pipeline.distill_task", "the same command goes on from there"),
     ],
 )

@@ -6,14 +6,14 @@ from datasets import Dataset
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from distill.cost import (
+from distill.evaluation.cost import (
     Contender,
     flops_per_sentence,
     parameter_counts,
     time_answers,
     weight_bytes,
 )
-from distill.models import Classifier
+from distill.models.loading import Classifier
 from tests.unit.distill.helpers import make_bert
 
 

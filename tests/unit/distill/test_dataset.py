@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from augment.contract import Label, Splits, TaskSpec
-from distill.batching import Collator, LengthGrouped
-from distill.dataset import labelled, resolve_length, tokenise, tokenise_split
+from distill.data.batching import Collator, LengthGrouped, lengths_of
+from distill.data.versions import labelled, tokenise, tokenise_split
 from distill.errors import DataInvalid
-from distill.lengths import lengths_of
+from distill.models.limits import resolve_length
 from tests.unit.distill.helpers import SENTIMENT, mood_rows, write_version
 
 PAIR = TaskSpec(
@@ -45,7 +45,7 @@ def test_the_cache_is_used_again_and_told_apart(version, tokenizer, tmp_path, mo
     assert [file.suffix for file in files] == [".arrow", ".arrow"]
     tokenise(version, tokenizer, 8, tmp_path)
     assert len(list(tmp_path.iterdir())) == 4
-    monkeypatch.setattr("distill.dataset._write", None)  # nothing may be written again
+    monkeypatch.setattr("distill.data.versions._write", None)  # nothing may be written again
     again = tokenise(version, tokenizer, 16, tmp_path)
     assert len(again.train) == 400
     assert again.train.cache_files[0]["filename"] in map(str, files)
@@ -67,7 +67,7 @@ def test_an_interrupted_tokenisation_leaves_nothing(version, tokenizer, tmp_path
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("distill.dataset.encode", stop)
+    monkeypatch.setattr("distill.data.versions.encode", stop)
     with pytest.raises(KeyboardInterrupt):
         tokenise(version, tokenizer, 16, tmp_path)
     assert not list(tmp_path.iterdir())

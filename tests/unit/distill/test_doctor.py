@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 
 from augment.contract import Label
 from distill import distill_task
-from distill.calibrate import Pace
 from distill.cli import app
-from distill.doctor import CHECKS, diagnose
-from distill.forecast import Rows, forecast
-from distill.recipe import DistillRecipe
-from distill.sample import census, sample
+from distill.data.versions import census, sample
+from distill.doctor.calibrate import Pace
+from distill.doctor.diagnose import CHECKS, diagnose
+from distill.doctor.forecast import Rows, forecast
+from distill.recipes.load import DistillRecipe
 from tests.unit.distill.helpers import (
     SENTIMENT,
     make_bert,
@@ -31,7 +31,9 @@ from tests.unit.distill.helpers import (
 def healthy(teacher, version, recipe):
     """Timed by the processor's clock, which other programs and pauses leave alone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("distill.calibrate.time", SimpleNamespace(perf_counter=time.process_time))
+        patch.setattr(
+            "distill.doctor.calibrate.time", SimpleNamespace(perf_counter=time.process_time)
+        )
         return diagnose(str(teacher), version, student="2x16-32-4", recipe=recipe, quiet=True)
 
 
@@ -40,7 +42,7 @@ def uncalibrated(monkeypatch):
     """For checks that are not about time."""
     steps = {"intermediate": 1.0, "prediction": 1.0}
     pace = Pace(steps, tokenising=1e3, teaching=1e3, answering=1e3, pieces=9, peak_bytes=10**8)
-    monkeypatch.setattr("distill.checks.calibrate", lambda plan, rows: pace)
+    monkeypatch.setattr("distill.doctor.checks.calibrate", lambda plan, rows: pace)
 
 
 def check(result, name):

@@ -4,10 +4,10 @@ import pytest
 import torch
 from transformers import ModernBertConfig
 
-from distill.dropout import dropping
 from distill.errors import RecipeInvalid
-from distill.recipe import resolve
-from distill.shapes import FAMILIES
+from distill.models.shapes import FAMILIES
+from distill.recipes.load import resolve
+from distill.training.schedule import dropping
 from tests.unit.distill.helpers import make_model
 
 INPUTS = {

@@ -4,13 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from distill.frozen import FrozenLinear, frozen
-from distill.precision import autocast
-from distill.recipe_sections import Intermediate as Recipe
-from distill.shapes import FAMILIES
+from distill.models.bf16 import FrozenLinear, autocast, frozen
+from distill.models.capture import Tap
+from distill.models.shapes import FAMILIES
+from distill.recipes.schema import Intermediate as Recipe
 from distill.stages import Intermediate
 from distill.stages.base import assert_at_rest
-from distill.taps import Tap
 from tests.unit.distill.helpers import make_bert, make_model
 from tests.unit.distill.test_stages import batch
 

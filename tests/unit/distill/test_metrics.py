@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from distill.metrics import chance, score
+from distill.evaluation.metrics import chance, score
 
 
 def test_classes():

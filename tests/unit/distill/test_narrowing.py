@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from distill.errors import ShapeMismatch
-from distill.models import Classifier
-from distill.narrowing import made_up_texts, narrow_into
-from distill.recipe_sections import Intermediate as Section
+from distill.models.loading import Classifier
+from distill.models.low_rank import Affine, best_numbers, fit, restoring, thin_product, thin_values
+from distill.models.students import build_student
+from distill.models.width_pruning import made_up_texts, narrow_into
+from distill.recipes.schema import Intermediate as Section
 from distill.stages import Intermediate
-from distill.students import build_student
-from distill.thinning import Affine, best_numbers, fit, restoring, thin_product, thin_values
 from tests.unit.distill.helpers import SENTIMENT, make_bert, make_model
 
 

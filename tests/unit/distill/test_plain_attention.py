@@ -4,8 +4,8 @@ import pytest
 import torch
 import transformers as t
 
-from distill import listening
-from distill.listening import compute_plainly
+from distill.models import attention as listening
+from distill.models.attention import compute_plainly
 from distill.stages import HardLabels
 from tests.unit.distill.test_taps import CONFIGS, LAYERS, build, few_keys, inputs
 

@@ -15,9 +15,14 @@ from typer.testing import CliRunner
 from augment.contract import Label, Splits, TaskSpec
 from distill.cli import app
 from distill.errors import DataInvalid, UsageInvalid
-from distill.predict import predict_split
-from distill.submission import SHEETS, faults, render
-from distill.submission_files import check_submission, write_submission
+from distill.serving.glue_submission import (
+    SHEETS,
+    check_submission,
+    faults,
+    render,
+    write_submission,
+)
+from distill.serving.predict import predict_split
 from tests.unit.distill.helpers import make_bert, mood_rows, save, write_version
 
 ROWS = {

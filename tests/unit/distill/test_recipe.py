@@ -1,8 +1,8 @@
 import pytest
 
 from distill.errors import RecipeInvalid
-from distill.recipe import DistillRecipe, load_recipe, recipe_text, resolve, shipped
-from distill.recipe_sections import LossWeights
+from distill.recipes.load import DistillRecipe, load_recipe, recipe_text, resolve, shipped
+from distill.recipes.schema import LossWeights
 
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
 NOTHING = {"attention": 0.0, "hidden": 0.0, "embedding": 0.0}

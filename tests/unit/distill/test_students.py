@@ -5,9 +5,9 @@ import torch
 import transformers
 
 from distill.errors import ModelInvalid, ShapeMismatch, VocabularyMismatch
-from distill.models import Classifier
-from distill.shapes import NAMED, Shape, parse_shape
-from distill.students import build_student, settle, student_identity
+from distill.models.loading import Classifier
+from distill.models.shapes import NAMED, Shape, parse_shape
+from distill.models.students import build_student, settle, student_identity
 from tests.unit.distill.helpers import SENTIMENT, make_bert, make_tokenizer, save
 
 

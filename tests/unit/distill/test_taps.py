@@ -11,8 +11,8 @@ import torch
 import transformers as t
 
 from distill.errors import EncoderUnsupported
-from distill.listening import attention_modules
-from distill.taps import Tap
+from distill.models.attention import attention_modules
+from distill.models.capture import Tap
 
 VOCABULARY, BATCH, LENGTH, WIDTH, HEADS, LAYERS = 50, 3, 12, 24, 3, 4
 COMMON = {
