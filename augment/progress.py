@@ -52,7 +52,7 @@ class ConsoleNarrator(Narrator):
         self._began = self._spoke = time.monotonic()
 
     def say(self, label: str, text: str) -> None:
-        """Print a labelled line."""
+        """Print a labeled line."""
         err.print(f"  [bold]{label:12}[/bold]", Text(text))
 
     def start(self, rows: int, done: int) -> None:

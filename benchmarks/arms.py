@@ -10,7 +10,7 @@ from distill.recipes.load import DistillRecipe, load_recipe
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """Optimiser steps of a task: stage 1, stage 2, and labels only."""
+    """Optimizer steps of a task: stage 1, stage 2, and labels only."""
 
     first: int
     second: int

@@ -67,7 +67,7 @@ PLANS = {
 PROTECTED = {"protect_numbers": True, "protect_negations": True}
 SETTINGS: dict[str, dict[str, Any]] = {
     "none": {},
-    "normalised duplicates": {"normalised_duplicates": True},
+    "normalized duplicates": {"normalised_duplicates": True},
     "numbers and negations protected": PROTECTED,
     "probability 0.2": {"probability": 0.2},
     "similarity 0.7": {"min_similarity": 0.7},

@@ -22,7 +22,7 @@ from distill.pipeline import distill_task
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.run_directory import RESULT, RunDirectory
-from distill.training.context import identify
+from distill.training.context import run_identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def ablate_task(
     chosen = _chosen(arms, general)
     settings = load_recipe(recipe, opened.task.name)
     directory = RunDirectory(Path(out))
-    identity = identify(directory, opened, [teacher], student, settings, "random")
+    identity = run_identity(directory, opened, [teacher], student, settings, "random")
     directory.claim({**identity, "general": folder_digest(general) if general else None})
     finished: dict[str, list[Run]] = {}
     for arm in chosen:

@@ -27,7 +27,7 @@ def device() -> torch.device:
 
 
 LONGEST_WAIT = timedelta(days=7)
-"""Others wait while the first tokenises or asks the teacher; torchrun ends them where it dies."""
+"""Others wait while the first tokenizes or asks the teacher; torchrun ends them where it dies."""
 
 
 def _state() -> PartialState:
@@ -37,41 +37,41 @@ def _state() -> PartialState:
     return PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
 
 
-def several() -> int:
+def world_size() -> int:
     """How many processes there are."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one that writes and speaks."""
-    return several() == 1 or bool(_state().is_main_process)
+    return world_size() == 1 or bool(_state().is_main_process)
 
 
-def first_one_first() -> AbstractContextManager[None]:
+def main_process_first() -> AbstractContextManager[None]:
     """A block that the first process ends before the others begin it."""
-    if several() == 1:
+    if world_size() == 1:
         return nullcontext()
     turn: AbstractContextManager[None] = _state().main_process_first()
     return turn
 
 
-def wait() -> None:
+def barrier() -> None:
     """Go on when every process has come to this point."""
-    if several() > 1:
+    if world_size() > 1:
         _state().wait_for_everyone()
 
 
-def by_first(do: Callable[[], object]) -> None:
+def on_main_process(do: Callable[[], object]) -> None:
     """Let the first process do something; all go on when it is done.
 
     It begins at once, and may end before the others have come here.
     """
-    if is_first():
+    if is_main_process():
         do()
-    wait()
+    barrier()
 
 
-def share(real: Callable[[], Tensor]) -> Tensor | float:
+def gradient_scale(real: Callable[[], Tensor]) -> Tensor | float:
     """What a mean over real things counts for, where processes average their gradients.
 
     Each process divides its sum by its own count; times this, all of them divide by the same one,
@@ -84,7 +84,7 @@ def share(real: Callable[[], Tensor]) -> Tensor | float:
     Returns:
         A float32 scalar; 1 for a process alone and where no gradient is computed.
     """
-    if several() == 1:
+    if world_size() == 1:
         return 1.0
     import torch
     from accelerate.utils import reduce
@@ -96,9 +96,9 @@ def share(real: Callable[[], Tensor]) -> Tensor | float:
     return count / mean
 
 
-def any_of(flag: bool, device: torch.device) -> bool:
+def any_rank(flag: bool, device: torch.device) -> bool:
     """Whether the flag is set in one of the processes."""
-    if several() == 1:
+    if world_size() == 1:
         return flag
     import torch
     from accelerate.utils import reduce

@@ -81,7 +81,7 @@ class LabelMismatch(ModelInvalid):
 
 
 class ShapeMismatch(ModelInvalid):
-    """Sizes of teacher and student that the chosen losses or initialisation cannot match."""
+    """Sizes of teacher and student that the chosen losses or initialization cannot match."""
 
 
 class EncoderUnsupported(ModelInvalid):

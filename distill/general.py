@@ -25,9 +25,9 @@ from transformers import set_seed
 
 from augment.contract.files import commit_folder, write_json
 from distill.data.batching import Collator, lengths_of
-from distill.data.blocks import Blocks, Split, frame_of, split, tokenise_corpus
+from distill.data.blocks import Blocks, Split, frame_of, split, tokenize_corpus
 from distill.data.corpus import Corpus, Source, open_corpus
-from distill.distributed import by_first, device, first_one_first, wait
+from distill.distributed import barrier, device, main_process_first, on_main_process
 from distill.models.bf16 import frozen
 from distill.models.folders import SAFETENSORS, folder_digest, quiet_libraries, save_clean
 from distill.models.limits import check_length, most_pieces
@@ -37,7 +37,7 @@ from distill.models.students import (
     Init,
     build_student,
     checkpoint_projections,
-    settle,
+    resolve_init,
     student_identity,
     student_layers,
 )
@@ -91,12 +91,12 @@ def distill_general(
     quiet_libraries()
     narrator, run = Narrator(quiet=quiet), RunDirectory(Path(out))
     settings = load_recipe(recipe, "")
-    init = settle(init, student, str(teacher))
+    init = resolve_init(init, student, str(teacher))
     source = corpus if isinstance(corpus, Source) else Source(corpus)
     text = open_corpus(source)
     if text.hub and source.take is None:  # never stream more than will be trained on
         source = dataclasses.replace(source, take=budget.tokens)
-    with first_one_first():
+    with main_process_first():
         begun = run.claim(identify(text, source, str(teacher), student, init, settings, budget))
     if finished := run.result():
         narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
@@ -109,9 +109,9 @@ def distill_general(
     if not (run.path / STUDENT).is_dir():
         train(bench, parts, plan, budget, began)
     # here, because an earlier call may have been killed after the commit
-    by_first(lambda: shutil.rmtree(run.work / GeneralStage.name, ignore_errors=True))
+    on_main_process(lambda: shutil.rmtree(run.work / GeneralStage.name, ignore_errors=True))
     result = summary(bench, text, blocks, parts, plan)
-    by_first(lambda: write_json(run.path / RESULT, result))
+    on_main_process(lambda: write_json(run.path / RESULT, result))
     return result
 
 
@@ -144,7 +144,7 @@ def read(bench: GeneralBench, corpus: Corpus, source: Source) -> Blocks:
     frame = frame_of(
         teacher.tokenizer, teacher.name, length=general.length, minimum=general.min_length
     )
-    blocks = tokenise_corpus(
+    blocks = tokenize_corpus(
         corpus,
         teacher.tokenizer,
         frame,
@@ -167,7 +167,7 @@ def decide(bench: GeneralBench, parts: Split, budget: Budget, began: float) -> P
     """The number of steps: kept from an earlier call, or fixed now for good."""
     file = bench.run.path / PLAN
     fixed = file.is_file()
-    wait()
+    barrier()
     if fixed:
         return _kept_plan(file)
     general = bench.recipe.general
@@ -185,7 +185,7 @@ def decide(bench: GeneralBench, parts: Split, budget: Budget, began: float) -> P
         if budget.tokens is not None:
             steps = steps_for_tokens(budget.tokens, per_step)
         plan = Plan(steps, general.evaluations, per_step)
-    by_first(lambda: write_json(file, dataclasses.asdict(plan)))
+    on_main_process(lambda: write_json(file, dataclasses.asdict(plan)))
     return _kept_plan(file)
 
 
@@ -214,7 +214,7 @@ def train(bench: GeneralBench, parts: Split, plan: Plan, budget: Budget, began: 
         save_clean(stage.student, bench.teacher.tokenizer, folder, longest)
         save_projections(stage.projections, folder / SAFETENSORS)
 
-    by_first(lambda: commit_folder(bench.run.path / STUDENT, fill))
+    on_main_process(lambda: commit_folder(bench.run.path / STUDENT, fill))
     if budget.hours is not None:
         took, given = span(time.monotonic() - began), span(budget.hours * 3600)
         bench.narrator.say("budget", f"{took} since the start, {given} were given")

@@ -8,7 +8,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from distill.distributed import is_first
+from distill.distributed import is_main_process
 
 LINE_EVERY = 10.0
 
@@ -31,7 +31,7 @@ class Narrator:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(
-            file=sys.stderr, quiet=quiet or not is_first(), highlight=False, soft_wrap=True
+            file=sys.stderr, quiet=quiet or not is_main_process(), highlight=False, soft_wrap=True
         )
 
     def say(self, label: str, text: str) -> None:

@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from augment.contract import Fault
 from augment.contract.files import disk_errors, partial_of, write_json, write_text
-from distill.distributed import is_first
+from distill.distributed import is_main_process
 from distill.errors import RunDiffers, UsageInvalid
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class RunDirectory:
 
     @property
     def tokens(self) -> Path:
-        """Where tokenised splits are."""
+        """Where tokenized splits are."""
         return (self.shared or self.work) / "tokens"
 
     def first_stage(self, decides: dict[str, Any]) -> Path:
@@ -191,7 +191,7 @@ def _hold(path: Path) -> None:
     Under torchrun the first process holds it for all.
     """
     place = path.resolve()
-    if place in _held or not is_first():
+    if place in _held or not is_main_process():
         return
     lock = (place / LOCK).open("w")
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from augment.executor.worker import Work, Worker
+from augment.executor.worker import Worker, WorkerSpec
 from augment.recipes.load import load_recipe
 from augment.sources.read import read_source
 from augment.tasks import get_task
@@ -86,7 +86,7 @@ def plan_task(
     started = time.perf_counter()
     chosen = get_task(task)
     data = read_source(chosen, source, limit=limit)
-    work = Work(
+    work = WorkerSpec(
         task=chosen.spec, recipe=load_recipe(recipe, chosen.spec.name), mlm=mlm, vectors=vectors,
         device=device, threads=threads, teacher=teacher, similarity_model=similarity_model,
         vectors_cache=cache_folder(vectors_cache),

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from augment.contract import Version
-from augment.filters.rules import normalised
+from augment.filters.rules import normalized
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def version_stats(version: Version) -> VersionStats:
     sources = Counter(edit["source"] for edits in parts["generated"].edits for edit in edits)
     generated = max(len(parts["generated"]), 1)
     all_words = sum(len(text.split()) for text in texts["generated"])
-    keys = train[list(task.text_columns)].map(normalised)
+    keys = train[list(task.text_columns)].map(normalized)
     counts = version.manifest.counts
     drawn = sum(n for name, n in counts.items() if name.startswith("dropped."))
     drawn += counts.get("rows.augmented", 0)

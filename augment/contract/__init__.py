@@ -23,7 +23,7 @@ from augment.contract.files import sync
 from augment.contract.manifest import CONTRACT, Asset, FileEntry, Manifest, SourceSplit, identity
 from augment.contract.models import LabelOrder, match_labels, model_digest
 from augment.contract.schema import LOGITS, arrow_schema, rejected_schema
-from augment.contract.task import METRICS, UNLABELLED, Label, Splits, TaskSpec
+from augment.contract.task import METRICS, UNLABELED, Label, Splits, TaskSpec
 from augment.contract.version import (
     Version,
     list_versions,
@@ -37,7 +37,7 @@ __all__ = [
     "CONTRACT",
     "LOGITS",
     "METRICS",
-    "UNLABELLED",
+    "UNLABELED",
     "Asset",
     "ContractError",
     "Fault",

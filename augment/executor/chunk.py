@@ -14,12 +14,12 @@ from typing import Any
 import pyarrow as pa
 
 from augment.contract import TaskSpec
-from augment.filters.model_filters import Judges, Verdict
-from augment.filters.rules import Gates
+from augment.filters.model_filters import ModelFilters, Verdict
+from augment.filters.rules import RuleFilters
 from augment.replacement.candidates import CandidateFinder
 from augment.replacement.sampling import Refused, Sampled, TextOfRow, sample_texts
 from augment.tokenization.words import Route
-from augment.versions.rows import ChunkResult, Row, RowTable
+from augment.versions.rows import ChunkResult, OutputRow, OutputTableBuilder
 
 CHUNK_ROWS = 512
 
@@ -28,8 +28,8 @@ def augment_chunk(
     table: pa.Table,
     task: TaskSpec,
     finder: CandidateFinder,
-    gates: Gates,
-    judges: Judges,
+    gates: RuleFilters,
+    judges: ModelFilters,
     on_batch: Callable[[int], None] | None = None,
 ) -> ChunkResult:
     """Augment the rows of a chunk.
@@ -52,7 +52,7 @@ def augment_chunk(
     records = table.to_pylist()
     texts = _texts_of(records, task, finder)
     sampled = sample_texts(texts, finder, task.name, on_batch)
-    kept, rejected = RowTable(task), RowTable(task)
+    kept, rejected = OutputTableBuilder(task), OutputTableBuilder(task)
     counts = Counter({"dropped.duplicate": 0, "dropped.identity": 0})
     drawn = _drawn(records, sampled, task, recipe.variants)
     for row in _judged(_gated(drawn, gates, task), judges, task):
@@ -78,15 +78,17 @@ def augment_chunk(
 
 def _drawn(
     records: list[dict[str, Any]], sampled: list[Sampled], task: TaskSpec, variants: int
-) -> Iterator[list[Row]]:
+) -> Iterator[list[OutputRow]]:
     """Each source row with all that was drawn for it, in order; refused samples say why."""
     own = iter(sampled)
     for record in records:
-        rows = [Row(record)]
+        rows = [OutputRow(record)]
         for position, column in enumerate(task.text_columns):
             rows += [
-                Row(record, position * variants + sample.variant.number, column, sample.variant,
-                    sample.reason)
+                OutputRow(
+                    record, position * variants + sample.variant.number, column, sample.variant,
+                    sample.reason,
+                )
                 for sample in _in_order(next(own))
             ]  # fmt: skip
         yield rows
@@ -98,9 +100,9 @@ def _in_order(sampled: Sampled) -> list[Refused]:
     return sorted([*passed, *sampled.refused], key=lambda sample: sample.variant.number)
 
 
-def _gated(drawn: Iterator[list[Row]], gates: Gates, task: TaskSpec) -> list[Row]:
+def _gated(drawn: Iterator[list[OutputRow]], gates: RuleFilters, task: TaskSpec) -> list[OutputRow]:
     """All rows, with the reasons of the gates that read nothing but texts."""
-    rows: list[Row] = []
+    rows: list[OutputRow] = []
     for source, *generated in drawn:
         passing = [row for row in generated if not row.reason]
         reasons = gates.reasons(source.texts(task), [row.texts(task) for row in passing])
@@ -112,7 +114,7 @@ def _gated(drawn: Iterator[list[Row]], gates: Gates, task: TaskSpec) -> list[Row
     return rows
 
 
-def _judged(rows: list[Row], judges: Judges, task: TaskSpec) -> list[Row]:
+def _judged(rows: list[OutputRow], judges: ModelFilters, task: TaskSpec) -> list[OutputRow]:
     """All rows, with the verdicts on those that passed so far."""
     if judges.teacher is None and judges.encoder is None:
         return rows
@@ -120,7 +122,7 @@ def _judged(rows: list[Row], judges: Judges, task: TaskSpec) -> list[Row]:
     return [row if row.reason else _with(row, next(verdicts)) for row in rows]
 
 
-def _with(row: Row, verdict: Verdict) -> Row:
+def _with(row: OutputRow, verdict: Verdict) -> OutputRow:
     return replace(row, reason=verdict.reason, logits=verdict.logits)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from augment.contract import Fault
 from augment.errors import AugmentError
 from augment.executor.base import Chunk, Done
-from augment.executor.worker import Answering, Work, Worked, Worker, attempt, rows_of
+from augment.executor.worker import Answering, Worked, Worker, WorkerSpec, attempt, rows_of
 
 START = "spawn"
 """How loaders start: as fresh processes, whatever threads this one has."""
@@ -32,7 +32,7 @@ _SPLITS = sys.platform == "linux"
 """Elsewhere system libraries do not survive a fork: there every worker is a loader of its own."""
 
 
-def run_in_pool(chunks: Sequence[Chunk], work: Work, workers: int) -> Iterator[Done]:
+def run_in_pool(chunks: Sequence[Chunk], work: WorkerSpec, workers: int) -> Iterator[Done]:
     """Run the chunks in worker processes, in whatever order they finish.
 
     Raises:
@@ -75,7 +75,7 @@ def _killed() -> AugmentError:
 
 
 @contextmanager
-def _workers(work: Work, count: int) -> Iterator[list[Connection]]:
+def _workers(work: WorkerSpec, count: int) -> Iterator[list[Connection]]:
     """One pipe for each worker; all of them end with the block."""
     context = multiprocessing.get_context(START)
     pairs = [multiprocessing.Pipe() for _ in range(count)]
@@ -109,7 +109,7 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _load(work: Work, pipes: list[Connection]) -> None:
+def _load(work: WorkerSpec, pipes: list[Connection]) -> None:
     """A loader: become the only worker, or load the models and split into several."""
     if len(pipes) == 1:
         _serve(pipes[0], work, None)
@@ -129,7 +129,7 @@ def _load(work: Work, pipes: list[Connection]) -> None:
     os._exit(0)
 
 
-def _serve_one(pipes: list[Connection], own: int, work: Work, loaded: Worker | Fault) -> None:
+def _serve_one(pipes: list[Connection], own: int, work: WorkerSpec, loaded: Worker | Fault) -> None:
     """A worker after the split: a pipe ends when its worker does, if no other one holds it."""
     for i, pipe in enumerate(pipes):
         if i != own:
@@ -137,7 +137,7 @@ def _serve_one(pipes: list[Connection], own: int, work: Work, loaded: Worker | F
     _serve(pipes[own], work, loaded)
 
 
-def _serve(pipe: Connection, work: Work, loaded: Worker | Fault | None) -> None:
+def _serve(pipe: Connection, work: WorkerSpec, loaded: Worker | Fault | None) -> None:
     """Do chunk after chunk until the pipe ends."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     worker = Answering(work, loaded)

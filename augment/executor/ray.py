@@ -24,7 +24,7 @@ import pyarrow as pa
 from augment.contract import Fault
 from augment.errors import AugmentError, EngineUnavailable
 from augment.executor.base import Chunk, Done, Engine
-from augment.executor.worker import Answering, Work, Worked, rows_of
+from augment.executor.worker import Answering, Worked, WorkerSpec, rows_of
 
 STARTS = 5
 """How often a chunk is begun: what has killed that many workers is no accident. Ray alone would
@@ -33,7 +33,7 @@ begin it for ever."""
 _PLACES = ("mlm", "vectors", "teacher", "similarity_model", "store", "vectors_cache")
 
 
-def run_on_ray(chunks: Sequence[Chunk], work: Work, engine: Engine) -> Iterator[Done]:
+def run_on_ray(chunks: Sequence[Chunk], work: WorkerSpec, engine: Engine) -> Iterator[Done]:
     """Run the chunks on Ray, in whatever order they finish.
 
     Raises:
@@ -64,7 +64,7 @@ class _Ledger:
 class _RayWorker:
     """What Ray starts on some node: chunk in, answer out; never an exception."""
 
-    def __init__(self, work: Work, home: str, ledger: Any) -> None:
+    def __init__(self, work: WorkerSpec, home: str, ledger: Any) -> None:
         import ray
 
         at_home = ray.get_runtime_context().get_node_id() == home
@@ -90,7 +90,7 @@ class _RayWorker:
 
 
 def _stream(
-    chunks: Sequence[Chunk], work: Work, home: str, engine: Engine
+    chunks: Sequence[Chunk], work: WorkerSpec, home: str, engine: Engine
 ) -> Generator[pa.Table, None, None]:
     """The answers, a table for each chunk, as they come."""
     import ray.data
@@ -148,11 +148,11 @@ def _room(threads: int, *, gpu: bool) -> int:
     return sum(rooms)
 
 
-def _on_gpu(work: Work) -> bool:
+def _on_gpu(work: WorkerSpec) -> bool:
     return work.device.startswith("cuda")
 
 
-def _everywhere(work: Work) -> Work:
+def _everywhere(work: WorkerSpec) -> WorkerSpec:
     """The work with places that mean the same whatever folder a worker runs in."""
     named = {name: getattr(work, name) for name in _PLACES}
     found = {
@@ -206,7 +206,7 @@ def _reach(address: str | None) -> None:
 
 
 @contextmanager
-def connected(engine: Engine, work: Work) -> Iterator[str]:
+def connected(engine: Engine, work: WorkerSpec) -> Iterator[str]:
     """A connection to Ray, silent, for the time of the block; gives this node's id."""
     import ray
 
@@ -249,7 +249,7 @@ def _hushed() -> Iterator[None]:
         settings.enable_progress_bars, driver._worker_logs_enabled = bars, True
 
 
-def _connect(engine: Engine, work: Work) -> None:
+def _connect(engine: Engine, work: WorkerSpec) -> None:
     import ray
 
     address = _address(engine)
@@ -269,7 +269,7 @@ def _address(engine: Engine) -> str | None:
     return engine.address or os.environ.get("RAY_ADDRESS")
 
 
-def _local(engine: Engine, work: Work) -> dict[str, Any]:
+def _local(engine: Engine, work: WorkerSpec) -> dict[str, Any]:
     """Ray for this run alone: no dashboard, and nothing listens beyond this machine."""
     threads = work.threads or 1
     workers = engine.workers or max(1, (os.cpu_count() or 1) // threads)

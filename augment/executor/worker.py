@@ -15,8 +15,8 @@ import pyarrow as pa
 from augment.contract import Fault, TaskSpec
 from augment.errors import AssetChanged, AugmentError, UsageError
 from augment.executor.chunk import augment_chunk
-from augment.filters.model_filters import Judges
-from augment.filters.rules import Gates
+from augment.filters.model_filters import ModelFilters
+from augment.filters.rules import RuleFilters
 from augment.progress import Narrator
 from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidates import CandidateFinder
@@ -27,7 +27,7 @@ LIBRARIES = ("augment-distill", "torch", "transformers", "tokenizers", "pyarrow"
 
 
 @dataclass(frozen=True, slots=True)
-class Began:
+class RunAssets:
     """What a run began with: no worker may have anything else.
 
     Attributes:
@@ -38,7 +38,7 @@ class Began:
     digests: dict[str, str]
     libraries: dict[str, str]
 
-    def refuse_other(self, found: Began) -> None:
+    def refuse_other(self, found: RunAssets) -> None:
         """Check what a worker has.
 
         Raises:
@@ -63,7 +63,7 @@ class Began:
 class Answering:
     """A worker that loads its models when the first chunk comes, and never dies of an exception."""
 
-    def __init__(self, work: Work, loaded: Worker | Fault | None = None) -> None:
+    def __init__(self, work: WorkerSpec, loaded: Worker | Fault | None = None) -> None:
         """Take what is needed.
 
         Args:
@@ -106,7 +106,7 @@ def rows_of(answer: object) -> Worked:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class WorkerSpec:
     """What a worker needs to build its own finder.
 
     Attributes:
@@ -131,11 +131,11 @@ class Work:
     device: str
     threads: int | None = None
     store: Path | None = None
-    gates: Gates = field(default_factory=Gates)
+    gates: RuleFilters = field(default_factory=RuleFilters)
     teacher: str | None = None
     similarity_model: str | None = None
     vectors_cache: Path | None = None
-    began: Began | None = None
+    began: RunAssets | None = None
 
     def load(self, narrator: Narrator | None = None) -> CandidateFinder:
         """Load the models.
@@ -164,7 +164,7 @@ class Work:
         )
         return CandidateFinder(masked_lm, vectors, self.recipe, store)
 
-    def load_judges(self) -> Judges:
+    def load_judges(self) -> ModelFilters:
         """Load the models of the gates.
 
         Raises:
@@ -176,7 +176,7 @@ class Work:
         _agree(self.similarity_model, "--similarity-model", rules.needs_encoder, "min_similarity")
         from augment.filters.loading import load_sentence_encoder, load_teacher
 
-        return Judges(
+        return ModelFilters(
             rules,
             load_teacher(self.teacher, self.task, device=self.device) if self.teacher else None,
             load_sentence_encoder(self.similarity_model, device=self.device)
@@ -221,12 +221,12 @@ class Worked:
 class Worker:
     """The models of one process, and what it does with them."""
 
-    work: Work
+    work: WorkerSpec
     finder: CandidateFinder
-    judges: Judges
+    judges: ModelFilters
 
     @classmethod
-    def load(cls, work: Work, narrator: Narrator | None = None) -> Worker:
+    def load(cls, work: WorkerSpec, narrator: Narrator | None = None) -> Worker:
         """Load the models.
 
         Args:
@@ -252,7 +252,7 @@ class Worker:
                 scorer.exact()
         return self
 
-    def began(self) -> Began:
+    def began(self) -> RunAssets:
         """What this process has."""
         digests = {
             "masked LM": self.finder.masked_lm.digest,
@@ -262,7 +262,7 @@ class Worker:
             digests["teacher"] = self.judges.teacher.digest
         if self.judges.encoder:
             digests["similarity model"] = self.judges.encoder.digest
-        return Began(digests, {name: version(name) for name in LIBRARIES})
+        return RunAssets(digests, {name: version(name) for name in LIBRARIES})
 
     def run(self, rows: pa.Table, on_batch: Callable[[int], None] | None = None) -> Worked:
         """Augment the rows of a chunk."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from augment.filters.rules import Judging
+from augment.filters.rules import ModelFilterRules
 
 if TYPE_CHECKING:
     from augment.filters.scorer import Scorer, Scores
@@ -61,7 +61,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Judges:
+class ModelFilters:
     """The models of a recipe's gates.
 
     Attributes:
@@ -70,7 +70,7 @@ class Judges:
         encoder: A sentence encoder that gives unit vectors.
     """
 
-    rules: Judging
+    rules: ModelFilterRules
     teacher: Scorer | None = None
     encoder: Scorer | None = None
 

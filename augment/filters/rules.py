@@ -10,19 +10,19 @@ from dataclasses import dataclass
 _SPACES = re.compile(r"\s+")
 
 
-def normalised(text: str) -> str:
+def normalized(text: str) -> str:
     """A text without case and with single spaces: how near duplicates and leaks are compared."""
     return _SPACES.sub(" ", text).strip().lower()
 
 
 def row_digest(texts: Iterable[str]) -> bytes:
-    """16 bytes for the normalised texts of a row."""
-    joined = "\x1f".join(normalised(text) for text in texts)
+    """16 bytes for the normalized texts of a row."""
+    joined = "\x1f".join(normalized(text) for text in texts)
     return hashlib.blake2b(joined.encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
-class Judging:
+class ModelFilterRules:
     """What a recipe asks of the models that judge rows.
 
     Attributes:
@@ -51,7 +51,7 @@ class Judging:
 
 
 @dataclass(frozen=True, slots=True)
-class Gates:
+class RuleFilters:
     """The gates of a recipe.
 
     Attributes:

@@ -1,6 +1,6 @@
 """BERT and its kin read as one shape: RoBERTa, ELECTRA and DistilBERT name their weights otherwise.
 
-All have layers that are normalised after attention and after the inner product, learnt positions,
+All have layers that are normalized after attention and after the inner product, learnt positions,
 and a head of one dense layer before the decoder; so one forward serves them all.
 """
 
@@ -27,7 +27,7 @@ class Embedding:
         words: Vector of each piece, shape ``(vocabulary, embedding)``.
         places: Vector of each place in an input, shape ``(places, embedding)``.
         segments: Vectors of both segments, shape ``(2, embedding)``; equal where the model has one.
-        norm: The normalisation of their sum.
+        norm: The normalization of their sum.
         project: The layer from embeddings to hidden states, or None where they are as wide.
     """
 
@@ -45,7 +45,7 @@ class Head:
     Attributes:
         dense: The inner layer.
         activation: Its activation.
-        norm: Its normalisation.
+        norm: Its normalization.
         decoder: The layer to the vocabulary.
     """
 
@@ -217,7 +217,7 @@ def _distinct(inputs: Packed) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
 
 
 class _Embeddings:
-    """Word, position and segment vectors, added and normalised; widened where they are narrow."""
+    """Word, position and segment vectors, added and normalized; widened where they are narrow."""
 
     def __init__(self, weights: Embedding, dtype: torch.dtype) -> None:
         self._words, self._positions = weights.words, weights.places
@@ -233,7 +233,7 @@ class _Embeddings:
 
 
 class Norm:
-    """Layer normalisation, with or without a bias."""
+    """Layer normalization, with or without a bias."""
 
     def __init__(self, module: Any, dtype: torch.dtype) -> None:
         """Take the weights of a ``torch.nn.LayerNorm``."""
@@ -242,7 +242,7 @@ class Norm:
         self._eps = module.eps
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Normalise rows."""
+        """Normalize rows."""
         return F.layer_norm(rows, self._weight.shape, self._weight, self._bias, self._eps)
 
 

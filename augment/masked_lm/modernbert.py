@@ -1,7 +1,7 @@
 """The exact forward of a ModernBERT masked LM for one position of each input.
 
 As in ``forward.py``, inputs lie in one long row, equal pieces share the first layer's products, and
-what follows the last layer's attention runs at the masks only. ModernBERT normalises before each
+what follows the last layer's attention runs at the masks only. ModernBERT normalizes before each
 block, turns queries and keys by their positions (RoPE), and in most layers looks no farther than a
 window to both sides. The rotation has the precision of the layers, but at least float32;
 transformers' own code rotates in float32 even where the weights are float64, too coarse for the

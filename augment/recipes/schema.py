@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from augment.filters.rules import Judging
+from augment.filters.rules import ModelFilterRules
 from augment.tokenization.protection import Protection
 
 ALGORITHM = 1
@@ -26,7 +26,7 @@ class AugmentRecipe(BaseModel):
         probability: p, the chance that a word is replaced (paper: p_t).
         seed: The seed of every draw.
         words: ``basic``: the model's own basic tokens, plain a-z words that are no stop words;
-            ``all``: every word of an NLTK word tokenisation.
+            ``all``: every word of an NLTK word tokenization.
         context: What the masked LM reads: ``pair`` = the masked sentence, then the original as
             second segment; ``single`` = the masked sentence alone.
         conditioning: ``original``: candidates are computed once for each word of the original;
@@ -107,9 +107,9 @@ class AugmentRecipe(BaseModel):
             patterns=tuple(re.compile(pattern) for pattern in self.protect_patterns),
         )
 
-    def judging(self, *, regression: bool) -> Judging:
+    def judging(self, *, regression: bool) -> ModelFilterRules:
         """What the models of the gates are asked."""
-        return Judging(
+        return ModelFilterRules(
             min_similarity=self.min_similarity,
             agreement=self.teacher_agreement,
             tolerance=self.teacher_tolerance,

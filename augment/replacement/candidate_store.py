@@ -187,7 +187,7 @@ def prune(folder: Path, limit: int) -> int:
     return dropped
 
 
-def tend(store: CandidateStore, trouble: str, limit: int) -> str:
+def prune_after_run(store: CandidateStore, trouble: str, limit: int) -> str:
     """Keep a store within its limit after a run.
 
     Args:

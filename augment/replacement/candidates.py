@@ -10,7 +10,7 @@ from augment.masked_lm.inputs import Query, build_query
 from augment.masked_lm.model import MaskedLM, Ranked
 from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidate_store import CandidateStore, key_of
-from augment.tokenization.words import Route, Word, judge
+from augment.tokenization.words import Route, Word, assign_routes
 from augment.vectors import Vectors
 
 
@@ -77,7 +77,7 @@ class CandidateFinder:
         """The words of each text with their routes."""
         spans = self.masked_lm.tokenizer.spans(texts, self.recipe.words)
         return [
-            self._protection.apply(text, judge(found, self.recipe.words))
+            self._protection.apply(text, assign_routes(found, self.recipe.words))
             for text, found in zip(texts, spans, strict=True)
         ]
 

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augment.errors import SourceInvalid
-from augment.sources.examples import MAX_CHARACTERS, ExampleTable
+from augment.sources.examples import MAX_CHARACTERS, SourceTableBuilder
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 
-def read_records(path: Path, rows: ExampleTable) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_records(path: Path, rows: SourceTableBuilder) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every row of a columnar file as a mapping, with its place for messages.
 
     Raises:
@@ -64,7 +64,7 @@ def named(record: dict[str, Any], names: dict[str, list[str]]) -> dict[str, Any]
     }
 
 
-def _csv_records(path: Path, rows: ExampleTable) -> Iterator[tuple[str, dict[str, Any]]]:
+def _csv_records(path: Path, rows: SourceTableBuilder) -> Iterator[tuple[str, dict[str, Any]]]:
     csv.field_size_limit(2 * MAX_CHARACTERS)
     with path.open("rb") as stream:
         reader = csv.reader(_decoded(path, stream, rows), strict=True)
@@ -86,7 +86,7 @@ def _csv_records(path: Path, rows: ExampleTable) -> Iterator[tuple[str, dict[str
                 rows.malformed(f"{place} has {len(fields)} fields; {len(header)} are expected.")
 
 
-def _decoded(path: Path, lines: Iterable[bytes], rows: ExampleTable) -> Iterator[str]:
+def _decoded(path: Path, lines: Iterable[bytes], rows: SourceTableBuilder) -> Iterator[str]:
     """Lines as text; one that is not UTF-8 is malformed."""
     for number, line in enumerate(lines, start=1):
         try:
@@ -95,7 +95,7 @@ def _decoded(path: Path, lines: Iterable[bytes], rows: ExampleTable) -> Iterator
             rows.malformed(f"{path.name} line {number} is not UTF-8.")
 
 
-def _json_records(path: Path, rows: ExampleTable) -> Iterator[tuple[str, dict[str, Any]]]:
+def _json_records(path: Path, rows: SourceTableBuilder) -> Iterator[tuple[str, dict[str, Any]]]:
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             place = f"{path.name} line {number}"

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from augment.contract import UNLABELLED, SourceSplit, TaskSpec
+from augment.contract import UNLABELED, SourceSplit, TaskSpec
 from augment.errors import RowMalformed, SourceInvalid
 
 MAX_CHARACTERS = 1_000_000
@@ -20,7 +20,7 @@ _PART_ROWS = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class RawRow:
+class SourceRow:
     """One row as a reader found it.
 
     Attributes:
@@ -37,12 +37,12 @@ class RawRow:
 
 
 @dataclass(slots=True)
-class ExampleTable:
+class SourceTableBuilder:
     """Collects checked rows of one split.
 
     Attributes:
         task: The task whose columns, label names and label kind rows must fit.
-        split: The split's name; only test splits may be unlabelled.
+        split: The split's name; only test splits may be unlabeled.
         skip_malformed: Count malformed rows in ``skipped`` instead of raising.
     """
 
@@ -55,7 +55,7 @@ class ExampleTable:
     _labels: list[int | float] = field(default_factory=list)
     _idx: list[int | None] = field(default_factory=list)
 
-    def add(self, row: RawRow) -> None:
+    def add(self, row: SourceRow) -> None:
         """Check a row and keep it.
 
         Raises:
@@ -118,16 +118,16 @@ class ExampleTable:
         self._parts.append(pa.table(dict(zip(names, columns, strict=True))))
         self._texts, self._labels, self._idx = [], [], []
 
-    def _label(self, row: RawRow) -> int | float:
+    def _label(self, row: SourceRow) -> int | float:
         value, is_test = row.label, self.split in self.task.splits.test
-        unlabelled = value is None or value == "" or (is_test and value == UNLABELLED)
-        if unlabelled and is_test:
-            return UNLABELLED
-        if unlabelled:
+        unlabeled = value is None or value == "" or (is_test and value == UNLABELED)
+        if unlabeled and is_test:
+            return UNLABELED
+        if unlabeled:
             raise RowMalformed(f"{row.place} has no label.", _SKIP_HINT)
         return _score(value, row) if self.task.label.kind == "regression" else self._class(row)
 
-    def _class(self, row: RawRow) -> int:
+    def _class(self, row: SourceRow) -> int:
         names, value = self.task.label.names, row.label
         if str(value) in names:
             return names.index(str(value))
@@ -159,7 +159,7 @@ def _text(value: Any, place: str) -> str:
     return value
 
 
-def _score(value: Any, row: RawRow) -> float:
+def _score(value: Any, row: SourceRow) -> float:
     try:
         score = float(value)
     except (TypeError, ValueError):

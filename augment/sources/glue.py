@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from augment.contract import TaskSpec
 from augment.errors import RowMalformed, SourceInvalid
-from augment.sources.examples import MAX_CHARACTERS, ExampleTable, RawRow, row_number
+from augment.sources.examples import MAX_CHARACTERS, SourceRow, SourceTableBuilder, row_number
 
 MAX_LINE_BYTES = 8 * MAX_CHARACTERS
 
@@ -48,7 +48,7 @@ def tsv_file(folder: Path, split: str) -> Path:
     return folder / f"{split.replace('validation', 'dev')}.tsv"
 
 
-def read_tsv(path: Path, task: TaskSpec, rows: ExampleTable) -> pa.Table:
+def read_tsv(path: Path, task: TaskSpec, rows: SourceTableBuilder) -> pa.Table:
     """Read one file of a GLUE task.
 
     Raises:
@@ -59,8 +59,8 @@ def read_tsv(path: Path, task: TaskSpec, rows: ExampleTable) -> pa.Table:
     lines = _lines(path, rows)
     header, first = _header(path, lines, layout, is_test=rows.split in task.splits.test)
     text_at = [_column(path, header, name) for name in layout.texts]
-    unlabelled = rows.split in task.splits.test and layout.label not in header
-    label_at = None if unlabelled else _column(path, header, layout.label)
+    unlabeled = rows.split in task.splits.test and layout.label not in header
+    label_at = None if unlabeled else _column(path, header, layout.label)
     idx_at = header.index("index") if "index" in header else None
     for number, line in [*first, *lines]:
         place, fields = f"{path.name} line {number}", line.split("\t")
@@ -68,7 +68,7 @@ def read_tsv(path: Path, task: TaskSpec, rows: ExampleTable) -> pa.Table:
             rows.malformed(f"{place} has {len(fields)} fields; {len(header)} are expected.")
             continue
         rows.add(
-            RawRow(
+            SourceRow(
                 place=place,
                 texts=tuple(fields[i] for i in text_at),
                 label=None if label_at is None else fields[label_at],
@@ -78,7 +78,7 @@ def read_tsv(path: Path, task: TaskSpec, rows: ExampleTable) -> pa.Table:
     return rows.build(path.name)
 
 
-def _lines(path: Path, rows: ExampleTable) -> Iterator[tuple[int, str]]:
+def _lines(path: Path, rows: SourceTableBuilder) -> Iterator[tuple[int, str]]:
     """Numbered lines; only a newline ends a line, whatever else Unicode calls a line break."""
     with path.open("rb") as stream:
         number = 0

@@ -9,7 +9,7 @@ from typing import Any
 from augment.contract import Label, Splits, TaskSpec
 from augment.errors import SourceInvalid, SourceMissing
 from augment.sources.columnar import SUFFIXES, read_records
-from augment.sources.examples import ExampleTable
+from augment.sources.examples import SourceTableBuilder
 
 ROWS = 1000
 MOST_CLASSES = 100
@@ -49,7 +49,7 @@ def sniff(path: Path) -> str:
     )
 
 
-def _any_rows() -> ExampleTable:
+def _any_rows() -> SourceTableBuilder:
     """Where malformed lines are refused while sniffing; its task does not matter."""
     spec = TaskSpec(
         name="draft",
@@ -59,7 +59,7 @@ def _any_rows() -> ExampleTable:
         selection_metric="pearson",
         splits=Splits(),
     )
-    return ExampleTable(spec, "train")
+    return SourceTableBuilder(spec, "train")
 
 
 def _label(columns: dict[str, list[Any]]) -> str:

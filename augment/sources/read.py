@@ -18,7 +18,7 @@ import pyarrow as pa
 from augment.contract import TaskSpec
 from augment.errors import SourceInvalid, SourceMissing, UsageError
 from augment.sources.columnar import SUFFIXES, named, read_records
-from augment.sources.examples import ExampleTable, RawRow, row_number
+from augment.sources.examples import SourceRow, SourceTableBuilder, row_number
 from augment.sources.glue import LAYOUTS, read_tsv, tsv_file
 from augment.tasks import Task
 
@@ -61,7 +61,8 @@ def read_source(
         raise SourceMissing("no source is given.", "Name a folder or a hub data set: --source")
     path = Path(place)
     builders = {
-        split: ExampleTable(task.spec, split, skip_malformed) for split in task.spec.splits.names
+        split: SourceTableBuilder(task.spec, split, skip_malformed)
+        for split in task.spec.splits.names
     }
     if path.is_dir():
         splits = _read_folder(path, task, builders)
@@ -91,7 +92,7 @@ def _require(splits: dict[str, pa.Table], spec: TaskSpec, place: str) -> None:
 
 
 def _read_folder(
-    folder: Path, task: Task, builders: dict[str, ExampleTable]
+    folder: Path, task: Task, builders: dict[str, SourceTableBuilder]
 ) -> dict[str, pa.Table]:
     spec = task.spec
     if spec.name in LAYOUTS and tsv_file(folder, spec.splits.train).is_file():
@@ -110,12 +111,12 @@ def _read_folder(
 
 
 def _read_file_as_train(
-    path: Path, task: Task, builders: dict[str, ExampleTable]
+    path: Path, task: Task, builders: dict[str, SourceTableBuilder]
 ) -> dict[str, pa.Table]:
     """The named file is the training split; the task file's folder may hold the others."""
     splits = _read_folder(task.folder, task, builders) if task.folder else {}
     train = task.spec.splits.train
-    builders[train] = ExampleTable(task.spec, train, builders[train].skip_malformed)
+    builders[train] = SourceTableBuilder(task.spec, train, builders[train].skip_malformed)
     return {**splits, train: _read_columns([path], task.spec, builders[train])}
 
 
@@ -135,7 +136,7 @@ def _files_of(folder: Path, split: str, task: Task) -> list[Path]:
     return []
 
 
-def _read_columns(files: list[Path], spec: TaskSpec, rows: ExampleTable) -> pa.Table:
+def _read_columns(files: list[Path], spec: TaskSpec, rows: SourceTableBuilder) -> pa.Table:
     for path in files:
         if path.stat().st_size == 0:
             raise SourceInvalid(f"{path.name} is empty.", "Expected rows.")
@@ -144,7 +145,7 @@ def _read_columns(files: list[Path], spec: TaskSpec, rows: ExampleTable) -> pa.T
     return rows.build(files[0].name)
 
 
-def _raw_row(place: str, record: dict[str, Any], spec: TaskSpec, split: str) -> RawRow:
+def _raw_row(place: str, record: dict[str, Any], spec: TaskSpec, split: str) -> SourceRow:
     label = spec.label.column
     needed = [*spec.text_columns, *([] if split in spec.splits.test else [label])]
     for column in needed:
@@ -155,7 +156,7 @@ def _raw_row(place: str, record: dict[str, Any], spec: TaskSpec, split: str) -> 
                 "Name the columns of your own data in a task file: augment init DATA > task.toml",
             )
     idx = record.get("idx")
-    return RawRow(
+    return SourceRow(
         place=place,
         texts=tuple(record[column] for column in spec.text_columns),
         label=record.get(label),
@@ -168,7 +169,9 @@ def _looks_like_hub_name(place: str) -> bool:
     return name.count("/") == 1 and not name.startswith((".", "/")) and "\\" not in name
 
 
-def _read_hub(place: str, spec: TaskSpec, builders: dict[str, ExampleTable]) -> dict[str, pa.Table]:
+def _read_hub(
+    place: str, spec: TaskSpec, builders: dict[str, SourceTableBuilder]
+) -> dict[str, pa.Table]:
     import datasets
 
     name, _, config = place.partition(":")

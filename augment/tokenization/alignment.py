@@ -1,7 +1,7 @@
 """PURE: words of a text and pieces of the same text brought together, nothing lost, none twice.
 
 Byte-level pieces follow rules of their own: they carry the space before a word, split letters into
-bytes, and join marks that a word tokeniser parts (``'t``, ``...``). A piece goes to the word whose
+bytes, and join marks that a word tokenizer parts (``'t``, ``...``). A piece goes to the word whose
 letters it covers; words that share a piece become one span.
 """
 
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TokenSpan:
     """One piece over the text.
 
     Attributes:
         number: Its id.
         start: Its first character, the space before a word included.
         end: One past its last character.
-        token: Which token of the tokenizer's own pre-tokenisation it belongs to, if any.
+        token: Which token of the tokenizer's own pre-tokenization it belongs to, if any.
     """
 
     number: int
@@ -29,7 +29,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class TextSpan:
     """A stretch of the text with all its pieces, in order.
 
     Attributes:
@@ -53,7 +53,9 @@ class _Open:
     last_word: int = -1
 
 
-def align(length: int, words: Sequence[tuple[int, int]], pieces: Sequence[Piece]) -> list[Stretch]:
+def align(
+    length: int, words: Sequence[tuple[int, int]], pieces: Sequence[TokenSpan]
+) -> list[TextSpan]:
     """Give every piece of a text to one stretch.
 
     Args:
@@ -87,10 +89,10 @@ def align(length: int, words: Sequence[tuple[int, int]], pieces: Sequence[Piece]
         leading.clear()
     if found:
         found[-1].pieces += leading
-    return [Stretch(each.start, each.end, tuple(each.pieces)) for each in found]
+    return [TextSpan(each.start, each.end, tuple(each.pieces)) for each in found]
 
 
-def _leads_on(pieces: Sequence[Piece], i: int) -> bool:
+def _leads_on(pieces: Sequence[TokenSpan], i: int) -> bool:
     """Whether a piece and the next one are parts of one token."""
     own = pieces[i].token
     return i + 1 < len(pieces) and own is not None and own == pieces[i + 1].token

@@ -23,7 +23,7 @@ CONTINUATION = "##"
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class SpecialTokens:
     """The special pieces around a text and around a pair of texts.
 
     Attributes:
@@ -108,10 +108,10 @@ class PieceTokenizer(ABC):
 
     @abstractmethod
     def most_pieces(self, text: str) -> int:
-        """A number of pieces that a text cannot exceed, found without tokenising it."""
+        """A number of pieces that a text cannot exceed, found without tokenizing it."""
 
-    def normalise(self, word: str) -> str:
-        """A word as the model knows it: NFC, then the model's own normaliser."""
+    def normalize(self, word: str) -> str:
+        """A word as the model knows it: NFC, then the model's own normalizer."""
         composed = unicodedata.normalize("NFC", word)
         normalizer = self._backend.normalizer
         return str(normalizer.normalize_str(composed)) if normalizer else composed
@@ -126,7 +126,7 @@ def is_plain(token: str) -> bool:
 
 
 def nltk_words(text: str) -> list[tuple[int, int]]:
-    """Start and end of every word of an NLTK word tokenisation."""
+    """Start and end of every word of an NLTK word tokenization."""
     return list(_nltk_tokenizer().span_tokenize(text))
 
 
@@ -137,7 +137,7 @@ def _nltk_tokenizer() -> Any:
     return NLTKWordTokenizer()
 
 
-def _frame(backend: Tokenizer, mask: str) -> Frame:
+def _frame(backend: Tokenizer, mask: str) -> SpecialTokens:
     """What the tokenizer's own post-processor puts around one text and around a pair."""
     alone, pair = backend.encode(mask), backend.encode(mask, mask)
     before, after = _split(alone, (0,))
@@ -149,7 +149,7 @@ def _frame(backend: Tokenizer, mask: str) -> Frame:
             "the same ones are expected.",
             "Save it again with its post-processor: tokenizer.save_pretrained(DIR)",
         )
-    return Frame(before, between, after, segments=len(set(pair.type_ids)) > 1)
+    return SpecialTokens(before, between, after, segments=len(set(pair.type_ids)) > 1)
 
 
 def _split(encoding: Encoding, sequences: Sequence[int]) -> list[tuple[int, ...]]:

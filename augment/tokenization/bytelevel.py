@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import ByteLevel
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from augment.tokenization.alignment import Piece, align
+from augment.tokenization.alignment import TokenSpan, align
 from augment.tokenization.base import PieceTokenizer, is_plain, nltk_words
 from augment.tokenization.words import Span
 
@@ -101,12 +101,12 @@ class BytePieces(PieceTokenizer):
         self, text: str, words: Sequence[tuple[int, int]], encoding: Encoding
     ) -> tuple[Span, ...]:
         parts = zip(encoding.ids, encoding.offsets, encoding.word_ids, strict=True)
-        pieces = [Piece(number, start, end, token) for number, (start, end), token in parts]
+        pieces = [TokenSpan(number, start, end, token) for number, (start, end), token in parts]
         return tuple(
             Span(
                 found.start,
                 found.end,
-                self.normalise(text[found.start : found.end]),
+                self.normalize(text[found.start : found.end]),
                 found.pieces,
             )
             for found in align(len(text), words, pieces)

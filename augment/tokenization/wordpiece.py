@@ -64,9 +64,9 @@ class WordPieces(PieceTokenizer):
         """A number of pieces that a text cannot exceed."""
         return len(text) * _PIECES_A_LETTER
 
-    def normalise(self, word: str) -> str:
+    def normalize(self, word: str) -> str:
         """A word as the model knows it, without spaces."""
-        return "".join(super().normalise(word).split())
+        return "".join(super().normalize(word).split())
 
     def _encode_word_uncached(self, word: str) -> tuple[int, ...]:
         return tuple(self._backend.encode(word, add_special_tokens=False).ids)
@@ -88,7 +88,7 @@ class WordPieces(PieceTokenizer):
             pieces = tuple(ids[first:i])
             joined = "".join(token.removeprefix(CONTINUATION) for token in tokens[first:i])
             if self._backend.token_to_id(tokens[first]) in self._specials:
-                joined = self.normalise(text[start:end])  # a word too long is one unknown piece
+                joined = self.normalize(text[start:end])  # a word too long is one unknown piece
             spans.append(Span(start, end, joined, pieces))
             first = i
         return tuple(spans)
@@ -98,5 +98,5 @@ class WordPieces(PieceTokenizer):
         for start, end in nltk_words(text):
             pieces = self.encode_word(text[start:end])
             if pieces:
-                spans.append(Span(start, end, self.normalise(text[start:end]), pieces))
+                spans.append(Span(start, end, self.normalize(text[start:end]), pieces))
         return tuple(spans)

@@ -1,7 +1,7 @@
 """PURE: a sentence as words with character offsets, which of them may be replaced, and casing.
 
 Spans point into the ORIGINAL text; ``Word.text`` is what matching sees: NFC, and lower-cased and
-stripped of accents where the model's own normaliser does so.
+stripped of accents where the model's own normalizer does so.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Span:
     pieces: tuple[int, ...]
 
 
-def judge(spans: Sequence[Span], rule: str) -> tuple[Word, ...]:
+def assign_routes(spans: Sequence[Span], rule: str) -> tuple[Word, ...]:
     """Give every span its route; spaces with pieces of their own are spans that stay.
 
     Args:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from augment.contract import CONTRACT, Asset, Manifest, identity
 from augment.executor.worker import LIBRARIES, Worker
-from augment.filters.model_filters import Judges
+from augment.filters.model_filters import ModelFilters
 from augment.recipes.schema import ALGORITHM
 from augment.sources.examples import source_split
 from augment.sources.read import Source
@@ -102,7 +102,7 @@ def draft_manifest(data: Source, worker: Worker, limit: int | None) -> Manifest:
     )
 
 
-def _gate_assets(judges: Judges) -> Iterator[Asset]:
+def _gate_assets(judges: ModelFilters) -> Iterator[Asset]:
     if (teacher := judges.teacher) is not None:
         yield Asset(kind="teacher", name=Path(teacher.name).name, sha256=teacher.digest)
     if (encoder := judges.encoder) is not None:

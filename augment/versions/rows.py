@@ -29,7 +29,7 @@ class ChunkResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class OutputRow:
     """A source row (no column, no variant), or one variant of one of its columns.
 
     Attributes:
@@ -65,7 +65,7 @@ class Row:
         )
 
 
-class RowTable:
+class OutputTableBuilder:
     """Collects rows column by column; nested edits as flat lists with offsets."""
 
     def __init__(self, task: TaskSpec) -> None:
@@ -83,7 +83,7 @@ class RowTable:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: OutputRow) -> None:
         """Add a row."""
         for values, text in zip(self._texts, row.texts(self._task), strict=True):
             values.append(text)

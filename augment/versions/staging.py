@@ -94,7 +94,7 @@ def partial_of(folder: Path, identity: str) -> Staging:
     return Staging(folder, folder / f".partial-{identity[:12]}")
 
 
-def forget(folder: Path, identity: str) -> None:
+def remove_leftovers(folder: Path, identity: str) -> None:
     """Take away what a run left that was killed after its commit: chunks and lock file."""
     partial_of(folder, identity).remove()
     _lock_of(folder, identity).unlink(missing_ok=True)

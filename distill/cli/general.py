@@ -69,10 +69,10 @@ Divided = Annotated[
     ),
 ]
 Cache = Annotated[
-    Path | None, typer.Option(help="Keep tokenised corpora here, for several runs; else in OUT.")
+    Path | None, typer.Option(help="Keep tokenized corpora here, for several runs; else in OUT.")
 ]
 Processes = Annotated[
-    int | None, typer.Option(min=1, help="Processes that tokenise; all processors if left out.")
+    int | None, typer.Option(min=1, help="Processes that tokenize; all processors if left out.")
 ]
 
 

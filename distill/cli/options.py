@@ -98,9 +98,9 @@ def show(result: dict[str, Any], as_json: bool, last: str = "") -> None:
 
 def print_json(value: Any) -> None:
     """Print JSON on stdout."""
-    from distill.distributed import is_first
+    from distill.distributed import is_main_process
 
-    if is_first():
+    if is_main_process():
         typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
@@ -108,6 +108,6 @@ def stdout() -> Console:
     """A console for results; of several processes the first one prints."""
     from rich.console import Console
 
-    from distill.distributed import is_first
+    from distill.distributed import is_main_process
 
-    return Console(file=sys.stdout, quiet=not is_first(), highlight=False, soft_wrap=True)
+    return Console(file=sys.stdout, quiet=not is_main_process(), highlight=False, soft_wrap=True)

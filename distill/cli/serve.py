@@ -45,7 +45,7 @@ def evaluate(
     ],
     version: Version,
     split: Annotated[
-        str | None, typer.Option(help="A labelled split; all validation splits if left out.")
+        str | None, typer.Option(help="A labeled split; all validation splits if left out.")
     ] = None,
     threads: Threads = None,
     as_json: AsJson = False,

@@ -35,7 +35,7 @@ class Collator:
         """Build a batch.
 
         Args:
-            rows: Rows of the tokenised data set.
+            rows: Rows of the tokenized data set.
 
         Returns:
             ``input_ids``, ``attention_mask`` and, where the rows have them, ``token_type_ids``,

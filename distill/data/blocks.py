@@ -1,4 +1,4 @@
-"""A corpus as blocks in one memory-mapped Arrow file, tokenised once.
+"""A corpus as blocks in one memory-mapped Arrow file, tokenized once.
 
 CACHE/<key>/blocks.arrow   input_ids, document, length: one row for each block, in corpus order
 CACHE/<key>/counts.json    what became of the corpus
@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerBase
 from augment.contract.files import commit_folder, locked, write_json
 from distill.data.corpus import Corpus
 from distill.data.packing import Counts, Frame, Packed
-from distill.data.tokenize_pool import Tokenised, tokenise_parts
+from distill.data.tokenize_pool import Tokenized, tokenize_parts
 from distill.data.versions import tokenizer_rules
 from distill.errors import DataInvalid, ModelInvalid
 from distill.progress import Gauge, Narrator
@@ -35,7 +35,7 @@ ROWS, COUNTS = "blocks.arrow", "counts.json"
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """A tokenised corpus.
+    """A tokenized corpus.
 
     Attributes:
         rows: Columns ``input_ids``, ``document`` and ``length``.
@@ -71,7 +71,7 @@ def frame_of(tokenizer: PreTrainedTokenizerBase, name: str, *, length: int, mini
     return Frame(length, minimum, opening=whole[0], closing=whole[-1])
 
 
-def tokenise_corpus(
+def tokenize_corpus(
     corpus: Corpus,
     tokenizer: PreTrainedTokenizerBase,
     frame: Frame,
@@ -81,15 +81,15 @@ def tokenise_corpus(
     processes: int,
     narrator: Narrator,
 ) -> Blocks:
-    """Tokenise a corpus, or open what an earlier call left in the cache.
+    """Tokenize a corpus, or open what an earlier call left in the cache.
 
     Args:
         corpus: Read once, as a stream.
         tokenizer: The teacher's.
         frame: What a block looks like.
         take: Stop when the blocks hold so many pieces, or nothing for the whole corpus.
-        cache: Folder of tokenised corpora.
-        processes: How many tokenise; their number does not change the result.
+        cache: Folder of tokenized corpora.
+        processes: How many tokenize; their number does not change the result.
         narrator: Where progress is shown.
 
     Raises:
@@ -102,9 +102,9 @@ def tokenise_corpus(
     kind = pa.uint16() if len(tokenizer) <= 1 << 16 else pa.int32()
 
     def fill(staging: Path) -> None:
-        gauge = Gauge(narrator, "tokenising")
+        gauge = Gauge(narrator, "tokenizing")
         try:
-            found = tokenise_parts(corpus, rules, frame, processes)
+            found = tokenize_parts(corpus, rules, frame, processes)
             counts = _write(staging / ROWS, _shown(_taken(found, take), corpus, take, gauge), kind)
         finally:
             gauge.close()
@@ -113,7 +113,7 @@ def tokenise_corpus(
         write_json(staging / COUNTS, dataclasses.asdict(counts))
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    told = partial(narrator.say, "waiting", "another process tokenises this corpus")
+    told = partial(narrator.say, "waiting", "another process tokenizes this corpus")
     with locked(folder.with_name(f".{folder.name}.lock"), told):
         if not folder.is_dir():
             commit_folder(folder, fill)
@@ -139,18 +139,18 @@ def split(blocks: Blocks, share: float, seed: int) -> Split:
     )
 
 
-def _taken(found: Iterable[Tokenised], take: int | None) -> Iterator[Tokenised]:
+def _taken(found: Iterable[Tokenized], take: int | None) -> Iterator[Tokenized]:
     left = take
     for some in found:
         if left is not None and some.packed.counts.tokens >= left:
-            yield Tokenised(some.packed.first(left), some.at)
+            yield Tokenized(some.packed.first(left), some.at)
             return
         left = None if left is None else left - some.packed.counts.tokens
         yield some
 
 
 def _shown(
-    found: Iterable[Tokenised], corpus: Corpus, take: int | None, gauge: Gauge
+    found: Iterable[Tokenized], corpus: Corpus, take: int | None, gauge: Gauge
 ) -> Iterator[Packed]:
     """The blocks; on the way, how far they are of the corpus or of what is taken."""
     tokens = 0

@@ -44,8 +44,8 @@ class Source:
             divide documents; ``auto``: they do if there is one between two lines near the start
             of any of the files.
         take: Read no more than so many pieces of it, or nothing for all.
-        cache: Where tokenised corpora are kept, to share them between runs; in the run if left out.
-        processes: How many tokenise, which changes nothing; one a processor if left out.
+        cache: Where tokenized corpora are kept, to share them between runs; in the run if left out.
+        processes: How many tokenize, which changes nothing; one a processor if left out.
     """
 
     name: str | Path

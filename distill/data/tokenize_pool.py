@@ -41,7 +41,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Tokenised:
+class Tokenized:
     """The blocks of a chunk, and how far the corpus is read with it (``Part.at``)."""
 
     packed: Packed
@@ -49,7 +49,7 @@ class Tokenised:
 
 
 class Worker:
-    """Tokenises chunks; special tokens that a text spells out are plain text.
+    """Tokenizes chunks; special tokens that a text spells out are plain text.
 
     Args:
         rules: The tokenizer as the JSON of ``tokenizers``.
@@ -63,7 +63,7 @@ class Worker:
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
 
-    def __call__(self, chunk: Chunk) -> Tokenised:
+    def __call__(self, chunk: Chunk) -> Tokenized:
         """The blocks of a chunk."""
         texts = [part.text for part in chunk.parts]
         found = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
@@ -72,13 +72,13 @@ class Worker:
             self.frame,
         )
         damaged = sum(_REPLACED in text for text in texts)
-        return Tokenised(replace(packed, counts=replace(packed.counts, damaged=damaged)), chunk.at)
+        return Tokenized(replace(packed, counts=replace(packed.counts, damaged=damaged)), chunk.at)
 
 
-def tokenise_parts(
+def tokenize_parts(
     parts: Iterable[Part], rules: str, frame: Frame, processes: int
-) -> Iterator[Tokenised]:
-    """Tokenise and pack a corpus.
+) -> Iterator[Tokenized]:
+    """Tokenize and pack a corpus.
 
     Args:
         parts: The corpus in order; it is read a few chunks ahead.
@@ -97,7 +97,7 @@ def tokenise_parts(
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, context, _start_worker, (rules, frame))
-    running: deque[Future[Tokenised]] = deque()
+    running: deque[Future[Tokenized]] = deque()
     try:
         for chunk in chunks(parts):
             running.append(pool.submit(_run, chunk))
@@ -107,7 +107,7 @@ def tokenise_parts(
             yield running.popleft().result()
     except BrokenProcessPool as error:
         raise DataInvalid(
-            "a process that tokenises was killed, perhaps for want of memory.",
+            "a process that tokenizes was killed, perhaps for want of memory.",
             "Run the same command again with fewer --processes.",
         ) from error
     finally:
@@ -147,5 +147,5 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _run(chunk: Chunk) -> Tokenised:
+def _run(chunk: Chunk) -> Tokenized:
     return _here[0](chunk)

@@ -1,4 +1,4 @@
-"""Version → tokenised, memory-mapped Arrow tables, cached on disk."""
+"""Version → tokenized, memory-mapped Arrow tables, cached on disk."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from augment.contract import UNLABELLED, TaskSpec, Version
+from augment.contract import UNLABELED, TaskSpec, Version
 from augment.contract.files import disk_errors
-from distill.distributed import first_one_first
+from distill.distributed import main_process_first
 from distill.errors import DataInvalid
 
 ROWS_AT_ONCE = 4096
@@ -27,12 +27,12 @@ ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokenised splits of a version.
+    """The tokenized splits of a version.
 
     Attributes:
         train: All rows; columns ``input_ids``, ``token_type_ids`` where the tokenizer gives
             them, ``labels``, ``idx``, ``variant`` and ``length`` (pieces, special ones included).
-        validation: Split name to its labelled rows; the first selects the best checkpoint.
+        validation: Split name to its labeled rows; the first selects the best checkpoint.
     """
 
     train: datasets.Dataset
@@ -45,10 +45,10 @@ class Tokens:
         return _keep(self.train, "variant", lambda variant: variant == 0)
 
 
-def tokenise(
+def tokenize(
     version: Version, tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path
 ) -> Tokens:
-    """Tokenise training and validation splits, or open what an earlier call left in the cache.
+    """Tokenize training and validation splits, or open what an earlier call left in the cache.
 
     Args:
         version: An opened version.
@@ -59,15 +59,15 @@ def tokenise(
     Raises:
         DataInvalid: A split is empty, or a label is missing, outside the task or not a number.
     """
-    with first_one_first():
-        train = tokenise_split(version, version.task.splits.train, tokenizer, max_length, cache)
-        return Tokens(train, tokenise_validation(version, tokenizer, max_length, cache))
+    with main_process_first():
+        train = tokenize_split(version, version.task.splits.train, tokenizer, max_length, cache)
+        return Tokens(train, tokenize_validation(version, tokenizer, max_length, cache))
 
 
-def tokenise_validation(
+def tokenize_validation(
     version: Version, tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path
 ) -> dict[str, datasets.Dataset]:
-    """The labelled rows of every validation split that is stored.
+    """The labeled rows of every validation split that is stored.
 
     Raises:
         DataInvalid: There is none.
@@ -75,24 +75,24 @@ def tokenise_validation(
     found = {}
     for split in version.task.splits.validation:
         if split in version.splits:
-            rows = tokenise_split(version, split, tokenizer, max_length, cache)
-            found[split] = labelled(rows, version.task, split)
+            rows = tokenize_split(version, split, tokenizer, max_length, cache)
+            found[split] = labeled(rows, version.task, split)
     if not any(len(rows) for rows in found.values()):
         raise DataInvalid(
-            f"{version.reference} has no labelled validation rows: nothing could be measured.",
-            "Make a version whose source has a labelled validation split.",
+            f"{version.reference} has no labeled validation rows: nothing could be measured.",
+            "Make a version whose source has a labeled validation split.",
         )
     return {split: rows for split, rows in found.items() if len(rows)}
 
 
-def labelled(rows: datasets.Dataset, task: TaskSpec, split: str) -> datasets.Dataset:
+def labeled(rows: datasets.Dataset, task: TaskSpec, split: str) -> datasets.Dataset:
     """Without the rows that carry no label; -1 is a score like any other outside a test split."""
     if task.label.kind == "regression" and split not in task.splits.test:
         return rows
-    return _keep(rows, "labels", lambda labels: labels != UNLABELLED)
+    return _keep(rows, "labels", lambda labels: labels != UNLABELED)
 
 
-def tokenise_split(
+def tokenize_split(
     version: Version,
     split: str,
     tokenizer: PreTrainedTokenizerBase,
@@ -102,7 +102,7 @@ def tokenise_split(
     """One split as a memory-mapped data set.
 
     Raises:
-        DataInvalid: See ``tokenise``.
+        DataInvalid: See ``tokenize``.
     """
     if not version.rows(split):
         raise DataInvalid(f"{version.reference}: split {split!r} has no rows.")
@@ -170,7 +170,7 @@ def batches(version: Version, split: str) -> Iterator[pa.RecordBatch]:
 def encode(
     task: TaskSpec, batch: pa.RecordBatch, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> dict[str, Any]:
-    """Columns of a tokenised data set for some rows of a version."""
+    """Columns of a tokenized data set for some rows of a version."""
     texts = [batch.column(name).to_pylist() for name in task.text_columns]
     return {
         **_pieces(texts, tokenizer, max_length),
@@ -180,7 +180,7 @@ def encode(
     }
 
 
-def tokenise_texts(
+def tokenize_texts(
     texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> datasets.Dataset:
     """Texts that belong to no version, in memory: ``input_ids`` and so on, and ``length``.
@@ -229,7 +229,7 @@ def check_labels(version: Version, split: str, batch: pa.RecordBatch) -> None:
             row = batch.column("idx")[batch.column(name).is_null().index(True).as_py()]
             raise DataInvalid(f"{where} {row}: {name} is empty (null).")
     labels = batch.column(task.label.column).to_numpy()
-    missing = labels == UNLABELLED
+    missing = labels == UNLABELED
     if task.label.names:
         bad, last = (labels < 0) | (labels >= len(task.label.names)), len(task.label.names) - 1
         wish = f"is not one of 0 to {last}"
@@ -251,7 +251,7 @@ NO_CUT = 10**6
 
 
 @dataclass(frozen=True, slots=True)
-class Census:
+class SplitCounts:
     """All rows of a split, counted.
 
     Attributes:
@@ -265,7 +265,7 @@ class Census:
     classes: NDArray[np.int64]
 
 
-def census(version: Version, split: str) -> Census:
+def count_split(version: Version, split: str) -> SplitCounts:
     """Count the rows of a split by class and variant."""
     classes = len(version.task.label.names)
     original, counts = 0, np.zeros(classes, dtype=np.int64)
@@ -277,7 +277,7 @@ def census(version: Version, split: str) -> Census:
         if classes:
             known = labels[(labels >= 0) & (labels < classes)]
             counts += np.bincount(known, minlength=classes)
-    return Census(version.rows(split), original, counts)
+    return SplitCounts(version.rows(split), original, counts)
 
 
 def sample(version: Version, split: str, most: int) -> pa.Table:
@@ -296,7 +296,7 @@ def sample(version: Version, split: str, most: int) -> pa.Table:
     return pa.Table.from_batches(found)
 
 
-def tokenise_sample(
+def tokenize_sample(
     task: TaskSpec, rows: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int = NO_CUT
 ) -> datasets.Dataset:
     """Rows of a version as the trainer reads them, in memory."""

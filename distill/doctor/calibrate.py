@@ -23,20 +23,20 @@ from transformers import PreTrainedTokenizerBase
 
 from augment.contract import Version
 from distill.data.batching import longest, spread
-from distill.data.versions import Tokens, tokenise_sample
+from distill.data.versions import Tokens, tokenize_sample
 from distill.distributed import device
 from distill.evaluation.evaluate import predict
 from distill.models.bf16 import autocast
 from distill.models.limits import check_length
-from distill.models.loading import Classifier, at_rest
+from distill.models.loading import Classifier, eval_mode
 from distill.models.students import Init, Student
 from distill.pipeline import first_stage, intermediate, labels_only, plant, prediction, second_stage
 from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
 from distill.run_directory import RunDirectory
 from distill.stages import Stage
-from distill.training.context import Bench
-from distill.training.teachers import Guide
+from distill.training.context import RunContext
+from distill.training.teachers import Teacher
 
 StageName = Literal["intermediate", "prediction", "plain"]
 BATCHES, ANSWERED, VALIDATED = 6, 256, 8
@@ -71,16 +71,16 @@ class Plan:
 
     def tokens(self, rows: pa.Table, tokenizer: PreTrainedTokenizerBase) -> datasets.Dataset:
         """Rows of the version as the run reads them."""
-        return tokenise_sample(self.version.task, rows, tokenizer, self.max_length)
+        return tokenize_sample(self.version.task, rows, tokenizer, self.max_length)
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Timings:
     """What was measured.
 
     Attributes:
         steps: Stage to seconds a step.
-        tokenising: Rows a second.
+        tokenizing: Rows a second.
         teaching: Rows a second that the teacher answers, in the precision of training.
         answering: Rows a second that the student answers, in float32.
         pieces: Mean pieces a row, cut as in the run.
@@ -88,7 +88,7 @@ class Pace:
     """
 
     steps: dict[StageName, float]
-    tokenising: float
+    tokenizing: float
     teaching: float
     answering: float
     pieces: float
@@ -128,7 +128,7 @@ def try_on(plan: Plan, table: pa.Table) -> Student:
     return student
 
 
-def calibrate(plan: Plan, table: pa.Table) -> Pace:
+def calibrate(plan: Plan, table: pa.Table) -> Timings:
     """Train every stage for some steps on rows whose lengths are spread like the version's.
 
     Args:
@@ -138,18 +138,18 @@ def calibrate(plan: Plan, table: pa.Table) -> Pace:
     student = plan.plant()
     began = time.perf_counter()
     rows = _read(plan, student, table)
-    tokenising = 2 * len(table) / (time.perf_counter() - began)
+    tokenizing = 2 * len(table) / (time.perf_counter() - began)
     steps = {stage: _seconds_a_step(plan, stage, rows) for stage in plan.stages}
     chosen = rows.at(spread(rows.ours, ANSWERED))
     with autocast(plan.teacher.model.device, plan.recipe.precision):
         teaching = _rate(plan.teacher, chosen.theirs)
     nn.Module.to(student.model, device())
-    pupil = Classifier("student", at_rest(student.model), student.tokenizer)
+    pupil = Classifier("student", eval_mode(student.model), student.tokenizer)
     answering = _rate(pupil, chosen.ours)
     heaviest = plan.stages[0]
     _run(plan, heaviest, rows.at(longest(rows.ours, _batch(plan, heaviest))), steps=2)
     pieces = float(np.mean(rows.ours["length"]))
-    return Pace(steps, tokenising, teaching, answering, pieces, peak_bytes())
+    return Timings(steps, tokenizing, teaching, answering, pieces, peak_bytes())
 
 
 def peak_bytes() -> int:
@@ -214,13 +214,13 @@ def _run(plan: Plan, stage: StageName, rows: _Rows, steps: int) -> list[float]:
 @contextmanager
 def _bench(
     plan: Plan, recipe: DistillRecipe, student: Student, rows: _Rows
-) -> Iterator[tuple[Bench, Guide]]:
+) -> Iterator[tuple[RunContext, Teacher]]:
     """A run directory that goes away again, and the teacher as a run knows it."""
     split = plan.version.task.splits.validation[0]
     few = range(min(VALIDATED, len(rows.ours)))
     theirs = Tokens(rows.theirs, {split: rows.theirs.select(few)})
     with tempfile.TemporaryDirectory(prefix="distill-") as place:
-        bench = Bench(
+        bench = RunContext(
             plan.version,
             recipe,
             Tokens(rows.ours, {split: rows.ours.select(few)}),
@@ -229,7 +229,7 @@ def _bench(
             RunDirectory(Path(place)),
             Narrator(quiet=True),
         )
-        yield bench, Guide("teacher", plan.teacher, theirs, {})
+        yield bench, Teacher("teacher", plan.teacher, theirs, {})
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from augment.contract import OutputUnwritable, TaskSpec, Version
 from augment.contract.files import nearest
 from augment.contract.version import open_checked
-from distill.data.versions import census, labelled, sample, tokenise_sample
+from distill.data.versions import count_split, labeled, sample, tokenize_sample
 from distill.doctor.calibrate import Plan, calibrate, try_on
 from distill.doctor.forecast import Forecast, Rows, forecast
 from distill.errors import DataInvalid, ModelInvalid, WeakTeacher
-from distill.evaluation.evaluate import guessing, predict, scores_of
+from distill.evaluation.evaluate import majority_baseline, predict, scores_of
 from distill.models.bf16 import uses_bfloat16
 from distill.models.limits import check_length
 from distill.models.loading import Classifier, describe, open_classifier
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Seen(Generic[T]):
+class Finding(Generic[T]):
     """What a check saw.
 
     Attributes:
@@ -51,7 +51,7 @@ class Seen(Generic[T]):
     doubt: str = ""
 
 
-def version(reference: Version | str | Path) -> Seen[Version]:
+def version(reference: Version | str | Path) -> Finding[Version]:
     """It opens, and every file has its digest."""
     opened = open_checked(reference)
     rows = " · ".join(f"{split} {opened.rows(split):,}" for split in opened.splits)
@@ -61,27 +61,27 @@ def version(reference: Version | str | Path) -> Seen[Version]:
             "Make a version whose source has one.",
         )
     doubt = "" if opened.task.splits.test else "It has no test split: distill predict needs one."
-    return Seen(opened, f"{opened.reference} · {rows} rows · every digest right", doubt)
+    return Finding(opened, f"{opened.reference} · {rows} rows · every digest right", doubt)
 
 
-def recipe(source: str | Path, opened: Version) -> Seen[DistillRecipe]:
+def recipe(source: str | Path, opened: Version) -> Finding[DistillRecipe]:
     """It has no faults."""
     settings = load_recipe(source, opened.task.name)
-    return Seen(settings, f"{source} for {opened.task.name}")
+    return Finding(settings, f"{source} for {opened.task.name}")
 
 
-def teacher(name: str, opened: Version) -> Seen[Classifier]:
+def teacher(name: str, opened: Version) -> Finding[Classifier]:
     """It opens, and is a classifier for the task's labels."""
     guide = open_classifier(name, opened.task)
-    return Seen(guide, f"{name} · {describe(guide.model)}")
+    return Finding(guide, f"{name} · {describe(guide.model)}")
 
 
-def labels(opened: Version, guide: Classifier) -> Seen[None]:
+def labels(opened: Version, guide: Classifier) -> Finding[None]:
     """Names and their order, and whether every class has rows."""
     task = opened.task
     if task.label.kind == "regression":
-        return Seen(None, "one score for each row")
-    train = census(opened, task.splits.train)
+        return Finding(None, "one score for each row")
+    train = count_split(opened, task.splits.train)
     names, counts = task.label.names, train.classes
     shown = " · ".join(f"{name} {count:,}" for name, count in zip(names, counts, strict=True))
     if len(names) > FEW_CLASSES:
@@ -89,24 +89,24 @@ def labels(opened: Version, guide: Classifier) -> Seen[None]:
     empty = [name for name, count in zip(names, counts, strict=True) if not count]
     doubts = [guide.notice] if guide.notice else []
     doubts += [f"No training row has the label {', '.join(empty)}."] if empty else []
-    return Seen(None, f"{shown} in training", " ".join(doubts))
+    return Finding(None, f"{shown} in training", " ".join(doubts))
 
 
-def tokeniser(opened: Version, guide: Classifier) -> Seen[pa.Table]:
+def tokenizer(opened: Version, guide: Classifier) -> Finding[pa.Table]:
     """It knows the words of the data; the rows looked at come back."""
     rows = sample(opened, opened.task.splits.train, MOST_ROWS)
     reader = guide.tokenizer
     if reader.pad_token_id is None:
         raise ModelInvalid(f"the tokenizer of {guide.name} has no padding piece.")
-    pieces = tokenise_sample(opened.task, rows, reader)["input_ids"]
+    pieces = tokenize_sample(opened.task, rows, reader)["input_ids"]
     total = sum(map(len, pieces))
     unknown = sum(ids.count(reader.unk_token_id) for ids in pieces) / total
     finding = f"{len(reader):,} pieces · {unknown:.2%} of the data's are unknown to it"
     doubt = "The teacher's vocabulary hardly fits this data." if unknown > MANY_UNKNOWN else ""
-    return Seen(rows, finding, doubt)
+    return Finding(rows, finding, doubt)
 
 
-def lengths(opened: Version, guide: Classifier, rows: pa.Table, length: int) -> Seen[None]:
+def lengths(opened: Version, guide: Classifier, rows: pa.Table, length: int) -> Finding[None]:
     """How many rows are cut."""
     check_length(length, guide.name, guide.model.config)
     found = _lengths(opened.task, rows, guide)
@@ -123,24 +123,24 @@ def lengths(opened: Version, guide: Classifier, rows: pa.Table, length: int) -> 
             finding += f"; {int((theirs > length).sum()):,} of {len(theirs):,} of {split}"
     enough = -(-int(np.quantile(found, 1 - MANY_CUT)) // 8) * 8
     doubt = f"max_length = {enough} in the recipe would cut 1% of them." if share > MANY_CUT else ""
-    return Seen(None, finding, doubt)
+    return Finding(None, finding, doubt)
 
 
 def _lengths(task: TaskSpec, rows: pa.Table, guide: Classifier) -> NDArray[np.int64]:
-    return np.asarray(tokenise_sample(task, rows, guide.tokenizer)["length"], dtype=np.int64)
+    return np.asarray(tokenize_sample(task, rows, guide.tokenizer)["length"], dtype=np.int64)
 
 
-def score(opened: Version, guide: Classifier, length: int) -> Seen[None]:
+def score(opened: Version, guide: Classifier, length: int) -> Finding[None]:
     """The teacher knows the task."""
     task = opened.task
     split = next(name for name in task.splits.validation if name in opened.splits)
     total = opened.rows(split)
     some = sample(opened, split, MOST_SCORED)
-    rows = labelled(tokenise_sample(task, some, guide.tokenizer, length), task, split)
+    rows = labeled(tokenize_sample(task, some, guide.tokenizer, length), task, split)
     if not len(rows):
         raise DataInvalid(f"{opened.reference}: split {split!r} has no labels.")
     own = scores_of(predict(guide, rows), rows, task)[task.selection_metric]
-    blind = guessing(task, rows)
+    blind = majority_baseline(task, rows)
     where = f"{split} ({len(rows):,} of {total:,} rows)" if len(rows) < total else split
     finding = f"{task.selection_metric} {own:.3f} on {where}; guessing scores {blind:.3f}"
     if own <= blind + CHANCE_MARGIN:
@@ -148,22 +148,22 @@ def score(opened: Version, guide: Classifier, length: int) -> Seen[None]:
             f"{finding}. The teacher looks untuned.",
             f"Fine-tune it first: distill teacher {opened.path.parent} --init {guide.name} --out …",
         )
-    return Seen(None, finding)
+    return Finding(None, finding)
 
 
-def student(plan: Plan, rows: pa.Table) -> Seen[int]:
+def student(plan: Plan, rows: pa.Table) -> Finding[int]:
     """It can be built and set against the teacher; its number of parameters comes back."""
     built = try_on(plan, rows.slice(0, 8))
     size = sum(weight.numel() for weight in built.model.parameters())
     words = f"{describe(built.model)} · {built.origin}"
     layers = f" · layers {arrows(built.mapping)}" if built.mapping else ""
-    return Seen(size, words + layers)
+    return Finding(size, words + layers)
 
 
-def time(plan: Plan, rows: pa.Table, student_parameters: int) -> Seen[Forecast]:
+def time(plan: Plan, rows: pa.Table, student_parameters: int) -> Finding[Forecast]:
     """How long the run takes, from a few real steps of every stage."""
     opened, task = plan.version, plan.version.task
-    train = census(opened, task.splits.train)
+    train = count_split(opened, task.splits.train)
     stored = [opened.rows(split) for split in task.splits.validation if split in opened.splits]
     answered = holds_answers(opened, plan.teacher)
     counted = Rows(train.rows, train.original, sum(stored), stored[0], answered)
@@ -177,18 +177,18 @@ def time(plan: Plan, rows: pa.Table, student_parameters: int) -> Seen[Forecast]:
     precision = "bfloat16" if uses_bfloat16(plan.recipe.precision) else "float32"
     device, threads = plan.teacher.model.device.type, torch.get_num_threads()
     machine = f"{device}, {threads} thread{'s' if threads > 1 else ''}, {precision}"
-    return Seen(found, f"about {span(found.seconds)} ({machine}): {' · '.join(parts)}")
+    return Finding(found, f"about {span(found.seconds)} ({machine}): {' · '.join(parts)}")
 
 
-def memory(found: Forecast) -> Seen[None]:
+def memory(found: Forecast) -> Finding[None]:
     """Whether it fits."""
     total = _memory()
     finding = f"peak {_gigabytes(found.memory_bytes)} in these steps, of {_gigabytes(total)}"
     doubt = "A smaller batch_size needs less." if found.memory_bytes > MUCH * total else ""
-    return Seen(None, finding, doubt)
+    return Finding(None, finding, doubt)
 
 
-def disk(found: Forecast, out: Path) -> Seen[None]:
+def disk(found: Forecast, out: Path) -> Finding[None]:
     """Whether it fits.
 
     Raises:
@@ -198,7 +198,7 @@ def disk(found: Forecast, out: Path) -> Seen[None]:
     finding = f"needs about {_gigabytes(found.disk_bytes)} at {out}, {_gigabytes(free)} are free"
     if found.disk_bytes > free:
         raise OutputUnwritable(finding, "Free some space, or choose another --out.")
-    return Seen(None, finding, "That is tight." if found.disk_bytes > MUCH * free else "")
+    return Finding(None, finding, "That is tight." if found.disk_bytes > MUCH * free else "")
 
 
 def _memory() -> int:

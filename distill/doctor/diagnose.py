@@ -11,12 +11,12 @@ from typing import Any, Literal, TypeVar
 from augment.contract import Fault, Version
 from distill.doctor import checks
 from distill.doctor.calibrate import Plan, StageName
-from distill.doctor.checks import Seen
+from distill.doctor.checks import Finding
 from distill.errors import LabelMismatch
 from distill.models.folders import quiet_libraries
 from distill.models.limits import resolve_length
 from distill.models.shapes import NAMED
-from distill.models.students import Init, settle
+from distill.models.students import Init, resolve_init
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe
 
@@ -25,7 +25,7 @@ CHECKS = (
     "recipe",
     "teacher",
     "labels",
-    "tokeniser",
+    "tokenizer",
     "lengths",
     "score",
     "student",
@@ -63,7 +63,7 @@ class _Visit:
     narrator: Narrator
     found: dict[str, Check] = field(default_factory=dict)
 
-    def examine(self, name: str, look: Callable[[], Seen[T]]) -> T | None:
+    def examine(self, name: str, look: Callable[[], Finding[T]]) -> T | None:
         """Make a check; nothing comes back after an error."""
         self.narrator.say("checking", name)
         try:
@@ -142,13 +142,13 @@ def _examine(
     if guide is None:
         return None
     visit.examine("labels", lambda: checks.labels(opened, guide))
-    rows = visit.examine("tokeniser", lambda: checks.tokeniser(opened, guide))
+    rows = visit.examine("tokenizer", lambda: checks.tokenizer(opened, guide))
     if settings is None or rows is None:
         return None
     length = resolve_length(settings.max_length, opened.task)
     visit.examine("lengths", lambda: checks.lengths(opened, guide, rows, length))
     visit.examine("score", lambda: checks.score(opened, guide, length))
-    start = settle(init, student, teacher)
+    start = resolve_init(init, student, teacher)
     plan = Plan(opened, settings, guide, student, start, length, _stages(settings, plain))
     size = visit.examine("student", lambda: checks.student(plan, rows))
     if size is None:

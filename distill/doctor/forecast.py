@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distill.doctor.calibrate import Pace, StageName
+from distill.doctor.calibrate import StageName, Timings
 from distill.recipes.load import DistillRecipe
 from distill.training.schedule import total_steps
 
@@ -43,7 +43,7 @@ class Part:
     Attributes:
         name: What it does.
         seconds: How long.
-        steps: Optimiser steps, or 0.
+        steps: Optimizer steps, or 0.
     """
 
     name: str
@@ -51,10 +51,10 @@ class Part:
     steps: int = 0
 
 
-def time_parts(recipe: DistillRecipe, rows: Rows, pace: Pace) -> list[Part]:
+def time_parts(recipe: DistillRecipe, rows: Rows, pace: Timings) -> list[Part]:
     """What a run does one after the other."""
     parts = [
-        Part("tokenising", (rows.augmented + rows.validation) / pace.tokenising),
+        Part("tokenizing", (rows.augmented + rows.validation) / pace.tokenizing),
         Part("teacher on validation", rows.validation / pace.teaching),
     ]
     for stage, seconds in pace.steps.items():
@@ -70,7 +70,7 @@ def time_parts(recipe: DistillRecipe, rows: Rows, pace: Pace) -> list[Part]:
     return parts
 
 
-def disk_bytes(rows: Rows, pace: Pace, student_parameters: int) -> int:
+def disk_bytes(rows: Rows, pace: Timings, student_parameters: int) -> int:
     """Tokens, checkpoints (weights and two moments, three at once) and the finished students."""
     tokens = (rows.augmented + rows.validation) * (pace.pieces * 5 + 24)
     weights = student_parameters * WEIGHT_BYTES
@@ -96,7 +96,7 @@ class Forecast:
     disk_bytes: int
 
 
-def forecast(recipe: DistillRecipe, rows: Rows, pace: Pace, student_parameters: int) -> Forecast:
+def forecast(recipe: DistillRecipe, rows: Rows, pace: Timings, student_parameters: int) -> Forecast:
     """Time, memory and disk of a run."""
     parts = time_parts(recipe, rows, pace)
     return Forecast(

@@ -11,9 +11,9 @@ import datasets
 
 from augment.contract import Version
 from augment.contract.version import open_checked
-from distill.data.versions import labelled, tokenise_split, tokenise_validation
+from distill.data.versions import labeled, tokenize_split, tokenize_validation
 from distill.errors import DataInvalid
-from distill.evaluation.evaluate import Subject, measure
+from distill.evaluation.evaluate import EvaluationTarget, measure
 from distill.evaluation.results import result_of
 from distill.models.folders import quiet_libraries
 from distill.models.loading import Classifier, open_classifier, own_length
@@ -27,7 +27,7 @@ def evaluate_models(
     Args:
         models: Folders, run directories or hub names.
         version: A version or a reference to one.
-        split: A labelled split; all validation splits, each by itself, if left out.
+        split: A labeled split; all validation splits, each by itself, if left out.
 
     Returns:
         The result as JSON values, see ``report``.
@@ -43,23 +43,23 @@ def evaluate_models(
         for model, name in zip(models, _short(models), strict=True):
             classifier = open_classifier(model, opened.task)
             length = own_length(classifier, opened.task)
-            splits = labelled_splits(opened, split, classifier, length, Path(folder))
-            subjects.append(Subject(name, classifier, splits, length))
+            splits = labeled_splits(opened, split, classifier, length, Path(folder))
+            subjects.append(EvaluationTarget(name, classifier, splits, length))
         return result_of(opened, subjects[0].splits, measure(subjects, opened.task))
 
 
-def labelled_splits(
+def labeled_splits(
     version: Version, split: str | None, classifier: Classifier, length: int, cache: Path
 ) -> dict[str, datasets.Dataset]:
-    """The labelled rows of a split, or of every validation split, in a classifier's tokens.
+    """The labeled rows of a split, or of every validation split, in a classifier's tokens.
 
     Raises:
         DataInvalid: There are none.
     """
     settings = (classifier.tokenizer, length, cache)
     if split is None:
-        return tokenise_validation(version, *settings)
-    rows = labelled(tokenise_split(version, split, *settings), version.task, split)
+        return tokenize_validation(version, *settings)
+    rows = labeled(tokenize_split(version, split, *settings), version.task, split)
     if not len(rows):
         raise DataInvalid(
             f"{version.reference}: split {split!r} has no labels to compare with.",

@@ -31,7 +31,7 @@ Answer = Callable[[Sequence[Row]], NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How fast a model answers on real rows; medians after a warm-up, tokenising left out.
+    """How fast a model answers on real rows; medians after a warm-up, tokenizing left out.
 
     Attributes:
         batch_1: Milliseconds for one sentence; the median is over different sentences.
@@ -47,11 +47,11 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class TimedModel:
     """A model that is timed.
 
     Attributes:
-        answer: Rows of the tokenised data set to logits.
+        answer: Rows of the tokenized data set to logits.
         rows: Its tokens of the data, with a ``length`` column.
         device: Where it runs.
     """
@@ -91,7 +91,7 @@ def flops_per_sentence(classifier: Classifier, rows: datasets.Dataset) -> int:
 
     Args:
         classifier: In evaluation mode.
-        rows: Its tokenised rows with a ``length`` column.
+        rows: Its tokenized rows with a ``length`` column.
     """
     lengths = lengths_of(rows)
     known, first = np.unique(lengths, return_index=True)
@@ -112,7 +112,7 @@ def _count(classifier: Classifier, row: Row) -> int:
     return int(counter.get_total_flops())
 
 
-def time_answers(contenders: Sequence[Contender]) -> list[Latency]:
+def time_answers(contenders: Sequence[TimedModel]) -> list[Latency]:
     """Time single sentences and batches of 32 whose lengths are spread like those of the data.
 
     The models take turns, so that a busy moment of the machine falls on all of them.
@@ -133,7 +133,7 @@ def _spread(rows: datasets.Dataset) -> list[Row]:
 
 
 def _medians(
-    contenders: Sequence[Contender], calls: Sequence[Sequence[Sequence[Row]]]
+    contenders: Sequence[TimedModel], calls: Sequence[Sequence[Sequence[Row]]]
 ) -> list[float]:
     """Median seconds of a call for each contender, over its own calls in turn."""
     seconds: list[list[float]] = [[] for _ in contenders]

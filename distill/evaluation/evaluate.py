@@ -14,15 +14,15 @@ from augment.contract import TaskSpec
 from distill.data.batching import Collator, lengths_of, model_inputs
 from distill.evaluation.cost import (
     Answer,
-    Contender,
     Latency,
     Row,
+    TimedModel,
     flops_per_sentence,
     parameter_counts,
     time_answers,
     weight_bytes,
 )
-from distill.evaluation.metrics import chance, score
+from distill.evaluation.metrics import majority_score, score
 from distill.models.loading import Classifier
 
 EVALUATION_BATCH = 64
@@ -32,13 +32,13 @@ Scores = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class EvaluationTarget:
     """A classifier to be measured.
 
     Attributes:
         name: In the table, such as ``student, distilled``.
         classifier: In evaluation mode.
-        splits: Split name to its labelled rows in the classifier's own tokens.
+        splits: Split name to its labeled rows in the classifier's own tokens.
         max_length: Pieces a row was cut to.
         scores: Where they are known already.
     """
@@ -51,7 +51,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """One row of the result table.
 
     Attributes:
@@ -75,7 +75,7 @@ class Measured:
     latency: Latency
 
 
-def measure(subjects: Sequence[Subject], task: TaskSpec) -> list[Measured]:
+def measure(subjects: Sequence[EvaluationTarget], task: TaskSpec) -> list[Measurement]:
     """Score, weigh and time classifiers on the same rows.
 
     Args:
@@ -87,7 +87,7 @@ def measure(subjects: Sequence[Subject], task: TaskSpec) -> list[Measured]:
     """
     contenders = [_contender(subject) for subject in subjects]
     return [
-        Measured(
+        Measurement(
             subject.name,
             subject.scores or evaluate(subject.classifier, task, subject.splits),
             *parameter_counts(subject.classifier.model),
@@ -100,9 +100,9 @@ def measure(subjects: Sequence[Subject], task: TaskSpec) -> list[Measured]:
     ]
 
 
-def _contender(subject: Subject) -> Contender:
+def _contender(subject: EvaluationTarget) -> TimedModel:
     device = subject.classifier.model.device.type
-    return Contender(answers(subject.classifier), _first(subject.splits), device)
+    return TimedModel(answers(subject.classifier), _first(subject.splits), device)
 
 
 def _first(splits: Splits) -> datasets.Dataset:
@@ -123,7 +123,7 @@ def evaluate(classifier: Classifier, task: TaskSpec, splits: Splits) -> dict[str
 def scores_of(
     logits: NDArray[np.float32], rows: datasets.Dataset, task: TaskSpec
 ) -> dict[str, float]:
-    """Every metric of the task for answers to labelled rows.
+    """Every metric of the task for answers to labeled rows.
 
     Args:
         logits: Shape (rows, classes), in the order of the rows and of the labels.
@@ -134,9 +134,9 @@ def scores_of(
     return score(task.metrics, found, np.asarray(rows["labels"]), len(task.label.names))
 
 
-def guessing(task: TaskSpec, rows: datasets.Dataset) -> float:
+def majority_baseline(task: TaskSpec, rows: datasets.Dataset) -> float:
     """What the best constant answer scores by the selection metric."""
-    return chance(task.selection_metric, np.asarray(rows["labels"]), len(task.label.names))
+    return majority_score(task.selection_metric, np.asarray(rows["labels"]), len(task.label.names))
 
 
 def predict(classifier: Classifier, rows: datasets.Dataset) -> NDArray[np.float32]:
@@ -151,7 +151,7 @@ def collect(
 
     Args:
         answer: See ``answers``.
-        rows: Tokenised rows with a ``length`` column.
+        rows: Tokenized rows with a ``length`` column.
         tick: Told after each batch how many rows are done.
 
     Returns:

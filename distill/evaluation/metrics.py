@@ -39,7 +39,7 @@ def score(
     }
 
 
-def chance(name: str, labels: Array, classes: int) -> float:
+def majority_score(name: str, labels: Array, classes: int) -> float:
     """The best that a constant answer scores: what a model must beat to have learnt anything.
 
     Args:

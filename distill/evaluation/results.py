@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augment.contract import Version
-from distill.evaluation.evaluate import Measured, Splits
+from distill.evaluation.evaluate import Measurement, Splits
 from distill.run_directory import STUDENT
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def result_of(
-    version: Version, splits: Splits, models: list[Measured], **more: Any
+    version: Version, splits: Splits, models: list[Measurement], **more: Any
 ) -> dict[str, Any]:
     """Measurements as JSON values, see ``report``."""
     measured = [dataclasses.asdict(model) for model in models]

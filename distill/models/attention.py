@@ -31,7 +31,7 @@ _RECORDER = "_distill_recorder"
 
 
 @dataclass(slots=True)
-class Recorder:
+class AttentionRecorder:
     """Notes the attention of one forward pass; layers are told apart by the order of the calls.
 
     Attributes:
@@ -83,7 +83,7 @@ class Recorder:
         return scores
 
 
-def prepare(model: PreTrainedModel) -> list[nn.Module]:
+def enable_capture(model: PreTrainedModel) -> list[nn.Module]:
     """Make an encoder ready to be overheard; it computes the same as before.
 
     Returns:
@@ -104,7 +104,7 @@ def prepare(model: PreTrainedModel) -> list[nn.Module]:
     return modules
 
 
-def compute_plainly(model: PreTrainedModel) -> None:
+def use_plain_attention(model: PreTrainedModel) -> None:
     """Let a model that is trained on a processor do without sdpa's backward pass, where it can."""
     if modules := attention_modules(model):
         _compute(model, modules)
@@ -139,7 +139,7 @@ def lower_layers(model: PreTrainedModel, highest: int) -> nn.ModuleList | None:
 
 
 @contextmanager
-def only(model: PreTrainedModel, layers: nn.ModuleList | None) -> Iterator[None]:
+def use_layers(model: PreTrainedModel, layers: nn.ModuleList | None) -> Iterator[None]:
     """Let an encoder have these layers for the length of one forward pass."""
     if layers is None:
         yield
@@ -153,7 +153,7 @@ def only(model: PreTrainedModel, layers: nn.ModuleList | None) -> Iterator[None]
 
 
 @contextmanager
-def overhear(modules: Sequence[nn.Module], recorder: Recorder) -> Iterator[None]:
+def capture_attention(modules: Sequence[nn.Module], recorder: AttentionRecorder) -> Iterator[None]:
     """Attach a recorder to attention modules for the length of one forward pass."""
     for module in modules:
         setattr(module, _RECORDER, recorder)
@@ -169,7 +169,7 @@ def overhear(modules: Sequence[nn.Module], recorder: Recorder) -> Iterator[None]
             delattr(module, "disentangled_attention_bias")
 
 
-def _wrap(module: Any, recorder: Recorder) -> Any:
+def _wrap(module: Any, recorder: AttentionRecorder) -> Any:
     """Note queries, keys and position terms where DeBERTa-v2 brings them together.
 
     Its score is (QKᵀ + position terms)/√(d·f), f = 1 + the number of position terms. Values pass
@@ -205,7 +205,7 @@ def _attention(
 
     Where a recorder wants the scores, they are computed once, in float32, and serve for both.
     """
-    recorder: Recorder | None = getattr(module, _RECORDER, None)
+    recorder: AttentionRecorder | None = getattr(module, _RECORDER, None)
     plain = _is_faster_plain(query)
     if recorder is not None or plain:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from distill.models.loading import at_rest
+from distill.models.loading import eval_mode
 
 _ROWS_HINT = 512
 
@@ -74,7 +74,7 @@ def frozen(teacher: PreTrainedModel, precision: str) -> PreTrainedModel:
         for name, child in module.named_children():
             if type(child) is nn.Linear:
                 setattr(module, name, FrozenLinear(child))
-    return at_rest(twin)
+    return eval_mode(twin)
 
 
 def uses_bfloat16(precision: str) -> bool:

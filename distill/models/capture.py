@@ -14,13 +14,19 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from distill.errors import EncoderUnsupported
-from distill.models.attention import Recorder, lower_layers, only, overhear, prepare
-from distill.models.limits import readable
+from distill.models.attention import (
+    AttentionRecorder,
+    capture_attention,
+    enable_capture,
+    lower_layers,
+    use_layers,
+)
+from distill.models.limits import filter_inputs
 from distill.models.qkv import Heads
 
 
 @dataclass(frozen=True, slots=True)
-class Tapped:
+class Activations:
     """What one forward pass of a model showed; layers are counted from 1.
 
     Attributes:
@@ -47,7 +53,7 @@ class Tapped:
         return self.scores[layer] if layer in self.scores else self.heads[layer].scores()
 
 
-class Tap:
+class ActivationCapture:
     """An encoder together with the layers to listen to; of some kinds, those above are not run.
 
     Deliberately no ``nn.Module``: a module that holds a tap does not own the model's weights.
@@ -81,14 +87,14 @@ class Tap:
         self.heads = tuple(heads)
         self.longest = longest
         self._run = model if head else model.base_model
-        self._modules = prepare(model) if self.scores or self.heads else []
+        self._modules = enable_capture(model) if self.scores or self.heads else []
         highest = max((1, *self.layers, *self.scores, *self.heads))  # one shows what it reads
         self.height = int(model.config.num_hidden_layers)
         self._low = None if head else lower_layers(model, highest)
         if self._low is not None:
             self.height = highest
 
-    def __call__(self, **inputs: Tensor) -> Tapped:
+    def __call__(self, **inputs: Tensor) -> Activations:
         """Run the model.
 
         Args:
@@ -98,14 +104,14 @@ class Tap:
         Raises:
             EncoderUnsupported: It ran another number of layers than its config says.
         """
-        recorder = Recorder(self.scores, self.heads, self.longest)
-        with overhear(self._modules, recorder), only(self.model, self._low):
+        recorder = AttentionRecorder(self.scores, self.heads, self.longest)
+        with capture_attention(self._modules, recorder), use_layers(self.model, self._low):
             output = self._run(
-                **readable(self.model, inputs), output_hidden_states=[0, *self.layers]
+                **filter_inputs(self.model, inputs), output_hidden_states=[0, *self.layers]
             )
         hidden = output.hidden_states
         self._check([hidden[layer] for layer in (0, *self.layers)], len(hidden) - 1, recorder.calls)
-        return Tapped(
+        return Activations(
             embedding=hidden[0],
             hidden={layer: hidden[layer] for layer in self.layers},
             scores=recorder.scores,

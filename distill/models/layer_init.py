@@ -15,14 +15,14 @@ from distill.models.limits import most_pieces
 from distill.models.loading import Classifier, Encoder, fresh
 from distill.models.projections import Pretrained
 from distill.models.shapes import FAMILIES, POSITIONS, Shape, intermediate_size
-from distill.models.width_pruning import made_up_texts, narrow_into
+from distill.models.width_pruning import prune_width, synthetic_inputs
 
 _LAYER = re.compile(r"(?<=layer\.)\d+(?=\.)|(?<=layers\.)\d+(?=\.)")
 _DEPTH = "num_hidden_layers"
 
 
 @dataclass(frozen=True, slots=True)
-class Inherited:
+class LayerInit:
     """A student made of its teacher's layers.
 
     Attributes:
@@ -36,14 +36,14 @@ class Inherited:
     pretrained: Pretrained = ()
 
 
-def inherit(
+def init_from_layers(
     shape: Shape,
     teacher: Classifier | Encoder,
     mapping: Sequence[int],
     *,
     seed: int,
     labels: Mapping[str, Any],
-) -> Inherited:
+) -> LayerInit:
     """Embeddings, pooler and the mapped layers of the teacher, where needed made narrower.
 
     Args:
@@ -58,7 +58,7 @@ def inherit(
     """
     config = teacher.model.config
     theirs = _like(shape, config)
-    if theirs != shape and not inheritable(shape, config):
+    if theirs != shape and not can_init_from_layers(shape, config):
         raise ShapeMismatch(
             "--init teacher-layers needs a student of the teacher's kind, at most as wide, with "
             f"as many heads: expected {theirs}, or a BERT, RoBERTa or ELECTRA made narrower; found "
@@ -78,13 +78,13 @@ def inherit(
     origin = f"teacher layers {', '.join(map(str, mapping))}"
     if theirs == shape:
         _copy_layers(model, teacher.model, mapping)
-        return Inherited(model, origin)
-    texts = made_up_texts(teacher.tokenizer, seed, most_pieces(config) or POSITIONS)
-    projection = narrow_into(model, teacher.model, mapping, texts)
-    return Inherited(model, f"{origin}, made narrower", (projection,))
+        return LayerInit(model, origin)
+    texts = synthetic_inputs(teacher.tokenizer, seed, most_pieces(config) or POSITIONS)
+    projection = prune_width(model, teacher.model, mapping, texts)
+    return LayerInit(model, f"{origin}, made narrower", (projection,))
 
 
-def inheritable(shape: Shape, config: Any) -> bool:
+def can_init_from_layers(shape: Shape, config: Any) -> bool:
     """Whether a student of this shape can be a part of a teacher with this config."""
     if config.model_type not in (*STACKED, *FAMILIES) or shape.layers > config.num_hidden_layers:
         return False

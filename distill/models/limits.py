@@ -11,7 +11,7 @@ from augment.contract import TaskSpec
 from distill.errors import ModelInvalid
 
 
-def readable(model: PreTrainedModel, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+def filter_inputs(model: PreTrainedModel, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """The inputs that a model reads: segments only where it has a table of them."""
     if getattr(model.config, "type_vocab_size", 0) > 1:
         return inputs

@@ -23,7 +23,7 @@ from distill.distributed import device
 from distill.errors import ModelInvalid, VocabularyMismatch
 from distill.models.folders import PICKLED, SAFETENSORS, model_folder
 from distill.models.labels import label_order
-from distill.models.limits import NO_LIMIT, most_pieces, readable, resolve_length
+from distill.models.limits import NO_LIMIT, filter_inputs, most_pieces, resolve_length
 from distill.progress import short
 
 
@@ -51,7 +51,7 @@ def load_encoder(name: str) -> Encoder:
         ModelInvalid: Its weights or its tokenizer cannot be used.
     """
     config = read_config(name)
-    model = at_rest(read_weights(name, config, head=False))
+    model = eval_mode(read_weights(name, config, head=False))
     model.requires_grad_(False)
     built_as = (config.architectures or [""])[0]
     notice = (
@@ -92,7 +92,7 @@ class Classifier:
 
     def logits(self, inputs: dict[str, Tensor]) -> Tensor:
         """Logits of shape (batch, classes) in the data's order, (batch, 1) for a regression."""
-        logits: Tensor = self.model(**readable(self.model, inputs)).logits
+        logits: Tensor = self.model(**filter_inputs(self.model, inputs)).logits
         return logits if self.order is None else logits[:, list(self.order)]
 
 
@@ -195,7 +195,7 @@ def load_classifier(name: str, task: TaskSpec) -> Classifier:
             f"Fine-tune it first: distill teacher … --init {name} --out {name}-{task.name}",
         )
     order, notice = label_order(name, config, task)
-    model = at_rest(read_weights(name, config))
+    model = eval_mode(read_weights(name, config))
     model.requires_grad_(False)
     return Classifier(name, model, read_tokenizer(name), order, notice)
 
@@ -220,7 +220,7 @@ def same_vocabulary(
     )
 
 
-def at_rest(model: PreTrainedModel) -> PreTrainedModel:
+def eval_mode(model: PreTrainedModel) -> PreTrainedModel:
     """The model in evaluation mode."""
     nn.Module.eval(model)
     return model

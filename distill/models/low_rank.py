@@ -27,24 +27,24 @@ class Affine:
         return states @ self.weight.T + self.bias
 
 
-def best_numbers(states: Tensor, count: int) -> Tensor:
+def select_dimensions(states: Tensor, count: int) -> Tensor:
     """Numbers of the width that explain the others well, ascending.
 
-    By a pivoted QR of the centred states: each next one is that with most variance left.
+    By a pivoted QR of the centered states: each next one is that with most variance left.
 
     Args:
         states: Shape (n, width).
         count: How many to keep.
     """
-    centred = (states - states.mean(dim=0)).double()
-    covariance = centred.T @ centred / len(centred)
+    centered = (states - states.mean(dim=0)).double()
+    covariance = centered.T @ centered / len(centered)
     values, vectors = torch.linalg.eigh(covariance)
     root = values.clamp(min=0).sqrt()[:, None] * vectors.T
     _, _, order = qr(root.cpu().numpy(), mode="economic", pivoting=True)
     return torch.tensor(sorted(order[:count].tolist()), device=states.device)
 
 
-def restoring(states: Tensor, keep: Tensor) -> Affine:
+def reconstruction(states: Tensor, keep: Tensor) -> Affine:
     """The map from the kept numbers back to all of them, exact for those kept."""
     back = fit(states[:, keep], states)
     back.weight[keep] = torch.eye(len(keep), device=states.device)
@@ -60,14 +60,14 @@ def fit(inputs: Tensor, targets: Tensor) -> Affine:
         targets: Shape (n, out).
     """
     mean_in, mean_out = inputs.mean(dim=0), targets.mean(dim=0)
-    centred = (inputs - mean_in).double()
-    moments = centred.T @ centred
+    centered = (inputs - mean_in).double()
+    moments = centered.T @ centered
     moments += RIDGE * moments.diagonal().mean() * torch.eye(len(moments), device=inputs.device)
-    weight = torch.linalg.solve(moments, centred.T @ (targets - mean_out).double()).T.float()
+    weight = torch.linalg.solve(moments, centered.T @ (targets - mean_out).double()).T.float()
     return Affine(weight, mean_out - weight @ mean_in)
 
 
-def thin_product(queries: Tensor, keys: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def low_rank_scores(queries: Tensor, keys: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Maps of queries and keys to a smaller head size that keep q·k/√d best in the mean square.
 
     Args:
@@ -87,7 +87,7 @@ def thin_product(queries: Tensor, keys: Tensor, size: int) -> tuple[Tensor, Tens
     )
 
 
-def thin_values(values: Tensor, columns: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def low_rank_values(values: Tensor, columns: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """A map of values to a smaller head size, and what reads them, that keep their product best.
 
     Args:

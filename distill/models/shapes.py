@@ -45,7 +45,7 @@ _SHAPE = re.compile(r"(?:([A-Za-z][\w-]*):)?(\d{1,3})x(\d{1,5})-(\d{1,6})-(\d{1,
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class InputSpec:
     """What a student takes over from its teacher's side so that it reads the same pieces.
 
     Attributes:
@@ -94,7 +94,7 @@ def parse_shape(name: str) -> Shape | None:
     return shape
 
 
-def config_of(shape: Shape, reading: Reading, labels: dict[str, Any]) -> PreTrainedConfig:
+def config_of(shape: Shape, reading: InputSpec, labels: dict[str, Any]) -> PreTrainedConfig:
     """The config of a student of this shape; without a family it is a BERT, whatever the teacher.
 
     A BERT reads any vocabulary: its positions and segments do not depend on special ids.
@@ -126,7 +126,7 @@ def intermediate_size(config: PreTrainedConfig) -> int:
     return int(getattr(config, "intermediate_size", None) or config.hidden_dim)
 
 
-def _of_family(family: str, shape: Shape, reading: Reading) -> dict[str, Any]:
+def _of_family(family: str, shape: Shape, reading: InputSpec) -> dict[str, Any]:
     """Where a family departs from BERT; nothing stands for a setting that it does not have."""
     match family:
         case "roberta":  # positions are counted from the padding's id + 1 upwards
@@ -151,7 +151,7 @@ def _of_family(family: str, shape: Shape, reading: Reading) -> dict[str, Any]:
     return {}
 
 
-def _modernbert(shape: Shape, reading: Reading) -> dict[str, Any]:
+def _modernbert(shape: Shape, reading: InputSpec) -> dict[str, Any]:
     if shape.hidden // shape.heads % 2:
         raise ShapeMismatch(
             f"student {shape}: a head is {shape.hidden // shape.heads} wide; ModernBERT rotates "
@@ -163,7 +163,7 @@ def _modernbert(shape: Shape, reading: Reading) -> dict[str, Any]:
     return {**_ends(reading), **ends}
 
 
-def _ends(reading: Reading) -> dict[str, Any]:
+def _ends(reading: InputSpec) -> dict[str, Any]:
     tokenizer = reading.tokenizer
     first, last = tokenizer.bos_token_id, tokenizer.eos_token_id
     return {

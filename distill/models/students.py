@@ -17,7 +17,7 @@ from augment.contract import TaskSpec
 from distill.errors import ModelInvalid, VocabularyMismatch
 from distill.models.folders import PICKLED, SAFETENSORS, folder_digest, model_folder
 from distill.models.labels import label_settings
-from distill.models.layer_init import inherit, inheritable
+from distill.models.layer_init import can_init_from_layers, init_from_layers
 from distill.models.loading import (
     Classifier,
     Encoder,
@@ -28,7 +28,7 @@ from distill.models.loading import (
     same_vocabulary,
 )
 from distill.models.projections import Pretrained
-from distill.models.shapes import NAMED, Reading, config_of, parse_shape
+from distill.models.shapes import NAMED, InputSpec, config_of, parse_shape
 
 Init = Literal["auto", "random", "teacher-layers"]
 
@@ -56,7 +56,7 @@ class Student:
     mapping: tuple[int, ...] = ()
 
 
-def settle(init: Init, name: str, teacher: str) -> Init:
+def resolve_init(init: Init, name: str, teacher: str) -> Init:
     """How a student starts: ``auto`` is from its teacher's layers, where its shape allows it.
 
     A shape without a family stays a BERT.
@@ -69,7 +69,7 @@ def settle(init: Init, name: str, teacher: str) -> Init:
         return "random" if init == "auto" else init
     config = read_config(teacher)
     same = (shape.family or "bert") == config.model_type
-    return "teacher-layers" if same and inheritable(shape, config) else "random"
+    return "teacher-layers" if same and can_init_from_layers(shape, config) else "random"
 
 
 def student_identity(name: str, init: Init) -> dict[str, str]:
@@ -106,7 +106,7 @@ def build_student(
     seed: int,
     own_vocabulary: bool = False,
 ) -> Student:
-    """Build and initialise a student.
+    """Build and initialize a student.
 
     Args:
         name: ``tinybert-4l-312d``, ``tinybert-6l-768d``, a shape such as ``4x312-1200-12``
@@ -128,7 +128,7 @@ def build_student(
     if shape is None:
         student = _from_folder(name, task, teacher, own_vocabulary)
     elif init == "teacher-layers":
-        part = inherit(shape, teacher, mapping, seed=seed, labels=_labels(task))
+        part = init_from_layers(shape, teacher, mapping, seed=seed, labels=_labels(task))
         student = Student(part.model, part.origin, teacher.tokenizer, part.pretrained)
     else:
         config = config_of(shape, reading_of(teacher), _labels(task))
@@ -140,11 +140,11 @@ def _labels(task: TaskSpec | None) -> dict[str, Any]:
     return label_settings(task) if task else {}
 
 
-def reading_of(teacher: Classifier | Encoder) -> Reading:
+def reading_of(teacher: Classifier | Encoder) -> InputSpec:
     """What a student without a tokenizer of its own takes over."""
     config = teacher.model.config
     segments = max(1, getattr(config, "type_vocab_size", None) or 1)
-    return Reading(teacher.tokenizer, config.vocab_size, segments)
+    return InputSpec(teacher.tokenizer, config.vocab_size, segments)
 
 
 def _from_folder(

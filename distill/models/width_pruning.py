@@ -21,14 +21,21 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distill.models.loading import at_rest
-from distill.models.low_rank import Affine, best_numbers, fit, restoring, thin_product, thin_values
+from distill.models.loading import eval_mode
+from distill.models.low_rank import (
+    Affine,
+    fit,
+    low_rank_scores,
+    low_rank_values,
+    reconstruction,
+    select_dimensions,
+)
 
-TEXTS, PIECES = 64, 64
+TEXTS, TOKENS = 64, 64
 
 
 @torch.no_grad()
-def narrow_into(
+def prune_width(
     student: PreTrainedModel,
     teacher: PreTrainedModel,
     mapping: Sequence[int],
@@ -49,10 +56,10 @@ def narrow_into(
     theirs: Any = copy.deepcopy(teacher.base_model).cpu()  # the same weights wherever it works
     states = theirs(texts, output_hidden_states=True).hidden_states
     seen = torch.cat([_rows(states[layer]) for layer in (0, *mapping)])
-    keep = best_numbers(seen, student.config.hidden_size)
+    keep = select_dimensions(seen, student.config.hidden_size)
     _narrow_embeddings(ours.embeddings, theirs.embeddings, keep)
     trained = student.training
-    at_rest(student)  # without dropout
+    eval_mode(student)  # without dropout
     own = ours.embeddings(input_ids=texts)
     for target, layer in zip(ours.encoder.layer, mapping, strict=True):
         middle = _narrow_layer(target, theirs.encoder.layer[layer - 1], states[layer - 1], keep)
@@ -60,13 +67,13 @@ def narrow_into(
         own = _fit_norm(target.output.LayerNorm, target, own, _rows(states[layer])[:, keep])
     student.train(trained)
     if getattr(ours, "pooler", None) is not None and getattr(theirs, "pooler", None) is not None:
-        last = restoring(_rows(states[mapping[-1]]), keep)
+        last = reconstruction(_rows(states[mapping[-1]]), keep)
         _put(ours.pooler.dense, _pick(_of(theirs.pooler.dense).after(last), keep))
-    back = restoring(seen, keep)
+    back = reconstruction(seen, keep)
     return back.weight, back.bias
 
 
-def made_up_texts(tokenizer: PreTrainedTokenizerBase, seed: int, most: int = PIECES) -> Tensor:
+def synthetic_inputs(tokenizer: PreTrainedTokenizerBase, seed: int, most: int = TOKENS) -> Tensor:
     """Random pieces, early ones of the vocabulary (which are the frequent ones) more often.
 
     Args:
@@ -84,7 +91,7 @@ def made_up_texts(tokenizer: PreTrainedTokenizerBase, seed: int, most: int = PIE
         if index not in special and not piece.startswith("[unused")
     ]
     generator = torch.Generator().manual_seed(seed)
-    share = torch.rand((TEXTS, min(PIECES, most) - 2), generator=generator)
+    share = torch.rand((TEXTS, min(TOKENS, most) - 2), generator=generator)
     places = (len(words) ** share).long().clamp(max=len(words) - 1)
     drawn = torch.tensor(words)[places].tolist()
     first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
@@ -105,7 +112,7 @@ def _narrow_layer(target: Any, source: Any, states: Tensor, keep: Tensor) -> Ten
         What the teacher has between attention and feed-forward layer, shape (n, width).
     """
     rows = _rows(states)
-    back = restoring(rows, keep)
+    back = reconstruction(rows, keep)
     _narrow_attention(target.attention, source.attention, rows, back, keep)
     caught: dict[str, Tensor] = {}
     hooks = [
@@ -118,7 +125,7 @@ def _narrow_layer(target: Any, source: Any, states: Tensor, keep: Tensor) -> Ten
         for hook in hooks:
             hook.remove()
     middle, active = _rows(caught["middle"]), _rows(caught["active"])
-    read = _of(source.intermediate.dense).after(restoring(middle, keep))
+    read = _of(source.intermediate.dense).after(reconstruction(middle, keep))
     write = _pick(_of(source.output.dense), keep)
     strength = active.square().mean(dim=0) * write.weight.square().sum(dim=0)
     chosen = strength.topk(min(target.intermediate.dense.out_features, len(strength))).indices
@@ -148,8 +155,8 @@ def _fit_norm(norm: Any, layer: Any, own: Tensor, wanted: Tensor) -> Tensor:
     finally:
         hook.remove()
     read = nn.functional.layer_norm(_rows(caught[0]), wanted.shape[1:], eps=norm.eps)
-    centred = read - read.mean(dim=0)
-    slope = (centred * (wanted - wanted.mean(dim=0))).sum(dim=0) / centred.square().sum(dim=0)
+    centered = read - read.mean(dim=0)
+    slope = (centered * (wanted - wanted.mean(dim=0))).sum(dim=0) / centered.square().sum(dim=0)
     norm.weight.copy_(slope)
     norm.bias.copy_(wanted.mean(dim=0) - slope * read.mean(dim=0))
     given: Tensor = norm(caught[0])
@@ -165,10 +172,10 @@ def _narrow_attention(target: Any, source: Any, rows: Tensor, back: Affine, keep
         name: one(rows).view(len(rows), heads, -1).double().transpose(0, 1)
         for name, one in maps.items()
     }
-    queries, keys = thin_product(split["query"], split["key"], size)
+    queries, keys = low_rank_scores(split["query"], split["key"], size)
     thin = {"query": queries, "key": keys}
     columns = write.weight[keep].view(len(keep), heads, -1).double().transpose(0, 1)
-    thin["value"], outs = thin_values(split["value"], columns, size)
+    thin["value"], outs = low_rank_values(split["value"], columns, size)
     for name, small in thin.items():
         _put(getattr(target.self, name), _by_head(small, maps[name]).after(back))
     target.output.dense.weight.copy_(outs.transpose(0, 1).flatten(1).float())

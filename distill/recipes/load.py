@@ -32,7 +32,7 @@ class DistillRecipe(Section):
     """Every number of a distillation.
 
     Attributes:
-        seed: Of initialisation, dropout and the order of rows.
+        seed: Of initialization, dropout and the order of rows.
         max_length: Pieces a row is cut to; ``auto`` is 64 for single sentences, 128 for pairs.
         precision: Of the forward passes while training; losses are float32 always. ``auto``
             takes bfloat16 where the processor computes in it.

@@ -99,12 +99,12 @@ class PredictionWeights(Section):
     cosine: float = Field(0.0, ge=0)
 
 
-class Optimisation(Section):
+class Optimization(Section):
     """How weights are trained, on whatever rows.
 
     Attributes:
         epochs: Passes over the rows; the stage ends earlier at ``max_steps``.
-        max_steps: The most optimiser steps, or nothing.
+        max_steps: The most optimizer steps, or nothing.
         batch_size: Rows a step, over all devices.
         learning_rate: Peak of the schedule.
         schedule: What follows the warm-up.
@@ -128,7 +128,7 @@ class Optimisation(Section):
     evaluations: int = Field(5, ge=1)
 
 
-class Training(Optimisation):
+class Training(Optimization):
     """How one stage is trained on a version.
 
     Attributes:
@@ -186,7 +186,7 @@ class Intermediate(Training, Layerwise):
         return self
 
 
-class General(Optimisation, Layerwise):
+class General(Optimization, Layerwise):
     """General distillation (METHOD §3): the losses of stage 1 on raw text, a row is a block.
 
     Its last step is kept; ``--tokens`` and ``--hours`` stand for ``epochs`` and ``max_steps``.

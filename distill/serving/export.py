@@ -23,14 +23,14 @@ from augment.contract import TaskSpec, Version
 from augment.contract.files import commit_folder, write_json
 from augment.contract.version import open_checked
 from distill.errors import UsageInvalid
-from distill.evaluation.compare import labelled_splits
-from distill.evaluation.cost import Answer, Contender, Latency, time_answers, weight_bytes
+from distill.evaluation.compare import labeled_splits
+from distill.evaluation.cost import Answer, Latency, TimedModel, time_answers, weight_bytes
 from distill.evaluation.evaluate import Scores, Splits, answers, collect, scores_of
 from distill.evaluation.results import measured_on
 from distill.models.folders import folder_digest, quiet_libraries, save_clean, save_tokenizer
 from distill.models.loading import Classifier, load_classifier, own_length
 from distill.progress import Narrator
-from distill.serving.onnx import PACKAGES, graph_answers, quantise, require_onnx, write_onnx
+from distill.serving.onnx import PACKAGES, graph_answers, quantize, require_onnx, write_onnx
 
 FORMS = ("transformers", "onnx", "onnx-int8")
 RECORD, GRAPH = "export.json", "model.onnx"
@@ -116,7 +116,7 @@ def export_model(
                 made.append(_write(form, folder / form, classifier, length, opened.task))
         narrator.say("measuring", f"{len(made)} forms on validation")
         with tempfile.TemporaryDirectory(prefix="distill-") as cache:
-            splits = labelled_splits(opened, None, classifier, length, Path(cache))
+            splits = labeled_splits(opened, None, classifier, length, Path(cache))
             rows = _compare(made, opened.task, splits)
             result.update(_record(opened, splits, model, length, rows))
         write_json(folder / RECORD, result)
@@ -149,13 +149,13 @@ def _write_graph(form: str, folder: Path, classifier: Classifier) -> None:
         if not source.is_file():
             source = Path(place) / GRAPH
             write_onnx(classifier, source)
-        quantise(source, folder / GRAPH)
+        quantize(source, folder / GRAPH)
 
 
 def _compare(made: Sequence[_Made], task: TaskSpec, splits: Splits) -> list[Exported]:
     """Score every form and set it against the first."""
     first = next(iter(splits))
-    timed = time_answers([Contender(one.answer, splits[first], "cpu") for one in made])
+    timed = time_answers([TimedModel(one.answer, splits[first], "cpu") for one in made])
     logits = [{split: collect(one.answer, rows) for split, rows in splits.items()} for one in made]
     scores = [
         {split: scores_of(own[split], rows, task) for split, rows in splits.items()}

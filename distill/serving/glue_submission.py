@@ -25,7 +25,7 @@ MOST_FAULTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class SubmissionFile:
     """One file of a submission.
 
     Attributes:
@@ -53,31 +53,35 @@ def _numbers(*names: str) -> dict[str, str]:
 
 _THREE = _same("entailment", "neutral", "contradiction")
 _TWO = _same("entailment", "not_entailment")
-SHEETS = {
+SUBMISSION_FILES = {
     sheet.file: sheet
     for sheet in (
-        Sheet("CoLA.tsv", "cola", "test", 1063, _numbers("unacceptable", "acceptable")),
-        Sheet("SST-2.tsv", "sst2", "test", 1821, _numbers("negative", "positive")),
-        Sheet("MRPC.tsv", "mrpc", "test", 1725, _numbers("not_equivalent", "equivalent")),
-        Sheet("STS-B.tsv", "stsb", "test", 1379, {}),
-        Sheet("QQP.tsv", "qqp", "test", 390_965, _numbers("not_duplicate", "duplicate")),
-        Sheet("MNLI-m.tsv", "mnli", "test_matched", 9796, _THREE),
-        Sheet("MNLI-mm.tsv", "mnli", "test_mismatched", 9847, _THREE),
-        Sheet("QNLI.tsv", "qnli", "test", 5463, _TWO),
-        Sheet("RTE.tsv", "rte", "test", 3000, _TWO),
-        Sheet("WNLI.tsv", "wnli", "test", 146, _numbers("not_entailment", "entailment")),
-        Sheet(DIAGNOSTIC, "mnli", "diagnostic", 1104, _THREE),
+        SubmissionFile("CoLA.tsv", "cola", "test", 1063, _numbers("unacceptable", "acceptable")),
+        SubmissionFile("SST-2.tsv", "sst2", "test", 1821, _numbers("negative", "positive")),
+        SubmissionFile("MRPC.tsv", "mrpc", "test", 1725, _numbers("not_equivalent", "equivalent")),
+        SubmissionFile("STS-B.tsv", "stsb", "test", 1379, {}),
+        SubmissionFile("QQP.tsv", "qqp", "test", 390_965, _numbers("not_duplicate", "duplicate")),
+        SubmissionFile("MNLI-m.tsv", "mnli", "test_matched", 9796, _THREE),
+        SubmissionFile("MNLI-mm.tsv", "mnli", "test_mismatched", 9847, _THREE),
+        SubmissionFile("QNLI.tsv", "qnli", "test", 5463, _TWO),
+        SubmissionFile("RTE.tsv", "rte", "test", 3000, _TWO),
+        SubmissionFile("WNLI.tsv", "wnli", "test", 146, _numbers("not_entailment", "entailment")),
+        SubmissionFile(DIAGNOSTIC, "mnli", "diagnostic", 1104, _THREE),
     )
 }
 
 
-def sheet_for(task: TaskSpec, split: str) -> Sheet:
+def submission_file(task: TaskSpec, split: str) -> SubmissionFile:
     """The file that answers a split.
 
     Raises:
         UsageInvalid: The task is not GLUE's, has other labels, or the split is not asked for.
     """
-    found = [sheet for sheet in SHEETS.values() if (sheet.task, sheet.split) == (task.name, split)]
+    found = [
+        sheet
+        for sheet in SUBMISSION_FILES.values()
+        if (sheet.task, sheet.split) == (task.name, split)
+    ]
     hint = "Write a table of predictions instead: --out predictions.csv"
     if not found:
         raise UsageInvalid(
@@ -92,7 +96,9 @@ def sheet_for(task: TaskSpec, split: str) -> Sheet:
     return found[0]
 
 
-def render(sheet: Sheet, index: Sequence[int], answers: Sequence[str] | Sequence[float]) -> str:
+def render(
+    sheet: SubmissionFile, index: Sequence[int], answers: Sequence[str] | Sequence[float]
+) -> str:
     """A file's text.
 
     Args:
@@ -108,7 +114,7 @@ def render(sheet: Sheet, index: Sequence[int], answers: Sequence[str] | Sequence
     return f"{HEADER}\n{''.join(lines)}"
 
 
-def faults(sheet: Sheet, text: str) -> list[str]:
+def faults(sheet: SubmissionFile, text: str) -> list[str]:
     """What is wrong with a file, three sentences at most; nothing where all is right."""
     lines = text.split("\n")
     if not text.endswith("\n") or text.endswith("\n\n"):
@@ -128,7 +134,7 @@ def faults(sheet: Sheet, text: str) -> list[str]:
     return found
 
 
-def _is_answer(sheet: Sheet, answer: str) -> bool:
+def _is_answer(sheet: SubmissionFile, answer: str) -> bool:
     if sheet.words:
         return answer in sheet.words.values()
     return bool(re.fullmatch(r"[0-9](\.[0-9]+)?", answer)) and float(answer) <= HIGHEST
@@ -174,10 +180,10 @@ def _from_zip(place: Path) -> dict[str, bytes]:
 
 def _refuse_strangers(place: Path, name: str, size: int) -> None:
     """Before anything is read: a name outside the list, or more than any file of it can have."""
-    if name not in SHEETS or size > MOST_BYTES:
+    if name not in SUBMISSION_FILES or size > MOST_BYTES:
         raise DataInvalid(
             f"{place} holds {name[:60]!r}, which is no file of a GLUE submission.",
-            f"Its files are {', '.join(SHEETS)}.",
+            f"Its files are {', '.join(SUBMISSION_FILES)}.",
         )
 
 
@@ -194,7 +200,7 @@ def write_submission(place: Path, files: Mapping[str, str]) -> None:
 
 def _to_zip(path: Path, files: Mapping[str, str]) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in SHEETS:
+        for name in SUBMISSION_FILES:
             if name in files:
                 entry = zipfile.ZipInfo(name, LONG_AGO)
                 entry.compress_type = zipfile.ZIP_DEFLATED
@@ -216,7 +222,7 @@ def check_submission(place: Path) -> dict[str, Any]:
         raise DataInvalid(
             f"{place} holds no file of a GLUE submission.", "Make one: distill predict … --out"
         )
-    sheets = [SHEETS[name] for name in SHEETS if name in found]
+    sheets = [SUBMISSION_FILES[name] for name in SUBMISSION_FILES if name in found]
     return {
         "place": str(place),
         "files": [
@@ -227,5 +233,5 @@ def check_submission(place: Path) -> dict[str, Any]:
             }
             for sheet in sheets
         ],
-        "missing": [name for name in SHEETS if name not in found],
+        "missing": [name for name in SUBMISSION_FILES if name not in found],
     }

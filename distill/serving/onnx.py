@@ -1,4 +1,4 @@
-"""A classifier as an ONNX graph: written, quantised, run. The extra ``onnx`` is needed."""
+"""A classifier as an ONNX graph: written, quantized, run. The extra ``onnx`` is needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from distill.data.batching import MODEL_INPUTS, Collator, model_inputs
 from distill.errors import ExtraMissing
 from distill.evaluation.cost import Answer, Row
-from distill.models.limits import readable
+from distill.models.limits import filter_inputs
 from distill.models.loading import Classifier
 
 OPSET = 18
@@ -65,7 +65,7 @@ def write_onnx(classifier: Classifier, file: Path) -> None:
     """
     known = classifier.tokenizer.model_input_names
     inputs = {name: torch.ones(2, 16, dtype=torch.int64) for name in MODEL_INPUTS if name in known}
-    inputs = readable(classifier.model, inputs)
+    inputs = filter_inputs(classifier.model, inputs)
     names, example = list(inputs), tuple(inputs.values())
     free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
     size = sum(weight.numel() * weight.element_size() for weight in classifier.model.parameters())
@@ -84,8 +84,8 @@ def write_onnx(classifier: Classifier, file: Path) -> None:
         )
 
 
-def quantise(source: Path, target: Path) -> None:
-    """Write a graph with 8-bit weights; activations are quantised as they come."""
+def quantize(source: Path, target: Path) -> None:
+    """Write a graph with 8-bit weights; activations are quantized as they come."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with _hushed():
@@ -125,7 +125,7 @@ def graph_answers(file: Path, classifier: Classifier) -> Answer:
 
 @contextmanager
 def _hushed() -> Iterator[None]:
-    """Exporter and quantiser warn about what does not concern a user."""
+    """Exporter and quantizer warn about what does not concern a user."""
     before: Any = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from augment.contract import TaskSpec, Version
 from augment.contract.files import write_file
 from augment.contract.version import open_checked
-from distill.data.versions import tokenise_split, tokenise_texts
+from distill.data.versions import tokenize_split, tokenize_texts
 from distill.errors import DataInvalid, UsageInvalid
 from distill.evaluation.evaluate import answers, collect
 from distill.models.folders import quiet_libraries
@@ -27,13 +27,13 @@ from distill.progress import Gauge, Narrator
 from distill.serving.glue_diagnostic import read_diagnostic
 from distill.serving.glue_submission import (
     DIAGNOSTIC,
-    SHEETS,
-    Sheet,
+    SUBMISSION_FILES,
+    SubmissionFile,
     check_submission,
     faults,
     read_submission,
     render,
-    sheet_for,
+    submission_file,
     write_submission,
 )
 
@@ -112,12 +112,15 @@ def predict_split(
     if diagnostic:
         file = Path(diagnostic)
         files[DIAGNOSTIC] = _text(
-            sheet_for(opened.task, "diagnostic"),
+            submission_file(opened.task, "diagnostic"),
             opened.task,
             _answer_diagnostic(file, opened.task, classifier, narrator),
         )
     write_submission(out, {**earlier, **files})
-    return {**check_submission(out), "written": [name for name in SHEETS if name in files]}
+    return {
+        **check_submission(out),
+        "written": [name for name in SUBMISSION_FILES if name in files],
+    }
 
 
 def _is_table(out: Path, diagnostic: str | Path | None) -> bool:
@@ -150,9 +153,9 @@ def _splits(version: Version, split: str, *, needed: bool) -> tuple[str, ...]:
     return found
 
 
-def _fitting(version: Version, split: str) -> Sheet:
+def _fitting(version: Version, split: str) -> SubmissionFile:
     """The file that answers a split, if the split has as many rows."""
-    sheet = sheet_for(version.task, split)
+    sheet = submission_file(version.task, split)
     if version.rows(split) != sheet.rows:
         raise DataInvalid(
             f"{version.reference}: split {split!r} has {version.rows(split):,} rows, GLUE's "
@@ -165,7 +168,7 @@ def _fitting(version: Version, split: str) -> Sheet:
 def _answer_split(version: Version, split: str, classifier: Classifier, say: Narrator) -> Answers:
     length = own_length(classifier, version.task)
     with tempfile.TemporaryDirectory(prefix="distill-") as cache:
-        rows = tokenise_split(version, split, classifier.tokenizer, length, Path(cache))
+        rows = tokenize_split(version, split, classifier.tokenizer, length, Path(cache))
         logits = _logits(classifier, rows, split, say)
         index, variant = (np.asarray(rows[name], dtype=np.int64) for name in ("idx", "variant"))
     order = np.lexsort((variant, index))
@@ -177,7 +180,7 @@ def _answer_diagnostic(
 ) -> Answers:
     pairs = read_diagnostic(file)
     texts = [list(pairs.premises), list(pairs.hypotheses)]
-    rows = tokenise_texts(texts, classifier.tokenizer, own_length(classifier, task))
+    rows = tokenize_texts(texts, classifier.tokenizer, own_length(classifier, task))
     logits = _logits(classifier, rows, "diagnostic", say)
     index = np.asarray(pairs.index, dtype=np.int64)
     order = np.argsort(index, kind="stable")
@@ -198,7 +201,7 @@ def _logits(
         gauge.close()
 
 
-def _text(sheet: Sheet, task: TaskSpec, found: Answers) -> str:
+def _text(sheet: SubmissionFile, task: TaskSpec, found: Answers) -> str:
     """A submission's file, checked.
 
     Raises:

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from distill.data.batching import model_inputs
-from distill.models.limits import readable
+from distill.models.limits import filter_inputs
 from distill.stages.base import Stage
 from distill.stages.losses import label_loss
 
@@ -22,5 +22,5 @@ class HardLabels(Stage):
 
     def terms(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         """``label``: cross-entropy, or squared error for a regression."""
-        logits = self.student(**readable(self.student, model_inputs(batch))).logits
+        logits = self.student(**filter_inputs(self.student, model_inputs(batch))).logits
         yield "label", label_loss(logits, batch["labels"])

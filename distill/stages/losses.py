@@ -159,7 +159,7 @@ def _log_relations(states: Tensor, real: Tensor, heads: int) -> Tensor:
 
 
 def patient_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared difference of normalised [CLS] states, as in PKD (Sun et al. 2019), for one layer.
+    """Squared difference of normalized [CLS] states, as in PKD (Sun et al. 2019), for one layer.
 
     The mean over the width, as in its code: with states of length 1 that is small, so its weight
     is large (the paper searches 10 to 1000).

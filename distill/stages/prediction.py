@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from distill.data.batching import SOFT_LABELS, model_inputs
-from distill.distributed import share
+from distill.distributed import gradient_scale
 from distill.errors import ShapeMismatch
-from distill.models.capture import Tap, Tapped
-from distill.models.limits import readable
+from distill.models.capture import ActivationCapture, Activations
+from distill.models.limits import filter_inputs
 from distill.models.projections import Kind, Pretrained, Projections
 from distill.recipes.schema import Prediction as PredictionRecipe
 from distill.recipes.schema import PredictionWeights
@@ -70,7 +70,7 @@ class Prediction(Stage):
         """``prediction``, ``label``, ``patient`` and ``cosine``, each where it has a weight."""
         inputs, weights = model_inputs(batch), self.recipe.weights
         seen = self.states.answer(inputs) if self.states else None
-        logits = seen.logits if seen else self.student(**readable(self.student, inputs)).logits
+        logits = seen.logits if seen else self.student(**filter_inputs(self.student, inputs)).logits
         assert logits is not None, "the student was run without its head"
         if weights.logits:
             yield "prediction", weights.logits * self._distance(logits, batch[SOFT_LABELS])
@@ -123,8 +123,8 @@ class StateTerms(nn.Module):
                 "Choose a student of at least 2 layers, or set the weight to 0.",
             )
         ours, theirs = [m for m, _ in self.pairs], [n for _, n in self.pairs]
-        self.student_tap = Tap(student, [*ours, self.layers], scores=(), head=True)
-        self.teacher_tap = Tap(teacher, [*theirs, self.top], scores=())
+        self.student_tap = ActivationCapture(student, [*ours, self.layers], scores=(), head=True)
+        self.teacher_tap = ActivationCapture(teacher, [*theirs, self.top], scores=())
         self.projections = Projections(
             student.config.hidden_size,
             teacher.config.hidden_size,
@@ -133,11 +133,11 @@ class StateTerms(nn.Module):
             pretrained=pretrained,
         )
 
-    def answer(self, inputs: dict[str, Tensor]) -> Tapped:
+    def answer(self, inputs: dict[str, Tensor]) -> Activations:
         """One forward pass of the student: its logits and its states."""
         return self.student_tap(**inputs)
 
-    def terms(self, seen: Tapped, inputs: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    def terms(self, seen: Activations, inputs: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         """``patient`` and ``cosine``, each where it has a weight."""
         with torch.no_grad():
             target = self.teacher_tap(**inputs)
@@ -151,4 +151,4 @@ class StateTerms(nn.Module):
             last = self.projections(seen.hidden[self.layers], self.layers)
             mask = inputs["attention_mask"]
             loss = cosine_loss(last, target.hidden[self.top], mask)
-            yield "cosine", self.weights.cosine * share(lambda: mask) * loss
+            yield "cosine", self.weights.cosine * gradient_scale(lambda: mask) * loss

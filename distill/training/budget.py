@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from distill.data.batching import spread
-from distill.distributed import wait
+from distill.distributed import barrier
 from distill.errors import UsageInvalid
 from distill.progress import Narrator
 from distill.run_directory import MetricLog
-from distill.training.callbacks import Clock
+from distill.training.callbacks import StepClock
 from distill.training.job import Job
 from distill.training.trainer import train_stage
 
@@ -65,7 +65,7 @@ class Plan:
     """What is fixed before the first step and kept with the run.
 
     Attributes:
-        steps: Optimiser steps in all.
+        steps: Optimizer steps in all.
         evaluations: On held-out blocks, the last step included.
         tokens_per_step: Mean pieces of a batch, padding not counted.
         seconds_per_step: As measured for a wall-clock budget, or nothing.
@@ -109,7 +109,7 @@ def plan_for_seconds(
         raise UsageInvalid(
             f"--hours leaves {max(seconds, 0.0):.0f} s to train in; a step takes "
             f"{timing.step:.2f} s, an evaluation {timing.evaluation:.2f} s.",
-            "Give more hours; the tokenised corpus is kept and is not made again.",
+            "Give more hours; the tokenized corpus is kept and is not made again.",
         )
     return Plan(steps, count, tokens_per_step, timing.step)
 
@@ -124,7 +124,7 @@ def measure_steps(job: Job, seconds: float) -> Timing:
         job: Of a throwaway stage; its folder is removed.
         seconds: About how long the steps may take.
     """
-    clock = Clock(seconds)
+    clock = StepClock(seconds)
     some = spread(job.rows, min(len(job.rows), STEPS * job.training.batch_size))
     trial = dataclasses.replace(
         job,
@@ -142,7 +142,7 @@ def measure_steps(job: Job, seconds: float) -> Timing:
         if job.evaluate is not None:
             job.evaluate(job.stage.student)
         found = Timing(clock.step(), time.monotonic() - began)
-        wait()  # for the last checkpoint to be whole
+        barrier()  # for the last checkpoint to be whole
         return found
     finally:
         shutil.rmtree(job.folder, ignore_errors=True)

@@ -13,14 +13,14 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
-from distill.distributed import any_of
+from distill.distributed import any_rank
 from distill.progress import Gauge, Narrator, span
 
 EVERY = 50
 """Steps between two returns: after one, memory costs its first touch again."""
 
 
-class GiveBack(TrainerCallback):
+class ReleaseMemory(TrainerCallback):
     """Returns free memory now and then."""
 
     @override
@@ -29,10 +29,10 @@ class GiveBack(TrainerCallback):
     ) -> None:
         """Return it, where it is time."""
         if state.global_step % EVERY == 0:
-            give_back()
+            release_memory()
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Let glibc return what it holds free; elsewhere nothing happens.
 
     Every batch has a length of its own, so freed blocks seldom fit the next one: without this a
@@ -91,7 +91,7 @@ class Deadline(TrainerCallback):
 SECONDS = 120.0
 
 
-class Keeper(TrainerCallback):
+class PeriodicCheckpoint(TrainerCallback):
     """Saves when the last checkpoint is ``SECONDS`` old.
 
     The first Ctrl-C lets the step end, saves and stops; a second one stops at once.
@@ -119,11 +119,11 @@ class Keeper(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Ask for a checkpoint when it is time."""
-        self.stopped = any_of(self.stopped, args.device)
+        self.stopped = any_rank(self.stopped, args.device)
         late = time.monotonic() - self._saved >= SECONDS
         if self.stopped:
             control.should_training_stop = True
-        if self.stopped or any_of(late, args.device):
+        if self.stopped or any_rank(late, args.device):
             control.should_save = True
 
     @override
@@ -222,7 +222,7 @@ class StageProgress(TrainerCallback):
 FEWEST, UNTIMED = 8, 3
 
 
-class Clock(TrainerCallback):
+class StepClock(TrainerCallback):
     """Times steps; stops when the time for that is over.
 
     Args:
@@ -241,7 +241,7 @@ class Clock(TrainerCallback):
         """Note the time."""
         self.ends.append(time.monotonic())
         late = len(self.ends) >= FEWEST and self.ends[-1] - self._began > self.seconds
-        if any_of(late, args.device):
+        if any_rank(late, args.device):
             control.should_training_stop = True
 
     def step(self) -> float:

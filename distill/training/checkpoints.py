@@ -19,7 +19,7 @@ COMPLETE = "complete"
 
 
 @contextmanager
-def whole_or_nothing(folder: Path, size: int) -> Iterator[None]:
+def removing_partial(folder: Path, size: int) -> Iterator[None]:
     """Around the writing of a checkpoint: where it fails, its half-written folder goes.
 
     Args:
@@ -42,13 +42,13 @@ def checkpoint_bytes(stage: nn.Module) -> int:
     return 3 * sum(weight.numel() * weight.element_size() for weight in stage.parameters())
 
 
-def mark_whole(folder: Path) -> None:
+def mark_complete(folder: Path) -> None:
     """Bring a checkpoint to the disk, then mark it."""
     sync_folder(folder)
     (folder / COMPLETE).touch()
 
 
-def keep_two(folder: Path, best: int | None) -> None:
+def rotate_checkpoints(folder: Path, best: int | None) -> None:
     """Delete all checkpoints but the latest and the best, or the one before it.
 
     transformers would do so before the latest is marked: killed then, a run could have lost the
@@ -67,7 +67,7 @@ def keep_two(folder: Path, best: int | None) -> None:
             shutil.rmtree(path)
 
 
-def last_whole(folder: Path) -> Path | None:
+def last_complete(folder: Path) -> Path | None:
     """The latest checkpoint that was written to its end; half-written ones are deleted."""
     whole = []
     for path in folder.glob("checkpoint-*"):
@@ -79,5 +79,5 @@ def last_whole(folder: Path) -> Path | None:
 
 
 def step_of(checkpoint: Path) -> int:
-    """The optimiser step that a checkpoint was made at."""
+    """The optimizer step that a checkpoint was made at."""
     return int(checkpoint.name.split("-")[1])

@@ -14,14 +14,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from augment.contract import Version
 from augment.contract.files import commit_folder, write_json
 from distill.data.batching import Collator
-from distill.data.versions import Tokens, fingerprint, tokenise
-from distill.distributed import by_first
+from distill.data.versions import Tokens, fingerprint, tokenize
+from distill.distributed import on_main_process
 from distill.errors import ModelNotFound
-from distill.evaluation.evaluate import Measured, evaluate
+from distill.evaluation.evaluate import Measurement, evaluate
 from distill.evaluation.results import result_of
 from distill.models.folders import folder_digest, save_clean
-from distill.models.loading import Classifier, at_rest, read_config, read_weights
-from distill.models.students import Init, settle, student_identity
+from distill.models.loading import Classifier, eval_mode, read_config, read_weights
+from distill.models.students import Init, resolve_init, student_identity
 from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
 from distill.recipes.schema import Training
@@ -33,13 +33,13 @@ from distill.training.trainer import train_stage
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class RunContext:
     """The version, its tokens, the recipe and the places of one run.
 
     Attributes:
         version: Opened and verified.
         recipe: Resolved for the version's task.
-        tokens: The tokenised splits.
+        tokens: The tokenized splits.
         tokenizer: Of the student, in most cases the teacher's; saved with every student.
         max_length: Pieces a row was cut to.
         run: Where everything goes.
@@ -62,7 +62,7 @@ class Bench:
         )
         if ours == theirs:
             return self.tokens
-        return tokenise(self.version, tokenizer, self.max_length, self.run.tokens)
+        return tokenize(self.version, tokenizer, self.max_length, self.run.tokens)
 
     def train(
         self,
@@ -105,8 +105,8 @@ class Bench:
                 final, lambda at: save_clean(stage.student, self.tokenizer, at, self.max_length)
             )
 
-        by_first(commit)
-        by_first(lambda: shutil.rmtree(checkpoints))
+        on_main_process(commit)
+        on_main_process(lambda: shutil.rmtree(checkpoints))
         return _read(final)
 
     def _job(
@@ -134,15 +134,15 @@ class Bench:
     def _validate(self, student: PreTrainedModel) -> dict[str, float]:
         """The task's metrics on the first validation split, which selects the best step."""
         split, rows = next(iter(self.tokens.validation.items()))
-        classifier = Classifier("student", at_rest(student), self.tokenizer)
+        classifier = Classifier("student", eval_mode(student), self.tokenizer)
         return evaluate(classifier, self.version.task, {split: rows})[split]
 
-    def result(self, models: list[Measured], **more: Any) -> dict[str, Any]:
+    def result(self, models: list[Measurement], **more: Any) -> dict[str, Any]:
         """The result table and what it was measured on, as JSON values."""
         return result_of(self.version, self.tokens.validation, models, **more)
 
 
-def identify(
+def run_identity(
     run: RunDirectory,
     version: Version,
     teachers: Sequence[str],
@@ -157,7 +157,7 @@ def identify(
     """
     try:
         digests = [folder_digest(teacher) for teacher in teachers]
-        start = student_identity(student, settle(init, student, teachers[0]))
+        start = student_identity(student, resolve_init(init, student, teachers[0]))
     except ModelNotFound as missing:
         if not run.begun:
             raise
@@ -175,4 +175,4 @@ def identify(
 
 
 def _read(folder: Path) -> PreTrainedModel:
-    return at_rest(read_weights(str(folder), read_config(str(folder))))
+    return eval_mode(read_weights(str(folder), read_config(str(folder))))

@@ -23,7 +23,7 @@ def not_finite(title: str, step: int, stage: nn.Module, batch: dict[str, Tensor]
 
     Args:
         title: Of the stage.
-        step: The optimiser step, counted from 1.
+        step: The optimizer step, counted from 1.
         stage: Batch to named losses.
         batch: With row numbers, shape (batch,).
     """
@@ -43,7 +43,7 @@ def check_weights(title: str, step: int, stage: nn.Module, batch: dict[str, Tens
 
     Args:
         title: Of the stage.
-        step: The optimiser step that made them.
+        step: The optimizer step that made them.
         stage: What is trained.
         batch: The batch of that step.
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from distill.data.batching import Collator
 from distill.progress import Narrator
-from distill.recipes.schema import Optimisation
+from distill.recipes.schema import Optimization
 from distill.run_directory import MetricLog
 from distill.stages import Stage
 from distill.training.soft_labels import Logits
@@ -25,7 +25,7 @@ class Job:
 
     Attributes:
         stage: The module; its student holds the result afterwards.
-        rows: Tokenised rows with a ``length`` column.
+        rows: Tokenized rows with a ``length`` column.
         collator: Rows to batch.
         training: The recipe's section.
         seed: Of dropout and the order of rows.
@@ -38,7 +38,7 @@ class Job:
         selection: A name among the scores: the best step by it is kept. Without it the last
             step is.
         soft: Soft labels of the rows, shape (rows, classes), where the stage learns from them.
-        steps: Optimiser steps in all; the recipe's epochs of the rows if left out.
+        steps: Optimizer steps in all; the recipe's epochs of the rows if left out.
         tokens_per_step: Shown as speed instead of rows, where it is known.
         callbacks: Told what happens.
     """
@@ -46,7 +46,7 @@ class Job:
     stage: Stage
     rows: datasets.Dataset
     collator: Collator
-    training: Optimisation
+    training: Optimization
     seed: int
     precision: str
     folder: Path
@@ -66,7 +66,7 @@ class Outcome:
     """How a stage ended.
 
     Attributes:
-        steps: Optimiser steps in all.
+        steps: Optimizer steps in all.
         kept: The step whose weights are kept.
         score: The selection metric there, or nothing.
     """

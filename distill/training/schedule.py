@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from distill.data.batching import LengthGrouped, lengths_of
-from distill.distributed import several
+from distill.distributed import world_size
 from distill.errors import UsageInvalid
-from distill.recipes.schema import Optimisation
+from distill.recipes.schema import Optimization
 
 
 @contextmanager
-def dropping(model: nn.Module, share: float | Literal["auto"]) -> Iterator[None]:
+def use_dropout(model: nn.Module, share: float | Literal["auto"]) -> Iterator[None]:
     """Drop this share of the model's numbers, and its own share again afterwards.
 
     Args:
@@ -44,13 +44,13 @@ def _shares(model: nn.Module) -> Iterator[tuple[nn.Module, str, float]]:
             yield module, place, float(before)
 
 
-def total_steps(rows: int, training: Optimisation) -> int:
-    """Optimiser steps of a stage: its epochs, or ``max_steps`` if that is less."""
+def total_steps(rows: int, training: Optimization) -> int:
+    """Optimizer steps of a stage: its epochs, or ``max_steps`` if that is less."""
     steps = max(1, math.ceil(training.epochs * math.ceil(rows / training.batch_size)))
     return min(steps, training.max_steps or steps)
 
 
-def rows_drawn(rows: datasets.Dataset, training: Optimisation, seed: int) -> NDArray[np.int64]:
+def rows_drawn(rows: datasets.Dataset, training: Optimization, seed: int) -> NDArray[np.int64]:
     """Places of the rows that a stage will see, increasing: all, unless its steps end earlier."""
     ahead = 1  # a batch is fetched while the one before it is trained on
     drawn = (total_steps(len(rows), training) + ahead) * training.batch_size
@@ -65,16 +65,17 @@ def row_order(rows: datasets.Dataset, batch_size: int, seed: int) -> LengthGroup
     return LengthGrouped(lengths_of(rows), batch_size, seed)
 
 
-def rows_a_process(training: Optimisation) -> int:
+def rows_a_process(training: Optimization) -> int:
     """Rows a step of one process; together the processes see the rows that one alone would see.
 
     Raises:
         UsageInvalid: The processes cannot have equal parts.
     """
-    rows, rest = divmod(training.batch_size, several())
+    rows, rest = divmod(training.batch_size, world_size())
     if rest or not rows:
         raise UsageInvalid(
-            f"batch_size = {training.batch_size} is not a multiple of the {several()} processes.",
+            f"batch_size = {training.batch_size} is not a multiple of the {world_size()} "
+            "processes.",
             "Start another number of processes, or change batch_size in the recipe.",
         )
     return rows

@@ -25,12 +25,12 @@ from distill.models.folders import model_folder
 from distill.models.loading import Classifier
 from distill.progress import Gauge, Narrator
 from distill.training.finite_checks import check_answers
-from distill.training.teachers import Guide
+from distill.training.teachers import Teacher
 
 
-def take_kept_logits(
+def import_stored_logits(
     version: Version,
-    guides: Sequence[Guide],
+    guides: Sequence[Teacher],
     data: str,
     needed: Positions,
     *,
@@ -94,10 +94,10 @@ Logits = NDArray[np.float32]
 
 
 class SoftRows(Dataset[dict[str, Any]]):
-    """Tokenised rows with soft labels beside them.
+    """Tokenized rows with soft labels beside them.
 
     Args:
-        rows: Tokenised rows.
+        rows: Tokenized rows.
         logits: Shape (rows, classes); not a number where a row is never asked for.
     """
 
@@ -124,7 +124,7 @@ class SoftRows(Dataset[dict[str, Any]]):
 
 
 def soft_labels(
-    guides: Sequence[Guide],
+    guides: Sequence[Teacher],
     data: str,
     needed: Positions,
     *,
@@ -135,7 +135,7 @@ def soft_labels(
     """The mean of the teachers' logits for training rows.
 
     Args:
-        guides: The teachers; each reads the rows in its own tokenisation.
+        guides: The teachers; each reads the rows in its own tokenization.
         data: ``augmented`` or ``original``, see ``Tokens.rows``.
         needed: Places of the rows that will be asked for, increasing.
         precision: Of the forward passes, see ``precision``.
@@ -168,7 +168,7 @@ def logits_file(folder: Path, number: int) -> Path:
 
 
 def _compute(
-    guide: Guide, rows: datasets.Dataset, file: Path, precision: str, narrator: Narrator
+    guide: Teacher, rows: datasets.Dataset, file: Path, precision: str, narrator: Narrator
 ) -> None:
     """Append block after block to a partial file, which gets its name when it is whole."""
     width = guide.classifier.classes * np.dtype(np.float32).itemsize

@@ -14,13 +14,13 @@ from distill.models.loading import Classifier
 
 
 @dataclass(frozen=True, slots=True)
-class Guide:
+class Teacher:
     """A teacher that was found fit to teach.
 
     Attributes:
         name: In the result table: ``teacher``, or ``teacher 2``.
         classifier: Frozen, in evaluation mode.
-        tokens: The version in its tokenisation.
+        tokens: The version in its tokenization.
         scores: On validation.
     """
 
@@ -30,12 +30,12 @@ class Guide:
     scores: Scores
 
 
-def guide_name(index: int) -> str:
+def teacher_name(index: int) -> str:
     """What a teacher is called in tables, by its place among several."""
     return "teacher" if index == 0 else f"teacher {index + 1}"
 
 
-def averaged_scores(guides: Sequence[Guide], task: TaskSpec) -> dict[str, dict[str, float]]:
+def averaged_scores(guides: Sequence[Teacher], task: TaskSpec) -> dict[str, dict[str, float]]:
     """What the mean of several teachers' logits scores on every validation split."""
     found = {}
     for split, rows in guides[0].tokens.validation.items():

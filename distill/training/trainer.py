@@ -17,21 +17,21 @@ from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from typing_extensions import override
 
-from distill.distributed import LONGEST_WAIT, first_one_first, is_first, wait
+from distill.distributed import LONGEST_WAIT, barrier, is_main_process, main_process_first
 from distill.models.bf16 import uses_bfloat16
-from distill.models.loading import at_rest
-from distill.training.callbacks import GiveBack, Keeper, StageProgress
+from distill.models.loading import eval_mode
+from distill.training.callbacks import PeriodicCheckpoint, ReleaseMemory, StageProgress
 from distill.training.checkpoints import (
     checkpoint_bytes,
-    keep_two,
-    last_whole,
-    mark_whole,
+    last_complete,
+    mark_complete,
+    removing_partial,
+    rotate_checkpoints,
     step_of,
-    whole_or_nothing,
 )
 from distill.training.finite_checks import check_weights, not_finite
 from distill.training.job import Job, Outcome
-from distill.training.schedule import dropping, row_order, rows_a_process, total_steps
+from distill.training.schedule import row_order, rows_a_process, total_steps, use_dropout
 from distill.training.soft_labels import SoftRows
 
 MOST_STEPS_BETWEEN_CHECKPOINTS = 1000
@@ -52,7 +52,7 @@ class StageTrainer(Trainer):
             train_dataset=job.rows if job.soft is None else SoftRows(job.rows, job.soft),
             eval_dataset=job.rows,  # asked for, never read: evaluate() is ours
             data_collator=job.collator,
-            callbacks=[*callbacks, GiveBack(), *job.callbacks],
+            callbacks=[*callbacks, ReleaseMemory(), *job.callbacks],
         )
         self.remove_callback(PrinterCallback)
         self.job = job
@@ -118,13 +118,13 @@ class StageTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         check_weights(self.job.title, self.state.global_step, self.job.stage, self._last)
         folder = self.job.folder / f"checkpoint-{self.state.global_step}"
-        with whole_or_nothing(folder, checkpoint_bytes(self.job.stage)):
+        with removing_partial(folder, checkpoint_bytes(self.job.stage)):
             super()._save_checkpoint(model, trial)
-            wait()  # every process puts its random state there
+            barrier()  # every process puts its random state there
             if self.args.should_save:
-                mark_whole(folder)
+                mark_complete(folder)
         if self.args.should_save:
-            keep_two(self.job.folder, self.state.best_global_step)
+            rotate_checkpoints(self.job.folder, self.state.best_global_step)
 
 
 def train_stage(job: Job) -> Outcome:
@@ -141,19 +141,19 @@ def train_stage(job: Job) -> Outcome:
     steps = job.steps or total_steps(len(job.rows), job.training)
     args = _arguments(job, steps)
     args._n_gpu = min(args.n_gpu, 1)  # several GPUs are torchrun's: one process each
-    progress, keeper = _progress(job), Keeper()
+    progress, keeper = _progress(job), PeriodicCheckpoint()
     trainer = StageTrainer(job, args, [progress, keeper])
     job.stage.start(args.device)
-    with first_one_first():
-        whole = last_whole(job.folder)
-        if is_first():
+    with main_process_first():
+        whole = last_complete(job.folder)
+        if is_main_process():
             job.log.rewind(job.stage.name, step_of(whole) if whole else 0)
     try:
         if whole and step_of(whole) >= steps:  # killed between the last step and the commit
             trainer.state = TrainerState.load_from_json(str(whole / "trainer_state.json"))
             load_model(job.stage, whole / "model.safetensors")
         else:
-            with dropping(job.stage.student, job.training.dropout):
+            with use_dropout(job.stage.student, job.training.dropout):
                 trainer.train(resume_from_checkpoint=str(whole) if whole else None)
     finally:
         progress.close()
@@ -163,7 +163,7 @@ def train_stage(job: Job) -> Outcome:
     best = trainer.state.best_global_step if job.selection else None
     if best:
         load_model(job.stage, job.folder / f"checkpoint-{best}" / "model.safetensors")
-    at_rest(job.stage.student)
+    eval_mode(job.stage.student)
     return Outcome(steps, best or steps, trainer.state.best_metric if best else None)
 
 

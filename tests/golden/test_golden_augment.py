@@ -21,7 +21,7 @@ from augment.replacement.candidates import CandidateFinder
 from augment.replacement.sampling import TextOfRow, sample, sample_originals
 from augment.tokenization.base import PieceTokenizer, is_plain
 from augment.tokenization.load import wrap_tokenizer
-from augment.tokenization.words import Route, Word, judge, match_case, stop_words
+from augment.tokenization.words import Route, Word, assign_routes, match_case, stop_words
 from augment.vectors import Vectors
 
 
@@ -72,7 +72,7 @@ def test_eligibility(golden: dict[str, Any]) -> None:
 
     for case in golden["token_eligibility"]:
         token = case["token"]
-        word = judge([Span(0, len(token), token, (1,))], "basic")[0]
+        word = assign_routes([Span(0, len(token), token, (1,))], "basic")[0]
         assert word.route.replaceable is case["eligible"], case
     assert len(golden["token_eligibility"]) == 20
 

@@ -75,11 +75,11 @@ def pair_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rte")
     generator = random.Random(5)
     for name, rows in (("train", 1300), ("dev", 20), ("test", 20)):
-        labelled = name != "test"
-        lines = ["index\tsentence1\tsentence2" + ("\tlabel" if labelled else "")]
+        labeled = name != "test"
+        lines = ["index\tsentence1\tsentence2" + ("\tlabel" if labeled else "")]
         for i in range(rows):
             fields = [str(i), sentence(generator), sentence(generator)]
-            fields += [generator.choice(["entailment", "not_entailment"])] if labelled else []
+            fields += [generator.choice(["entailment", "not_entailment"])] if labeled else []
             lines.append("\t".join(fields))
         (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder

@@ -9,7 +9,7 @@ import torch
 from transformers import BertForMaskedLM, BertTokenizer
 
 from augment import augment_task
-from augment.executor.worker import Work
+from augment.executor.worker import WorkerSpec
 from augment.masked_lm import model as masked_lm
 from augment.masked_lm.loading import load_masked_lm
 from augment.recipes.schema import AugmentRecipe
@@ -29,7 +29,7 @@ def test_candidates_equal_the_oracle(shared: Path, task: str, every: int, words:
     torch.set_num_threads(2)
     mlm = shared / "models" / "minilm-l6-mlm"
     recipe = AugmentRecipe()
-    finder = Work(
+    finder = WorkerSpec(
         get_task(task).spec, recipe, str(mlm), str(shared / "vectors" / GLOVE), "cpu", None
     ).load()
     model = BertForMaskedLM.from_pretrained(mlm, dtype=torch.float32).eval()

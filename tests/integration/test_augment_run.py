@@ -14,7 +14,7 @@ import torch
 
 from augment.contract import OutputBusy
 from augment.errors import TextTooLong, UsageError
-from augment.executor.worker import Work
+from augment.executor.worker import WorkerSpec
 from augment.masked_lm import model as masked_lm
 from augment.masked_lm.inputs import Query
 from augment.masked_lm.model import MaskedLM
@@ -178,7 +178,9 @@ def test_the_paper_preset_equals_algorithm_1(mlm_dir: Path, vectors_file: Path) 
     from transformers import BertForMaskedLM, BertTokenizer
 
     recipe = load_recipe("paper", "cola").model_copy(update={"variants": 5, "top_k": 4})
-    finder = Work(get_task("cola").spec, recipe, str(mlm_dir), str(vectors_file), "cpu", 1).load()
+    finder = WorkerSpec(
+        get_task("cola").spec, recipe, str(mlm_dir), str(vectors_file), "cpu", 1
+    ).load()
     texts = ["the quick brown fox ran .", "wonderful ukulele music, they walked !", "red dog"]
     rows = [
         TextOfRow(i, "sentence", text, finder.words_of([text])[0]) for i, text in enumerate(texts)

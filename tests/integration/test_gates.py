@@ -187,11 +187,11 @@ def test_a_student_reads_the_rows_that_pass(run: Run, mlm_dir: Path, tmp_path: P
     from transformers import BertTokenizerFast
 
     from augment.contract.version import open_checked
-    from distill.data.versions import tokenise
+    from distill.data.versions import tokenize
 
     version = run(limit=30)
     tokenizer = BertTokenizerFast.from_pretrained(mlm_dir)
-    tokens = tokenise(open_checked(version.path), tokenizer, 32, tmp_path / "tokens")
+    tokens = tokenize(open_checked(version.path), tokenizer, 32, tmp_path / "tokens")
 
     assert len(tokens.train) == version.rows("train")
 

@@ -20,7 +20,7 @@ from augment.contract import Fault
 from augment.errors import AugmentError
 from augment.executor.base import Engine
 from augment.executor.ray import _RayWorker, connected
-from augment.executor.worker import Work, Worked
+from augment.executor.worker import Worked, WorkerSpec
 from augment.progress import Narrator
 from augment.tasks import get_task
 from tests.conftest import ROOT
@@ -125,7 +125,7 @@ def test_no_thread_outlives_ray(ray_cluster: Any, monkeypatch: pytest.MonkeyPatc
         time.sleep(0.5)
         ended.append(ray.get_runtime_context().get_node_id() and "thread")
 
-    work = Work(get_task("rte").spec, SMALL, "mlm", "vectors", "cpu")
+    work = WorkerSpec(get_task("rte").spec, SMALL, "mlm", "vectors", "cpu")
     with connected(Engine("ray", address=ray_cluster.address), work):
         threading.Thread(target=late, daemon=True).start()
     assert ended == ["thread", "ray"]

@@ -87,7 +87,7 @@ def paper_copy(
     k: int,
     p: float,
 ) -> str:
-    """One copy of a text by Algorithm 1: the copy so far is tokenised anew for every word.
+    """One copy of a text by Algorithm 1: the copy so far is tokenized anew for every word.
 
     Args:
         text: The original text.

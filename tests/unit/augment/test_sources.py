@@ -103,7 +103,7 @@ def write_tsv(folder: Path, task: str) -> Path:
 
 @pytest.mark.parametrize("name", list(GLUE))
 def test_glue_tsv(name: str, tmp_path: Path) -> None:
-    """Every task's own files: columns, labels by name or number, unlabelled tests, all splits."""
+    """Every task's own files: columns, labels by name or number, unlabeled tests, all splits."""
     source = read_source(GLUE[name], str(write_tsv(tmp_path, name)))
     spec = GLUE[name].spec
     train = source.splits["train"].to_pylist()[0]
@@ -402,7 +402,7 @@ def test_official_row_counts(shared: Path, name: str) -> None:
     """GLUE's own files and the hub's columns hold the official number of rows, and the same ones.
 
     MRPC's TSV files are built by a script; the copy here lost the last training row, and its test
-    file is the unlabelled one in another order.
+    file is the unlabeled one in another order.
     """
     tsv = read_source(GLUE[name], str(shared / "data" / "glue_tsv" / TSV_FOLDER[name]))
     hub = read_source(GLUE[name], str(shared / "data" / "glue" / name))
