@@ -1,4 +1,4 @@
-"""Batches that shrink where a device's memory ends."""
+"""Batches that are halved when memory runs out, and products on one thread."""
 
 from __future__ import annotations
 

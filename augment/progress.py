@@ -1,4 +1,4 @@
-"""What a run tells while it works; the command line shows it, Python callers may ignore it."""
+"""What a run tells while it works: nothing to a Python caller, lines and a bar on a terminal."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Budget", "Source", "distill_general", "distill_task"]
 _PLACES = {
-    "Budget": "distill.budget",
-    "Source": "distill.corpus",
+    "Budget": "distill.training.budget",
+    "Source": "distill.data.corpus",
     "distill_general": "distill.general",
     "distill_task": "distill.pipeline",
 }

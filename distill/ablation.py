@@ -1,8 +1,4 @@
-"""The story of an ablation: the same version and teacher, one run for each arm and seed.
-
-Everything is kept in one directory and shared where it is the same: the tokens, the teacher's
-logits, and the first stage of arms that differ in the second only.
-"""
+"""The paper's ablations (Tables 2 to 4): arms that leave out one part, run and compared."""
 
 from __future__ import annotations
 

@@ -1,12 +1,4 @@
-"""The story of general distillation: raw text and an untuned encoder in, a general student out.
-
-METHOD §3 (paper §3.2, §4.2): losses of embeddings, hidden states and attention scores, none of the
-prediction layer. What it writes is what ``distill run --student`` starts from.
-
-run.json          what the run is made of        plan.json      its steps, fixed before the first
-metrics.jsonl     losses by step, held-out ones as eval_*       result.json    when it has finished
-student/          encoder, tokenizer, projections               work/          tokens, checkpoints
-"""
+"""General distillation (docs/method.md, section 3): raw text → blocks → a general student."""
 
 from __future__ import annotations
 

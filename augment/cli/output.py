@@ -1,4 +1,4 @@
-"""What a person sees: progress on stderr, results on stdout, color on a terminal only."""
+"""What a person sees of versions and previews: results on stdout, color on a terminal only."""
 
 from __future__ import annotations
 

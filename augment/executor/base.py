@@ -1,4 +1,4 @@
-"""Where chunks run: in this process, in a pool of processes, on Ray. It cannot change a byte."""
+"""A chunk of rows and the engine that runs it; the engine cannot change a byte."""
 
 from __future__ import annotations
 

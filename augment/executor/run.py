@@ -1,4 +1,4 @@
-"""Where chunks run: in this process, in a pool of processes, on Ray. It cannot change a byte."""
+"""Running chunks: in this process, in a pool of processes, on Ray."""
 
 from __future__ import annotations
 

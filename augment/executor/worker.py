@@ -1,4 +1,4 @@
-"""A worker in another process: chunk in, answer out, whatever happens; and who reads the answer."""
+"""A worker: what it needs, how it loads its models, and what it makes of a chunk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PURE: gates that a generated row must pass, and words that must stay; each with its reason."""
+"""Filters that read texts alone: leak guard and duplicates; and the model filters' rules."""
 
 from __future__ import annotations
 

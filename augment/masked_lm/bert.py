@@ -1,8 +1,4 @@
-"""BERT and its kin read as one shape: RoBERTa, ELECTRA and DistilBERT name their weights otherwise.
-
-All have layers that are normalized after attention and after the inner product, learnt positions,
-and a head of one dense layer before the decoder; so one forward serves them all.
-"""
+"""BERT-shaped encoders: their weights by one set of names, and a forward pass of masks alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masked positions laid out for the model: inputs one after the other, nothing padded."""
+"""What the masked LM reads: a query for each masked position, packed without padding."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""One linear layer with what follows it in a single pass: bias, activation, residual.
-
-On the processor the weights are laid out once for oneDNN's kernels, which beat the default product
-by a fifth and give each row the same bits whatever other rows stand beside it. Elsewhere, and in
-float64, the plain operations compute the same.
-"""
+"""Products and rankings of the masked LM: packed linear layers, the best columns of a matrix."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The recipe: every number and choice that decides the rows, and nothing else.
-
-Places, devices, worker and batch sizes are command-line options: they cannot change a byte.
-"""
+"""Reading recipes: a shipped preset or a file, resolved for one task, and printed with comments."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""PURE: words + candidates + draws → variants with their edits.
-
-Algorithm 1 of the paper (section 3.2): for each copy and each word, a uniform candidate and a
-coin; the word is replaced when the coin is below p.
-"""
+"""A variant of a text: the words that were replaced, applied and taken back."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""PURE: words + candidates + draws → variants with their edits.
+"""Algorithm 1 (docs/method.md, section 5): candidates and draws keyed by the row → variants.
 
-Algorithm 1 of the paper (section 3.2): for each copy and each word, a uniform candidate and a
-coin; the word is replaced when the coin is below p.
+For each copy and each word a uniform candidate is drawn and a coin is thrown; the word is replaced
+when the coin is below p.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Loading a masked LM by folder or hub name; ``gate_models`` loads what the gates ask."""
+"""The tokenizer of a model, wrapped by its kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PURE: gates that a generated row must pass, and words that must stay; each with its reason."""
+"""Words that are never replaced: numbers, negations, listed words and patterns."""
 
 from __future__ import annotations
 

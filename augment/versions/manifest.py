@@ -1,4 +1,4 @@
-"""The data set card: what a person and ``datasets.load_dataset`` read first."""
+"""What a version says of itself: its manifest before any row is made, and its data set card."""
 
 from __future__ import annotations
 

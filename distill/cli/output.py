@@ -1,4 +1,4 @@
-"""The result of a run as a table: for a terminal, for a file, for pandas."""
+"""Results as a person reads them: tables with what their columns mean."""
 
 from __future__ import annotations
 

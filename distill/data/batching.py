@@ -1,4 +1,4 @@
-"""Rows of different lengths → batches of similar ones, padded."""
+"""Batches: collated, of like length, in an order that is a function of seed and epoch."""
 
 from __future__ import annotations
 

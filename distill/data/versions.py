@@ -1,4 +1,4 @@
-"""Version → tokenized, memory-mapped Arrow tables, cached on disk."""
+"""The rows of a version, tokenized into a memory-mapped cache; samples and counts of a split."""
 
 from __future__ import annotations
 

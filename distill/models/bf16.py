@@ -1,9 +1,4 @@
-"""A teacher that only ever runs forward in bfloat16: its matrices are turned into it once.
-
-Autocast turns the float32 weights of a model that is not trained into bfloat16 at every pass. Here
-that is done once, on the processor in the layout of its matrix kernels. What comes out is what
-autocast gives: embeddings, norms and everything between the matrices stay in float32.
-"""
+"""bfloat16: whether a processor computes in it, autocast, and a frozen copy of a teacher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a model's files lie, and what they are: its digest."""
+"""Model folders: found here or on the hub, digested, written with their tokenizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a text a model can read."""
+"""How long a row may be: of the recipe, of a model's positions, and what inputs a model takes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SINGLE_LENGTH, PAIR_LENGTH = 64, 128
 
 
 def resolve_length(max_length: int | str, task: TaskSpec) -> int:
-    """The recipe's ``max_length`` in pieces: ``auto`` is METHOD §4's 64 or 128."""
+    """The recipe's ``max_length`` in pieces: ``auto`` is 64 or 128 (docs/method.md, section 6)."""
     if isinstance(max_length, int):
         return max_length
     return SINGLE_LENGTH if len(task.text_columns) == 1 else PAIR_LENGTH

@@ -1,4 +1,4 @@
-"""The teacher of general distillation: an encoder that no task has touched."""
+"""Models from folders and hub names: classifiers, encoders, configs, tokenizers."""
 
 from __future__ import annotations
 

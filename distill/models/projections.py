@@ -15,7 +15,7 @@ INIT_STD = 0.02
 
 
 class Projections(nn.Module):
-    """Learnable linear maps with bias, as in the authors' code (METHOD §4 of its second half).
+    """Learnable linear maps with bias, as in the authors' code (docs/method.md, departure 19).
 
     Args:
         student_width: d'.

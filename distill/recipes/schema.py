@@ -187,7 +187,7 @@ class Intermediate(Training, Layerwise):
 
 
 class General(Optimization, Layerwise):
-    """General distillation (METHOD §3): the losses of stage 1 on raw text, a row is a block.
+    """General distillation (docs/method.md, section 4): the losses of stage 1 on blocks of text.
 
     Its last step is kept; ``--tokens`` and ``--hours`` stand for ``epochs`` and ``max_steps``.
 

@@ -1,9 +1,4 @@
-"""GLUE's submission: which files it has, what is in them, and whether they are right.
-
-A zip (or folder) of eleven tab-separated files, each with the header ``index``, ``prediction`` and
-one line for every row of a test set, in order. CoLA, SST-2, MRPC, QQP and WNLI are answered by 0
-and 1, MNLI, QNLI, RTE and the diagnostic set by words, STS-B by a number from 0 to 5. Pure.
-"""
+"""GLUE's submission: its files, their format, zips and folders of them, each checked."""
 
 from __future__ import annotations
 

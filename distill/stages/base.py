@@ -57,7 +57,7 @@ class Stage(nn.Module, ABC):
 
 
 def assert_frozen_eval(teacher: PreTrainedModel) -> None:
-    """The teacher is frozen and in evaluation mode: no dropout in the targets (METHOD §12 row 16).
+    """The teacher is frozen and in evaluation mode: no dropout (docs/method.md, departure 16).
 
     Raises:
         AssertionError: It is not; a fault of this program.

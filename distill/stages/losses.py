@@ -30,7 +30,7 @@ def attention_score_loss(
     """Mean squared difference of raw attention scores, Eq. 7 for one layer.
 
     ``masked`` averages over pairs of a real query and a real key, and over heads: padding
-    changes nothing. ``official`` does what the authors' code does (METHOD §12 row 12): scores of
+    changes nothing. ``official`` is the authors' code (docs/method.md, departure 12): scores of
     padded keys, and scores at or under -100, count as zero on either side, and the mean runs over
     the whole padded square, padded queries included; it depends on the padded length.
 
@@ -202,7 +202,7 @@ def logits_loss(
 
     - ``soft_cross_entropy``: against the teacher's softened distribution, Eq. 10. Summed over
       classes and averaged over rows; the authors' code averages over classes too and so divides
-      the gradient by their number (METHOD §12 row 13).
+      the gradient by their number (docs/method.md, departure 13).
     - ``kl``: the same less the teacher's entropy: 0 where both agree, and the same gradient.
     - ``mse``: mean squared difference of the logits themselves.
 
@@ -226,7 +226,7 @@ def logits_loss(
 
 
 def regression_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference from the teacher's score, not from the gold one (METHOD §12 row 14).
+    """Mean squared error to the teacher's score, not the gold one (docs/method.md, departure 14).
 
     Args:
         student: Scores, shape (batch, 1).

@@ -1,4 +1,4 @@
-"""Stage 2: the teacher's answers, and what other methods add to them."""
+"""Stage 2: the teacher's logits, labels, and states that baselines compare beside them."""
 
 from __future__ import annotations
 

@@ -1,10 +1,4 @@
-"""How many steps fit a budget of tokens, of hours, or the recipe's epochs.
-
-A wall-clock budget becomes a fixed number of steps before the first one: what a step costs is
-measured (``timing``) and divided into the time that is left. So warm-up and decay end with the last
-step, and a resumed run ends with the very weights of an undisturbed one, which no schedule that
-looks at the clock could promise.
-"""
+"""Budgets in hours or tokens, turned into a number of steps by timing a few."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of a student is dropped while a stage lasts."""
+"""Steps, the order of rows and dropout: what a stage's numbers mean for its rows."""
 
 from __future__ import annotations
 

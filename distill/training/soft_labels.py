@@ -1,4 +1,4 @@
-"""Soft labels that a version already holds: its gates asked the very teacher of this run."""
+"""Soft labels: teachers' logits of the rows to come, computed once or read from a version."""
 
 from __future__ import annotations
 

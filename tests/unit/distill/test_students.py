@@ -30,7 +30,7 @@ def test_names_and_shapes():
 
 
 def test_published_sizes(tokenizer):
-    """METHOD §6: 14.35 M and 66.96 M parameters with the vocabulary of 30,522."""
+    """docs/method.md, section 6: 14.35 M and 66.96 M parameters, vocabulary 30,522."""
     counts = {}
     for name, shape in NAMED.items():
         with torch.device("meta"):
