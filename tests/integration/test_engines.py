@@ -238,7 +238,7 @@ def test_two_runs_of_the_same_recipe_at_once(
     whole = run("whole", limit=40)
     with (
         open_staging(tmp_path / "out", "rte", whole.manifest.id),
-        pytest.raises(OutputBusy, match="another run is writing the same version"),
+        pytest.raises(OutputBusy, match="another process is at work"),
     ):
         run(limit=40, **engine)
     assert digests(run(limit=40)) == digests(whole)

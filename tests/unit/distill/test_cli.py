@@ -1,4 +1,3 @@
-import ast
 import json
 import subprocess
 import sys
@@ -168,16 +167,3 @@ def test_public_names_are_there_and_load_nothing_before():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == str(distill.__all__), done.stderr
     assert all(callable(getattr(distill, name)) for name in distill.__all__)
-
-
-def test_the_package_enters_augment_by_its_door_only():
-    files = sorted(PACKAGE.rglob("*.py"))
-    found = set()
-    for file in files:
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                found.add(node.module)
-    assert len(files) > 15
-    assert {name for name in found if name.startswith("augment")} == {"augment.contract"}

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from augment.contract import OutputUnwritable, open_version
-from distill import distill_task, progress
+from distill import distill_task
 from distill.errors import ModelNotFound, RunDiffers, TrainingFailed
-from distill.training import trainer
+from distill.training import callbacks, trainer
 from tests.unit.distill.helpers import SENTIMENT, mood_rows, write_version
 
 
@@ -26,7 +26,7 @@ def stopping(title, step):
         if self.title == title and state.global_step == step:
             raise KeyboardInterrupt
 
-    with mock.patch.object(progress.StageProgress, "on_step_end", on_step_end):
+    with mock.patch.object(callbacks.StageProgress, "on_step_end", on_step_end):
         yield
 
 
@@ -163,7 +163,7 @@ def test_what_says_that_a_disk_is_full(tmp_path, error):
 
     with pytest.raises(OutputUnwritable, match="no space is left") as caught:
         commit_folder(tmp_path / "deep" / "model", fill)
-    assert caught.value.exit_code == 5
+    assert caught.value.exit_code == 3
     assert list((tmp_path / "deep").iterdir()) == []
 
 
