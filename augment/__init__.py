@@ -1,11 +1,14 @@
 """Expand text data sets by word replacement into versioned Parquet."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 from augment.contract import Version, open_version
 
 if TYPE_CHECKING:
     from augment.pipeline import augment_task
+
 
 __all__ = ["Version", "augment_task", "open_version"]
 

@@ -1,7 +1,8 @@
 """What can go wrong while augmenting; every error is a sentence and a hint.
 
 Fault                       (augment.contract)
-├── ContractError           a version on disk breaks the contract, exit 3
+├── ContractError           a version on disk breaks the contract     exit 3
+├── OutputError             a place cannot be written to              exit 3
 └── AugmentError
     ├── RecipeInvalid       unknown keys, values out of range        exit 2  (ValueError)
     ├── UsageError          arguments that do not go together         exit 2  (ValueError)
@@ -9,8 +10,7 @@ Fault                       (augment.contract)
     │   ├── SourceMissing   nothing is at that place                          (FileNotFoundError)
     │   ├── RowMalformed    one row, named by file and line
     │   └── TextTooLong     longer than the masked LM can read
-    ├── OutputBusy          another run is writing the same version   exit 3  (OSError)
-    ├── OutputUnwritable    no room or no permission there            exit 3  (OSError)
+    ├── StoreInvalid        the candidate store is damaged            exit 3  (ValueError)
     ├── EngineUnavailable   Ray is not installed or out of reach      exit 2  (RuntimeError)
     └── AssetInvalid        masked LM or vectors cannot be used       exit 4  (ValueError)
         ├── AssetMissing    nothing is at that place or the hub is unreachable (FileNotFoundError)
@@ -58,18 +58,6 @@ class TextTooLong(SourceInvalid):
 
 class StoreInvalid(AugmentError, ValueError):
     """A file of the candidate store is damaged."""
-
-    exit_code = 3
-
-
-class OutputBusy(AugmentError, OSError):
-    """Another process is writing the same version."""
-
-    exit_code = 3
-
-
-class OutputUnwritable(AugmentError, OSError):
-    """The disk is full, or the place may not be written."""
 
     exit_code = 3
 

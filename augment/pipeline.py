@@ -1,4 +1,4 @@
-"""The story of a run: sources → words → candidates → variants → one committed version."""
+"""PURE: what a run says of itself before it works, each a line."""
 
 from __future__ import annotations
 
@@ -9,27 +9,53 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from augment.chunk import CHUNK_ROWS
-from augment.contract import (
-    Manifest,
-    Version,
-    list_versions,
-    open_version,
-)
-from augment.draft import draft_manifest
-from augment.engine import Chunk, Engine, run_chunks
-from augment.lines import gates_line, recipe_line, source_line
-from augment.narrator import Narrator
-from augment.precision import measure_agreement
-from augment.quality import Gates, row_digest
-from augment.recipe import AugmentRecipe, load_recipe
-from augment.rows import originals
-from augment.sources import Source, read_source
-from augment.store import tend
+from augment.analysis.precision_check import measure_agreement
+from augment.contract import Manifest, Version, list_versions, open_version
+from augment.contract.files import disk_errors
+from augment.executor.base import Chunk, Engine
+from augment.executor.chunk import CHUNK_ROWS
+from augment.executor.run import run_chunks
+from augment.executor.worker import Worker, WorkerSpec
+from augment.filters.model_filters import ModelFilters
+from augment.filters.rules import RuleFilters, row_digest
+from augment.progress import Narrator
+from augment.recipes.load import load_recipe
+from augment.recipes.schema import AugmentRecipe
+from augment.replacement.candidate_store import prune_after_run
+from augment.sources.read import Source, read_source
 from augment.tasks import Task, get_task
 from augment.vectors import cache_folder
-from augment.work import Work, Worker
-from augment.writer import Staging, commit, forget, next_name, open_staging, writing
+from augment.versions.manifest import draft_manifest
+from augment.versions.rows import originals
+from augment.versions.staging import Staging, commit, next_name, open_staging, remove_leftovers
+
+
+def recipe_line(recipe: AugmentRecipe) -> str:
+    """The numbers that matter most."""
+    return (
+        f"{recipe.preset} · N {recipe.variants} · K {recipe.top_k} · "
+        f"p {recipe.probability:.2f} · seed {recipe.seed}"
+    )
+
+
+def source_line(task: Task, data: Source) -> str:
+    """The splits with their rows."""
+    parts = [f"{name} {table.num_rows:,}" for name, table in data.splits.items()]
+    skipped = f" · {data.skipped} malformed rows left out" if data.skipped else ""
+    return f"{task.spec.name}: " + " · ".join(parts) + skipped
+
+
+def gates_line(judges: ModelFilters) -> str:
+    """Which models judge, and what a user should know of them; empty where none does."""
+    rules = judges.rules
+    parts = [
+        f"similarity of at least {rules.min_similarity}" * rules.needs_encoder,
+        f"teacher agreement ({rules.agreement})" * (rules.agreement != "off"),
+        "teacher logits are kept" * rules.teacher_logits,
+        judges.teacher.notice if judges.teacher else "",
+    ]
+    return " · ".join(part for part in parts if part)
+
 
 STORE_BYTES = 20 * 2**30
 
@@ -87,7 +113,7 @@ def augment_task(
     plan = load_recipe(recipe, chosen.spec.name) if isinstance(recipe, str) else recipe
     tell.say("recipe", recipe_line(plan))
     data = _read(chosen, source, tell, limit=limit, skip_malformed=skip_malformed)
-    work = Work(
+    work = WorkerSpec(
         task=chosen.spec, recipe=plan, mlm=mlm, vectors=vectors, device=device,
         threads=where.threads_of_a_worker(), store=None if store is None else Path(store),
         gates=_gates(plan, chosen, data), teacher=teacher, similarity_model=similarity_model,
@@ -138,7 +164,7 @@ class _Run:
                 trouble = self._make(draft, staging)
             staging.remove()
         if (kept := self.worker.finder.store) is not None:
-            self.tell.say("store", tend(kept, trouble, store_limit))
+            self.tell.say("store", prune_after_run(kept, trouble, store_limit))
         return open_version(root / f"{folder.name}@{draft.id}")
 
     def _refuse_long_texts(self) -> None:
@@ -168,7 +194,7 @@ class _Run:
             for name, table in self.data.splits.items()
             if name != train
         }
-        with writing(staging.path):
+        with disk_errors(staging.path):
             commit(staging, draft, len(chunks), others)
         return tally.store_trouble
 
@@ -214,7 +240,7 @@ class _Run:
         return found.measured()
 
 
-def _gates(recipe: AugmentRecipe, task: Task, data: Source) -> Gates:
+def _gates(recipe: AugmentRecipe, task: Task, data: Source) -> RuleFilters:
     """The recipe's gates; the leak guard knows every validation and test row."""
     held_out = (
         row_digest(texts)
@@ -222,7 +248,7 @@ def _gates(recipe: AugmentRecipe, task: Task, data: Source) -> Gates:
         if recipe.leak_guard and name != task.spec.splits.train
         for texts in zip(*(table[c].to_pylist() for c in task.spec.text_columns), strict=True)
     )
-    return Gates(frozenset(held_out), recipe.normalised_duplicates)
+    return RuleFilters(frozenset(held_out), recipe.normalised_duplicates)
 
 
 def _chunks(table: pa.Table) -> list[Chunk]:
@@ -236,6 +262,6 @@ def _already(folder: Path, draft: Manifest) -> Version | None:
     """The committed version with the same id, if there is one."""
     for version in list_versions(folder, skip_unreadable=True):
         if version.manifest.id == draft.id:
-            forget(version.path.parent, draft.id)  # left by a kill after the commit
+            remove_leftovers(version.path.parent, draft.id)  # left by a kill after the commit
             return open_version(version.path)
     return None

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from augment import augment_task
-from augment.recipe import load_recipe
-from augment.sources import read_source
+from augment.recipes.load import load_recipe
+from augment.sources.read import read_source
 from augment.tasks import get_task
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED, VECTORS

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distill.ablations import BY_NAME, Arm, arm_recipe
-from distill.recipe import DistillRecipe, load_recipe
+from distill.ablation import BY_NAME, Arm, arm_recipe
+from distill.recipes.load import DistillRecipe, load_recipe
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """Optimiser steps of a task: stage 1, stage 2, and labels only."""
+    """Optimizer steps of a task: stage 1, stage 2, and labels only."""
 
     first: int
     second: int

@@ -22,15 +22,16 @@ import torch
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
 from augment import augment_task
-from augment.candidates import CandidateFinder
-from augment.models import load_masked_lm
-from augment.packing import Query
-from augment.recipe import AugmentRecipe, load_recipe
-from augment.sources import read_source
-from augment.store import CandidateStore
+from augment.masked_lm.inputs import Query
+from augment.masked_lm.loading import load_masked_lm
+from augment.recipes.load import load_recipe
+from augment.recipes.schema import AugmentRecipe
+from augment.replacement.candidate_store import CandidateStore
+from augment.replacement.candidates import CandidateFinder
+from augment.sources.read import read_source
 from augment.tasks import get_task
+from augment.tokenization.words import Route, Word
 from augment.vectors import Vectors
-from augment.words import Route, Word
 from benchmarks.machine import arguments, describe, gemm_peak, interleaved, keep, median_ratio, tell
 from benchmarks.places import ROOT, SHARED, VECTORS
 from tests.reference.masked_lm import ranked_pieces

@@ -4,7 +4,7 @@
 
 ``distill run`` works as a process of its own on a version of 8 million sentence pairs, with a
 random teacher of six layers and few steps: what is measured depends on the rows, not on what is
-learnt from them. The first run tokenises and is killed at its first step; the second is the same
+learnt from them. The first run tokenizes and is killed at its first step; the second is the same
 command again and goes through to the end. Every half second the memory of the process and its
 descendants is added up, pages of mapped files included. Few steps touch few pages of the tokens:
 the limit is held against what a whole epoch would have resident, every page of them.
@@ -47,7 +47,7 @@ FLOAT = 4
 KEPT_WHILE_TRAINED = 4
 """Weight, gradient, and AdamW's two means."""
 SAID = {
-    "tokenised": "  version ",
+    "tokenized": "  version ",
     "teacher_scored": "  teacher ",
     "first_step": "  stage 1/2   step ",
 }
@@ -152,7 +152,7 @@ def measured(folder: Path, rows: int, threads: int) -> dict[str, Any]:
                "--allow-weak-teacher", "--threads", threads]  # fmt: skip
     words = [str(part) for part in command]
     first = watch(words, folder / "first.log", stop_at="first_step")
-    print(f"first run, tokenising: {first.seconds}", flush=True)
+    print(f"first run, tokenizing: {first.seconds}", flush=True)
     second = watch(words, folder / "second.log")
     print(f"second run: {second.seconds}", flush=True)
     tokens = sum(file.stat().st_size for file in (run / "work" / "tokens").glob("train-*"))

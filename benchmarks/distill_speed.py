@@ -28,16 +28,15 @@ from benchmarks.machine import arguments, describe, gemm_peak, keep
 from benchmarks.places import MLM, ROOT, SHARED
 from benchmarks.straightforward import LENGTH, Straightforward
 from benchmarks.teacher_cache import teacher_cache
-from distill.batching import Collator
-from distill.cost import parameter_counts
-from distill.frozen import frozen
-from distill.jobs import Job
-from distill.lengths import lengths_of, spread
+from distill.data.batching import Collator, lengths_of, spread
+from distill.evaluation.cost import parameter_counts
+from distill.models.bf16 import frozen
 from distill.progress import Narrator
-from distill.recipe import load_recipe
-from distill.rundir import MetricLog
+from distill.recipes.load import load_recipe
+from distill.run_directory import MetricLog
 from distill.stages import Intermediate, Prediction, Stage
-from distill.timing import STEPS, measure_steps
+from distill.training.budget import STEPS, measure_steps
+from distill.training.job import Job
 
 MAPPING = (3, 6, 9, 12)
 BATCH = 32

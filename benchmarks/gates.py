@@ -22,10 +22,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from augment import Version, augment_task
-from augment.gate_models import load_teacher
-from augment.recipe import AugmentRecipe, load_recipe
-from augment.scoring import Scores
-from augment.stats import version_stats
+from augment.analysis.stats import version_stats
+from augment.filters.loading import load_teacher
+from augment.filters.scorer import Scores
+from augment.recipes.load import load_recipe
+from augment.recipes.schema import AugmentRecipe
 from augment.tasks import get_task
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED, VECTORS
@@ -66,7 +67,7 @@ PLANS = {
 PROTECTED = {"protect_numbers": True, "protect_negations": True}
 SETTINGS: dict[str, dict[str, Any]] = {
     "none": {},
-    "normalised duplicates": {"normalised_duplicates": True},
+    "normalized duplicates": {"normalised_duplicates": True},
     "numbers and negations protected": PROTECTED,
     "probability 0.2": {"probability": 0.2},
     "similarity 0.7": {"min_similarity": 0.7},

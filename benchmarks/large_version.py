@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 
 from augment.contract import Manifest, SourceSplit, Version, arrow_schema, open_version
-from augment.shards import describe_files, write_split
 from augment.tasks import get_task
+from augment.versions.parquet import describe_files, write_split
 from benchmarks.pairs import mnli_pairs
 
 VARIANTS = 20

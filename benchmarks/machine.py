@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from augment.linear import Linear
+from augment.masked_lm.kernels import Linear
 
 
 def describe() -> dict[str, Any]:

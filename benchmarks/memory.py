@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augment.contract import open_version
-from augment.store import describe_store
+from augment.replacement.candidate_store import describe_store
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.pairs import mnli_pairs
 from benchmarks.peak import SECONDS, Peak

@@ -20,17 +20,18 @@ from typing import Any, Literal
 
 from augment import Version, augment_task
 from augment.contract import open_version
+from augment.contract.files import write_json
 from benchmarks.arms import ARMS, INHERITED, SEEDS, STEPS, TRIALS, recipe_of
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED, VECTORS
-from distill.ablations import Arm
-from distill.budget import Budget
-from distill.disk import write_json
+from distill.ablation import Arm
+from distill.evaluation.results import Run
 from distill.general import distill_general
 from distill.pipeline import distill_task
-from distill.rundir import RESULT, Run
-from distill.rundir import STUDENT as STUDENT_FOLDER
+from distill.run_directory import RESULT
+from distill.run_directory import STUDENT as STUDENT_FOLDER
 from distill.teacher import RECORD, fine_tune_teacher
+from distill.training.budget import Budget
 
 STUDENT = "3x312-1200-12"
 GENERAL_HOURS = 1.2

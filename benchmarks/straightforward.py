@@ -38,7 +38,7 @@ class Straightforward:
             model.set_attn_implementation("eager")
         self.projection = nn.Linear(student.config.hidden_size, teacher.config.hidden_size)
         weights = [*student.parameters(), *self.projection.parameters()]
-        self.optimiser = torch.optim.AdamW(weights, lr=1e-4, fused=False, foreach=False)
+        self.optimizer = torch.optim.AdamW(weights, lr=1e-4, fused=False, foreach=False)
         self.batches = batches
 
     def intermediate(self) -> None:
@@ -65,7 +65,7 @@ class Straightforward:
         self._update(-(target * ours.logits.log_softmax(dim=-1)).sum(dim=-1).mean())
 
     def _update(self, loss: Tensor) -> None:
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
-        self.optimiser.step()
+        self.optimizer.step()

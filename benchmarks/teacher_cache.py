@@ -17,8 +17,8 @@ import datasets
 import numpy as np
 import torch
 
-from distill.batching import Collator, model_inputs
-from distill.precision import autocast
+from distill.data.batching import Collator, model_inputs
+from distill.models.bf16 import autocast
 from distill.stages import Intermediate
 
 BATCHES = 12

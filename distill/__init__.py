@@ -1,18 +1,21 @@
 """Distil an encoder into a small one: on raw text, and for a task from a saved version of it."""
 
+from __future__ import annotations
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distill.budget import Budget
-    from distill.corpus import Source
+    from distill.data.corpus import Source
     from distill.general import distill_general
     from distill.pipeline import distill_task
+    from distill.training.budget import Budget
+
 
 __all__ = ["Budget", "Source", "distill_general", "distill_task"]
 _PLACES = {
-    "Budget": "distill.budget",
-    "Source": "distill.corpus",
+    "Budget": "distill.training.budget",
+    "Source": "distill.data.corpus",
     "distill_general": "distill.general",
     "distill_task": "distill.pipeline",
 }

@@ -1,6 +1,7 @@
 """What can go wrong in a distillation, as sentences to a person.
 
 Fault                            (augment.contract)
+├── OutputError                  exit 3   a place cannot be written to          (OSError)
 └── DistillError                 anything this package refuses to do
     ├── RecipeInvalid            exit 2   unknown keys, values out of range    (ValueError)
     │   └── MappingInvalid                student layers cannot be mapped
@@ -15,7 +16,6 @@ Fault                            (augment.contract)
     │   ├── LabelMismatch                 teacher and data disagree about the classes
     │   ├── ShapeMismatch                 heads or widths that the losses cannot match
     │   └── EncoderUnsupported            attention scores are out of reach
-    ├── DiskFull                 exit 5   there is no space to write to         (OSError)
     └── TrainingFailed           exit 5   the loss is not a number, a stage broke (RuntimeError)
 """
 
@@ -81,17 +81,11 @@ class LabelMismatch(ModelInvalid):
 
 
 class ShapeMismatch(ModelInvalid):
-    """Sizes of teacher and student that the chosen losses or initialisation cannot match."""
+    """Sizes of teacher and student that the chosen losses or initialization cannot match."""
 
 
 class EncoderUnsupported(ModelInvalid):
     """The architecture does not hand its attention to transformers' attention interface."""
-
-
-class DiskFull(DistillError, OSError):
-    """No space is left where something is to be written; what was whole before is kept."""
-
-    exit_code = 5
 
 
 class TrainingFailed(DistillError, RuntimeError):

@@ -1,12 +1,4 @@
-"""The story of general distillation: raw text and an untuned encoder in, a general student out.
-
-METHOD §3 (paper §3.2, §4.2): losses of embeddings, hidden states and attention scores, none of the
-prediction layer. What it writes is what ``distill run --student`` starts from.
-
-run.json          what the run is made of        plan.json      its steps, fixed before the first
-metrics.jsonl     losses by step, held-out ones as eval_*       result.json    when it has finished
-student/          encoder, tokenizer, projections               work/          tokens, checkpoints
-"""
+"""General distillation (docs/method.md, section 3): raw text → blocks → a general student."""
 
 from __future__ import annotations
 
@@ -16,29 +8,42 @@ import math
 import os
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.bench import quiet_libraries
-from distill.blocks import Blocks, Split, frame_of, split, tokenise_corpus
-from distill.budget import Budget, Deadline, Plan, plan_for_seconds, steps_for_tokens
-from distill.corpus import Corpus, Source, open_corpus
-from distill.disk import commit_folder, write_json
-from distill.general_bench import GeneralBench, GeneralStage, prepare
-from distill.lengths import lengths_of
-from distill.model_folders import SAFETENSORS, folder_digest
-from distill.models import describe, read_config, read_weights
-from distill.positions import most_pieces
-from distill.processes import by_first, first_one_first, wait
+from torch import nn
+from transformers import set_seed
+
+from augment.contract.files import commit_folder, write_json
+from distill.data.batching import Collator, lengths_of
+from distill.data.blocks import Blocks, Split, frame_of, split, tokenize_corpus
+from distill.data.corpus import Corpus, Source, open_corpus
+from distill.distributed import barrier, device, main_process_first, on_main_process
+from distill.models.bf16 import frozen
+from distill.models.folders import SAFETENSORS, folder_digest, quiet_libraries, save_clean
+from distill.models.limits import check_length, most_pieces
+from distill.models.loading import Encoder, describe, load_encoder, read_config, read_weights
+from distill.models.projections import save_projections
+from distill.models.students import (
+    Init,
+    build_student,
+    checkpoint_projections,
+    resolve_init,
+    student_identity,
+    student_layers,
+)
 from distill.progress import Narrator, span
-from distill.projections import save_projections
-from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
-from distill.rundir import METRICS, RESULT, STUDENT, RunDirectory
-from distill.saving import save_clean
-from distill.schedule import total_steps
-from distill.students import Init, checkpoint_projections, settle, student_identity
-from distill.timing import measure_steps
-from distill.trainer import train_stage
+from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
+from distill.run_directory import METRICS, RESULT, STUDENT, MetricLog, RunDirectory
+from distill.stages import Intermediate
+from distill.stages.layer_mapping import arrows, layer_map
+from distill.training.budget import Budget, Plan, measure_steps, plan_for_seconds, steps_for_tokens
+from distill.training.callbacks import Deadline
+from distill.training.held_out import HeldOut
+from distill.training.job import Job
+from distill.training.schedule import total_steps
+from distill.training.trainer import train_stage
 
 PLAN = "plan.json"
 SETTINGS = {"seed", "precision", "layers", "attention_reduction", "projection", "general"}
@@ -78,12 +83,12 @@ def distill_general(
     quiet_libraries()
     narrator, run = Narrator(quiet=quiet), RunDirectory(Path(out))
     settings = load_recipe(recipe, "")
-    init = settle(init, student, str(teacher))
+    init = resolve_init(init, student, str(teacher))
     source = corpus if isinstance(corpus, Source) else Source(corpus)
     text = open_corpus(source)
     if text.hub and source.take is None:  # never stream more than will be trained on
         source = dataclasses.replace(source, take=budget.tokens)
-    with first_one_first():
+    with main_process_first():
         begun = run.claim(identify(text, source, str(teacher), student, init, settings, budget))
     if finished := run.result():
         narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
@@ -96,9 +101,9 @@ def distill_general(
     if not (run.path / STUDENT).is_dir():
         train(bench, parts, plan, budget, began)
     # here, because an earlier call may have been killed after the commit
-    by_first(lambda: shutil.rmtree(run.work / GeneralStage.name, ignore_errors=True))
+    on_main_process(lambda: shutil.rmtree(run.work / GeneralStage.name, ignore_errors=True))
     result = summary(bench, text, blocks, parts, plan)
-    by_first(lambda: write_json(run.path / RESULT, result))
+    on_main_process(lambda: write_json(run.path / RESULT, result))
     return result
 
 
@@ -131,7 +136,7 @@ def read(bench: GeneralBench, corpus: Corpus, source: Source) -> Blocks:
     frame = frame_of(
         teacher.tokenizer, teacher.name, length=general.length, minimum=general.min_length
     )
-    blocks = tokenise_corpus(
+    blocks = tokenize_corpus(
         corpus,
         teacher.tokenizer,
         frame,
@@ -154,7 +159,7 @@ def decide(bench: GeneralBench, parts: Split, budget: Budget, began: float) -> P
     """The number of steps: kept from an earlier call, or fixed now for good."""
     file = bench.run.path / PLAN
     fixed = file.is_file()
-    wait()
+    barrier()
     if fixed:
         return _kept_plan(file)
     general = bench.recipe.general
@@ -172,7 +177,7 @@ def decide(bench: GeneralBench, parts: Split, budget: Budget, began: float) -> P
         if budget.tokens is not None:
             steps = steps_for_tokens(budget.tokens, per_step)
         plan = Plan(steps, general.evaluations, per_step)
-    by_first(lambda: write_json(file, dataclasses.asdict(plan)))
+    on_main_process(lambda: write_json(file, dataclasses.asdict(plan)))
     return _kept_plan(file)
 
 
@@ -201,7 +206,7 @@ def train(bench: GeneralBench, parts: Split, plan: Plan, budget: Budget, began: 
         save_clean(stage.student, bench.teacher.tokenizer, folder, longest)
         save_projections(stage.projections, folder / SAFETENSORS)
 
-    by_first(lambda: commit_folder(bench.run.path / STUDENT, fill))
+    on_main_process(lambda: commit_folder(bench.run.path / STUDENT, fill))
     if budget.hours is not None:
         took, given = span(time.monotonic() - began), span(budget.hours * 3600)
         bench.narrator.say("budget", f"{took} since the start, {given} were given")
@@ -239,3 +244,106 @@ def summary(
         },
         "projections": len(checkpoint_projections(student)),
     }
+
+
+class GeneralStage(Intermediate):
+    """The losses of stage 1, on raw text."""
+
+    name = "general"
+
+
+@dataclass(frozen=True, slots=True)
+class GeneralBench:
+    """One general distillation before its first step.
+
+    Attributes:
+        run: Where everything goes.
+        recipe: Its ``general`` section counts, and what stands above the sections.
+        teacher: Frozen, on the device.
+        student: A shape or a checkpoint.
+        init: How a shape starts.
+        mapping: Teacher layer for each student layer.
+        narrator: Where progress is shown.
+    """
+
+    run: RunDirectory
+    recipe: DistillRecipe
+    teacher: Encoder
+    student: str
+    init: Init
+    mapping: tuple[int, ...]
+    narrator: Narrator
+
+    def plant(self) -> GeneralStage:
+        """Student, teacher and projections: the same at every call.
+
+        Raises:
+            ModelInvalid: The student does not fit the teacher.
+        """
+        seed, general = self.recipe.seed, self.recipe.general
+        student = build_student(
+            self.student, None, self.teacher, init=self.init, mapping=self.mapping, seed=seed
+        )
+        check_length(general.length, self.student, student.model.config)
+        set_seed(seed)
+        return GeneralStage(
+            student.model,
+            frozen(self.teacher.model, self.recipe.precision),
+            self.mapping,
+            recipe=general,
+            reduction=self.recipe.attention_reduction,
+            projection=self.recipe.projection,
+            pretrained=student.pretrained,
+        )
+
+    def job(self, stage: GeneralStage, blocks: Split, folder: str) -> Job:
+        """A stage as something to train on blocks, with checkpoints in a folder of the run."""
+        recipe, general = self.recipe, self.recipe.general
+        fixed = general.length if recipe.attention_reduction == "official" else None
+        collator = Collator(self.teacher.tokenizer.pad_token_id, fixed)
+        held_out = HeldOut(stage, blocks.held_out, collator, general.batch_size, recipe.precision)
+        return Job(
+            stage=stage,
+            rows=blocks.train,
+            collator=collator,
+            training=general,
+            seed=recipe.seed,
+            precision=recipe.precision,
+            folder=self.run.work / stage.name / folder,
+            log=MetricLog(self.run.path / METRICS),
+            narrator=self.narrator,
+            title=stage.name,
+            evaluate=held_out if len(blocks.held_out) else None,
+        )
+
+
+def prepare(
+    run: RunDirectory,
+    recipe: DistillRecipe,
+    teacher: str,
+    student: str,
+    init: Init,
+    narrator: Narrator,
+) -> GeneralBench:
+    """Load the teacher and try the student on it, before any text is read.
+
+    Raises:
+        ModelInvalid: One of them cannot take part.
+        MappingInvalid: The student's layers cannot be mapped.
+    """
+    set_seed(recipe.seed)  # a checkpoint without a pooler gets a random one
+    guide = load_encoder(teacher)
+    check_length(recipe.general.length, teacher, guide.model.config)
+    nn.Module.to(guide.model, device())
+    mapping = layer_map(
+        student_layers(student), guide.model.config.num_hidden_layers, recipe.layers
+    )
+    bench = GeneralBench(run, recipe, guide, student, init, mapping, narrator)
+    narrator.say("teacher", describe(guide.model))
+    if guide.notice:
+        narrator.say("notice", guide.notice)
+    stage = bench.plant()
+    narrator.say("student", f"{describe(stage.student)} · layers {arrows(mapping)}")
+    if stage.relations:
+        narrator.say("attention", str(stage.relations))
+    return bench

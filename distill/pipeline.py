@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
 from torch import nn
 from transformers import PreTrainedModel, set_seed
 
 from augment.contract import Version
-from distill.bench import (
-    Bench,
-    deciding_first_stage,
-    device,
-    identify,
-    open_checked,
-    quiet_libraries,
+from augment.contract.files import write_json
+from augment.contract.version import open_checked
+from distill.data.versions import tokenize
+from distill.distributed import device, main_process_first, on_main_process
+from distill.errors import WeakTeacher
+from distill.evaluation.evaluate import (
+    EvaluationTarget,
+    Scores,
+    evaluate,
+    majority_baseline,
+    measure,
 )
-from distill.dataset import resolve_length, tokenise
-from distill.evaluate import Subject, measure
-from distill.frozen import frozen
-from distill.guards import check_teacher
-from distill.guides import Guide, averaged_scores, guide_name
-from distill.kept_logits import take_kept_logits
-from distill.mapping import arrows, layer_map
-from distill.models import Classifier, describe, load_classifier
-from distill.positions import check_length
-from distill.processes import by_first, first_one_first
+from distill.evaluation.results import Run
+from distill.models.bf16 import frozen
+from distill.models.folders import quiet_libraries
+from distill.models.limits import check_length, resolve_length
+from distill.models.loading import Classifier, describe, load_classifier
+from distill.models.students import Init, Student, build_student, resolve_init, student_layers
 from distill.progress import Narrator
-from distill.recipe import DEFAULT_RECIPE, DistillRecipe, load_recipe
-from distill.rundir import STUDENT, Run, RunDirectory
-from distill.schedule import rows_drawn
-from distill.soft_labels import Logits, soft_labels
+from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
+from distill.run_directory import STUDENT, RunDirectory, deciding_first_stage
 from distill.stages import HardLabels, Intermediate, Prediction, Stage
-from distill.students import Init, Student, build_student, settle, student_layers
+from distill.stages.layer_mapping import arrows, layer_map
+from distill.training.context import RunContext, run_identity
+from distill.training.schedule import rows_drawn
+from distill.training.soft_labels import Logits, import_stored_logits, soft_labels
+from distill.training.teachers import Teacher, averaged_scores, teacher_name
+
+CHANCE_MARGIN = 0.03
 
 
 def distill_task(
@@ -73,9 +79,9 @@ def distill_task(
     opened = open_checked(version)
     settings = load_recipe(recipe, opened.task.name)
     names = [str(n) for n in ([teacher] if isinstance(teacher, str | Path) else teacher)]
-    with first_one_first():
-        begun = run.claim(identity := identify(run, opened, names, student, settings, init))
-    init = settle(init, student, names[0])
+    with main_process_first():
+        begun = run.claim(identity := run_identity(run, opened, names, student, settings, init))
+    init = resolve_init(init, student, names[0])
     finished = run.result()
     if finished and (len(finished["models"]) == len(names) + 2 or not plain):
         narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
@@ -93,7 +99,7 @@ def distill_task(
     if plain:
         again = plant(opened, settings, student, teachers[0], init)
         rivals = {"student, labels only": labels_only(bench, again), **rivals}
-    by_first(lambda: run.finish(compare(bench, guides, rivals)))
+    on_main_process(lambda: run.finish(compare(bench, guides, rivals)))
     result = run.result()
     assert result is not None
     return Run(run.path, result)
@@ -120,30 +126,30 @@ def plant(
 
 def prepare(
     version: Version, recipe: DistillRecipe, student: Student, run: RunDirectory, say: Narrator
-) -> Bench:
-    """Tokenise the version as the student reads it."""
+) -> RunContext:
+    """Tokenize the version as the student reads it."""
     length = resolve_length(recipe.max_length, version.task)
-    tokens = tokenise(version, student.tokenizer, length, run.tokens)
+    tokens = tokenize(version, student.tokenizer, length, run.tokens)
     say.say("version", f"{version.reference} · {len(tokens.train):,} training rows")
-    return Bench(version, recipe, tokens, student.tokenizer, length, run, say)
+    return RunContext(version, recipe, tokens, student.tokenizer, length, run, say)
 
 
-def consult(bench: Bench, teachers: Sequence[Classifier], allow_weak: bool) -> list[Guide]:
+def consult(bench: RunContext, teachers: Sequence[Classifier], allow_weak: bool) -> list[Teacher]:
     """Put the teachers where they work and see whether they are fit to teach."""
     guides = []
     for index, teacher in enumerate(teachers):
-        name = guide_name(index)
+        name = teacher_name(index)
         if teacher.notice:
             bench.narrator.say("labels", teacher.notice)
         check_length(bench.max_length, teacher.name, teacher.model.config)
         nn.Module.to(teacher.model, device())
         tokens = bench.read_by(teacher.tokenizer)
         scores = check_teacher(bench, teacher, tokens.validation, allow_weak, name)
-        guides.append(Guide(name, teacher, tokens, scores))
+        guides.append(Teacher(name, teacher, tokens, scores))
     return guides
 
 
-def introduce(bench: Bench, name: str, student: Student) -> None:
+def introduce(bench: RunContext, name: str, student: Student) -> None:
     """Say what the student is, once it is known to read texts of this length."""
     check_length(bench.max_length, name, student.model.config)
     words = f"{describe(student.model)} · {student.origin}"
@@ -151,14 +157,16 @@ def introduce(bench: Bench, name: str, student: Student) -> None:
     bench.narrator.say("student", words + layers)
 
 
-def rehearse(bench: Bench, student: Student, guides: Sequence[Guide]) -> Intermediate | None:
+def rehearse(bench: RunContext, student: Student, guides: Sequence[Teacher]) -> Intermediate | None:
     """Build both stages, to refuse now what could not be trained in hours; the first is kept."""
     first = first_stage(bench, student, guides)
     second_stage(bench, student, student.model, guides)
     return first
 
 
-def first_stage(bench: Bench, student: Student, guides: Sequence[Guide]) -> Intermediate | None:
+def first_stage(
+    bench: RunContext, student: Student, guides: Sequence[Teacher]
+) -> Intermediate | None:
     """Put student, first teacher and fresh projections together, if there is a stage 1."""
     if not bench.recipe.intermediate.enabled:
         return None
@@ -178,7 +186,7 @@ def first_stage(bench: Bench, student: Student, guides: Sequence[Guide]) -> Inte
 
 
 def second_stage(
-    bench: Bench, student: Student, model: PreTrainedModel, guides: Sequence[Guide]
+    bench: RunContext, student: Student, model: PreTrainedModel, guides: Sequence[Teacher]
 ) -> Prediction:
     """Put the student's model together with what stage 2 compares beside the answers."""
     set_seed(bench.recipe.seed)
@@ -192,14 +200,14 @@ def second_stage(
     )
 
 
-def intermediate(bench: Bench, stage: Intermediate, final: Path) -> PreTrainedModel:
+def intermediate(bench: RunContext, stage: Intermediate, final: Path) -> PreTrainedModel:
     """Stage 1: embeddings, hidden states and attention; the last step is kept."""
     recipe = bench.recipe.intermediate
     return bench.train(lambda: stage, recipe, title="stage 1/2", final=final, select=False)
 
 
 def prediction(
-    bench: Bench, student: Student, model: PreTrainedModel, guides: Sequence[Guide]
+    bench: RunContext, student: Student, model: PreTrainedModel, guides: Sequence[Teacher]
 ) -> PreTrainedModel:
     """Stage 2: the teachers' answers; the best step on validation is kept."""
     recipe, run = bench.recipe.prediction, bench.run
@@ -211,8 +219,8 @@ def prediction(
         needed = rows_drawn(bench.tokens.rows(recipe.data), recipe, bench.recipe.seed)
         folder, say = run.work / "soft-labels", bench.narrator
         precision = bench.recipe.precision
-        with first_one_first():
-            take_kept_logits(
+        with main_process_first():
+            import_stored_logits(
                 bench.version, guides, recipe.data, needed, folder=folder, narrator=say
             )
             return soft_labels(
@@ -224,7 +232,7 @@ def prediction(
     return bench.train(begin, recipe, title=title, final=run.path / STUDENT, soft=learns)
 
 
-def labels_only(bench: Bench, student: Student) -> PreTrainedModel:
+def labels_only(bench: RunContext, student: Student) -> PreTrainedModel:
     """The comparison: the same student from the same start, on hard labels."""
     final = bench.run.path / "plain-student"
     return bench.train(
@@ -233,18 +241,71 @@ def labels_only(bench: Bench, student: Student) -> PreTrainedModel:
 
 
 def compare(
-    bench: Bench, guides: Sequence[Guide], rivals: dict[str, PreTrainedModel]
+    bench: RunContext, guides: Sequence[Teacher], rivals: dict[str, PreTrainedModel]
 ) -> dict[str, Any]:
     """Measure teachers and students on the same rows."""
     length = bench.max_length
     subjects = [
-        Subject(guide.name, guide.classifier, guide.tokens.validation, length, guide.scores)
+        EvaluationTarget(
+            guide.name, guide.classifier, guide.tokens.validation, length, guide.scores
+        )
         for guide in guides
     ]
     for name, model in rivals.items():
         nn.Module.to(model, guides[0].classifier.model.device)
         classifier = Classifier(name, model, bench.tokenizer)
-        subjects.append(Subject(name, classifier, bench.tokens.validation, length))
+        subjects.append(EvaluationTarget(name, classifier, bench.tokens.validation, length))
     task = bench.version.task
     several = {"averaged": averaged_scores(guides, task)} if len(guides) > 1 else {}
     return bench.result(measure(subjects, task), baseline="teacher", **several)
+
+
+def check_teacher(
+    bench: RunContext,
+    teacher: Classifier,
+    validation: Mapping[str, datasets.Dataset],
+    allow_weak: bool,
+    title: str = "teacher",
+) -> Scores:
+    """Score a teacher on validation; refuse one that does little more than guess.
+
+    Args:
+        bench: Where the run stands.
+        teacher: In evaluation mode.
+        validation: The labeled validation rows as the teacher splits them.
+        allow_weak: Do not refuse.
+        title: What the teacher is called.
+
+    Raises:
+        WeakTeacher: Its score is within 0.03 of the best constant answer's.
+    """
+    task = bench.version.task
+    scores = _scores(bench, teacher, validation, title)
+    split, rows = next(iter(validation.items()))
+    metric = task.selection_metric
+    own, blind = scores[split][metric], majority_baseline(task, rows)
+    bench.narrator.say(
+        title, f"{describe(teacher.model)} · {metric} {own:.3f} on {split} ({len(rows):,} rows)"
+    )
+    if own <= blind + CHANCE_MARGIN and not allow_weak:
+        raise WeakTeacher(
+            f"the {title} scores {own:.3f} ({metric}) on {split}; "
+            f"guessing scores {blind:.3f}. It looks untuned.",
+            f"Fine-tune it first: distill teacher {bench.version.path.parent} "
+            f"--init {teacher.name} --out {teacher.name}-{task.name}\n"
+            "To go on all the same: --allow-weak-teacher",
+        )
+    return scores
+
+
+def _scores(
+    bench: RunContext, teacher: Classifier, validation: Mapping[str, datasets.Dataset], title: str
+) -> Scores:
+    """A teacher's scores, kept with the run: on thousands of rows they take minutes."""
+    file = bench.run.work / f"{title.replace(' ', '-')}-scores.json"
+    with main_process_first():
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(file, evaluate(teacher, bench.version.task, validation))
+        kept: Scores = json.loads(file.read_text(encoding="utf-8"))
+    return kept

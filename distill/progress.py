@@ -1,19 +1,29 @@
-"""What is seen on stderr while a run works: facts, a bar on a terminal, lines elsewhere."""
+"""What a person sees while a command works: lines on stderr, a bar, numbers as people read them."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from typing_extensions import override
 
-from distill.processes import is_first
+from distill.distributed import is_main_process
 
 LINE_EVERY = 10.0
+
+
+def short(count: int) -> str:
+    """A count, such as ``14.4 M`` or ``1.2 G``."""
+    for factor, letter in ((1e9, "G"), (1e6, "M")):
+        if count >= factor / 10:
+            return f"{count / factor:.1f} {letter}"
+    return f"{count:,}"
+
+
+def megabytes(size: int) -> str:
+    """A file size, such as ``57.4 MB``."""
+    return f"{size / 1e6:.1f} MB"
 
 
 class Narrator:
@@ -21,7 +31,7 @@ class Narrator:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(
-            file=sys.stderr, quiet=quiet or not is_first(), highlight=False, soft_wrap=True
+            file=sys.stderr, quiet=quiet or not is_main_process(), highlight=False, soft_wrap=True
         )
 
     def say(self, label: str, text: str) -> None:
@@ -79,80 +89,6 @@ class Gauge:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-class StageProgress(TrainerCallback):
-    """Shows a stage's steps, its last losses and the time left.
-
-    Args:
-        narrator: Where to.
-        title: Such as ``stage 1/2  intermediate``.
-        per_step: What a step handles, in ``unit``.
-        unit: ``rows`` or ``tokens``.
-    """
-
-    def __init__(self, narrator: Narrator, title: str, per_step: float, unit: str = "rows") -> None:
-        self.narrator = narrator
-        self.title = title
-        self.per_step = per_step
-        self.unit = unit
-        self.note = ""
-        self._gauge: Gauge | None = None
-        self._first = 0
-
-    @override
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Start the clock and, on a terminal, the bar."""
-        self._first = state.global_step
-        if self._first:
-            self.narrator.say(
-                "resuming", f"{self.title} at step {self._first} of {state.max_steps}"
-            )
-        self._gauge = Gauge(self.narrator, self.title, self._first / state.max_steps)
-
-    @override
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Show the step, its last losses and the speed."""
-        assert self._gauge is not None
-        seconds = max(time.monotonic() - self._gauge.began, 1e-9)
-        rate = (state.global_step - self._first) * self.per_step / seconds
-        note = f"step {state.global_step:,}/{state.max_steps:,} · {self.note}{rate:,.0f} "
-        self._gauge.show(state.global_step / state.max_steps, f"{note}{self.unit}/s")
-
-    @override
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        """Keep the last losses for the next line."""
-        if not logs or "train_runtime" in logs:
-            return
-        hidden = ("learning_rate", "grad_norm", "epoch", "loss")
-        shown = [f"{k.removeprefix('eval_')} {v:.3f}" for k, v in logs.items() if k not in hidden]
-        self.note = " · ".join(shown) + " · " if shown else ""
-
-    @override
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Close the bar and sum up."""
-        assert self._gauge is not None
-        seconds = time.monotonic() - self._gauge.began
-        self.close()
-        self.narrator.say(self.title, f"{state.global_step} steps · {self.note}{span(seconds)}")
-
-    def close(self) -> None:
-        """Take the bar away, also after an error."""
-        if self._gauge is not None:
-            self._gauge.close()
 
 
 def span(seconds: float) -> str:

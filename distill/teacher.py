@@ -10,20 +10,21 @@ from typing import Any
 from transformers import set_seed
 
 from augment.contract import Version
-from distill.bench import Bench, open_checked, quiet_libraries
-from distill.dataset import resolve_length, tokenise
-from distill.disk import write_json
+from augment.contract.files import write_json
+from augment.contract.version import open_checked
+from distill.data.versions import tokenize
+from distill.distributed import barrier, main_process_first, on_main_process
 from distill.errors import UsageInvalid
-from distill.evaluate import Subject, measure
-from distill.labels import label_settings
-from distill.model_folders import folder_digest
-from distill.models import Classifier, read_config, read_tokenizer, read_weights
-from distill.positions import check_length
-from distill.processes import by_first, first_one_first, wait
+from distill.evaluation.evaluate import EvaluationTarget, measure
+from distill.models.folders import folder_digest, quiet_libraries
+from distill.models.labels import label_settings
+from distill.models.limits import check_length, resolve_length
+from distill.models.loading import Classifier, read_config, read_tokenizer, read_weights
 from distill.progress import Narrator
-from distill.recipe import DEFAULT_RECIPE, load_recipe
-from distill.rundir import RunDirectory
+from distill.recipes.load import DEFAULT_RECIPE, load_recipe
+from distill.run_directory import RunDirectory
 from distill.stages import HardLabels, Stage
+from distill.training.context import RunContext
 
 RECORD = "teacher.json"
 
@@ -68,10 +69,10 @@ def fine_tune_teacher(
     config = read_config(init, **label_settings(opened.task))
     check_length(length, init, config)
     run = RunDirectory(out.with_name(f".{out.name}.work"))
-    with first_one_first():
+    with main_process_first():
         run.claim(identity)
-    tokens = tokenise(opened, tokenizer, length, run.tokens)
-    bench = Bench(opened, settings, tokens, tokenizer, length, run, narrator)
+    tokens = tokenize(opened, tokenizer, length, run.tokens)
+    bench = RunContext(opened, settings, tokens, tokenizer, length, run, narrator)
 
     def begin() -> Stage:
         set_seed(settings.seed)
@@ -80,16 +81,16 @@ def fine_tune_teacher(
     rows = len(tokens.rows(settings.teacher.data))
     narrator.say("teacher", f"from {init} · {rows:,} {settings.teacher.data} rows")
     model = bench.train(begin, settings.teacher, title="teacher", final=run.path / "model")
-    wait()  # until all have read it where it lies now
-    by_first(lambda: _commit(out, bench, Classifier(str(out), model, tokenizer), identity))
+    barrier()  # until all have read it where it lies now
+    on_main_process(lambda: _commit(out, bench, Classifier(str(out), model, tokenizer), identity))
     made = _finished(out, identity)
     assert made is not None
     return made
 
 
-def _commit(out: Path, bench: Bench, made: Classifier, identity: dict[str, Any]) -> None:
+def _commit(out: Path, bench: RunContext, made: Classifier, identity: dict[str, Any]) -> None:
     """Measure the teacher and give it its name."""
-    subject = Subject(out.name, made, bench.tokens.validation, bench.max_length)
+    subject = EvaluationTarget(out.name, made, bench.tokens.validation, bench.max_length)
     result = bench.result(measure([subject], bench.version.task), folder=str(out))
     folder = bench.run.path
     write_json(folder / "model" / RECORD, {"identity": identity, "result": result})

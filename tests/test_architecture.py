@@ -1,54 +1,149 @@
-"""Two houses, one door: which package may import what, and what the wheel holds."""
+"""Two packages, one contract: what may import what, what is public, what stays light."""
 
 from __future__ import annotations
 
 import ast
-from pathlib import Path
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
 
 import augment
+import augment.contract
+import distill
 from tests.conftest import ROOT
 
+# Each may import itself and what stands before it; ``distill`` also the contract.
+LAYERS = {
+    "augment": (
+        "contract", "errors", "progress", "tasks", "tokenization", "batching", "vectors",
+        "masked_lm", "filters", "recipes", "replacement", "sources", "versions", "executor",
+        "analysis", "pipeline", "__init__", "cli",
+    ),
+    "distill": (
+        "errors", "distributed", "progress", "run_directory", "recipes", "models", "data", "stages",
+        "evaluation", "training", "pipeline", "teacher", "general", "ablation", "doctor", "serving",
+        "__init__", "cli",
+    ),
+}  # fmt: skip
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in LAYERS
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
 
-def imports(folder: str) -> list[tuple[Path, str]]:
-    """Every imported module name of a package, with the file it stands in."""
-    found = []
-    for path in sorted((ROOT / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                found += [(path, alias.name) for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                found.append((path, node.module or ""))
-    return found
+
+def imports(module: str) -> Iterator[str]:
+    """Every module that a module imports, at any depth of it; the package's own as files."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                below = f"{node.module}.{alias.name}"
+                yield below if below in MODULES else node.module or ""
 
 
-def test_augment_never_imports_distill() -> None:
-    names = imports("augment")
+def layer(module: str) -> str:
+    """The sub-package or top-level file that a module belongs to."""
+    return [*module.split("."), "__init__"][1]
 
-    assert not [entry for entry in names if entry[1].split(".")[0] == "distill"]
-    assert len({path for path, _ in names}) >= 20
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_every_file_has_its_layer(package: str) -> None:
+    found = {layer(module) for module in MODULES if module.split(".")[0] == package}
+
+    assert found == set(LAYERS[package])
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_no_import_runs_back_up(package: str) -> None:
+    order = LAYERS[package]
+    wrong = [
+        f"{module} imports {other}"
+        for module in MODULES
+        if module.split(".")[0] == package
+        for other in imports(module)
+        if other.split(".")[0] == package and order.index(layer(other)) > order.index(layer(module))
+    ]
+
+    assert not wrong
+
+
+def test_no_circle_of_modules() -> None:
+    left = {module: {o for o in imports(module) if o in MODULES} - {module} for module in MODULES}
+    while free := {module for module, others in left.items() if not others & left.keys()}:
+        left = {module: others for module, others in left.items() if module not in free}
+
+    assert not left
 
 
 def test_distill_enters_by_the_contract_alone() -> None:
-    names = imports("distill")
-    foreign = [name for _, name in names if name.split(".")[0] == "augment"]
+    names = {other for module in MODULES for other in imports(module) if module < "b"}
+    foreign = {
+        other
+        for module in MODULES
+        if module.split(".")[0] == "distill"
+        for other in imports(module)
+        if other.split(".")[0] == "augment"
+    }
 
-    assert set(foreign) == {"augment.contract"}
-    assert len({path for path, _ in names}) >= 10
+    assert not [name for name in names if name.split(".")[0] == "distill"]
+    assert all(f"{name}.".startswith("augment.contract.") for name in foreign)
+    assert foreign
 
 
-def test_pure_files_import_no_models_and_no_files() -> None:
-    heavy = {"torch", "transformers", "datasets", "pyarrow", "pathlib", "os"}
-    for name in ("words", "replace", "alignment"):
-        used = {module.split(".")[0] for path, module in imports("augment") if path.stem == name}
-        assert not used & heavy, name
+@pytest.mark.parametrize("package", LAYERS)
+def test_folders_can_be_read_at_a_glance(package: str) -> None:
+    """At most 20 entries in a folder, one level of sub-packages, files of about 400 lines."""
+    folders = [ROOT / package, *(path for path in (ROOT / package).iterdir() if path.is_dir())]
+    kept = [path for path in folders if path.name != "__pycache__"]
+    crowded = {
+        folder.name: len(entries)
+        for folder in kept
+        if len(entries := [p for p in folder.iterdir() if p.name != "__pycache__"]) > 20
+    }
+    deep = [
+        path for folder in kept[1:] for path in folder.iterdir()
+        if path.is_dir() and path.name != "__pycache__"
+    ]  # fmt: skip
+    long = [m for m, path in MODULES.items() if len(path.read_text("utf-8").splitlines()) > 420]
+
+    assert not crowded
+    assert not deep
+    assert not long
 
 
-def test_only_the_loaders_know_transformers() -> None:
-    users = {path.stem for path, name in imports("augment") if name.split(".")[0] == "transformers"}
+def test_only_loaders_of_models_know_transformers() -> None:
+    users = {
+        module
+        for module in MODULES
+        for other in imports(module)
+        if module.split(".")[0] == "augment" and other.split(".")[0] == "transformers"
+    }
 
-    assert users == {"models", "gate_models"}
+    assert users == {"augment.masked_lm.loading", "augment.filters.loading"}
+
+
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        ("import augment.contract", {"torch", "transformers", "rich", "typer", "datasets"}),
+        ("import augment, distill", {"torch", "transformers", "datasets"}),
+        ("import augment.cli, distill.cli", {"torch", "transformers", "datasets", "gensim"}),
+    ],
+)
+def test_imports_stay_light(code: str, heavy: set[str]) -> None:
+    shown = f"{code}; import sys; print(*({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == []
 
 
 def test_public_names() -> None:
     assert augment.__all__ == ["Version", "augment_task", "open_version"]
-    assert all(hasattr(augment, name) for name in augment.__all__)
+    assert distill.__all__ == ["Budget", "Source", "distill_general", "distill_task"]
+    for module in (augment, distill, augment.contract):
+        assert all(getattr(module, name) is not None for name in module.__all__)
+        assert list(module.__all__) == sorted(module.__all__)

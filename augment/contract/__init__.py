@@ -4,36 +4,40 @@
 only; neither torch nor transformers is loaded.
 """
 
-from augment.contract.check import sha256_file, verify
-from augment.contract.disk import sync
+from __future__ import annotations
+
 from augment.contract.errors import (
     ContractError,
     Fault,
     FileDamaged,
     FileMissing,
     ManifestInvalid,
+    OutputBusy,
+    OutputError,
+    OutputUnwritable,
     SchemaMismatch,
     UnsafePath,
     VersionNotFound,
 )
-from augment.contract.manifest import (
-    CONTRACT,
-    Asset,
-    FileEntry,
-    Manifest,
-    SourceSplit,
-    identity,
-)
+from augment.contract.files import sync
+from augment.contract.manifest import CONTRACT, Asset, FileEntry, Manifest, SourceSplit, identity
 from augment.contract.models import LabelOrder, match_labels, model_digest
 from augment.contract.schema import LOGITS, arrow_schema, rejected_schema
-from augment.contract.task import METRICS, UNLABELLED, Label, Splits, TaskSpec
-from augment.contract.version import Version, list_versions, open_version
+from augment.contract.task import METRICS, UNLABELED, Label, Splits, TaskSpec
+from augment.contract.version import (
+    Version,
+    list_versions,
+    open_checked,
+    open_version,
+    sha256_file,
+    verify,
+)
 
 __all__ = [
     "CONTRACT",
     "LOGITS",
     "METRICS",
-    "UNLABELLED",
+    "UNLABELED",
     "Asset",
     "ContractError",
     "Fault",
@@ -44,6 +48,9 @@ __all__ = [
     "LabelOrder",
     "Manifest",
     "ManifestInvalid",
+    "OutputBusy",
+    "OutputError",
+    "OutputUnwritable",
     "SchemaMismatch",
     "SourceSplit",
     "Splits",
@@ -56,6 +63,7 @@ __all__ = [
     "list_versions",
     "match_labels",
     "model_digest",
+    "open_checked",
     "open_version",
     "rejected_schema",
     "sha256_file",

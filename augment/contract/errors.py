@@ -1,13 +1,16 @@
 """What can be wrong with a version on disk.
 
 Fault                       a sentence to a person: what was wrong, what to do
-└── ContractError           the version breaks the contract        (ValueError)
-    ├── VersionNotFound     the reference names nothing            (FileNotFoundError)
-    ├── ManifestInvalid     manifest.json is missing, malformed or of an unknown contract
-    ├── UnsafePath          a listed file lies outside the version directory
-    ├── FileMissing         a listed file is not there             (FileNotFoundError)
-    ├── FileDamaged         a file is truncated or its digest differs
-    └── SchemaMismatch      a file's columns are not those of the contract
+├── ContractError           the version breaks the contract        (ValueError)
+│   ├── VersionNotFound     the reference names nothing            (FileNotFoundError)
+│   ├── ManifestInvalid     manifest.json is missing, malformed or of an unknown contract
+│   ├── UnsafePath          a listed file lies outside the version directory
+│   ├── FileMissing         a listed file is not there             (FileNotFoundError)
+│   ├── FileDamaged         a file is truncated or its digest differs
+│   └── SchemaMismatch      a file's columns are not those of the contract
+└── OutputError             a place cannot be written to           (OSError)
+    ├── OutputBusy          another process is writing there
+    └── OutputUnwritable    the disk is full, or there is no permission
 """
 
 from __future__ import annotations
@@ -65,3 +68,17 @@ class FileDamaged(ContractError):
 
 class SchemaMismatch(ContractError):
     """A file's Arrow schema is not the one that the task prescribes."""
+
+
+class OutputError(Fault, OSError):
+    """A place that results are to be written to cannot be used."""
+
+    exit_code = 3
+
+
+class OutputBusy(OutputError):
+    """Another process is writing there."""
+
+
+class OutputUnwritable(OutputError):
+    """The disk is full, or the place may not be written; what was whole before is kept."""

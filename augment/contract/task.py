@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 RESERVED_COLUMNS = ("idx", "variant", "edits", "teacher_logits", "reason")
 METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman", "pearson_spearman")
-UNLABELLED = -1
+UNLABELED = -1
 SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
 

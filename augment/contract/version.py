@@ -1,4 +1,4 @@
-"""Opening and listing versions.
+"""Opening, listing and checking versions.
 
     <root>/<task>/v0003/manifest.json README.md data/{train,validation,test}-*.parquet
                         rejected/train-*.parquet    refused rows, where the recipe keeps them
@@ -9,6 +9,7 @@ A reference is ``<root>/<task>`` (the newest), ``<root>/<task>@v0003``,
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -20,21 +21,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from augment.contract.check import check_files
 from augment.contract.errors import (
     ContractError,
     FileDamaged,
+    FileMissing,
     ManifestInvalid,
+    SchemaMismatch,
     UnsafePath,
     VersionNotFound,
 )
 from augment.contract.manifest import CONTRACT, FileEntry, Manifest
-from augment.contract.schema import arrow_schema
+from augment.contract.schema import arrow_schema, rejected_schema
 from augment.contract.task import TaskSpec
 
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
+
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 16 * 2**20
@@ -213,3 +216,74 @@ def _read(path: Path) -> Version:
         where = ".".join(str(part) for part in first["loc"])
         kind = UnsafePath if first["loc"][-1:] == ("path",) else ManifestInvalid
         raise kind(f"{file}: {where}: {first['msg']}.") from error
+
+
+def open_checked(version: Version | str | Path) -> Version:
+    """Open a version if need be, and compare every file with its digest.
+
+    Raises:
+        ContractError: It breaks the contract.
+    """
+    opened = version if isinstance(version, Version) else open_version(version)
+    verify(opened)
+    return opened
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def verify(version: Version) -> int:
+    """Re-read every file and compare its digest with the manifest.
+
+    Returns:
+        The number of files checked.
+
+    Raises:
+        FileDamaged: A digest differs.
+    """
+    check_files(version)
+    entries = version.manifest.files + version.manifest.rejected
+    for entry in entries:
+        found = sha256_file(version.path / entry.path)
+        if found != entry.sha256:
+            raise FileDamaged(
+                f"{version.reference}: {entry.path} has digest {found[:12]}, "
+                f"the manifest says {entry.sha256[:12]}.",
+                "Restore the file from a backup, or run the same `augment run` into another root.",
+            )
+    return len(entries)
+
+
+def check_files(version: Version) -> None:
+    """Places, sizes, rows and schemas of all files."""
+    for entry in version.manifest.files:
+        _check_file(version, entry, version.schema())
+    for entry in version.manifest.rejected:
+        _check_file(version, entry, rejected_schema(version.task))
+
+
+def _check_file(version: Version, entry: FileEntry, expected: pa.Schema) -> None:
+    path = version.path / entry.path
+    where = f"{version.reference}: {entry.path}"
+    if path.is_symlink() or not path.resolve().is_relative_to(version.path.resolve()):
+        raise UnsafePath(f"{where} is a link that leaves the version directory.")
+    if not path.is_file():
+        raise FileMissing(f"{where} is listed in the manifest but is not there.")
+    size = path.stat().st_size
+    if size != entry.bytes:
+        raise FileDamaged(f"{where} has {size} bytes, the manifest says {entry.bytes}.")
+    try:
+        footer = pq.ParquetFile(path)
+        rows, schema = footer.metadata.num_rows, footer.schema_arrow
+    except (pa.ArrowInvalid, OSError) as error:
+        raise FileDamaged(f"{where} is not a whole Parquet file: {error}.") from error
+    if not schema.equals(expected, check_metadata=True):
+        raise SchemaMismatch(
+            f"{where} has columns {', '.join(schema.names)} that are not those of the task: "
+            f"expected {', '.join(expected.names)} with their types."
+        )
+    if rows != entry.rows:
+        raise FileDamaged(f"{where} has {rows} rows, the manifest says {entry.rows}.")

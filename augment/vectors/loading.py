@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from augment.errors import AssetInvalid
-from augment.narrator import Narrator
+from augment.progress import Narrator
 from augment.vectors.cache import Entry
 from augment.vectors.formats import companions, locate, read_blocks
 from augment.vectors.index import Vectors

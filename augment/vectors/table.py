@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from augment.errors import AssetInvalid
-from augment.pieces import is_plain
+from augment.tokenization.base import is_plain
 from augment.vectors.vocabulary import Vocabulary
 
 Gather = Callable[[Iterator[np.ndarray]], np.ndarray]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from distill.listening import compute_plainly
+from distill.models.attention import use_plain_attention
 
 
 class Stage(nn.Module, ABC):
@@ -37,16 +37,16 @@ class Stage(nn.Module, ABC):
     def start(self, device: torch.device) -> None:
         """Called once before training: put the teacher to its place and check that it rests."""
         if device.type == "cpu":
-            compute_plainly(self.student)
+            use_plain_attention(self.student)
         if self.teacher is not None:
             nn.Module.to(self.teacher, device)
-            assert_at_rest(self.teacher)
+            assert_frozen_eval(self.teacher)
 
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Returns:
-            ``loss``, which is minimised, and its terms by name, each as it counts in ``loss``.
+            ``loss``, which is minimized, and its terms by name, each as it counts in ``loss``.
         """
         terms = dict(self.terms(batch))
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}
@@ -56,8 +56,8 @@ class Stage(nn.Module, ABC):
         """The named terms of the loss, float32 scalars."""
 
 
-def assert_at_rest(teacher: PreTrainedModel) -> None:
-    """The teacher is frozen and in evaluation mode: no dropout in the targets (METHOD §12 row 16).
+def assert_frozen_eval(teacher: PreTrainedModel) -> None:
+    """The teacher is frozen and in evaluation mode: no dropout (docs/method.md, departure 16).
 
     Raises:
         AssertionError: It is not; a fault of this program.

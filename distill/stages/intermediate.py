@@ -9,9 +9,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from distill.batching import model_inputs
+from distill.data.batching import model_inputs
+from distill.distributed import gradient_scale
 from distill.errors import ShapeMismatch
-from distill.losses import (
+from distill.models.capture import ActivationCapture, Activations
+from distill.models.projections import Kind, Pretrained, Projections
+from distill.recipes.schema import Layerwise
+from distill.stages.base import Stage
+from distill.stages.losses import (
     Reduction,
     attention_product_loss,
     attention_score_loss,
@@ -19,12 +24,7 @@ from distill.losses import (
     real_pairs,
     relation_loss,
 )
-from distill.processes import share
-from distill.projections import Kind, Pretrained, Projections
-from distill.recipe_sections import Layerwise
-from distill.relations import plan_relations
-from distill.stages.base import Stage
-from distill.taps import Tap, Tapped
+from distill.stages.relations import plan_relations
 
 MOST_SCORED = 192  # pieces; at 128 scores are faster, from 256 on products of heads are
 
@@ -81,7 +81,9 @@ class Intermediate(Stage):
             pretrained=pretrained,
         )
 
-    def _taps(self, student: PreTrainedModel, teacher: PreTrainedModel) -> tuple[Tap, Tap]:
+    def _taps(
+        self, student: PreTrainedModel, teacher: PreTrainedModel
+    ) -> tuple[ActivationCapture, ActivationCapture]:
         """Listen to nothing that has no weight."""
         states = [m for m, weight in enumerate(self.hidden_weights, start=1) if weight]
         scores = [m for m, weight in enumerate(self.attention_weights, start=1) if weight]
@@ -89,8 +91,8 @@ class Intermediate(Stage):
         theirs = [self.relations.teacher_layer] if self.relations else []
         longest = MOST_SCORED if self.reduction == "masked" else None
         return (
-            Tap(student, states, scores=scores, heads=ours, longest=longest),
-            Tap(
+            ActivationCapture(student, states, scores=scores, heads=ours, longest=longest),
+            ActivationCapture(
                 teacher,
                 self._mapped(states),
                 scores=self._mapped(scores),
@@ -117,7 +119,7 @@ class Intermediate(Stage):
         yield "hidden", tokens * self._hidden(seen, target, mask)
         yield "embedding", tokens * self._embedding(seen, target, mask)
 
-    def _attention(self, seen: Tapped, target: Tapped, mask: Tensor) -> Tensor:
+    def _attention(self, seen: Activations, target: Activations, mask: Tensor) -> Tensor:
         total = mask.new_zeros((), dtype=torch.float32)
         shares: dict[int | None, Tensor | float] = {}
         for layer, source, weight in self._weighted(self.attention_weights):
@@ -133,10 +135,10 @@ class Intermediate(Stage):
         return total
 
     def _share(self, real: Callable[[], Tensor]) -> Tensor | float:
-        """See ``share``; ``official`` means run over padding too, alike in all processes."""
-        return share(real) if self.reduction == "masked" else 1.0
+        """``official`` means run over padding too, alike in all processes."""
+        return gradient_scale(real) if self.reduction == "masked" else 1.0
 
-    def _relation(self, seen: Tapped, target: Tapped, mask: Tensor) -> Tensor:
+    def _relation(self, seen: Activations, target: Activations, mask: Tensor) -> Tensor:
         assert self.relations is not None
         ours = seen.heads[self.relations.student_layer]
         theirs = target.heads[self.relations.teacher_layer]
@@ -146,14 +148,14 @@ class Intermediate(Stage):
             total = total + weight * relation_loss(*pair, mask, self.relations.heads)
         return total
 
-    def _hidden(self, seen: Tapped, target: Tapped, mask: Tensor) -> Tensor:
+    def _hidden(self, seen: Activations, target: Activations, mask: Tensor) -> Tensor:
         total = mask.new_zeros((), dtype=torch.float32)
         for layer, source, weight in self._weighted(self.hidden_weights):
             states = self.projections(seen.hidden[layer], layer), target.hidden[source]
             total = total + weight * hidden_loss(*states, mask, self.reduction)
         return total
 
-    def _embedding(self, seen: Tapped, target: Tapped, mask: Tensor) -> Tensor:
+    def _embedding(self, seen: Activations, target: Activations, mask: Tensor) -> Tensor:
         if not self.embedding_weight:
             return mask.new_zeros((), dtype=torch.float32)
         states = self.projections(seen.embedding, 0), target.embedding

@@ -1,18 +1,29 @@
-"""Stage 2: the teacher's answers, and what other methods add to them."""
+"""Stage 2: the teacher's logits, labels, and states that baselines compare beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from distill.batching import SOFT_LABELS, model_inputs, readable
-from distill.losses import label_loss, logits_loss, regression_loss
-from distill.projections import Kind, Pretrained
-from distill.recipe_sections import Prediction as PredictionRecipe
+from distill.data.batching import SOFT_LABELS, model_inputs
+from distill.distributed import gradient_scale
+from distill.errors import ShapeMismatch
+from distill.models.capture import ActivationCapture, Activations
+from distill.models.limits import filter_inputs
+from distill.models.projections import Kind, Pretrained, Projections
+from distill.recipes.schema import Prediction as PredictionRecipe
+from distill.recipes.schema import PredictionWeights
 from distill.stages.base import Stage
-from distill.stages.states import StateTerms
+from distill.stages.losses import (
+    cosine_loss,
+    label_loss,
+    logits_loss,
+    patient_loss,
+    regression_loss,
+)
 
 
 class Prediction(Stage):
@@ -59,7 +70,7 @@ class Prediction(Stage):
         """``prediction``, ``label``, ``patient`` and ``cosine``, each where it has a weight."""
         inputs, weights = model_inputs(batch), self.recipe.weights
         seen = self.states.answer(inputs) if self.states else None
-        logits = seen.logits if seen else self.student(**readable(self.student, inputs)).logits
+        logits = seen.logits if seen else self.student(**filter_inputs(self.student, inputs)).logits
         assert logits is not None, "the student was run without its head"
         if weights.logits:
             yield "prediction", weights.logits * self._distance(logits, batch[SOFT_LABELS])
@@ -72,3 +83,72 @@ class Prediction(Stage):
         if logits.shape[-1] == 1:
             return regression_loss(logits, target)
         return logits_loss(logits, target, self.recipe.loss, self.recipe.temperature)
+
+
+class StateTerms(nn.Module):
+    """Hidden states of mapped layers, compared beside the answers; owns their projections.
+
+    Both methods come from students as wide as their teacher, where the projection is the identity.
+
+    Args:
+        student: Trained by the stage that holds these terms.
+        teacher: Frozen, in evaluation mode.
+        mapping: Teacher layer for each student layer; ``patient`` needs it.
+        weights: ``patient`` and ``cosine`` count here.
+        projection: How many projections, see ``projections.Projections``.
+        pretrained: Projections of a general student's checkpoint.
+
+    Raises:
+        ShapeMismatch: PKD leaves out the last layer, and the student has one only.
+    """
+
+    def __init__(
+        self,
+        student: PreTrainedModel,
+        teacher: PreTrainedModel,
+        mapping: Sequence[int],
+        *,
+        weights: PredictionWeights,
+        projection: Kind = "shared",
+        pretrained: Pretrained = (),
+    ) -> None:
+        super().__init__()
+        self.weights = weights
+        self.layers, self.top = (int(m.config.num_hidden_layers) for m in (student, teacher))
+        self.pairs = list(enumerate(mapping[:-1], start=1)) if weights.patient else []
+        if weights.patient and not self.pairs:
+            raise ShapeMismatch(
+                "prediction.weights.patient compares all student layers but the last; "
+                "the student has 1 layer.",
+                "Choose a student of at least 2 layers, or set the weight to 0.",
+            )
+        ours, theirs = [m for m, _ in self.pairs], [n for _, n in self.pairs]
+        self.student_tap = ActivationCapture(student, [*ours, self.layers], scores=(), head=True)
+        self.teacher_tap = ActivationCapture(teacher, [*theirs, self.top], scores=())
+        self.projections = Projections(
+            student.config.hidden_size,
+            teacher.config.hidden_size,
+            layers=self.layers,
+            kind=projection,
+            pretrained=pretrained,
+        )
+
+    def answer(self, inputs: dict[str, Tensor]) -> Activations:
+        """One forward pass of the student: its logits and its states."""
+        return self.student_tap(**inputs)
+
+    def terms(self, seen: Activations, inputs: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """``patient`` and ``cosine``, each where it has a weight."""
+        with torch.no_grad():
+            target = self.teacher_tap(**inputs)
+        if self.weights.patient:
+            losses = [
+                patient_loss(self.projections(seen.hidden[m], m), target.hidden[n])
+                for m, n in self.pairs
+            ]
+            yield "patient", self.weights.patient * torch.stack(losses).sum()
+        if self.weights.cosine:
+            last = self.projections(seen.hidden[self.layers], self.layers)
+            mask = inputs["attention_mask"]
+            loss = cosine_loss(last, target.hidden[self.top], mask)
+            yield "cosine", self.weights.cosine * gradient_scale(lambda: mask) * loss

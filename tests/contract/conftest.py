@@ -8,7 +8,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from augment.chunk import ChunkResult
 from augment.contract import (
     CONTRACT,
     Asset,
@@ -21,8 +20,8 @@ from augment.contract import (
     arrow_schema,
     open_version,
 )
-from augment.rows import originals
-from augment.writer import commit, open_staging
+from augment.versions.rows import ChunkResult, originals
+from augment.versions.staging import commit, open_staging
 
 TASK = TaskSpec(
     name="remarks",

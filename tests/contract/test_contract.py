@@ -30,7 +30,7 @@ from augment.contract import (
     open_version,
     verify,
 )
-from augment.writer import commit, next_name, open_staging
+from augment.versions.staging import commit, next_name, open_staging
 from tests.contract.conftest import draft, plain, rows, write_version
 
 TRAIN = "data/train-00000-of-00001.parquet"
@@ -111,7 +111,7 @@ def test_a_taken_name_is_never_overwritten(tmp_path: Path) -> None:
     first = write_version(tmp_path)
     before = (first.path / "manifest.json").read_bytes()
     with open_staging(tmp_path, "remarks", "d" * 64) as staging:
-        from augment.chunk import ChunkResult
+        from augment.versions.rows import ChunkResult
 
         staging.keep(0, ChunkResult(rows(), {}))
         path = commit(staging, draft("d" * 64), 1, {"validation": plain(0)})

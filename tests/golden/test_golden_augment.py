@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 from transformers import BertTokenizer
 
-from augment.candidates import CandidateFinder
-from augment.masked_lm import Ranked, build_query
-from augment.models import wrap_tokenizer
-from augment.pieces import PieceTokenizer, is_plain
-from augment.recipe import AugmentRecipe, load_recipe
-from augment.replace import sample
-from augment.sampling import TextOfRow, sample_originals
+from augment.masked_lm.inputs import build_query
+from augment.masked_lm.model import Ranked
+from augment.recipes.load import load_recipe
+from augment.recipes.schema import AugmentRecipe
+from augment.replacement.candidates import CandidateFinder
+from augment.replacement.sampling import TextOfRow, sample, sample_originals
+from augment.tokenization.base import PieceTokenizer, is_plain
+from augment.tokenization.load import wrap_tokenizer
+from augment.tokenization.words import Route, Word, assign_routes, match_case, stop_words
 from augment.vectors import Vectors
-from augment.words import Route, Word, judge, match_case, stop_words
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +68,11 @@ def test_recipe_holds_the_constants(golden: dict[str, Any]) -> None:
 
 
 def test_eligibility(golden: dict[str, Any]) -> None:
-    from augment.words import Span
+    from augment.tokenization.words import Span
 
     for case in golden["token_eligibility"]:
         token = case["token"]
-        word = judge([Span(0, len(token), token, (1,))], "basic")[0]
+        word = assign_routes([Span(0, len(token), token, (1,))], "basic")[0]
         assert word.route.replaceable is case["eligible"], case
     assert len(golden["token_eligibility"]) == 20
 

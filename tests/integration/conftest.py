@@ -14,9 +14,9 @@ import pytest
 
 from augment import augment_task
 from augment.contract import Version
-from augment.engine import Engine
-from augment.ray_session import require_ray
-from augment.recipe import AugmentRecipe
+from augment.executor.base import Engine
+from augment.executor.ray import require_ray
+from augment.recipes.schema import AugmentRecipe
 from tests.unit.augment.conftest import MANY_PIECES, WORDS, classifier_dir, mlm_dir, vectors_file
 
 __all__ = ["classifier_dir", "mlm_dir", "pair_source", "vectors_file"]
@@ -31,9 +31,13 @@ def quick_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loaders of pools begin as children of a process that has imported everything already."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["augment.pool", "augment.models", "transformers.models.bert.modeling_bert"]
+        [
+            "augment.executor.pool",
+            "augment.masked_lm.loading",
+            "transformers.models.bert.modeling_bert",
+        ]
     )
-    monkeypatch.setattr("augment.pool.START", "forkserver")
+    monkeypatch.setattr("augment.executor.pool.START", "forkserver")
 
 
 @pytest.fixture
@@ -71,11 +75,11 @@ def pair_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rte")
     generator = random.Random(5)
     for name, rows in (("train", 1300), ("dev", 20), ("test", 20)):
-        labelled = name != "test"
-        lines = ["index\tsentence1\tsentence2" + ("\tlabel" if labelled else "")]
+        labeled = name != "test"
+        lines = ["index\tsentence1\tsentence2" + ("\tlabel" if labeled else "")]
         for i in range(rows):
             fields = [str(i), sentence(generator), sentence(generator)]
-            fields += [generator.choice(["entailment", "not_entailment"])] if labelled else []
+            fields += [generator.choice(["entailment", "not_entailment"])] if labeled else []
             lines.append("\t".join(fields))
         (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from augment import augment_task
+from augment.analysis.plan import plan_task
+from augment.analysis.stats import version_stats
 from augment.contract import Version
-from augment.plan import plan_task
-from augment.recipe import AugmentRecipe, load_recipe
-from augment.sampling import TextOfRow, sample_copies
-from augment.stats import version_stats
-from augment.store import describe_store
+from augment.executor.worker import WorkerSpec
+from augment.recipes.load import load_recipe
+from augment.recipes.schema import AugmentRecipe
+from augment.replacement.candidate_store import describe_store
+from augment.replacement.sampling import TextOfRow, sample_copies
 from augment.tasks import get_task
-from augment.work import Work
 from tests.unit.augment.families import BUILDERS
 
 ROWS = 40
@@ -129,7 +130,9 @@ def _explained(original: str, text: str, edits: list[dict[str, str]]) -> None:
 def test_copies_advance_together_as_alone(folder: Path, vectors_file: Path) -> None:
     """The paper's reading: a row's copies do not depend on the rows beside it."""
     recipe = load_recipe("paper", "cola").model_copy(update={"variants": 4, "top_k": 6})
-    finder = Work(get_task("cola").spec, recipe, str(folder), str(vectors_file), "cpu", 1).load()
+    finder = WorkerSpec(
+        get_task("cola").spec, recipe, str(folder), str(vectors_file), "cpu", 1
+    ).load()
     rows = [TextOfRow(i, "sentence", t, finder.words_of([t])[0]) for i, t in enumerate(ODD)]
     together = sample_copies(rows, finder, "cola")
 

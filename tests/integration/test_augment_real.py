@@ -8,13 +8,14 @@ import pytest
 import torch
 from transformers import BertForMaskedLM, BertTokenizer
 
-from augment import augment_task, masked_lm
-from augment.models import load_masked_lm
-from augment.recipe import AugmentRecipe
-from augment.sources import read_source
+from augment import augment_task
+from augment.executor.worker import WorkerSpec
+from augment.masked_lm import model as masked_lm
+from augment.masked_lm.loading import load_masked_lm
+from augment.recipes.schema import AugmentRecipe
+from augment.sources.read import read_source
 from augment.tasks import get_task
-from augment.words import Route
-from augment.work import Work
+from augment.tokenization.words import Route
 from tests.reference.masked_lm import ranked_pieces
 from tests.reference.vectors import nearest
 
@@ -28,7 +29,7 @@ def test_candidates_equal_the_oracle(shared: Path, task: str, every: int, words:
     torch.set_num_threads(2)
     mlm = shared / "models" / "minilm-l6-mlm"
     recipe = AugmentRecipe()
-    finder = Work(
+    finder = WorkerSpec(
         get_task(task).spec, recipe, str(mlm), str(shared / "vectors" / GLOVE), "cpu", None
     ).load()
     model = BertForMaskedLM.from_pretrained(mlm, dtype=torch.float32).eval()

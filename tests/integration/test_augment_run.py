@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from augment import masked_lm
-from augment.errors import OutputBusy, TextTooLong, UsageError
-from augment.masked_lm import MaskedLM
-from augment.packing import Query
-from augment.recipe import load_recipe
-from augment.replace import row_draws
-from augment.sampling import TextOfRow, sample_copies
-from augment.store import describe_store
+from augment.contract import OutputBusy
+from augment.errors import TextTooLong, UsageError
+from augment.executor.worker import WorkerSpec
+from augment.masked_lm import model as masked_lm
+from augment.masked_lm.inputs import Query
+from augment.masked_lm.model import MaskedLM
+from augment.recipes.load import load_recipe
+from augment.replacement.candidate_store import describe_store
+from augment.replacement.sampling import TextOfRow, row_draws, sample_copies
 from augment.tasks import get_task
-from augment.words import Route
-from augment.work import Work
-from augment.writer import open_staging
+from augment.tokenization.words import Route
+from augment.versions.staging import open_staging
 from tests.integration.conftest import SMALL, Run, digests
 from tests.reference.algorithm1 import paper_copy
 
@@ -178,7 +178,9 @@ def test_the_paper_preset_equals_algorithm_1(mlm_dir: Path, vectors_file: Path) 
     from transformers import BertForMaskedLM, BertTokenizer
 
     recipe = load_recipe("paper", "cola").model_copy(update={"variants": 5, "top_k": 4})
-    finder = Work(get_task("cola").spec, recipe, str(mlm_dir), str(vectors_file), "cpu", 1).load()
+    finder = WorkerSpec(
+        get_task("cola").spec, recipe, str(mlm_dir), str(vectors_file), "cpu", 1
+    ).load()
     texts = ["the quick brown fox ran .", "wonderful ukulele music, they walked !", "red dog"]
     rows = [
         TextOfRow(i, "sentence", text, finder.words_of([text])[0]) for i, text in enumerate(texts)

@@ -16,15 +16,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from augment.cli import app
-from augment.errors import (
-    AssetChanged,
-    AugmentError,
-    EngineUnavailable,
-    OutputBusy,
-    UsageError,
-)
-from augment.narrator import Narrator
-from augment.writer import open_staging
+from augment.contract import OutputBusy
+from augment.errors import AssetChanged, AugmentError, EngineUnavailable, UsageError
+from augment.progress import Narrator
+from augment.versions.staging import open_staging
 from tests.integration.conftest import Run, digests
 from tests.unit.augment.conftest import make_masked_lm, make_vectors
 
@@ -243,7 +238,7 @@ def test_two_runs_of_the_same_recipe_at_once(
     whole = run("whole", limit=40)
     with (
         open_staging(tmp_path / "out", "rte", whole.manifest.id),
-        pytest.raises(OutputBusy, match="another run is writing the same version"),
+        pytest.raises(OutputBusy, match="another process is at work"),
     ):
         run(limit=40, **engine)
     assert digests(run(limit=40)) == digests(whole)

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from augment.contract import list_versions
-from augment.errors import OutputUnwritable
+from augment.contract import OutputUnwritable, list_versions
 from tests.integration.conftest import Run, digests
 from tests.integration.test_engines import Meddler
 
@@ -68,7 +67,7 @@ def test_an_output_on_a_full_disk(run: Run, disk: Disk, workers: int) -> None:
             break
 
     assert len(faults) >= (5 if workers == 1 else 2)
-    assert all("No space left" in str(fault) and fault.exit_code == 3 for fault in faults)
+    assert all("no space is left" in str(fault) and fault.exit_code == 3 for fault in faults)
     assert digests(made) == digests(whole)
     assert [path.name for path in task.iterdir()] == ["v0001"]
 

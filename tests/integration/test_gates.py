@@ -24,7 +24,7 @@ from augment.contract import (
     verify,
 )
 from augment.errors import AssetInvalid, UsageError
-from augment.recipe import AugmentRecipe
+from augment.recipes.schema import AugmentRecipe
 from tests.unit.augment.conftest import make_classifier
 
 Run = Callable[..., Version]
@@ -113,7 +113,7 @@ def test_how_the_work_is_cut_does_not_change_a_byte(
     one = run("one", limit=40)
     monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 20)
     assert digests(run("two", workers=2, limit=40)) == digests(one)
-    monkeypatch.setattr("augment.scoring.TOKENS_A_BATCH", 1)
+    monkeypatch.setattr("augment.filters.scorer.TOKENS_A_BATCH", 1)
     monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 13)
     assert digests(run("three", limit=40, threads=2)) == digests(one)
 
@@ -134,7 +134,7 @@ def test_canonical_values_decide_as_batched_ones_do(
 ) -> None:
     """With every call a close one, all decisions and logits are float64's, and agree."""
     batched = run("batched", limit=20)
-    monkeypatch.setattr("augment.judges.ROUNDING", 1e9)
+    monkeypatch.setattr("augment.filters.model_filters.ROUNDING", 1e9)
 
     assert digests(run("canonical", limit=20)) == digests(batched)
 
@@ -186,12 +186,12 @@ def test_readers_see_no_refused_row(run: Run, tmp_path: Path) -> None:
 def test_a_student_reads_the_rows_that_pass(run: Run, mlm_dir: Path, tmp_path: Path) -> None:
     from transformers import BertTokenizerFast
 
-    from distill.bench import open_checked
-    from distill.dataset import tokenise
+    from augment.contract.version import open_checked
+    from distill.data.versions import tokenize
 
     version = run(limit=30)
     tokenizer = BertTokenizerFast.from_pretrained(mlm_dir)
-    tokens = tokenise(open_checked(version.path), tokenizer, 32, tmp_path / "tokens")
+    tokens = tokenize(open_checked(version.path), tokenizer, 32, tmp_path / "tokens")
 
     assert len(tokens.train) == version.rows("train")
 

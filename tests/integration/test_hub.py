@@ -31,7 +31,15 @@ def environment(mlm_dir: Path, tmp_path: Path) -> dict[str, str]:
 def preview(
     mlm: str, vectors: str, environment: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "augment.cli", "preview", "sst2", "--text", "a good film"]
+    command = [
+        sys.executable,
+        "-m",
+        "augment.cli",
+        "preview",
+        "sst2",
+        "--text",
+        "a good film",
+    ]
     return subprocess.run(
         [*command, "--mlm", mlm, "--vectors", vectors, "--json"],
         capture_output=True,

@@ -10,13 +10,17 @@ import pytest
 
 from augment import augment_task
 from augment.contract import Version
-from augment.recipe import AugmentRecipe
-from distill.dataset import tokenise
-from distill.guides import Guide
-from distill.kept_logits import holds_answers, take_kept_logits, teacher_digest
-from distill.models import load_classifier
+from augment.recipes.schema import AugmentRecipe
+from distill.data.versions import tokenize
+from distill.models.loading import load_classifier
 from distill.progress import Narrator
-from distill.soft_labels import soft_labels
+from distill.training.soft_labels import (
+    holds_answers,
+    import_stored_logits,
+    soft_labels,
+    teacher_digest,
+)
+from distill.training.teachers import Teacher
 from tests.unit.augment.conftest import make_classifier
 
 LABELS = ("not_entailment", "entailment")
@@ -43,9 +47,9 @@ def version(
     )
 
 
-def guide(version: Version, folder: Path, cache: Path) -> Guide:
+def guide(version: Version, folder: Path, cache: Path) -> Teacher:
     teacher = load_classifier(str(folder), version.task)
-    return Guide("teacher", teacher, tokenise(version, teacher.tokenizer, 64, cache), {})
+    return Teacher("teacher", teacher, tokenize(version, teacher.tokenizer, 64, cache), {})
 
 
 @pytest.mark.parametrize("data", ["augmented", "original"])
@@ -68,9 +72,9 @@ def test_kept_logits_are_those_the_teacher_gives(
 
     computed = ask(tmp_path / "computed")
     kept = tmp_path / "kept"
-    take_kept_logits(version, [own], data, needed, folder=kept, narrator=Narrator(quiet=True))
+    import_stored_logits(version, [own], data, needed, folder=kept, narrator=Narrator(quiet=True))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("distill.soft_labels._compute", None)
+        patch.setattr("distill.training.soft_labels._compute", None)
         taken = ask(kept)
 
     np.testing.assert_allclose(taken[needed], computed[needed], atol=1 / 512 + 1e-4)
@@ -85,7 +89,7 @@ def test_another_teacher_computes_its_own(
     stranger = guide(version, make_classifier(tmp_path / "other", LABELS, seed=9), tmp_path)
     same = guide(version, tmp_path / "moved", tmp_path)
     asset = version.manifest.asset("teacher")
-    take_kept_logits(
+    import_stored_logits(
         version,
         [stranger, same],
         "augmented",

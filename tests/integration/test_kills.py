@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import augment.executor.pool
 import augment.pipeline
-import augment.pool
 from augment import augment_task
 from augment.contract import Version, open_version
-from augment.recipe import load_recipe
+from augment.recipes.load import load_recipe
 from tests.conftest import ROOT
 
 KILLS = 24
@@ -26,7 +26,7 @@ TASK = SAMPLE / "reviews" / "reviews.toml"
 def run(out: Path, workers: int) -> Version:
     """A run with its store beside it; small chunks, so that there is much to lose."""
     augment.pipeline.CHUNK_ROWS = ROWS_A_CHUNK
-    augment.pool.START = "fork"  # this process has one thread and everything imported
+    augment.executor.pool.START = "fork"  # this process has one thread and everything imported
     recipe = load_recipe("official", "reviews").model_copy(update={"variants": 6})
     return augment_task(
         str(TASK),

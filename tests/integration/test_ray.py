@@ -16,14 +16,13 @@ import psutil
 import pytest
 
 from augment import augment_task
-from augment.cluster import _RayWorker
 from augment.contract import Fault
-from augment.engine import Engine
 from augment.errors import AugmentError
-from augment.narrator import Narrator
-from augment.ray_session import connected
+from augment.executor.base import Engine
+from augment.executor.ray import _RayWorker, connected
+from augment.executor.worker import Worked, WorkerSpec
+from augment.progress import Narrator
 from augment.tasks import get_task
-from augment.work import Work, Worked
 from tests.conftest import ROOT
 from tests.integration.conftest import NODE, SMALL, Run, digests
 from tests.integration.test_engines import Meddler
@@ -106,8 +105,8 @@ def test_a_worker_killed_again_and_again(
 
     whole = run("whole", limit=200)
     with monkeypatch.context() as patch:
-        patch.setattr("augment.cluster.STARTS", 2)
-        patch.setattr("augment.cluster._RayWorker", Doomed)
+        patch.setattr("augment.executor.ray.STARTS", 2)
+        patch.setattr("augment.executor.ray._RayWorker", Doomed)
         with pytest.raises(AugmentError, match="killed at chunk 3") as caught:
             run(limit=200, engine="ray", address=ray_cluster.address)
     assert "Finished chunks are kept" in caught.value.hint
@@ -126,7 +125,7 @@ def test_no_thread_outlives_ray(ray_cluster: Any, monkeypatch: pytest.MonkeyPatc
         time.sleep(0.5)
         ended.append(ray.get_runtime_context().get_node_id() and "thread")
 
-    work = Work(get_task("rte").spec, SMALL, "mlm", "vectors", "cpu")
+    work = WorkerSpec(get_task("rte").spec, SMALL, "mlm", "vectors", "cpu")
     with connected(Engine("ray", address=ray_cluster.address), work):
         threading.Thread(target=late, daemon=True).start()
     assert ended == ["thread", "ray"]
@@ -134,16 +133,16 @@ def test_no_thread_outlives_ray(ray_cluster: Any, monkeypatch: pytest.MonkeyPatc
 
 COMMAND = """
 import time
-import augment.console
+import augment.cli.output
 import augment.pipeline
 
-kept = augment.console.ConsoleNarrator.rows
+kept = augment.progress.ConsoleNarrator.rows
 
 def wait_for_ctrl_c(self, count):
     kept(self, count)
     time.sleep(300)
 
-augment.console.ConsoleNarrator.rows = wait_for_ctrl_c
+augment.progress.ConsoleNarrator.rows = wait_for_ctrl_c
 augment.pipeline.CHUNK_ROWS = 20
 from augment.cli import main
 main()

@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BertModel
 
-from augment.sources import read_source
+from augment.sources.read import read_source
 from augment.tasks import get_task
-from distill.taps import Tap
+from distill.models.capture import ActivationCapture
 
 
 def test_minilm_scores_are_queries_times_keys(shared: Path) -> None:
@@ -30,7 +30,7 @@ def test_minilm_scores_are_queries_times_keys(shared: Path) -> None:
                 lambda _m, _args, out, place=f"{name}{layer}": caught.update({place: out})
             )
     with torch.no_grad():
-        seen = Tap(model, [2, 6])(**inputs)
+        seen = ActivationCapture(model, [2, 6])(**inputs)
     heads = model.config.num_attention_heads
     assert not inputs["attention_mask"].all()
     for layer in (2, 6):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from augment.words import match_case
+from augment.tokenization.words import match_case
 from tests.reference.vectors import nearest
 
 BYTE_LEVEL = ("roberta", "modernbert")
@@ -87,7 +87,7 @@ def paper_copy(
     k: int,
     p: float,
 ) -> str:
-    """One copy of a text by Algorithm 1: the copy so far is tokenised anew for every word.
+    """One copy of a text by Algorithm 1: the copy so far is tokenized anew for every word.
 
     Args:
         text: The original text.

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augment.alignment import Piece, align
-from augment.byte_pieces import JOINED, SPACED, BytePieces
 from augment.errors import AssetInvalid
-from augment.masked_lm import build_query
-from augment.models import wrap_tokenizer
-from augment.pieces import PieceTokenizer
-from augment.words import Route, Word, judge
+from augment.masked_lm.inputs import build_query
+from augment.tokenization.alignment import TokenSpan, align
+from augment.tokenization.base import PieceTokenizer
+from augment.tokenization.bytelevel import JOINED, SPACED, BytePieces
+from augment.tokenization.load import wrap_tokenizer
+from augment.tokenization.words import Route, Word, assign_routes
 from tests.unit.augment.families import modernbert_tokenizer, roberta_tokenizer
 
 MAKERS = {"roberta": roberta_tokenizer, "modernbert": modernbert_tokenizer}
@@ -43,7 +43,7 @@ def roberta() -> PieceTokenizer:
 
 
 def words_of(pieces: PieceTokenizer, text: str, rule: str = "basic") -> dict[str, Word]:
-    return {text[w.start : w.end]: w for w in judge(pieces.spans([text], rule)[0], rule)}
+    return {text[w.start : w.end]: w for w in assign_routes(pieces.spans([text], rule)[0], rule)}
 
 
 @pytest.mark.parametrize("rule", ["basic", "all"])
@@ -171,7 +171,7 @@ def test_align_merges_words_that_share_a_piece() -> None:
     """The words "can", "not", "go" under pieces "cannot" and " go", and two spaces at the end."""
     words = [(0, 3), (3, 6), (7, 9)]
     given = [(0, 6, 0), (6, 9, 1), (9, 10, 2), (10, 11, 3)]
-    found = align(11, words, [Piece(i, *piece) for i, piece in enumerate(given)])
+    found = align(11, words, [TokenSpan(i, *piece) for i, piece in enumerate(given)])
 
     assert [(each.start, each.end, each.pieces) for each in found] == [
         (0, 6, (0,)),

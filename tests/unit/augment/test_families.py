@@ -13,19 +13,19 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from augment import masked_lm
-from augment.candidates import CandidateFinder
+from augment.analysis.preview import preview
 from augment.errors import AssetInvalid
-from augment.families import forward_of, longest_input
-from augment.masked_lm import MaskedLM
-from augment.models import load_masked_lm
-from augment.packing import Query, pack
-from augment.preview import preview
-from augment.recipe import AugmentRecipe, load_recipe
-from augment.replace import row_draws
-from augment.sampling import TextOfRow, sample_copies
+from augment.masked_lm import model as masked_lm
+from augment.masked_lm.inputs import Query, pack
+from augment.masked_lm.loading import load_masked_lm
+from augment.masked_lm.model import MaskedLM
+from augment.masked_lm.registry import forward_of, longest_input
+from augment.recipes.load import load_recipe
+from augment.recipes.schema import AugmentRecipe
+from augment.replacement.candidates import CandidateFinder
+from augment.replacement.sampling import TextOfRow, row_draws, sample_copies
+from augment.tokenization.words import Route
 from augment.vectors import Vectors, load_vectors
-from augment.words import Route
 from tests.reference.families import paper_copy, plain_word, ranked_pieces
 from tests.unit.augment.families import BUILDERS, modernbert
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from transformers import BertForMaskedLM
 
-from augment.forward import MaskForward
-from augment.linear import Linear
-from augment.masked_lm import MaskedLM
-from augment.models import load_masked_lm
-from augment.packing import Packed, Query, pack
+from augment.masked_lm.bert import MaskForward
+from augment.masked_lm.inputs import Packed, Query, pack
+from augment.masked_lm.kernels import Linear
+from augment.masked_lm.loading import load_masked_lm
+from augment.masked_lm.model import MaskedLM
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from transformers import (
 )
 
 from augment.errors import AssetInvalid, AssetMissing
-from augment.gate_models import load_sentence_encoder, load_teacher
-from augment.judges import ROUNDING
+from augment.filters.loading import load_sentence_encoder, load_teacher
+from augment.filters.model_filters import ROUNDING
 from augment.tasks import get_task
 from tests.unit.augment.conftest import WORDS, make_classifier
 
@@ -147,8 +147,8 @@ def test_models_that_cannot_be_used(mlm_dir: Path, classifier_dir: Path, tmp_pat
     cut = tmp_path / "cut"
     shutil.copytree(classifier_dir, cut)
     (cut / "model.safetensors").write_bytes(b"\0" * 100)
-    untokenised = tmp_path / "untokenised"
-    shutil.copytree(classifier_dir, untokenised, ignore=shutil.ignore_patterns("tok*", "voc*"))
+    untokenized = tmp_path / "untokenized"
+    shutil.copytree(classifier_dir, untokenized, ignore=shutil.ignore_patterns("tok*", "voc*"))
 
     with pytest.raises(AssetMissing, match="is not there"):
         load_teacher("./no/such/folder", RTE)
@@ -157,7 +157,7 @@ def test_models_that_cannot_be_used(mlm_dir: Path, classifier_dir: Path, tmp_pat
     with pytest.raises(AssetInvalid, match="cannot be read"):
         load_teacher(str(cut), RTE)
     with pytest.raises(AssetInvalid, match=r"the tokenizer of .* has \d pieces"):
-        load_sentence_encoder(str(untokenised))
+        load_sentence_encoder(str(untokenized))
     teacher = load_teacher(str(classifier_dir), RTE)
     with torch.no_grad():
         teacher._model.classifier.bias.fill_(float("nan"))

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from augment.judges import Case, Judges, Verdict, best, moved, on_grid
-from augment.quality import Judging
-from augment.scoring import Scores, Texts
+from augment.filters.model_filters import Case, ModelFilters, Verdict, best, moved, on_grid
+from augment.filters.rules import ModelFilterRules
+from augment.filters.scorer import Scores, Texts
 
 NOISE = 2e-5
 
@@ -91,14 +91,14 @@ def teacher() -> Table:
 
 def test_unchanged_asks_for_the_teachers_own_label() -> None:
     """The teacher errs on the original; what counts is whether it changes its mind."""
-    verdicts = Judges(Judging(agreement="unchanged"), teacher()).judge(CASES)
+    verdicts = ModelFilters(ModelFilterRules(agreement="unchanged"), teacher()).judge(CASES)
 
     assert [verdict.reason for verdict in verdicts] == ["", "", "teacher_disagrees"]
 
 
 def test_gold_asks_for_the_label_of_the_data() -> None:
     judge = teacher()
-    verdicts = Judges(Judging(agreement="gold"), judge).judge(CASES)
+    verdicts = ModelFilters(ModelFilterRules(agreement="gold"), judge).judge(CASES)
 
     assert [verdict.reason for verdict in verdicts] == ["", "teacher_disagrees", ""]
     assert ("film",) not in judge.scored
@@ -106,15 +106,19 @@ def test_gold_asks_for_the_label_of_the_data() -> None:
 
 def test_a_score_is_compared_within_the_tolerance() -> None:
     table = Table({"film": [2.0], "movie": [2.4], "dog": [2.6]})
-    rules = Judging(agreement="unchanged", tolerance=0.5, regression=True)
+    rules = ModelFilterRules(agreement="unchanged", tolerance=0.5, regression=True)
 
-    assert [v.reason for v in Judges(rules, table).judge(CASES)] == ["", "", "teacher_disagrees"]
+    assert [v.reason for v in ModelFilters(rules, table).judge(CASES)] == [
+        "",
+        "",
+        "teacher_disagrees",
+    ]
 
 
 def test_logits_are_kept_of_every_row_that_passes() -> None:
-    rules = Judging(agreement="unchanged", teacher_logits=True)
+    rules = ModelFilterRules(agreement="unchanged", teacher_logits=True)
 
-    assert Judges(rules, teacher()).judge(CASES) == [
+    assert ModelFilters(rules, teacher()).judge(CASES) == [
         Verdict("", (0.0, 1.0)),
         Verdict("", (0.0, 1.0)),
         Verdict("teacher_disagrees"),
@@ -130,10 +134,10 @@ def test_the_encoder_comes_first_and_sees_the_changed_text_alone() -> None:
         Case(("dog", "x"), ("film", "x"), 0, 0),
         Case(("x", "movie"), ("x", "movie"), 1, 0),
     ]
-    rules = Judging(min_similarity=0.8)
-    reasons = [v.reason for v in Judges(rules, None, encoder).judge(cases)]  # type: ignore[arg-type]
-    both = Judging(min_similarity=0.8, agreement="gold")
-    Judges(both, judge, encoder).judge(CASES)  # type: ignore[arg-type]
+    rules = ModelFilterRules(min_similarity=0.8)
+    reasons = [v.reason for v in ModelFilters(rules, None, encoder).judge(cases)]  # type: ignore[arg-type]
+    both = ModelFilterRules(min_similarity=0.8, agreement="gold")
+    ModelFilters(both, judge, encoder).judge(CASES)  # type: ignore[arg-type]
 
     assert reasons == ["", "", "dissimilar", ""]
     assert ("movie",) in encoder.settled

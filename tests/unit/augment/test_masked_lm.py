@@ -9,11 +9,11 @@ import pytest
 import torch
 from transformers import BertForMaskedLM, BertModel, BertTokenizer
 
-from augment import masked_lm
 from augment.errors import AssetInvalid, AssetMissing
-from augment.masked_lm import MaskedLM, build_query
-from augment.models import load_masked_lm
-from augment.packing import Query
+from augment.masked_lm import model as masked_lm
+from augment.masked_lm.inputs import Query, build_query
+from augment.masked_lm.loading import load_masked_lm
+from augment.masked_lm.model import MaskedLM
 from tests.reference.masked_lm import ranked_pieces
 
 SENTENCES = [

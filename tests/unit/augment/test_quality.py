@@ -7,9 +7,10 @@ import re
 import pytest
 
 from augment.errors import RecipeInvalid
-from augment.quality import Gates, Protection, normalised, row_digest
-from augment.recipe import load_recipe
-from augment.words import Route, Word
+from augment.filters.rules import RuleFilters, normalized, row_digest
+from augment.recipes.load import load_recipe
+from augment.tokenization.protection import Protection
+from augment.tokenization.words import Route, Word
 from tests.unit.augment.test_replace import words_of
 
 
@@ -39,7 +40,7 @@ def test_protected_words(protection: Protection, expected: set[str]) -> None:
 
 
 def test_the_leak_guard_ignores_case_and_spaces() -> None:
-    gates = Gates(held_out=frozenset({row_digest(["A  fine film ."])}))
+    gates = RuleFilters(held_out=frozenset({row_digest(["A  fine film ."])}))
     reasons = gates.reasons(
         ["a good film ."], [["A fine film ."], ["a fine  FILM ."], ["a film ."]]
     )
@@ -48,13 +49,13 @@ def test_the_leak_guard_ignores_case_and_spaces() -> None:
 
 
 def test_pairs_leak_as_pairs_only() -> None:
-    gates = Gates(held_out=frozenset({row_digest(["one", "two"])}))
+    gates = RuleFilters(held_out=frozenset({row_digest(["one", "two"])}))
 
     assert gates.reasons(["x", "two"], [["one", "two"], ["one", "three"]]) == ["leak", ""]
 
 
 def test_normalised_duplicates() -> None:
-    gates = Gates(normalised_duplicates=True)
+    gates = RuleFilters(normalised_duplicates=True)
     rows = [["A Film"], ["a dog"], ["A  DOG"], ["a cat"]]
 
     assert gates.reasons(["a film"], rows) == [
@@ -63,8 +64,8 @@ def test_normalised_duplicates() -> None:
         "normalised_duplicate",
         "",
     ]
-    assert Gates().reasons(["a film"], rows) == [""] * 4
-    assert normalised("  A \t Film ") == "a film"
+    assert RuleFilters().reasons(["a film"], rows) == [""] * 4
+    assert normalized("  A \t Film ") == "a film"
 
 
 def test_a_pattern_that_does_not_compile(tmp_path) -> None:

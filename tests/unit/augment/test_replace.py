@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augment.replace import Edit, Sampled, apply_edits, row_draws, sample, undo_edits
-from augment.words import Route, Word
+from augment.replacement.edits import Edit, apply_edits, undo_edits
+from augment.replacement.sampling import Sampled, row_draws, sample
+from augment.tokenization.words import Route, Word
 
 
 def words_of(text: str) -> tuple[Word, ...]:

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from augment.errors import RowMalformed, SourceInvalid, SourceMissing
-from augment.examples import source_split
-from augment.sniff import sniff
-from augment.sources import read_source
+from augment.sources.examples import source_split
+from augment.sources.infer import sniff
+from augment.sources.read import read_source
 from augment.tasks import GLUE, Task, get_task, load_task
 
 # What each task's files look like: header (None where there is none), and one row, by split.
@@ -103,7 +103,7 @@ def write_tsv(folder: Path, task: str) -> Path:
 
 @pytest.mark.parametrize("name", list(GLUE))
 def test_glue_tsv(name: str, tmp_path: Path) -> None:
-    """Every task's own files: columns, labels by name or number, unlabelled tests, all splits."""
+    """Every task's own files: columns, labels by name or number, unlabeled tests, all splits."""
     source = read_source(GLUE[name], str(write_tsv(tmp_path, name)))
     spec = GLUE[name].spec
     train = source.splits["train"].to_pylist()[0]
@@ -293,7 +293,7 @@ def test_malformed_json_lines(tmp_path: Path, line: str) -> None:
 
 
 def test_an_oversized_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("augment.examples.MAX_CHARACTERS", 3)
+    monkeypatch.setattr("augment.sources.examples.MAX_CHARACTERS", 3)
 
     with pytest.raises(RowMalformed, match="4 characters; the limit is 3"):
         read_source(GLUE["sst2"], str(write_columns(tmp_path, ".csv")))
@@ -402,7 +402,7 @@ def test_official_row_counts(shared: Path, name: str) -> None:
     """GLUE's own files and the hub's columns hold the official number of rows, and the same ones.
 
     MRPC's TSV files are built by a script; the copy here lost the last training row, and its test
-    file is the unlabelled one in another order.
+    file is the unlabeled one in another order.
     """
     tsv = read_source(GLUE[name], str(shared / "data" / "glue_tsv" / TSV_FOLDER[name]))
     hub = read_source(GLUE[name], str(shared / "data" / "glue" / name))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from augment.analysis.stats import difference, version_stats
 from augment.cli import app
-from augment.stats import difference, version_stats
 from tests.contract.conftest import write_version
 
 
@@ -40,7 +40,7 @@ def test_differences_are_named(
     tmp_path: Path, mlm_dir: Path, vectors_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from augment import augment_task
-    from augment.recipe import AugmentRecipe
+    from augment.recipes.schema import AugmentRecipe
 
     (tmp_path / "train.csv").write_text("sentence,label\na good film,1\nthe slow red dog,0\n")
     (tmp_path / "validation.csv").write_text("sentence,label\nfine,1\n")

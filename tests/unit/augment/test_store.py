@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from augment.errors import StoreInvalid
-from augment.masked_lm import TIE_GAP, Ranked
-from augment.packing import Query
-from augment.store import CandidateStore, describe_store, key_of, prune
+from augment.masked_lm.inputs import Query
+from augment.masked_lm.model import TIE_GAP, Ranked
+from augment.replacement.candidate_store import CandidateStore, describe_store, key_of, prune
 
 DIGEST = "a" * 64
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from augment.errors import RecipeInvalid, SourceMissing
-from augment.recipe import PRESETS, AugmentRecipe, describe, load_recipe
+from augment.recipes.load import PRESETS, describe, load_recipe
+from augment.recipes.schema import AugmentRecipe
 from augment.tasks import GLUE, get_task, load_task
 
 TASK_FILE = """
@@ -61,7 +62,7 @@ def test_a_task_file(tmp_path: Path) -> None:
         ('name = "reviews"', 'name = "../up"', "name"),
         ('["sentence"]', '["idx"]', "reserved"),
         ('validation = "dev.csv"', "", "'validation'"),
-        ("[label]", "colour = 1\n[label]", "unknown key"),
+        ("[label]", "color = 1\n[label]", "unknown key"),
     ],
 )
 def test_faulty_task_files(tmp_path: Path, before: str, after: str, expected: str) -> None:

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from augment.cli import app
 from augment.errors import AssetInvalid
-from augment.narrator import Narrator
-from augment.pieces import is_plain
+from augment.progress import Narrator
+from augment.tokenization.base import is_plain
 from augment.vectors import Vectors, cache, cache_folder, load_vectors, loading
 from augment.vectors.cache import clear, entries
 from augment.vectors.storage import is_whole

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augment.masked_lm import MaskedLM
-from augment.models import load_masked_lm
-from augment.pieces import PieceTokenizer, is_plain
-from augment.words import Route, judge, match_case
+from augment.masked_lm.loading import load_masked_lm
+from augment.masked_lm.model import MaskedLM
+from augment.tokenization.base import PieceTokenizer, is_plain
+from augment.tokenization.words import Route, assign_routes, match_case
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_casing_pattern(before: str, candidate: str, expected: str) -> None:
 @given(text=st.text(max_size=60))
 def test_spans_are_ordered_and_inside(pieces: PieceTokenizer, rule: str, text: str) -> None:
     """Whatever the text, words are disjoint stretches of it, in order, with at least one piece."""
-    words = judge(pieces.spans([text], rule)[0], rule)
+    words = assign_routes(pieces.spans([text], rule)[0], rule)
 
     at = 0
     for word in words:
@@ -72,7 +72,7 @@ def test_decomposed_accents_stay_with_their_letter(pieces: PieceTokenizer) -> No
 
 def test_paper_rule_keeps_contractions_whole(pieces: PieceTokenizer) -> None:
     text = "It isn't the dog's film, they've ran."
-    words = judge(pieces.spans([text], "all")[0], "all")
+    words = assign_routes(pieces.spans([text], "all")[0], "all")
     kept = {text[w.start : w.end] for w in words if w.route is Route.CONTRACTION}
 
     assert kept == {"is", "n't", "'s", "'ve"}
@@ -80,7 +80,7 @@ def test_paper_rule_keeps_contractions_whole(pieces: PieceTokenizer) -> None:
 
 def test_a_word_of_over_100_letters_is_one_unknown_piece(pieces: PieceTokenizer) -> None:
     text = "X" * 105
-    word = judge(pieces.spans([text], "basic")[0], "basic")[0]
+    word = assign_routes(pieces.spans([text], "basic")[0], "basic")[0]
 
     assert (word.start, word.end, word.text, len(word.pieces)) == (0, 105, "x" * 105, 1)
     assert word.route is Route.MASKED_LM

@@ -38,7 +38,7 @@ def tokenizer() -> BertTokenizerFast:
 
 @pytest.fixture(scope="session")
 def version(tmp_path_factory: pytest.TempPathFactory) -> Version:
-    """200 rows with two variants each, 80 validation rows, unlabelled test rows."""
+    """200 rows with two variants each, 80 validation rows, unlabeled test rows."""
     test = [{**row, "label": -1} for row in mood_rows(10, seed=3)]
     return write_version(
         tmp_path_factory.mktemp("versions"),

@@ -33,7 +33,7 @@ from augment.contract import (
     open_version,
     sha256_file,
 )
-from distill.shapes import Reading, config_of, parse_shape
+from distill.models.shapes import InputSpec, config_of, parse_shape
 
 GOOD = ("good", "great", "fine", "warm", "bright", "fresh")
 BAD = ("bad", "poor", "cold", "dull", "stale", "weak")
@@ -150,7 +150,7 @@ def make_model(
     torch.manual_seed(seed)
     shape = parse_shape(f"{family}:{size}")
     assert shape is not None
-    reading = Reading(tokenizer, len(tokenizer), 2)
+    reading = InputSpec(tokenizer, len(tokenizer), 2)
     names = {0: "negative", 1: "positive"}
     labels = {"id2label": names, "label2id": {name: i for i, name in names.items()}}
     return AutoModelForSequenceClassification.from_config(config_of(shape, reading, labels)).eval()
@@ -170,15 +170,15 @@ def make_good_teacher(
     model = make_bert(tokenizer, **settings)
     positive = settings.get("labels", ("negative", "positive")).index("positive")
     rows = mood_rows(400, seed=5)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     model.train()
     for start in [*range(0, 400, 16)] * 4:
         some = rows[start : start + 16]
         batch = tokenizer([row["sentence"] for row in some], padding=True, return_tensors="pt")
         labels = torch.tensor([positive if row["label"] else 1 - positive for row in some])
         model(**batch, labels=labels).loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
     return model.eval()
 
 

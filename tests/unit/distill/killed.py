@@ -27,11 +27,13 @@ import torch
 import transformers.models.bert.modeling_bert
 import transformers.models.bert.tokenization_bert  # noqa: F401  both are loaded when first used
 
-from distill import distill_task, keeping, trainer
-from distill.budget import Budget
-from distill.checkpoints import COMPLETE
-from distill.corpus import Source
+from distill import distill_task
+from distill.data.corpus import Source
 from distill.general import distill_general
+from distill.training import callbacks as keeping
+from distill.training import trainer
+from distill.training.budget import Budget
+from distill.training.checkpoints import COMPLETE
 
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}
 SAVE_SECONDS = 0.02

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from distill.budget import Budget
-from distill.cli_common import print_json
-from distill.corpus import Source
+from distill.cli.options import print_json
+from distill.data.corpus import Source
 from distill.general import distill_general
 from distill.pipeline import distill_task
+from distill.training.budget import Budget
 
 
 def main() -> None:

@@ -9,11 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from augment.contract import Version
-from distill.ablate import ablate_task
-from distill.ablations import ARMS, BY_NAME, arm_recipe
+from distill.ablation import ARMS, BY_NAME, ablate_task, arm_recipe
 from distill.cli import app
 from distill.errors import UsageInvalid
-from distill.recipe import DistillRecipe, load_recipe
+from distill.recipes.load import DistillRecipe, load_recipe
 
 
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.blocks import frame_of, split, tokenise_corpus
-from distill.corpus import Source, open_corpus
+from distill.data.blocks import frame_of, split, tokenize_corpus
+from distill.data.corpus import Source, open_corpus
+from distill.data.tokenize_pool import CHUNK
 from distill.errors import DataInvalid, ModelInvalid
 from distill.progress import Narrator
-from distill.tokenising import CHUNK
 from tests.unit.distill.helpers import BAD, GOOD, PLAIN, make_tokenizer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,7 +43,7 @@ def go(tokenizer, tmp_path):
     def run(file, *, length=32, minimum=6, cache="cache", **options):
         settings = {"take": None, "processes": 1, **options}
         frame = frame_of(tokenizer, "teacher", length=length, minimum=minimum)
-        return tokenise_corpus(
+        return tokenize_corpus(
             open_corpus(Source(file)),
             tokenizer,
             frame,
@@ -79,9 +79,9 @@ def test_any_number_of_processes_writes_the_same_bytes(go, text, tmp_path):
     assert one.counts.short > 0
 
 
-def test_the_second_start_tokenises_nothing(go, text, monkeypatch, tmp_path):
+def test_the_second_start_tokenizes_nothing(go, text, monkeypatch, tmp_path):
     first = go(text)
-    monkeypatch.setattr("distill.blocks.tokenise_parts", None)
+    monkeypatch.setattr("distill.data.blocks.tokenize_parts", None)
     again = go(text)
     assert again.counts == first.counts
     assert len(again.rows) == len(first.rows)
@@ -114,12 +114,12 @@ def test_damaged_documents_are_counted(go, tmp_path):
     assert go(tmp_path / "a.txt").counts.damaged == 1
 
 
-def test_an_interrupted_tokenisation_leaves_no_blocks(go, text, monkeypatch, tmp_path):
+def test_an_interrupted_tokenization_leaves_no_blocks(go, text, monkeypatch, tmp_path):
     def stop(self, chunk):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("distill.tokenising.Worker.__call__", stop)
+        patch.setattr("distill.data.tokenize_pool.Worker.__call__", stop)
         with pytest.raises(KeyboardInterrupt):
             go(text)
     assert not list((tmp_path / "cache").glob("[!.]*"))
@@ -162,16 +162,16 @@ def test_a_tokenizer_that_frames_nothing_is_refused(tokenizer):
 
 ENDLESS = """
 import sys
-from distill.packing import Frame
-from distill.text_files import Part
-from distill.tokenising import tokenise_parts
+from distill.data.packing import Frame
+from distill.data.text_files import Part
+from distill.data.tokenize_pool import tokenize_parts
 
 def endless():
     while True:
         yield Part(0, "the day was good " * 1000)
 
 if __name__ == "__main__":
-    found = tokenise_parts(endless(), open(sys.argv[1]).read(), Frame(8, 3, 2, 3), 2)
+    found = tokenize_parts(endless(), open(sys.argv[1]).read(), Frame(8, 3, 2, 3), 2)
     for _ in found:
         print("at work", flush=True)
 """

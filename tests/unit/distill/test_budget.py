@@ -3,9 +3,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from distill.budget import Budget, Deadline, Plan, Timing, plan_for_seconds, steps_for_tokens
 from distill.errors import UsageInvalid
-from distill.timing import FEWEST, Clock
+from distill.training.budget import Budget, Plan, Timing, plan_for_seconds, steps_for_tokens
+from distill.training.callbacks import FEWEST, Deadline, StepClock
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_no_step_fits():
 
 def test_the_clock_stops_when_its_time_is_over_and_leaves_the_first_steps_out():
     now = time.monotonic()
-    clock, control = Clock(seconds=0.0), SimpleNamespace(should_training_stop=False)
+    clock, control = StepClock(seconds=0.0), SimpleNamespace(should_training_stop=False)
     here = SimpleNamespace(device="cpu")
     for count in range(1, FEWEST + 1):
         assert not control.should_training_stop

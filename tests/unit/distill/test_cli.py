@@ -1,4 +1,3 @@
-import ast
 import json
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from typer.testing import CliRunner
 
 import distill
 from distill.cli import app
-from distill.recipe import recipe_text
+from distill.recipes.load import recipe_text
 
 PACKAGE = Path(distill.__file__).parent
 
@@ -134,7 +133,7 @@ def test_a_teacher_may_be_given_several_times(call, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("command", "works", "sentence"),
     [
-        ("evaluate", "distill.standalone.evaluate_models", "stopped. Nothing was written."),
+        ("evaluate", "distill.evaluation.compare.evaluate_models", "stopped. Nothing was written."),
         ("run", "distill.pipeline.distill_task", "the same command goes on from there"),
     ],
 )
@@ -168,16 +167,3 @@ def test_public_names_are_there_and_load_nothing_before():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == str(distill.__all__), done.stderr
     assert all(callable(getattr(distill, name)) for name in distill.__all__)
-
-
-def test_the_package_enters_augment_by_its_door_only():
-    files = sorted(PACKAGE.rglob("*.py"))
-    found = set()
-    for file in files:
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                found.add(node.module)
-    assert len(files) > 15
-    assert {name for name in found if name.startswith("augment")} == {"augment.contract"}

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distill import text_files
-from distill.corpus import Source
-from distill.corpus import open_corpus as open_source
+from distill.data import text_files
+from distill.data.corpus import Source
+from distill.data.corpus import open_corpus as open_source
 from distill.errors import DataInvalid
 
 TEXTS = ["the first day was warm", "food", "the room was cold and dull"]

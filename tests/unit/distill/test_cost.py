@@ -6,14 +6,14 @@ from datasets import Dataset
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from distill.cost import (
-    Contender,
+from distill.evaluation.cost import (
+    TimedModel,
     flops_per_sentence,
     parameter_counts,
     time_answers,
     weight_bytes,
 )
-from distill.models import Classifier
+from distill.models.loading import Classifier
 from tests.unit.distill.helpers import make_bert
 
 
@@ -81,7 +81,7 @@ def test_timing_asks_for_the_lengths_of_the_data():
         return np.zeros((len(rows), 2), dtype=np.float32)
 
     data = rows_of([4] * 90 + [20] * 10)
-    latency = time_answers([Contender(answer, data, "cpu")])[0]
+    latency = time_answers([TimedModel(answer, data, "cpu")])[0]
     single = [lengths[0] for lengths in asked if len(lengths) == 1]
     assert 20 in single
     assert np.median(single) == 4

@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from augment.contract import Label, Splits, TaskSpec
-from distill.batching import Collator, LengthGrouped
-from distill.dataset import labelled, resolve_length, tokenise, tokenise_split
+from distill.data.batching import Collator, LengthGrouped, lengths_of
+from distill.data.versions import labeled, tokenize, tokenize_split
 from distill.errors import DataInvalid
-from distill.lengths import lengths_of
+from distill.models.limits import resolve_length
 from tests.unit.distill.helpers import SENTIMENT, mood_rows, write_version
 
 PAIR = TaskSpec(
@@ -27,7 +27,7 @@ SCORE = TaskSpec(
 
 
 def test_columns_and_filters(version, tokenizer, tmp_path):
-    tokens = tokenise(version, tokenizer, 16, tmp_path)
+    tokens = tokenize(version, tokenizer, 16, tmp_path)
     names = ["input_ids", "token_type_ids", "labels", "idx", "variant", "length"]
     assert tokens.train.column_names == names
     assert len(tokens.rows("augmented")) == 400
@@ -40,19 +40,19 @@ def test_columns_and_filters(version, tokenizer, tmp_path):
 
 
 def test_the_cache_is_used_again_and_told_apart(version, tokenizer, tmp_path, monkeypatch):
-    tokenise(version, tokenizer, 16, tmp_path)
+    tokenize(version, tokenizer, 16, tmp_path)
     files = sorted(tmp_path.iterdir())
     assert [file.suffix for file in files] == [".arrow", ".arrow"]
-    tokenise(version, tokenizer, 8, tmp_path)
+    tokenize(version, tokenizer, 8, tmp_path)
     assert len(list(tmp_path.iterdir())) == 4
-    monkeypatch.setattr("distill.dataset._write", None)  # nothing may be written again
-    again = tokenise(version, tokenizer, 16, tmp_path)
+    monkeypatch.setattr("distill.data.versions._write", None)  # nothing may be written again
+    again = tokenize(version, tokenizer, 16, tmp_path)
     assert len(again.train) == 400
     assert again.train.cache_files[0]["filename"] in map(str, files)
 
 
 def test_lengths_of_chosen_rows_in_their_order(version, tokenizer, tmp_path):
-    train = tokenise(version, tokenizer, 16, tmp_path).train
+    train = tokenize(version, tokenizer, 16, tmp_path).train
     assert lengths_of(train).tolist() == list(train["length"])
     for chosen in ([5, 3, 300, 3], range(10, 20), []):
         some = train.select(chosen)
@@ -63,13 +63,13 @@ def test_lengths_of_chosen_rows_in_their_order(version, tokenizer, tmp_path):
         )
 
 
-def test_an_interrupted_tokenisation_leaves_nothing(version, tokenizer, tmp_path, monkeypatch):
+def test_an_interrupted_tokenization_leaves_nothing(version, tokenizer, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("distill.dataset.encode", stop)
+    monkeypatch.setattr("distill.data.versions.encode", stop)
     with pytest.raises(KeyboardInterrupt):
-        tokenise(version, tokenizer, 16, tmp_path)
+        tokenize(version, tokenizer, 16, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -79,7 +79,7 @@ def test_long_texts_are_cut_and_special_tokens_in_texts_are_text(tokenizer, tmp_
         {"sentence": "[MASK] day [SEP]", "label": 0},
     ]
     version = write_version(tmp_path, SENTIMENT, {"train": rows, "validation": rows})
-    tokens = tokenise(version, tokenizer, 16, tmp_path / "cache").train
+    tokens = tokenize(version, tokenizer, 16, tmp_path / "cache").train
     assert tokens[0]["length"] == 16
     ids = tokens[1]["input_ids"]
     assert ids.count(tokenizer.mask_token_id) == 0
@@ -89,7 +89,7 @@ def test_long_texts_are_cut_and_special_tokens_in_texts_are_text(tokenizer, tmp_
 def test_pairs_keep_their_segments_and_validation_splits_stay_apart(tokenizer, tmp_path):
     rows = [{"first": "good day", "second": "bad day " * i, "label": i % 2} for i in range(1, 9)]
     splits = {"train": rows, "validation_matched": rows, "validation_mismatched": rows[:4]}
-    tokens = tokenise(write_version(tmp_path, PAIR, splits), tokenizer, 16, tmp_path / "c")
+    tokens = tokenize(write_version(tmp_path, PAIR, splits), tokenizer, 16, tmp_path / "c")
     assert {name: len(rows) for name, rows in tokens.validation.items()} == {
         "validation_matched": 8,
         "validation_mismatched": 4,
@@ -98,16 +98,16 @@ def test_pairs_keep_their_segments_and_validation_splits_stay_apart(tokenizer, t
     assert max(tokens.train["length"]) == 16
 
 
-def test_unlabelled_rows_are_left_out_of_evaluation(tokenizer, version, tmp_path):
-    rows = tokenise_split(version, "test", tokenizer, 16, tmp_path)
+def test_unlabeled_rows_are_left_out_of_evaluation(tokenizer, version, tmp_path):
+    rows = tokenize_split(version, "test", tokenizer, 16, tmp_path)
     assert len(rows) == 10
-    assert len(labelled(rows, version.task, "test")) == 0
+    assert len(labeled(rows, version.task, "test")) == 0
 
 
 def test_minus_one_is_a_score_outside_a_test_split(tokenizer, tmp_path):
     rows = [{"sentence": "good", "score": -1.0}, {"sentence": "bad", "score": 2.5}]
     version = write_version(tmp_path, SCORE, {"train": rows, "validation": rows})
-    tokens = tokenise(version, tokenizer, 16, tmp_path / "cache")
+    tokens = tokenize(version, tokenizer, 16, tmp_path / "cache")
     assert list(tokens.train["labels"]) == [-1.0, 2.5]
     assert len(tokens.validation["validation"]) == 2
 
@@ -126,7 +126,7 @@ def test_rows_that_cannot_be_trained_on(tokenizer, tmp_path, task, row, sentence
     good = {"sentence": "good", task.label.column: 1}
     version = write_version(tmp_path, task, {"train": [good, row], "validation": [good]})
     with pytest.raises(DataInvalid, match=sentence) as caught:
-        tokenise(version, tokenizer, 16, tmp_path / "cache")
+        tokenize(version, tokenizer, 16, tmp_path / "cache")
     assert caught.value.exit_code == 3
     assert not list((tmp_path / "cache").iterdir())
 
@@ -135,11 +135,11 @@ def test_empty_splits(tokenizer, tmp_path):
     some = mood_rows(4, seed=0)
     version = write_version(tmp_path / "a", SENTIMENT, {"train": [], "validation": some})
     with pytest.raises(DataInvalid, match="split 'train' has no rows"):
-        tokenise(version, tokenizer, 16, tmp_path / "cache")
+        tokenize(version, tokenizer, 16, tmp_path / "cache")
     blind = [{**row, "label": -1} for row in some]
     version = write_version(tmp_path / "b", SENTIMENT, {"train": some, "validation": blind})
-    with pytest.raises(DataInvalid, match="no labelled validation rows"):
-        tokenise(version, tokenizer, 16, tmp_path / "cache")
+    with pytest.raises(DataInvalid, match="no labeled validation rows"):
+        tokenize(version, tokenizer, 16, tmp_path / "cache")
 
 
 def test_auto_length():

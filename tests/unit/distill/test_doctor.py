@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 
 from augment.contract import Label
 from distill import distill_task
-from distill.calibrate import Pace
 from distill.cli import app
-from distill.doctor import CHECKS, diagnose
-from distill.forecast import Rows, forecast
-from distill.recipe import DistillRecipe
-from distill.sample import census, sample
+from distill.data.versions import count_split, sample
+from distill.doctor.calibrate import Timings
+from distill.doctor.diagnose import CHECKS, diagnose
+from distill.doctor.forecast import Rows, forecast
+from distill.recipes.load import DistillRecipe
 from tests.unit.distill.helpers import (
     SENTIMENT,
     make_bert,
@@ -31,7 +31,9 @@ from tests.unit.distill.helpers import (
 def healthy(teacher, version, recipe):
     """Timed by the processor's clock, which other programs and pauses leave alone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("distill.calibrate.time", SimpleNamespace(perf_counter=time.process_time))
+        patch.setattr(
+            "distill.doctor.calibrate.time", SimpleNamespace(perf_counter=time.process_time)
+        )
         return diagnose(str(teacher), version, student="2x16-32-4", recipe=recipe, quiet=True)
 
 
@@ -39,8 +41,8 @@ def healthy(teacher, version, recipe):
 def uncalibrated(monkeypatch):
     """For checks that are not about time."""
     steps = {"intermediate": 1.0, "prediction": 1.0}
-    pace = Pace(steps, tokenising=1e3, teaching=1e3, answering=1e3, pieces=9, peak_bytes=10**8)
-    monkeypatch.setattr("distill.checks.calibrate", lambda plan, rows: pace)
+    pace = Timings(steps, tokenizing=1e3, teaching=1e3, answering=1e3, pieces=9, peak_bytes=10**8)
+    monkeypatch.setattr("distill.doctor.checks.calibrate", lambda plan, rows: pace)
 
 
 def check(result, name):
@@ -86,11 +88,11 @@ def test_arithmetic_of_the_forecast():
         }
     )
     steps = {"intermediate": 2.0, "prediction": 1.0, "plain": 0.5}
-    pace = Pace(steps, tokenising=100.0, teaching=10.0, answering=20.0, pieces=8, peak_bytes=5)
+    pace = Timings(steps, tokenizing=100.0, teaching=10.0, answering=20.0, pieces=8, peak_bytes=5)
     found = forecast(recipe, Rows(1000, 100, 60, 40), pace, 1_000)
     parts = {part.name: (part.steps, part.seconds) for part in found.parts}
     assert parts == {
-        "tokenising": (0, 10.6),
+        "tokenizing": (0, 10.6),
         "teacher on validation": (0, 6.0),
         "stage 1": (200, 400.0),
         "teacher's answers": (0, 8.0),  # 7 steps and the batch fetched ahead
@@ -153,7 +155,7 @@ def test_errors_skip_what_needs_the_broken_thing(
     faulty.write_text("epoch = 1\n")
     assert statuses(ill(teacher, version, faulty)) == {
         **dict.fromkeys(CHECKS, "skipped"),
-        **dict.fromkeys(("teacher", "labels", "tokeniser"), "ok"),
+        **dict.fromkeys(("teacher", "labels", "tokenizer"), "ok"),
         "version": "warning",
         "recipe": "error",
     }
@@ -174,7 +176,7 @@ def test_doubts(recipe, tmp_path, uncalibrated):
     hint = check(result, "labels")["hint"]
     assert "orders its labels positive, negative, neutral" in hint
     assert "No training row has the label neutral" in hint
-    assert statuses(result)["tokeniser"] == "warning"
+    assert statuses(result)["tokenizer"] == "warning"
     assert statuses(result)["score"] == "ok"
 
 
@@ -182,7 +184,7 @@ def test_a_sample_is_evenly_drawn_and_a_census_counts_all(version):
     assert sample(version, "train", 400)["idx"].to_pylist() == [i // 2 for i in range(400)]
     some = sample(version, "train", 100)
     assert some["idx"].to_pylist() == [*range(0, 200, 2)]
-    found = census(version, "train")
+    found = count_split(version, "train")
     assert (found.rows, found.original, found.classes.tolist()) == (400, 200, [200, 200])
 
 

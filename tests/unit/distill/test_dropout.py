@@ -4,10 +4,10 @@ import pytest
 import torch
 from transformers import ModernBertConfig
 
-from distill.dropout import dropping
 from distill.errors import RecipeInvalid
-from distill.recipe import resolve
-from distill.shapes import FAMILIES
+from distill.models.shapes import FAMILIES
+from distill.recipes.load import resolve
+from distill.training.schedule import use_dropout
 from tests.unit.distill.helpers import make_model
 
 INPUTS = {
@@ -30,7 +30,7 @@ def still(model):
 def test_nothing_is_dropped_in_any_family(family, tokenizer):
     model = make_model(family, tokenizer)
     before = answers(model)
-    with dropping(model, 0.0):
+    with use_dropout(model, 0.0):
         torch.testing.assert_close(answers(model), still(model))
     assert torch.equal(answers(model), before)
 
@@ -40,7 +40,7 @@ def test_a_share_is_dropped_where_the_architecture_drops_nothing(tokenizer):
     assert isinstance(model.config, ModernBertConfig)
     assert model.config.attention_dropout == 0
     torch.testing.assert_close(answers(model), still(model))
-    with dropping(model, 0.5):
+    with use_dropout(model, 0.5):
         assert not torch.allclose(answers(model), still(model))
     torch.testing.assert_close(answers(model), still(model))
 
@@ -48,7 +48,7 @@ def test_a_share_is_dropped_where_the_architecture_drops_nothing(tokenizer):
 def test_auto_leaves_the_architecture_its_own(tokenizer):
     model = make_model("bert", tokenizer)
     before = answers(model)
-    with dropping(model, "auto"):
+    with use_dropout(model, "auto"):
         assert torch.equal(answers(model), before)
     assert not torch.allclose(before, still(model))
 
@@ -56,7 +56,7 @@ def test_auto_leaves_the_architecture_its_own(tokenizer):
 def test_it_is_given_back_after_a_failure(tokenizer):
     model = make_model("bert", tokenizer)
     before = answers(model)
-    with pytest.raises(KeyboardInterrupt), dropping(model, 0.0):
+    with pytest.raises(KeyboardInterrupt), use_dropout(model, 0.0):
         raise KeyboardInterrupt
     assert torch.equal(answers(model), before)
 

@@ -15,10 +15,10 @@ from tokenizers import Tokenizer
 from typer.testing import CliRunner
 
 from augment.contract import Label, Splits, TaskSpec
-from distill import onnx_model
 from distill.cli import app
 from distill.errors import ExtraMissing, UsageInvalid
-from distill.export import export_model
+from distill.serving import onnx as onnx_model
+from distill.serving.export import export_model
 from tests.conftest import ROOT
 from tests.unit.distill.helpers import make_bert, make_good_teacher, mood_rows, save, write_version
 

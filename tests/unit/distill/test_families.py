@@ -6,16 +6,16 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig
 
-from distill.batching import Collator, model_inputs
+from distill.data.batching import Collator, model_inputs
 from distill.errors import ModelInvalid, ShapeMismatch, VocabularyMismatch
-from distill.models import Classifier
-from distill.positions import check_length
-from distill.recipe_sections import Intermediate as Recipe
-from distill.recipe_sections import Prediction as PredictionRecipe
-from distill.recipe_sections import PredictionWeights
-from distill.shapes import FAMILIES, Shape, parse_shape
+from distill.models.limits import check_length
+from distill.models.loading import Classifier
+from distill.models.shapes import FAMILIES, Shape, parse_shape
+from distill.models.students import build_student
+from distill.recipes.schema import Intermediate as Recipe
+from distill.recipes.schema import Prediction as PredictionRecipe
+from distill.recipes.schema import PredictionWeights
 from distill.stages import Intermediate, Prediction, intermediate
-from distill.students import build_student
 from tests.unit.distill.helpers import SENTIMENT, make_bert, make_model, make_tokenizer, save
 
 

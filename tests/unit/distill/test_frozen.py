@@ -4,13 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from distill.frozen import FrozenLinear, frozen
-from distill.precision import autocast
-from distill.recipe_sections import Intermediate as Recipe
-from distill.shapes import FAMILIES
+from distill.models.bf16 import FrozenLinear, autocast, frozen
+from distill.models.capture import ActivationCapture
+from distill.models.shapes import FAMILIES
+from distill.recipes.schema import Intermediate as Recipe
 from distill.stages import Intermediate
-from distill.stages.base import assert_at_rest
-from distill.taps import Tap
+from distill.stages.base import assert_frozen_eval
 from tests.unit.distill.helpers import make_bert, make_model
 from tests.unit.distill.test_stages import batch
 
@@ -37,8 +36,8 @@ def test_states_and_scores_equal_those_of_autocast(tokenizer, family):
     before = {name: weight.clone() for name, weight in teacher.state_dict().items()}
     twin = frozen(teacher, "bfloat16")
     inputs = {k: v for k, v in batch(tokenizer).items() if k != "labels"}
-    wanted = under_autocast(Tap(teacher, (2, 4)), **inputs)
-    found = under_autocast(Tap(twin, (2, 4)), **inputs)
+    wanted = under_autocast(ActivationCapture(teacher, (2, 4)), **inputs)
+    found = under_autocast(ActivationCapture(twin, (2, 4)), **inputs)
     real = inputs["attention_mask"].bool()
     for layer in (2, 4):
         torch.testing.assert_close(
@@ -50,7 +49,7 @@ def test_states_and_scores_equal_those_of_autocast(tokenizer, family):
         )
     assert any(isinstance(module, FrozenLinear) for module in twin.modules())
     assert all(torch.equal(before[k], v) for k, v in teacher.state_dict().items())
-    assert_at_rest(twin)
+    assert_frozen_eval(twin)
 
 
 def test_losses_and_gradients_are_those_of_autocast(tokenizer):

@@ -14,10 +14,9 @@ from safetensors.torch import load_file
 from transformers import BertConfig, BertForMaskedLM, TrainerCallback
 
 from augment.contract import sha256_file
-from distill import distill_task, trainer
-from distill.blocks import split
-from distill.budget import Budget, Timing
-from distill.corpus import Source, open_corpus
+from distill import distill_task
+from distill.data.blocks import split
+from distill.data.corpus import Source, open_corpus
 from distill.errors import (
     DataInvalid,
     MappingInvalid,
@@ -29,13 +28,14 @@ from distill.errors import (
     UsageInvalid,
     VocabularyMismatch,
 )
-from distill.general import decide, distill_general, read
-from distill.general_bench import prepare
+from distill.general import decide, distill_general, prepare, read
+from distill.models.projections import Projections
+from distill.models.students import checkpoint_projections
 from distill.progress import Narrator
-from distill.projections import Projections
-from distill.recipe import load_recipe
-from distill.rundir import RunDirectory
-from distill.students import checkpoint_projections
+from distill.recipes.load import load_recipe
+from distill.run_directory import RunDirectory
+from distill.training import trainer
+from distill.training.budget import Budget, Timing
 from tests.unit.distill.helpers import make_bert, make_tokenizer, save
 from tests.unit.distill.test_blocks import write_text
 
@@ -170,7 +170,7 @@ def test_a_task_run_starts_from_encoder_and_projections(
         begun.append(job.stage)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("distill.bench.train_stage", stop)
+    monkeypatch.setattr("distill.training.context.train_stage", stop)
     with pytest.raises(KeyboardInterrupt):
         distill_task(
             version,

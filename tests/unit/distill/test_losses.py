@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from distill.heads import Heads
-from distill.losses import (
+from distill.models.qkv import Heads
+from distill.stages.losses import (
     attention_product_loss,
     attention_score_loss,
     cosine_loss,

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.errors import MappingInvalid
-from distill.mapping import layer_map
+from distill.stages.layer_mapping import layer_map
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from tokenizers.trainers import BpeTrainer
 
 from augment.contract import Label, TaskSpec
-from distill import distill_task, trainer
+from distill import distill_task
 from distill.errors import EncoderUnsupported, VocabularyMismatch
-from distill.recipe import recipe_text
+from distill.recipes.load import recipe_text
+from distill.training import trainer
 from tests.unit.distill.helpers import (
     BAD,
     GOOD,

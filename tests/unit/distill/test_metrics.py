@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from distill.metrics import chance, score
+from distill.evaluation.metrics import majority_score, score
 
 
 def test_classes():
@@ -24,7 +24,7 @@ def test_f1_goes_by_the_tasks_classes_not_by_those_that_occur():
     assert score(("f1",), answers, labels, 2)["f1"] == pytest.approx(4 / 5)
     assert score(("f1",), answers, labels, 100)["f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
     assert score(("f1",), answers, np.array([0, 1, 1, 99]), 100)["f1"] == pytest.approx(1.8 / 3)
-    assert chance("f1", np.array([0, 0, 1, 1]), 100) == pytest.approx((2 / 3) / 2)
+    assert majority_score("f1", np.array([0, 0, 1, 1]), 100) == pytest.approx((2 / 3) / 2)
 
 
 def test_scores():
@@ -42,7 +42,7 @@ def test_scores():
 
 def test_chance_is_the_best_constant_answer():
     labels = np.array([1, 1, 1, 0])
-    assert chance("accuracy", labels, 2) == pytest.approx(3 / 4)
-    assert chance("f1", labels, 2) == pytest.approx(6 / 7)
-    assert chance("matthews", labels, 2) == 0
-    assert chance("pearson", labels.astype(float), 0) == 0
+    assert majority_score("accuracy", labels, 2) == pytest.approx(3 / 4)
+    assert majority_score("f1", labels, 2) == pytest.approx(6 / 7)
+    assert majority_score("matthews", labels, 2) == 0
+    assert majority_score("pearson", labels.astype(float), 0) == 0

@@ -5,10 +5,10 @@ import torch
 from safetensors.torch import save_file
 
 from augment.contract import Label, TaskSpec
-from distill import models
 from distill.errors import LabelMismatch, ModelInvalid, ModelNotFound, VocabularyMismatch
-from distill.model_folders import folder_digest
-from distill.models import load_classifier
+from distill.models import loading as models
+from distill.models.folders import folder_digest
+from distill.models.loading import load_classifier
 from tests.unit.distill.helpers import SENTIMENT, make_bert, make_tokenizer, save
 
 REGRESSION = TaskSpec(

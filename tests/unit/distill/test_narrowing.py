@@ -4,12 +4,19 @@ import pytest
 import torch
 
 from distill.errors import ShapeMismatch
-from distill.models import Classifier
-from distill.narrowing import made_up_texts, narrow_into
-from distill.recipe_sections import Intermediate as Section
+from distill.models.loading import Classifier
+from distill.models.low_rank import (
+    Affine,
+    fit,
+    low_rank_scores,
+    low_rank_values,
+    reconstruction,
+    select_dimensions,
+)
+from distill.models.students import build_student
+from distill.models.width_pruning import prune_width, synthetic_inputs
+from distill.recipes.schema import Intermediate as Section
 from distill.stages import Intermediate
-from distill.students import build_student
-from distill.thinning import Affine, best_numbers, fit, restoring, thin_product, thin_values
 from tests.unit.distill.helpers import SENTIMENT, make_bert, make_model
 
 
@@ -20,10 +27,10 @@ def normal(*shape, seed=0):
 def test_the_numbers_kept_are_those_that_explain_the_others():
     base = normal(500, 3).float()
     copies = torch.cat([base, base @ normal(3, 4).float(), torch.zeros(500, 1)], dim=1)
-    keep = best_numbers(copies, 3)
+    keep = select_dimensions(copies, 3)
     assert len(keep) == 3
     assert 7 not in keep.tolist()
-    back = restoring(copies, keep)
+    back = reconstruction(copies, keep)
     torch.testing.assert_close(back(copies[:, keep]), copies, atol=1e-2, rtol=1e-2)
     assert torch.equal(back(copies[:, keep])[:, keep], copies[:, keep])
 
@@ -43,7 +50,7 @@ def test_thin_queries_and_keys_keep_the_scores_as_well_as_their_rank_allows():
     queries, keys = normal(2, 4000, 6), normal(2, 4000, 6, seed=1) * torch.arange(1, 7)
     scores = queries @ keys.mT / 6**0.5
     for size in (6, 4, 2):
-        maps = thin_product(queries, keys, size)
+        maps = low_rank_scores(queries, keys, size)
         thin = [states @ one.mT for states, one in zip((queries, keys), maps, strict=True)]
         error = (thin[0] @ thin[1].mT / size**0.5 - scores).square().mean()
         roots = [torch.linalg.cholesky(s.mT @ s / s.shape[1]) for s in (queries, keys)]
@@ -57,7 +64,7 @@ def test_thin_queries_and_keys_keep_the_scores_as_well_as_their_rank_allows():
 def test_thin_values_keep_what_the_output_layer_makes_of_them():
     values, columns = normal(2, 4000, 6), normal(2, 9, 6, seed=1)
     for size, most in ((6, 1e-9), (5, 0.12)):
-        small, outs = thin_values(values, columns, size)
+        small, outs = low_rank_values(values, columns, size)
         wanted = values @ columns.mT
         error = (values @ small.mT @ outs.mT - wanted).square().mean() / wanted.square().mean()
         assert error < most
@@ -69,8 +76,8 @@ def test_at_full_width_nothing_changes(tokenizer, family):
     guide, twin = (make_model(family, tokenizer).eval() for _ in range(2))
     for weight in twin.parameters():
         torch.nn.init.zeros_(weight)
-    projection = narrow_into(twin, guide, (1, 2, 3, 4), made_up_texts(tokenizer, 0, 60))
-    texts = made_up_texts(tokenizer, seed=1)[:4, :12]
+    projection = prune_width(twin, guide, (1, 2, 3, 4), synthetic_inputs(tokenizer, 0, 60))
+    texts = synthetic_inputs(tokenizer, seed=1)[:4, :12]
     theirs = guide.base_model(texts, output_hidden_states=True).hidden_states
     ours = twin.base_model(texts, output_hidden_states=True).hidden_states
     for a, b in zip(ours, theirs, strict=True):
@@ -80,7 +87,7 @@ def test_at_full_width_nothing_changes(tokenizer, family):
 
 def test_a_narrower_student_starts_nearer_to_its_teacher(tokenizer):
     guide = Classifier("teacher", make_bert(tokenizer).eval().requires_grad_(False), tokenizer)
-    texts = made_up_texts(tokenizer, seed=1)[:8]
+    texts = synthetic_inputs(tokenizer, seed=1)[:8]
     batch = {"input_ids": texts, "attention_mask": torch.ones_like(texts)}
 
     def losses(init, seed=0):
@@ -111,9 +118,9 @@ def test_a_narrower_student_starts_nearer_to_its_teacher(tokenizer):
 
 
 def test_made_up_texts_are_seeded_and_hold_real_pieces(tokenizer):
-    texts = made_up_texts(tokenizer, seed=3)
-    assert torch.equal(texts, made_up_texts(tokenizer, seed=3))
-    assert not torch.equal(texts, made_up_texts(tokenizer, seed=4))
+    texts = synthetic_inputs(tokenizer, seed=3)
+    assert torch.equal(texts, synthetic_inputs(tokenizer, seed=3))
+    assert not torch.equal(texts, synthetic_inputs(tokenizer, seed=4))
     assert set(texts[:, 0].tolist()) == {tokenizer.cls_token_id}
     assert set(texts[:, -1].tolist()) == {tokenizer.sep_token_id}
     assert not set(texts[:, 1:-1].unique().tolist()) & set(tokenizer.all_special_ids)

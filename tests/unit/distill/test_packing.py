@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.packing import Counts, Frame, Pieces, pack
+from distill.data.packing import Counts, Frame, Pieces, pack
 
 OPENING, CLOSING = 1, 2
 PIECES = st.lists(st.integers(3, 40), max_size=70)

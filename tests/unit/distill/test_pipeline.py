@@ -15,8 +15,8 @@ from distill.errors import (
     UsageInvalid,
     WeakTeacher,
 )
-from distill.rundir import RunDirectory
-from distill.standalone import evaluate_models
+from distill.evaluation.compare import evaluate_models
+from distill.run_directory import RunDirectory
 from distill.teacher import fine_tune_teacher
 from tests.unit.distill.helpers import make_bert, make_good_teacher, save
 
@@ -100,7 +100,7 @@ def test_losses_are_logged_by_name_and_fall(finished):
 
 
 def test_a_finished_run_is_not_trained_again(finished, go, monkeypatch):
-    monkeypatch.setattr("distill.bench.train_stage", None)
+    monkeypatch.setattr("distill.training.context.train_stage", None)
     assert go(finished.path).result == finished.result
 
 
@@ -137,7 +137,7 @@ def test_a_run_asks_its_teacher_for_scores_once(finished, go, encoder, tmp_path,
     monkeypatch.setattr("distill.pipeline.intermediate", stop)
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path / "run", teacher=encoder, allow_weak_teacher=True)
-    monkeypatch.delattr("distill.guards.evaluate")
+    monkeypatch.delattr("distill.pipeline.evaluate")
     with pytest.raises(KeyboardInterrupt):  # back at the first stage, without an evaluation
         go(tmp_path / "run", teacher=encoder, allow_weak_teacher=True)
     with pytest.raises(WeakTeacher):
@@ -211,7 +211,8 @@ def test_bfloat16_and_official_reduction_also_train(go, recipe, tmp_path):
 
 def test_a_run_directory_belongs_to_one_process(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from distill.rundir import RunDirectory\n"
+        "import sys, time; from pathlib import Path\n"
+        "from distill.run_directory import RunDirectory\n"
         "RunDirectory(Path(sys.argv[1])).claim({'a': 1}); print('held', flush=True); time.sleep(60)"
     )
     other = subprocess.Popen(

@@ -4,8 +4,8 @@ import pytest
 import torch
 import transformers as t
 
-from distill import listening
-from distill.listening import compute_plainly
+from distill.models import attention as listening
+from distill.models.attention import use_plain_attention
 from distill.stages import HardLabels
 from tests.unit.distill.test_taps import CONFIGS, LAYERS, build, few_keys, inputs
 
@@ -24,7 +24,7 @@ def learnt(model, *, bfloat16=False):
 def test_answers_and_gradients_are_those_of_sdpa(name):
     model = build(name) if name in CONFIGS else few_keys()
     before = learnt(model)
-    compute_plainly(model)
+    use_plain_attention(model)
     after = learnt(model)
     assert before.keys() == after.keys()
     for key, expected in before.items():
@@ -35,7 +35,7 @@ def test_answers_and_gradients_are_those_of_sdpa(name):
 def test_bfloat16_costs_no_more_than_in_sdpa():
     model = build("bert")
     exact, theirs = learnt(model), learnt(model, bfloat16=True)
-    compute_plainly(model)
+    use_plain_attention(model)
     ours = learnt(model, bfloat16=True)
 
     def error(found):
@@ -75,5 +75,5 @@ def test_an_encoder_that_shows_nothing_is_left_alone():
     config = t.FunnelConfig(vocab_size=50, d_model=24, n_head=3, d_head=8, block_sizes=[1, 1])
     model = t.FunnelForSequenceClassification(config).eval()
     before = model.config._attn_implementation
-    compute_plainly(model)
+    use_plain_attention(model)
     assert model.config._attn_implementation == before

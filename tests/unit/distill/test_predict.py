@@ -15,9 +15,14 @@ from typer.testing import CliRunner
 from augment.contract import Label, Splits, TaskSpec
 from distill.cli import app
 from distill.errors import DataInvalid, UsageInvalid
-from distill.predict import predict_split
-from distill.submission import SHEETS, faults, render
-from distill.submission_files import check_submission, write_submission
+from distill.serving.glue_submission import (
+    SUBMISSION_FILES,
+    check_submission,
+    faults,
+    render,
+    write_submission,
+)
+from distill.serving.predict import predict_split
 from tests.unit.distill.helpers import make_bert, mood_rows, save, write_version
 
 ROWS = {
@@ -68,7 +73,7 @@ MNLI = TaskSpec(
 
 
 def pairs(task, count, label):
-    """Unlabelled rows in another order than that of their numbers."""
+    """Unlabeled rows in another order than that of their numbers."""
     one, other = mood_rows(count, 1), mood_rows(count, 2)
     rows = [
         {task.text_columns[0]: a["sentence"], task.text_columns[1]: b["sentence"],
@@ -109,7 +114,7 @@ def wnli_model(tokenizer, tmp_path_factory):
 
 @pytest.mark.parametrize("file", ROWS)
 def test_every_file_of_the_submission_in_the_sites_format(file):
-    sheet, rows = SHEETS[file], ROWS[file]
+    sheet, rows = SUBMISSION_FILES[file], ROWS[file]
     names = list(sheet.words)
     if names:
         answers = [names[at % len(names)] for at in range(rows)]
@@ -125,7 +130,7 @@ def test_every_file_of_the_submission_in_the_sites_format(file):
     else:
         assert frame["prediction"].str.fullmatch(r"[0-5]\.\d{3}").all()
         assert frame["prediction"].astype(float).agg(["min", "max"]).tolist() == [0.0, 5.0]
-    assert set(ROWS) == set(SHEETS)
+    assert set(ROWS) == set(SUBMISSION_FILES)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +150,7 @@ def test_every_file_of_the_submission_in_the_sites_format(file):
     ],
 )
 def test_what_is_wrong_with_a_file_is_found(file, change, sentence):
-    sheet = SHEETS[file]
+    sheet = SUBMISSION_FILES[file]
     answers = [list(sheet.words)[-1] if sheet.words else 1.0] * sheet.rows
     text = render(sheet, range(sheet.rows), answers)
     assert faults(sheet, text) == []
@@ -271,7 +276,7 @@ def test_refusals(version, teacher, wnli, wnli_model, tokenizer, tmp_path):
 
 def test_a_whole_submission_is_checked_by_a_command(tmp_path):
     files = {}
-    for name, sheet in SHEETS.items():
+    for name, sheet in SUBMISSION_FILES.items():
         answers = [next(iter(sheet.words), 2.5)] * sheet.rows
         files[name] = render(sheet, range(sheet.rows), answers)
     write_submission(tmp_path / "glue.zip", files)

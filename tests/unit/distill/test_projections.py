@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from distill.projections import Projections
+from distill.models.projections import Projections
 
 
 def count(**settings):

@@ -1,8 +1,8 @@
 import pytest
 
 from distill.errors import RecipeInvalid
-from distill.recipe import DistillRecipe, load_recipe, recipe_text, resolve, shipped
-from distill.recipe_sections import LossWeights
+from distill.recipes.load import DistillRecipe, load_recipe, recipe_text, resolve, shipped
+from distill.recipes.schema import LossWeights
 
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
 NOTHING = {"attention": 0.0, "hidden": 0.0, "embedding": 0.0}
@@ -20,7 +20,7 @@ def test_shipped_recipes_are_valid_and_begin_with_their_name():
 
 @pytest.mark.parametrize("task", GLUE)
 def test_the_papers_numbers(task):
-    """METHOD §4: epochs by task, batch, learning rates, temperature, λ = 1, STS-B's exception."""
+    """docs/method.md, section 6: epochs, batch, rates, temperature, λ = 1, STS-B's exception."""
     recipe = load_recipe("paper", task)
     first, second = recipe.intermediate, recipe.prediction
     assert first.epochs == {"cola": 50, "mnli": 10, "qqp": 10, "qnli": 10}.get(task, 20)

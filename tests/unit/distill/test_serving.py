@@ -6,9 +6,9 @@ import transformers
 from transformers import pipeline
 
 from augment.contract import Label, TaskSpec
-from distill.labels import label_settings
-from distill.models import fresh, load_classifier
-from distill.saving import save_clean
+from distill.models.folders import save_clean
+from distill.models.labels import label_settings
+from distill.models.loading import fresh, load_classifier
 
 TASK = TaskSpec(
     name="stance",

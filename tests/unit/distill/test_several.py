@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from distill import schedule
 from distill.errors import UsageInvalid
-from distill.recipe import load_recipe
+from distill.recipes.load import load_recipe
+from distill.training import schedule
 from tests.unit.distill.helpers import (
     SENTIMENT,
     make_bert,

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from distill import soft_labels as module
-from distill.batching import Collator
-from distill.dataset import tokenise
-from distill.guides import Guide, averaged_scores, guide_name
-from distill.models import Classifier
+from distill.data.batching import Collator
+from distill.data.versions import tokenize
+from distill.models.loading import Classifier
 from distill.progress import Narrator
-from distill.recipe_sections import Prediction, Training
-from distill.schedule import row_order, rows_drawn
-from distill.soft_labels import SoftRows, soft_labels
+from distill.recipes.schema import Prediction, Training
+from distill.training import soft_labels as module
+from distill.training.schedule import row_order, rows_drawn
+from distill.training.soft_labels import SoftRows, soft_labels
+from distill.training.teachers import Teacher, averaged_scores, teacher_name
 from tests.unit.distill.helpers import BAD, GOOD, PLAIN, SENTIMENT, make_bert, make_tokenizer
 
 ALL = np.arange(400)
@@ -29,8 +29,10 @@ def guides(version, tokenizer, tmp_path_factory):
         for weight in model.parameters():
             if weight.dim() > 1:
                 torch.nn.init.normal_(weight, std=0.2)
-        tokens = tokenise(version, reader, 16, cache)
-        found.append(Guide(guide_name(index), Classifier("t", model, reader, order), tokens, {}))
+        tokens = tokenize(version, reader, 16, cache)
+        found.append(
+            Teacher(teacher_name(index), Classifier("t", model, reader, order), tokens, {})
+        )
     return found
 
 

@@ -5,14 +5,14 @@ import pytest
 import torch
 import transformers as t
 
-from distill.batching import Collator
+from distill.data.batching import Collator
 from distill.errors import MappingInvalid, ShapeMismatch
-from distill.losses import cosine_loss, logits_loss, patient_loss, relation_loss
-from distill.recipe_sections import Intermediate as Recipe
-from distill.recipe_sections import LossWeights, PredictionWeights, Relations
-from distill.recipe_sections import Prediction as PredictionRecipe
-from distill.relations import RelationPlan, plan_relations
+from distill.recipes.schema import Intermediate as Recipe
+from distill.recipes.schema import LossWeights, PredictionWeights, Relations
+from distill.recipes.schema import Prediction as PredictionRecipe
 from distill.stages import HardLabels, Intermediate, Prediction
+from distill.stages.losses import cosine_loss, logits_loss, patient_loss, relation_loss
+from distill.stages.relations import RelationPlan, plan_relations
 from tests.unit.distill.helpers import make_bert, mood_rows
 
 

@@ -5,9 +5,9 @@ import torch
 import transformers
 
 from distill.errors import ModelInvalid, ShapeMismatch, VocabularyMismatch
-from distill.models import Classifier
-from distill.shapes import NAMED, Shape, parse_shape
-from distill.students import build_student, settle, student_identity
+from distill.models.loading import Classifier
+from distill.models.shapes import NAMED, Shape, parse_shape
+from distill.models.students import build_student, resolve_init, student_identity
 from tests.unit.distill.helpers import SENTIMENT, make_bert, make_tokenizer, save
 
 
@@ -30,7 +30,7 @@ def test_names_and_shapes():
 
 
 def test_published_sizes(tokenizer):
-    """METHOD §6: 14.35 M and 66.96 M parameters with the vocabulary of 30,522."""
+    """docs/method.md, section 6: 14.35 M and 66.96 M parameters, vocabulary 30,522."""
     counts = {}
     for name, shape in NAMED.items():
         with torch.device("meta"):
@@ -132,17 +132,17 @@ def test_a_name_that_means_nothing():
 )
 def test_auto_starts_from_the_teachers_layers_where_it_can(guide, tmp_path, shape, start):
     teacher = str(save(guide.model, guide.tokenizer, tmp_path))
-    assert settle("auto", shape, teacher) == start
-    assert settle("random", shape, teacher) == "random"
+    assert resolve_init("auto", shape, teacher) == start
+    assert resolve_init("random", shape, teacher) == "random"
     if start == "teacher-layers":
-        assert "teacher layers" in build(shape, guide, settle("auto", shape, teacher)).origin
+        assert "teacher layers" in build(shape, guide, resolve_init("auto", shape, teacher)).origin
 
 
 def test_a_checkpoint_starts_from_itself_whatever_was_asked(tmp_path):
-    assert settle("auto", str(tmp_path), "no teacher is read") == "random"
+    assert resolve_init("auto", str(tmp_path), "no teacher is read") == "random"
 
 
 @pytest.mark.parametrize("kind", ["xlnet", "t5", "roberta"])
 def test_auto_reads_any_config_and_keeps_a_bert_a_bert(tmp_path, kind):
     transformers.AutoConfig.for_model(kind).save_pretrained(tmp_path)
-    assert settle("auto", "2x768-3072-12", str(tmp_path)) == "random"
+    assert resolve_init("auto", "2x768-3072-12", str(tmp_path)) == "random"

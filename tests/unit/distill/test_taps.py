@@ -11,8 +11,8 @@ import torch
 import transformers as t
 
 from distill.errors import EncoderUnsupported
-from distill.listening import attention_modules
-from distill.taps import Tap
+from distill.models.attention import attention_modules
+from distill.models.capture import ActivationCapture
 
 VOCABULARY, BATCH, LENGTH, WIDTH, HEADS, LAYERS = 50, 3, 12, 24, 3, 4
 COMMON = {
@@ -156,7 +156,7 @@ def test_scores_equal_a_manual_product(name):
     with torch.no_grad():
         plain = model(**batch).logits
         expected = {layer: manual(model, name, layer) for layer in (2, LAYERS)}
-        seen = Tap(model, [2, LAYERS], head=True)(**batch)
+        seen = ActivationCapture(model, [2, LAYERS], head=True)(**batch)
         for layer, scores in expected.items():
             torch.testing.assert_close(seen.scores[layer], scores, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(seen.logits, plain)
@@ -169,7 +169,7 @@ def test_softmax_of_masked_scores_is_the_models_own_attention(name):
     model.set_attn_implementation("eager")
     with torch.no_grad():
         eager = model(**batch, output_attentions=True).attentions
-        seen = Tap(model, [1, 3])(**batch)
+        seen = ActivationCapture(model, [1, 3])(**batch)
     real = batch["attention_mask"].bool()
     place = torch.arange(LENGTH)
     for layer in (1, 3):
@@ -193,7 +193,7 @@ def test_states_are_those_of_the_layers_themselves(name):
         m.register_forward_hook(lambda _m, args, out: calls.append((args[0], out))) for m in layers
     ]
     with torch.no_grad():
-        seen = Tap(model, [1, LAYERS], scores=())(**inputs())
+        seen = ActivationCapture(model, [1, LAYERS], scores=())(**inputs())
     for hook in hooks:
         hook.remove()
     outputs = [out[0] if isinstance(out, tuple) else out for _, out in calls]
@@ -221,7 +221,7 @@ def test_embeddings_by_hand():
             expected = parts.LayerNorm(total)
             if name == "electra":
                 expected = model.base_model.embeddings_project(expected)
-            seen = Tap(model, [1], scores=())(**batch)
+            seen = ActivationCapture(model, [1], scores=())(**batch)
         torch.testing.assert_close(seen.embedding, expected)
 
 
@@ -230,7 +230,7 @@ def test_queries_keys_and_values(name):
     model, layer = build(name), 3
     query, key, value = query_key_value(model, name)[layer - 1]
     with torch.no_grad():
-        seen = Tap(model, [], heads=[layer])(**inputs())
+        seen = ActivationCapture(model, [], heads=[layer])(**inputs())
     if name == "modernbert":
         base = model.config.rope_parameters[model.config.layer_types[layer - 1]]["rope_theta"]
         query, key = rotated(query, base), rotated(key, base)
@@ -244,7 +244,7 @@ def test_queries_keys_and_values(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_gradients_reach_queries_and_keys_and_nothing_above(name):
     model = build(name).train()
-    seen = Tap(model, [3], heads=[2])(**inputs())
+    seen = ActivationCapture(model, [3], heads=[2])(**inputs())
     assert list(seen.scores) == list(seen.hidden) == [3]
     seen.scores[3].square().mean().backward(retain_graph=True)
     seen.heads[2].value.sum().backward()
@@ -262,7 +262,7 @@ def test_gradients_reach_queries_and_keys_and_nothing_above(name):
 def test_a_tapped_model_saves_clean(tmp_path):
     for name in ("bert", "deberta-v2"):
         model = build(name)
-        Tap(model, [1])(**inputs())
+        ActivationCapture(model, [1])(**inputs())
         model.save_pretrained(tmp_path)
         text = (tmp_path / "config.json").read_text()
         assert "sdpa" not in text
@@ -281,7 +281,7 @@ def few_keys():
 def test_heads_that_share_keys():
     model = few_keys()
     with torch.no_grad():
-        seen = Tap(model, [2], heads=[2])(**inputs())
+        seen = ActivationCapture(model, [2], heads=[2])(**inputs())
     assert seen.scores[2].shape == (BATCH, HEADS, LENGTH, LENGTH)
     assert torch.equal(seen.heads[2].key[:, 0], seen.heads[2].key[:, 2])
 
@@ -294,13 +294,13 @@ def test_an_encoder_out_of_reach_is_refused(blind):
     }
     model = t.AutoModelForSequenceClassification.from_config(configs[blind]).eval()
     with pytest.raises(EncoderUnsupported, match="does not show its attention scores") as caught:
-        Tap(model, [1])
+        ActivationCapture(model, [1])
     assert "--recipe logits" in caught.value.hint
 
 
 def test_layers_that_shorten_the_text_are_refused():
     config = t.FunnelConfig(vocab_size=50, d_model=24, n_head=3, d_head=8, block_sizes=[1, 1])
-    tap = Tap(t.FunnelForSequenceClassification(config).eval(), [2], scores=())
+    tap = ActivationCapture(t.FunnelForSequenceClassification(config).eval(), [2], scores=())
     with pytest.raises(EncoderUnsupported, match="does not show its layers"):
         tap(**inputs())
 
@@ -314,10 +314,10 @@ def test_layers_above_the_highest_wanted_are_not_run(name):
     for number, module in enumerate(attention, start=1):
         module.register_forward_hook(lambda *_, number=number: ran.append(number))
     with torch.no_grad():
-        low = Tap(model, [2])(**batch)
+        low = ActivationCapture(model, [2])(**batch)
         seen = len(ran)
-        whole = Tap(model, [2, LAYERS], head=True)(**batch)
-        again = Tap(model, [2])(**batch)
+        whole = ActivationCapture(model, [2, LAYERS], head=True)(**batch)
+        again = ActivationCapture(model, [2])(**batch)
     torch.testing.assert_close(low.hidden[2], whole.hidden[2])
     torch.testing.assert_close(again.scores[2], whole.scores[2])
     if name in ("bert", "roberta", "electra"):
@@ -330,15 +330,15 @@ def test_embeddings_alone_can_be_listened_to(name):
     """The ablation without attention and hidden states asks for nothing else."""
     model, batch = build(name), inputs()
     with torch.no_grad():
-        seen = Tap(model, [], scores=())(**batch)
-        whole = Tap(model, [LAYERS], head=True)(**batch)
+        seen = ActivationCapture(model, [], scores=())(**batch)
+        whole = ActivationCapture(model, [LAYERS], head=True)(**batch)
     torch.testing.assert_close(seen.embedding, whole.embedding)
     assert not seen.hidden
 
 
 def test_all_layers_are_back_after_an_error():
     model, batch = build("bert"), inputs()
-    tap, layers = Tap(model, [2]), model.bert.encoder.layer
+    tap, layers = ActivationCapture(model, [2]), model.bert.encoder.layer
     hook = layers[1].register_forward_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         tap(**batch)

@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from augment.contract import open_version
-from distill import distill_task, progress, trainer
-from distill.errors import DiskFull, ModelNotFound, RunDiffers, TrainingFailed
+from augment.contract import OutputUnwritable, open_version
+from distill import distill_task
+from distill.errors import ModelNotFound, RunDiffers, TrainingFailed
+from distill.training import callbacks, trainer
 from tests.unit.distill.helpers import SENTIMENT, mood_rows, write_version
 
 
@@ -25,7 +26,7 @@ def stopping(title, step):
         if self.title == title and state.global_step == step:
             raise KeyboardInterrupt
 
-    with mock.patch.object(progress.StageProgress, "on_step_end", on_step_end):
+    with mock.patch.object(callbacks.StageProgress, "on_step_end", on_step_end):
         yield
 
 
@@ -71,7 +72,7 @@ def test_a_loss_that_is_no_number_names_its_rows(go, tmp_path, monkeypatch):
 
 
 def test_where_no_single_row_is_at_fault_ten_rows_of_the_batch_are_named(version):
-    from distill.finite import not_finite
+    from distill.training.finite_checks import not_finite
 
     class Stage(torch.nn.Module):
         def forward(self, labels, **_):
@@ -84,7 +85,7 @@ def test_where_no_single_row_is_at_fault_ten_rows_of_the_batch_are_named(version
 
 
 def test_answers_of_a_teacher_that_are_no_numbers_name_their_rows(go, tmp_path, monkeypatch):
-    from distill import soft_labels
+    from distill.training import soft_labels
 
     predict = soft_labels.predict
 
@@ -139,7 +140,7 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_the_run_goes_on(go, tmp_pat
         assert checkpoints(disk / "run") == ["checkpoint-10", "checkpoint-5"]
         filler = disk / "filler"
         filler.write_bytes(bytes(shutil.disk_usage(disk).free - 60_000))
-        with pytest.raises(DiskFull, match=r"no space is left on .*run.*a checkpoint"):
+        with pytest.raises(OutputUnwritable, match=r"no space is left on .*run.*a checkpoint"):
             go(disk / "run")
         assert checkpoints(disk / "run") == ["checkpoint-10", "checkpoint-5"]
         assert not list(disk.glob("run/**/*.partial"))
@@ -154,20 +155,20 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_the_run_goes_on(go, tmp_pat
     ids=["number", "text"],
 )
 def test_what_says_that_a_disk_is_full(tmp_path, error):
-    from distill.disk import commit_folder
+    from augment.contract.files import commit_folder
 
     def fill(folder):
         (folder / "half").touch()
         raise error
 
-    with pytest.raises(DiskFull, match="no space is left") as caught:
+    with pytest.raises(OutputUnwritable, match="no space is left") as caught:
         commit_folder(tmp_path / "deep" / "model", fill)
-    assert caught.value.exit_code == 5
+    assert caught.value.exit_code == 3
     assert list((tmp_path / "deep").iterdir()) == []
 
 
 def test_other_errors_while_writing_are_told_as_they_are(tmp_path):
-    from distill.disk import commit_folder
+    from augment.contract.files import commit_folder
 
     def fill(folder):
         raise RuntimeError("something else")

@@ -1,0 +1,1 @@
+"""Before and after a run: plan, preview, statistics, and what a lower precision changed."""

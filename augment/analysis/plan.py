@@ -1,0 +1,142 @@
+"""Before anything runs: how much work a run is, from counting everything and timing a little."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from augment.executor.worker import Worker, WorkerSpec
+from augment.recipes.load import load_recipe
+from augment.sources.read import read_source
+from augment.tasks import get_task
+from augment.tokenization.words import Route, Word
+from augment.vectors import cache_folder
+from augment.versions.rows import spread, texts_of
+
+CALIBRATION_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The size of a run.
+
+    Attributes:
+        rows_in: Training rows.
+        texts: Texts of them, all columns.
+        distinct_texts: Different ones; each is computed once within its chunk.
+        masked_positions: Words that the masked LM predicts, over distinct texts.
+        vector_words: Different many-piece words.
+        rows_out: Estimated rows of the training split.
+        minutes: Estimated time on this machine with these threads, in one process, reading the
+            source, loading the models and the gates of the recipe included.
+        megabytes: Estimated size of the training split on disk.
+        calibration_seconds: What the estimate took.
+    """
+
+    rows_in: int
+    texts: int
+    distinct_texts: int
+    masked_positions: int
+    vector_words: int
+    rows_out: int
+    minutes: float
+    megabytes: float
+    calibration_seconds: float
+
+
+def plan_task(
+    task: str,
+    *,
+    mlm: str,
+    vectors: str,
+    source: str | None = None,
+    recipe: str = "official",
+    limit: int | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
+    teacher: str | None = None,
+    similarity_model: str | None = None,
+    vectors_cache: str | Path | bool = True,
+) -> Plan:
+    """Count the words of every text, then augment a few rows to time it.
+
+    The candidate store is left out of it: a run that finds its positions there is faster.
+
+    Args:
+        task: A GLUE task's name or a task file.
+        mlm: Folder or hub name of the masked LM.
+        vectors: Vectors file or a name of gensim's downloader.
+        source: Folder, file or hub name.
+        recipe: A preset or a recipe file.
+        limit: Use only the first rows.
+        threads: Threads that the run will have.
+        device: Where the models run.
+        teacher: Folder or hub name of a classifier, for the recipe's gates.
+        similarity_model: Folder or hub name of a sentence encoder, for the recipe's gates.
+        vectors_cache: As for ``augment_task``.
+
+    Raises:
+        AugmentError: As the run itself would.
+    """
+    started = time.perf_counter()
+    chosen = get_task(task)
+    data = read_source(chosen, source, limit=limit)
+    work = WorkerSpec(
+        task=chosen.spec, recipe=load_recipe(recipe, chosen.spec.name), mlm=mlm, vectors=vectors,
+        device=device, threads=threads, teacher=teacher, similarity_model=similarity_model,
+        vectors_cache=cache_folder(vectors_cache),
+    )  # fmt: skip
+    worker = Worker.load(work)
+    opening = time.perf_counter() - started
+    return _plan(data.splits[chosen.spec.splits.train], worker, opening)
+
+
+def _plan(train: pa.Table, worker: Worker, opening: float) -> Plan:
+    """Count all rows and time some; ``opening`` is what it took to get there, in seconds."""
+    task = worker.work.task
+    texts = texts_of(train, task)
+    distinct = list(dict.fromkeys(texts))
+    words = worker.finder.words_of(distinct)
+    began = time.perf_counter()
+    some = spread(train, CALIBRATION_ROWS)
+    weight = _cost(worker.finder.words_of(list(dict.fromkeys(texts_of(some, task)))))
+    timed, rows, megabytes = _calibrate(some, worker)
+    scale = train.num_rows / some.num_rows
+    return Plan(
+        rows_in=train.num_rows,
+        texts=len(texts),
+        distinct_texts=len(distinct),
+        masked_positions=sum(w.route is Route.MASKED_LM for found in words for w in found),
+        vector_words=len(
+            {w.text.lower() for found in words for w in found if w.route is Route.VECTORS}
+        ),
+        rows_out=round(rows * scale),
+        minutes=(opening + timed * _cost(words) / max(weight, 1)) / 60,
+        megabytes=megabytes * scale,
+        calibration_seconds=time.perf_counter() - began,
+    )
+
+
+def _cost(sentences: list[tuple[Word, ...]]) -> int:
+    """Pieces that the masked LM reads: one pass over the sentence for each masked word."""
+    return sum(
+        sum(len(word.pieces) for word in words) * sum(w.route is Route.MASKED_LM for w in words)
+        for words in sentences
+    )
+
+
+def _calibrate(rows: pa.Table, worker: Worker) -> tuple[float, int, float]:
+    """Seconds, rows and megabytes of augmenting and writing some rows."""
+    worker.run(rows.slice(0, 4))
+    began = time.perf_counter()
+    made = worker.run(rows).result.rows
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.parquet"
+        pq.write_table(made, path, compression="zstd")
+        size = path.stat().st_size / 2**20
+    return time.perf_counter() - began, made.num_rows, size

@@ -1,0 +1,62 @@
+"""One sentence under the lens: each word's route, its candidates and a few variants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from augment.replacement.candidates import CandidateFinder, CandidateSet
+from augment.replacement.edits import Edit
+from augment.replacement.sampling import TextOfRow, sample_texts
+from augment.tokenization.words import Route, Word
+
+
+@dataclass(frozen=True, slots=True)
+class WordView:
+    """A word as it stands in the text, its route and its candidates with scores, best first."""
+
+    word: str
+    route: str
+    candidates: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VariantView:
+    """A sample: its number, its text and where the replacements stand in the original."""
+
+    number: int
+    text: str
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Everything a run would do to one text."""
+
+    text: str
+    words: tuple[WordView, ...]
+    variants: tuple[VariantView, ...]
+
+
+def preview(text: str, finder: CandidateFinder, task: str) -> Preview:
+    """Explain what the recipe does to a text, drawing as for row 0.
+
+    Candidates are those of the original sentence; recipes that condition on the copy draw from
+    sets of their own once a word before has been replaced.
+    """
+    words = finder.words_of([text])[0]
+    found = finder.for_sentences([words])[0]
+    sampled = sample_texts([TextOfRow(0, "text", text, words)], finder, task)[0]
+    return Preview(
+        text=text,
+        words=tuple(
+            _view(text, word, found.get(at))
+            for at, word in enumerate(words)
+            if word.route is not Route.SPACE
+        ),
+        variants=tuple(VariantView(v.number, v.text, v.edits) for v in sampled.variants),
+    )
+
+
+def _view(text: str, word: Word, found: CandidateSet | None) -> WordView:
+    shown = () if found is None else tuple(zip(found.words, found.scores, strict=True))
+    return WordView(text[word.start : word.end], word.route.value, shown)

@@ -1,0 +1,182 @@
+"""What a version is like, and how two versions differ: figures for people and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from augment.contract import Version
+from augment.filters.rules import normalized
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStats:
+    """Figures of a version's training split.
+
+    Attributes:
+        reference: The version.
+        rows: Originals and generated rows.
+        source_rows: Originals alone.
+        replaced_per_row: Replaced words of a generated row, by source.
+        replacement_rate: Replaced words of all words in generated rows.
+        distinct_1: Distinct words of all words, originals and generated rows apart.
+        distinct_2: The same for pairs of neighbouring words.
+        words_per_text: Mean words of a text, originals and generated rows apart.
+        labels: Share of each label, originals and generated rows apart.
+        duplicates: Generated rows whose texts occur earlier in the split but for case and spaces.
+        identity_rate: Drawn samples that equalled their original, of all drawn.
+    """
+
+    reference: str
+    rows: int
+    source_rows: int
+    replaced_per_row: dict[str, float]
+    replacement_rate: float
+    distinct_1: dict[str, float]
+    distinct_2: dict[str, float]
+    words_per_text: dict[str, float]
+    labels: dict[str, dict[str, float]]
+    duplicates: int
+    identity_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How version B differs from version A.
+
+    Attributes:
+        first: Reference of A.
+        second: Reference of B.
+        recipe: Recipe key → values of A and B, where they differ.
+        counts: Count name → values of A and B, where they differ.
+        only_in_first: Rows (by source row and variant) that A alone has.
+        only_in_second: Rows that B alone has.
+        changed: Rows both have, with other texts.
+        examples: Some changed rows: source row, variant, texts of A and B.
+    """
+
+    first: str
+    second: str
+    recipe: dict[str, tuple[Any, Any]]
+    counts: dict[str, tuple[Any, Any]]
+    only_in_first: int
+    only_in_second: int
+    changed: int
+    examples: tuple[dict[str, Any], ...]
+
+
+def version_stats(version: Version) -> VersionStats:
+    """Read the training split once and count."""
+    task, train = version.task, version.to_pandas(version.task.splits.train)
+    parts = {"original": train[train.variant == 0], "generated": train[train.variant > 0]}
+    texts = {name: _texts(part, version) for name, part in parts.items()}
+    sources = Counter(edit["source"] for edits in parts["generated"].edits for edit in edits)
+    generated = max(len(parts["generated"]), 1)
+    all_words = sum(len(text.split()) for text in texts["generated"])
+    keys = train[list(task.text_columns)].map(normalized)
+    counts = version.manifest.counts
+    drawn = sum(n for name, n in counts.items() if name.startswith("dropped."))
+    drawn += counts.get("rows.augmented", 0)
+    return VersionStats(
+        reference=version.reference,
+        rows=len(train),
+        source_rows=len(parts["original"]),
+        replaced_per_row={name: n / generated for name, n in sorted(sources.items())},
+        replacement_rate=sum(sources.values()) / max(all_words, 1),
+        distinct_1={name: _distinct(part, 1) for name, part in texts.items()},
+        distinct_2={name: _distinct(part, 2) for name, part in texts.items()},
+        words_per_text={name: _mean_words(part) for name, part in texts.items()},
+        labels={name: _label_shares(part, version) for name, part in parts.items()},
+        duplicates=int((keys.duplicated() & (train.variant > 0)).sum()),
+        identity_rate=counts.get("dropped.identity", 0) / max(drawn, 1),
+    )
+
+
+def difference(first: Version, second: Version, examples: int = 5) -> Difference:
+    """Compare recipes, counts and training rows of two versions of one task."""
+    frames = [_keyed(version) for version in (first, second)]
+    named = [frame.set_axis([name], axis=1) for frame, name in zip(frames, "ab", strict=True)]
+    both = named[0].join(named[1], how="inner")
+    changed = both[both.a != both.b]
+    return Difference(
+        first=first.reference,
+        second=second.reference,
+        recipe=_differing(first.manifest.recipe, second.manifest.recipe),
+        counts=_differing(first.manifest.counts, second.manifest.counts),
+        only_in_first=len(frames[0]) - len(both),
+        only_in_second=len(frames[1]) - len(both),
+        changed=len(changed),
+        examples=tuple(
+            {"idx": int(key[0]), "variant": int(key[1]), "first": row.a, "second": row.b}
+            for key, row in zip(changed.index[:examples], changed.itertuples(), strict=False)
+        ),
+    )
+
+
+def _keyed(version: Version) -> pd.DataFrame:
+    """One text a row (columns joined), keyed by source row and variant."""
+    train = version.to_pandas(version.task.splits.train)
+    joined = train[list(version.task.text_columns)].agg(" | ".join, axis=1)
+    return pd.DataFrame({"text": joined.to_numpy()}, index=[train.idx, train.variant])
+
+
+def _texts(part: pd.DataFrame, version: Version) -> list[str]:
+    return [text for column in version.task.text_columns for text in part[column]]
+
+
+def _distinct(texts: list[str], n: int) -> float:
+    """Distinct-n: distinct n-grams of all n-grams."""
+    grams: Counter[tuple[str, ...]] = Counter()
+    for text in texts:
+        words = text.lower().split()
+        grams.update(zip(*(words[i:] for i in range(n)), strict=False))
+    return len(grams) / max(sum(grams.values()), 1)
+
+
+def _mean_words(texts: list[str]) -> float:
+    return sum(len(text.split()) for text in texts) / max(len(texts), 1)
+
+
+def _label_shares(part: pd.DataFrame, version: Version) -> dict[str, float]:
+    label = version.task.label
+    values = part[label.column]
+    if label.kind == "regression":
+        return {"mean": float(values.mean()), "sd": float(values.std())}
+    shares = values.value_counts(normalize=True)
+    return {name: float(shares.get(i, 0.0)) for i, name in enumerate(label.names)}
+
+
+def _differing(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+    return {key: (first.get(key), second.get(key)) for key in sorted(keys)}
+
+
+def lines(value: object) -> list[str]:
+    """A dataclass of figures as aligned lines."""
+    found = []
+    for name in value.__dataclass_fields__:  # type: ignore[attr-defined]
+        content = getattr(value, name)
+        if isinstance(content, float):
+            shown = f"{content:.3f}"
+        elif isinstance(content, dict):
+            shown = " · ".join(f"{key} {_short(inner)}" for key, inner in content.items()) or "-"
+        elif isinstance(content, tuple):
+            continue
+        else:
+            shown = f"{content:,}" if isinstance(content, int) else str(content)
+        found.append(f"{name.replace('_', ' '):18} {shown}")
+    return found
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, tuple):
+        return f"{value[0]} → {value[1]}"
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{key} {_short(inner)}" for key, inner in value.items()) + ")"
+    return json.dumps(value, ensure_ascii=False)

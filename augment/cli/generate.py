@@ -1,0 +1,193 @@
+"""Commands that make things: versions, plans, previews, recipes and drafts of task files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from augment.cli.options import (
+    Address,
+    AsJson,
+    Device,
+    EngineName,
+    Keep,
+    Limit,
+    Mlm,
+    NoVectorsCache,
+    Out,
+    RecipeName,
+    SimilarityModel,
+    SkipMalformed,
+    Source,
+    Store,
+    StoreLimit,
+    TaskName,
+    Teacher,
+    Threads,
+    VectorsCache,
+    VectorsFile,
+    Workers,
+    tables_kept,
+)
+from augment.recipes.load import describe, load_recipe
+
+generating = typer.Typer()
+
+STORE = ".candidates"
+
+
+@generating.command(
+    epilog="Example: augment run sst2 --source glue/SST-2 --mlm google-bert/bert-base-uncased "
+    "--vectors glove-wiki-gigaword-100 --out data/versions"
+)
+def run(
+    task: TaskName,
+    mlm: Mlm,
+    vectors: VectorsFile,
+    source: Source = None,
+    out: Out = Path("data/versions"),
+    recipe: RecipeName = "official",
+    limit: Limit = None,
+    engine: EngineName = "local",
+    address: Address = None,
+    workers: Workers = None,
+    threads: Threads = None,
+    device: Device = "cpu",
+    teacher: Teacher = None,
+    similarity_model: SimilarityModel = None,
+    skip_malformed: SkipMalformed = False,
+    store: Store = None,
+    keep: Keep = True,
+    store_limit: StoreLimit = 20.0,
+    vectors_cache: VectorsCache = None,
+    no_vectors_cache: NoVectorsCache = False,
+    as_json: AsJson = False,
+) -> None:
+    """Augment a task's training split and commit it as one version."""
+    from augment.cli.output import show_summary
+    from augment.pipeline import augment_task
+    from augment.progress import ConsoleNarrator
+    from augment.progress import out as console
+
+    version = augment_task(
+        task,
+        source=source,
+        mlm=mlm,
+        vectors=vectors,
+        out=out,
+        recipe=recipe,
+        limit=limit,
+        skip_malformed=skip_malformed,
+        engine=engine,
+        address=address,
+        workers=workers,
+        threads=threads,
+        device=device,
+        teacher=teacher,
+        similarity_model=similarity_model,
+        store=(store or out / STORE) if keep else None,
+        store_limit=int(store_limit * 2**30),
+        vectors_cache=tables_kept(vectors_cache, no_vectors_cache),
+        narrator=ConsoleNarrator(),
+    )
+    if as_json:
+        print(json.dumps({"path": str(version.path), **version.manifest.model_dump(mode="json")}))
+        return
+    show_summary(version)
+    name = version.task.name
+    console.print(
+        f"  next        distill teacher {out / name} --init {mlm} --out models/{name}-teacher"
+    )
+
+
+@generating.command(
+    "plan",
+    epilog="Example: augment plan sst2 --source glue/SST-2 --mlm DIR --vectors FILE",
+)
+def plan_command(
+    task: TaskName,
+    mlm: Mlm,
+    vectors: VectorsFile,
+    source: Source = None,
+    recipe: RecipeName = "official",
+    limit: Limit = None,
+    threads: Threads = None,
+    device: Device = "cpu",
+    teacher: Teacher = None,
+    similarity_model: SimilarityModel = None,
+    vectors_cache: VectorsCache = None,
+    no_vectors_cache: NoVectorsCache = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say how much work a run is before it begins: rows, masks, minutes, megabytes."""
+    from augment.analysis.plan import plan_task
+    from augment.analysis.stats import lines
+
+    found = plan_task(
+        task, mlm=mlm, vectors=vectors, source=source, recipe=recipe, limit=limit,
+        threads=threads, device=device, teacher=teacher, similarity_model=similarity_model,
+        vectors_cache=tables_kept(vectors_cache, no_vectors_cache),
+    )  # fmt: skip
+    if as_json:
+        print(json.dumps(asdict(found)))
+    else:
+        print("\n".join(f"  {line}" for line in lines(found)))
+
+
+@generating.command(
+    "preview",
+    epilog='Example: augment preview sst2 --text "a clever ride" --mlm DIR --vectors FILE',
+)
+def preview_command(
+    task: TaskName,
+    text: Annotated[str, typer.Option(help="The sentence to look at.")],
+    mlm: Mlm,
+    vectors: VectorsFile,
+    recipe: RecipeName = "official",
+    variants: Annotated[int, typer.Option(min=0, help="Variants to show.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Candidates to show for each word.")] = 6,
+    device: Device = "cpu",
+    vectors_cache: VectorsCache = None,
+    no_vectors_cache: NoVectorsCache = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show each word's route and candidates, and some variants, before anything runs."""
+    from augment.analysis.preview import preview
+    from augment.cli.output import show_preview
+    from augment.executor.worker import WorkerSpec
+    from augment.tasks import get_task
+    from augment.vectors import cache_folder
+
+    spec = get_task(task).spec
+    plan = load_recipe(recipe, spec.name)
+    kept_in = cache_folder(tables_kept(vectors_cache, no_vectors_cache))
+    finder = WorkerSpec(spec, plan, mlm, vectors, device, vectors_cache=kept_in).load()
+    finder.refuse_long([("the text", text)])
+    view = preview(text, finder, spec.name)
+    if as_json:
+        print(json.dumps(asdict(view), ensure_ascii=False))
+    else:
+        show_preview(view, variants, top)
+
+
+@generating.command(epilog="Example: augment recipe sst2 > my.toml")
+def recipe(
+    task: TaskName,
+    preset: Annotated[str, typer.Option(help="official, paper, or a recipe file.")] = "official",
+) -> None:
+    """Print the recipe of a task with comments, ready to be changed."""
+    from augment.tasks import get_task
+
+    print(describe(load_recipe(preset, get_task(task).spec.name)), end="")
+
+
+@generating.command(epilog="Example: augment init reviews.csv > reviews.toml")
+def init(data: Annotated[Path, typer.Argument(help="A CSV, JSONL or Parquet file.")]) -> None:
+    """Draft a task file for your own data from its columns."""
+    from augment.sources.infer import sniff
+
+    print(sniff(data), end="")

@@ -1,0 +1,253 @@
+"""Commands that read what is there: versions, their rows and figures, the candidate store."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from augment.cli.options import AsJson
+from augment.contract import Version, list_versions, open_version, verify
+
+if TYPE_CHECKING:
+    from augment.replacement.edits import Edit
+
+
+reading = typer.Typer()
+
+Reference = Annotated[
+    str, typer.Argument(help="data/versions/sst2, …/sst2@v0001, …/sst2@8c1f2a or a directory.")
+]
+
+
+@reading.command("list", epilog="Example: augment list data/versions")
+def list_command(
+    root: Annotated[Path, typer.Argument(help="The root of all versions, or one task's folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """List the versions below a root."""
+    versions = list(list_versions(root))
+    if as_json:
+        print(json.dumps([{"path": str(v.path), "id": v.manifest.id} for v in versions]))
+        return
+    from augment.cli.output import versions_table
+    from augment.progress import err
+    from augment.progress import out as console
+
+    if versions:
+        console.print(versions_table(versions))
+    else:
+        err.print(f"no versions below {root}; make one: augment run --help")
+
+
+@reading.command(epilog="Example: augment show data/versions/sst2@v0001 --rows 5")
+def show(
+    reference: Reference,
+    rows: Annotated[int, typer.Option(min=0, help="How many source rows to show.")] = 3,
+    variants: Annotated[int, typer.Option(min=0, help="Variants of each.")] = 3,
+    rejected: Annotated[
+        bool, typer.Option("--rejected", help="Show refused rows, so many for each reason.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a version is, and some of its rows with their replacements marked."""
+    version = open_version(reference)
+    if rejected:
+        _show_rejected(version, rows, as_json)
+        return
+    if as_json:
+        print(version.manifest.to_json(), end="")
+        return
+    from augment.cli.output import show_summary
+    from augment.progress import out as console
+
+    show_summary(version)
+    splits = " · ".join(f"{name} {version.rows(name):,}" for name in version.splits)
+    console.print(f"  splits      {splits}")
+    recipe = version.manifest.recipe.items()
+    console.print("  recipe      " + " · ".join(f"{key} {value}" for key, value in recipe))
+    _show_rows(version, rows, variants)
+
+
+def _show_rows(version: Version, rows: int, variants: int) -> None:
+    """The first source rows, each with its first variants."""
+    from rich.text import Text
+
+    from augment.cli.output import marked
+    from augment.progress import out as console
+
+    shown = drawn = 0
+    original: dict[str, str] = {}
+    for batch in version.table(version.task.splits.train).to_batches(max_chunksize=1024):
+        for record in batch.to_pylist():
+            if record["variant"] == 0:
+                shown, drawn, original = shown + 1, 0, record
+                if shown > rows:
+                    return
+                texts = " | ".join(record[name] for name in version.task.text_columns)
+                label = record[version.task.label.column]
+                console.print(f"\n  row {record['idx']} · label {label}", Text(texts))
+            elif drawn < variants:
+                drawn += 1
+                column = record["edits"][0]["column"] if record["edits"] else ""
+                name = column or version.task.text_columns[0]
+                edits = _edits_of(record)
+                console.print(f"  {record['variant']:4} {column}", marked(original[name], edits))
+
+
+def _edits_of(record: dict[str, Any]) -> list[Edit]:
+    from augment.replacement.edits import Edit
+
+    return [
+        Edit(e["start"], e["end"], e["before"], e["after"], e["source"]) for e in record["edits"]
+    ]
+
+
+def _show_rejected(version: Version, rows: int, as_json: bool) -> None:
+    """Refused rows, the first ones of each reason, with their replacements marked."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for batch in version.rejected():
+        for record in batch.to_pylist():
+            examples = found.setdefault(record["reason"], [])
+            if len(examples) < rows:
+                examples.append(record)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    from rich.text import Text
+
+    from augment.cli.output import marked
+    from augment.progress import err
+    from augment.progress import out as console
+    from augment.replacement.edits import undo_edits
+
+    if not version.manifest.rejected:
+        err.print(
+            f"{version.reference} keeps no refused rows; to keep them: keep_rejected = true in the "
+            "recipe"
+        )
+    for reason, examples in sorted(found.items()):
+        count = version.manifest.counts.get(f"dropped.{reason}", 0)
+        console.print("\n ", Text(reason, style="bold"), f"· {count:,} rows")
+        for record in examples:
+            edits = _edits_of(record)
+            name = record["edits"][0]["column"] if record["edits"] else version.task.text_columns[0]
+            place = f"  row {record['idx']} variant {record['variant']}"
+            console.print(place, marked(undo_edits(record[name], edits), edits))
+
+
+@reading.command("verify", epilog="Example: augment verify data/versions/sst2@v0001")
+def verify_command(reference: Reference) -> None:
+    """Read every file of a version and compare it with the manifest."""
+    version = open_version(reference)
+    count = verify(version)
+    print(
+        f"{version.reference}: {count} files agree with the manifest ({version.manifest.id[:12]})"
+    )
+
+
+@reading.command(
+    "store",
+    epilog="Example: augment store data/versions/.candidates --prune 2",
+)
+def store_command(
+    folder: Annotated[Path, typer.Argument(help="A candidate store.")],
+    prune: Annotated[
+        float | None, typer.Option(min=0, help="Drop the oldest entries beyond this many GB.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how large a candidate store is, and prune it."""
+    from augment.replacement.candidate_store import describe_store
+    from augment.replacement.candidate_store import prune as prune_store
+
+    dropped = prune_store(folder, int(prune * 2**30)) if prune is not None else 0
+    files = describe_store(folder)
+    if as_json:
+        entries = [{"file": f.path.name, "entries": f.entries, "bytes": f.bytes} for f in files]
+        print(json.dumps({"files": entries, "dropped": dropped}))
+        return
+    for file in files:
+        print(f"  {file.path.name}  {file.entries:,} positions · {file.bytes / 2**20:.1f} MB")
+    total = sum(file.bytes for file in files) / 2**20
+    print(
+        f"  {len(files)} masked LMs · {total:.1f} MB" + (f" · {dropped:,} dropped" * bool(dropped))
+    )
+
+
+@reading.command("vectors", epilog="Example: augment vectors --verify")
+def vectors_command(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Another cache than the user's own.")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every byte and compare it with the digests.")
+    ] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Remove all: files are parsed again when needed.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the tables of word vectors that are kept for later starts."""
+    from augment.vectors.cache import cache_folder, entries
+    from augment.vectors.cache import clear as remove
+    from augment.vectors.storage import is_whole
+
+    place = cache_folder(folder or True) or Path()
+    shown: list[dict[str, Any]] = [
+        {
+            "entry": path.name,
+            **({} if note is None else note.model_dump(include={"source", "rows", "dimensions"})),
+            "bytes": 0 if note is None else note.bytes,
+            "state": "damaged" if note is None or (verify and not is_whole(path)) else "whole",
+        }
+        for path, note in entries(place).items()
+    ]
+    removed = remove(place) if clear else 0
+    if as_json:
+        print(json.dumps({"folder": str(place), "tables": shown, "removed": removed}))
+        return
+    for row in shown:
+        state = "" if row["state"] == "whole" else " · damaged: it is made again when needed"
+        shape = f"{row.get('rows', 0):,} x {row.get('dimensions', 0)}"
+        size = row["bytes"] / 2**20
+        print(f"  {row.get('source', row['entry'])}  {shape} · {size:,.1f} MB{state}")
+    total = sum(row["bytes"] for row in shown) / 2**20
+    print(f"  {len(shown)} tables · {total:,.1f} MB in {place}" + " · removed" * bool(removed))
+
+
+@reading.command("stats", epilog="Example: augment stats data/versions/sst2@v0001")
+def stats_command(reference: Reference, as_json: AsJson = False) -> None:
+    """Replacement rate by route, distinct-n, length drift, label balance, duplicates."""
+    from augment.analysis.stats import lines, version_stats
+
+    found = version_stats(open_version(reference))
+    if as_json:
+        print(json.dumps(asdict(found), ensure_ascii=False))
+    else:
+        print("\n".join(f"  {line}" for line in lines(found)))
+
+
+@reading.command(
+    "diff", epilog="Example: augment diff data/versions/sst2@v0001 data/versions/sst2@v0002"
+)
+def diff_command(
+    first: Reference,
+    second: Reference,
+    examples: Annotated[int, typer.Option(min=0, help="Changed rows to show.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """How the second version differs from the first: recipe, counts, rows."""
+    from augment.analysis.stats import difference, lines
+
+    found = difference(open_version(first), open_version(second), examples)
+    if as_json:
+        print(json.dumps(asdict(found), ensure_ascii=False))
+        return
+    print("\n".join(f"  {line}" for line in lines(found)))
+    for example in found.examples:
+        print(f"\n  row {example['idx']} variant {example['variant']}")
+        print(f"    - {example['first']}\n    + {example['second']}")

@@ -1,0 +1,78 @@
+"""What a person sees of versions and previews: results on stdout, color on a terminal only."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from augment.analysis.preview import Preview
+from augment.contract import Version
+from augment.progress import out
+from augment.replacement.edits import Edit
+
+_REPLACED = "bold green"
+
+
+def show_summary(version: Version) -> None:
+    """The lines a finished run ends with."""
+    manifest = version.manifest
+    counts = manifest.counts
+    train = version.rows(version.task.splits.train)
+    size = sum(entry.bytes for entry in manifest.files) / 2**20
+    per_row = train / max(counts.get("rows.source", 1), 1)
+    out.print(
+        f"  [bold]{version.reference}[/bold]  {manifest.id[:6]}  {train:,} rows "
+        f"({per_row:.1f} per source row) · {size:.1f} MB · {len(manifest.files)} files"
+    )
+    dropped = [(k, n) for k, n in counts.items() if k.startswith(("dropped.", "source.")) and n]
+    if dropped:
+        out.print("  dropped     " + " · ".join(f"{n:,} {k.partition('.')[2]}" for k, n in dropped))
+    replaced = {k.partition(".")[2]: n for k, n in counts.items() if k.startswith("replaced.")}
+    total = sum(replaced.values())
+    if total:
+        shares = " · ".join(f"{n / total:.0%} {k}" for k, n in sorted(replaced.items()))
+        out.print(f"  replaced    {total:,} words: {shares}")
+
+
+def versions_table(versions: list[Version]) -> Table:
+    """All versions of a root, one a line."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("version", "id", "recipe", "rows", "created", "source"):
+        table.add_column(heading, justify="right" if heading == "rows" else "left")
+    for version in versions:
+        manifest = version.manifest
+        table.add_row(
+            version.reference,
+            manifest.id[:6],
+            str(manifest.recipe.get("preset", "")),
+            f"{version.rows(version.task.splits.train):,}",
+            manifest.created[:16].replace("T", " "),
+            manifest.source,
+        )
+    return table
+
+
+def marked(text: str, edits: list[Edit]) -> Text:
+    """A variant rebuilt from the original text with its replacements marked."""
+    line, at = Text(), 0
+    for edit in edits:
+        line.append(text[at : edit.start])
+        line.append(f"[{edit.after}]", style=_REPLACED)
+        at = edit.end
+    return line.append(text[at:])
+
+
+def show_preview(view: Preview, variants: int, top: int) -> None:
+    """The preview as two blocks: words with candidates, then variants."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("word", "route", "candidates (score)"):
+        table.add_column(heading, overflow="fold")
+    for word in view.words:
+        shown = " · ".join(f"{name} {score:.2f}" for name, score in word.candidates[:top])
+        more = len(word.candidates) - top
+        tail = f" · … {more} more" if more > 0 else ""
+        table.add_row(Text(word.word), word.route.replace("_", " "), Text(shown + tail))
+    out.print(table)
+    out.print("\n  variants")
+    for variant in view.variants[:variants]:
+        out.print(f"  {variant.number:3}", marked(view.text, list(variant.edits)))

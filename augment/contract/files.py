@@ -1,0 +1,174 @@
+"""Files and folders that appear whole or not at all, and locks that fall with their process.
+
+Both packages commit what they make this way: written beside its place under a hidden name, brought
+to the disk, then renamed.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from augment.contract.errors import OutputBusy, OutputUnwritable
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or a folder's list of files, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def disk_errors(folder: Path, what: str = "", size: int = 0) -> Iterator[None]:
+    """Around anything that writes: a full or forbidden disk becomes a sentence.
+
+    Args:
+        folder: Where is written.
+        what: What is written, such as ``a checkpoint``.
+        size: About how many bytes it takes, where that is known.
+
+    Raises:
+        OutputUnwritable: Nothing more fits on the disk, or the place may not be written.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _is_full(error, folder):
+            needs = f": {what} takes about {size / 1e6:,.0f} MB" if size else ""
+            raise OutputUnwritable(
+                f"no space is left on the disk of {folder}{needs}.",
+                "What was whole before is kept. Free some space, then repeat the command.",
+            ) from error
+        if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+            raise OutputUnwritable(
+                f"{folder} cannot be written: {error}.",
+                "What was whole before is kept. Name another place with --out, or make this one "
+                "writable and repeat the command.",
+            ) from error
+        raise
+
+
+_FORBIDDEN = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
+    errno.EIO,
+}  # fmt: skip
+_LITTLE = 2**20
+"""Bytes: with less room than this, an error that gives no reason is taken for a full disk."""
+
+
+@contextmanager
+def locked(path: Path, waiting: Callable[[], object] | None = None) -> Iterator[None]:
+    """Hold a lock file; the lock falls when the process ends, however it ends.
+
+    Args:
+        path: The lock file; its folder exists.
+        waiting: Called where another process holds it, which is then waited for; None: refuse.
+
+    Raises:
+        OutputBusy: Another process holds it, and ``waiting`` is None.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        if waiting is None:
+            raise OutputBusy(
+                f"another process is at work in {path.parent}.",
+                "Wait for it; the same command afterwards finds what it has made.",
+            ) from None
+        waiting()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def nearest(path: Path) -> Path:
+    """The path itself or, where it is not there yet, the first parent that is."""
+    return next(place for place in (path, *path.absolute().parents) if place.exists())
+
+
+def _is_full(error: Exception, folder: Path) -> bool:
+    """Python gives a number, safetensors a text, torch's writer neither."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    if f"(os error {errno.ENOSPC})" in str(error):
+        return True
+    return isinstance(error, RuntimeError) and shutil.disk_usage(nearest(folder)).free < _LITTLE
+
+
+def partial_of(path: Path) -> Path:
+    """Where a file or folder is written before it gets its name; a killed process leaves it."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON in one atomic step."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one atomic step."""
+    write_file(path, lambda partial: partial.write_bytes(text.encode()))
+
+
+def write_file(path: Path, fill: Callable[[Path], object]) -> None:
+    """Write a file in one atomic step.
+
+    Args:
+        path: The file; its folder exists.
+        fill: Writes the contents to the path that it is given.
+
+    Raises:
+        OutputUnwritable: The file is as it was before.
+    """
+    partial = partial_of(path)
+    try:
+        with disk_errors(path.parent):
+            fill(partial)
+            sync(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def commit_folder(final: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder in one atomic step.
+
+    Args:
+        final: The folder; it must not exist.
+        fill: Writes the contents into the folder that it is given.
+
+    Raises:
+        OutputUnwritable: Nothing is left behind.
+    """
+    staging = partial_of(final)
+    with disk_errors(nearest(final)):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            fill(staging)
+            sync_folder(staging)
+            staging.rename(final)
+            sync(final.parent)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's files to the disk."""
+    for path in [*(p for p in folder.rglob("*") if p.is_file()), folder]:
+        sync(path)

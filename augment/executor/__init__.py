@@ -1,0 +1,1 @@
+"""Where chunks of rows run: in this process, in a pool of processes, on Ray."""

@@ -1,0 +1,153 @@
+"""Numbers a model gives to texts, so that no decision depends on how the work was cut.
+
+Texts of equal length go through the model together, without padding, in float32. Such results move
+in their last digits with the batch shape and the number of threads: whoever decides by them asks
+for the canonical value (the text alone, in float64, on one thread of the processor) wherever the
+decision is closer than rounding can move it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from augment.batching import one_thread, run_halving
+from augment.errors import AssetInvalid
+
+TOKENS_A_BATCH = 4096
+
+Texts = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A row as the model reads it: named sequences of one length, such as ``input_ids``."""
+
+    inputs: tuple[tuple[str, tuple[int, ...]], ...]
+
+    @property
+    def length(self) -> int:
+        """Pieces, special ones included."""
+        return len(self.inputs[0][1])
+
+
+class Scorer:
+    """A model that gives a vector of numbers to a row of texts.
+
+    Attributes:
+        name: Its folder or hub name.
+        digest: SHA-256 over weights, configuration and tokenizer.
+        notice: What a user should know of the model; empty where there is nothing to say.
+        tokens_a_batch: Pieces that go through the model at once; fewer where memory is short.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        read: Callable[[Any], torch.Tensor],
+        encode: Callable[[Sequence[Texts]], list[Encoded]],
+        digest: str,
+        *,
+        name: str,
+        device: str = "cpu",
+        notice: str = "",
+    ) -> None:
+        """Take a model to rest.
+
+        Args:
+            model: Called with tensors of shape ``(rows, length)``.
+            read: The model's output → float values of shape ``(rows, width)``.
+            encode: Rows → what the model reads.
+            digest: See above.
+            name: See above.
+            device: Where the float32 model runs.
+            notice: See above.
+        """
+        self._model = model.to(device).eval()
+        self._exact: Any = None
+        self._read, self._encode = read, encode
+        self._device, self.tokens_a_batch = device, TOKENS_A_BATCH
+        self.name, self.digest, self.notice = name, digest, notice
+
+    def score(self, rows: Iterable[Texts]) -> Scores:
+        """Score rows; equal ones once. A batch that does not fit in memory is halved.
+
+        Raises:
+            AssetInvalid: The model returns NaN.
+        """
+        distinct = list(dict.fromkeys(rows))
+        encoded = self._encode(distinct) if distinct else []
+        values: dict[int, np.ndarray] = {}
+
+        def run(members: list[int]) -> None:
+            found = self._run(self._model, [encoded[i] for i in members], self._device)
+            if np.isnan(found).any():
+                raise AssetInvalid(f"{self.name} returns NaN; its weights are not usable.")
+            values.update(zip(members, found, strict=True))
+
+        def too_large(members: list[int]) -> None:
+            pieces = sum(encoded[i].length for i in members)
+            self.tokens_a_batch = min(self.tokens_a_batch, pieces // 2)
+
+        run_halving(self._batches([item.length for item in encoded]), run, too_large)
+        return Scores({texts: values[i] for i, texts in enumerate(distinct)}, self.canonical)
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Rows of equal length, at most ``tokens_a_batch`` pieces together."""
+        by_length: dict[int, list[int]] = {}
+        for i, length in enumerate(lengths):
+            by_length.setdefault(length, []).append(i)
+        for length in sorted(by_length):
+            members, size = by_length[length], max(1, self.tokens_a_batch // length)
+            for at in range(0, len(members), size):
+                yield members[at : at + size]
+
+    def canonical(self, texts: Texts) -> np.ndarray:
+        """The values of one row, shape ``(width,)``: the same on any cut of the work."""
+        with one_thread():
+            values: np.ndarray = self._run(self.exact(), self._encode([texts]), "cpu")[0]
+        return values
+
+    def exact(self) -> Any:
+        """The model in float64 on the processor, made when it is first asked for."""
+        if self._exact is None:
+            self._exact = copy.deepcopy(self._model).to("cpu", torch.float64)
+        return self._exact
+
+    @torch.inference_mode()
+    def _run(self, model: Any, rows: Sequence[Encoded], device: str) -> np.ndarray:
+        """Float64 values of rows of equal length, shape ``(rows, width)``."""
+        names = [name for name, _ in rows[0].inputs]
+        inputs = {
+            name: torch.tensor([row.inputs[i][1] for row in rows], device=device)
+            for i, name in enumerate(names)
+        }
+        values: torch.Tensor = self._read(model(**inputs))
+        return values.cpu().numpy().astype(np.float64)
+
+
+class Scores:
+    """The values of many rows, each in float32 until the canonical one is asked for."""
+
+    def __init__(
+        self, values: dict[Texts, np.ndarray], canonical: Callable[[Texts], np.ndarray]
+    ) -> None:
+        self._values = values
+        self._canonical = canonical
+        self._settled: set[Texts] = set()
+
+    def __getitem__(self, texts: Texts) -> np.ndarray:
+        """The values of a row, shape ``(width,)``."""
+        return self._values[texts]
+
+    def settle(self, texts: Texts) -> np.ndarray:
+        """The canonical values of a row, computed when they are first asked for."""
+        if texts not in self._settled:
+            self._values[texts] = self._canonical(texts)
+            self._settled.add(texts)
+        return self._values[texts]

@@ -1,0 +1,54 @@
+"""The families of masked LMs that can be used, and what differs between them."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from augment.masked_lm.bert import BERT_SHAPED, MaskForward
+from augment.masked_lm.inputs import Packed
+from augment.masked_lm.modernbert import ModernForward
+
+FAMILIES = (*BERT_SHAPED, "modernbert")
+"""Model types in ``config.json``."""
+
+_PLACES = 512
+"""Where a model does not say how many it has."""
+
+_SHIFTED = ("roberta", "xlm-roberta", "camembert")
+_ACTIVATIONS = ("hidden_act", "activation", "hidden_activation", "classifier_activation")
+
+
+class Forward(Protocol):
+    """Logits at the mask of each input."""
+
+    def __call__(self, inputs: Packed) -> Tensor:
+        """Run the model; logits of shape ``(inputs, vocabulary)``."""
+        ...
+
+
+def forward_of(model: Any, dtype: torch.dtype = torch.float32) -> Forward:
+    """The forward of a masked LM of transformers in eval mode.
+
+    Args:
+        model: A model whose type is one of ``FAMILIES``.
+        dtype: Of the layers.
+    """
+    modern = model.config.model_type == "modernbert"
+    return ModernForward(model, dtype) if modern else MaskForward(model, dtype)
+
+
+def longest_input(config: Any) -> int:
+    """The longest input of a model of any kind, in pieces, special ones included.
+
+    RoBERTa and its kin number their places from the padding piece's id plus one.
+    """
+    places = int(getattr(config, "max_position_embeddings", _PLACES))
+    return places - config.pad_token_id - 1 if config.model_type in _SHIFTED else places
+
+
+def activations(config: Any) -> list[str]:
+    """The names of a model's activations."""
+    return [str(getattr(config, name)) for name in _ACTIVATIONS if hasattr(config, name)]

@@ -1,0 +1,122 @@
+"""The recipe: every number and choice that decides the rows, and nothing else.
+
+Places, devices, worker and batch sizes are command-line options: they cannot change a byte.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from augment.filters.rules import ModelFilterRules
+from augment.tokenization.protection import Protection
+
+ALGORITHM = 1
+
+
+class AugmentRecipe(BaseModel):
+    """One resolved recipe; unknown keys are refused.
+
+    Attributes:
+        preset: The shipped recipe this one started from; a name for people.
+        variants: N, samples drawn for each text (paper: N_a).
+        top_k: K, the size of a candidate set (paper: K).
+        probability: p, the chance that a word is replaced (paper: p_t).
+        seed: The seed of every draw.
+        words: ``basic``: the model's own basic tokens, plain a-z words that are no stop words;
+            ``all``: every word of an NLTK word tokenization.
+        context: What the masked LM reads: ``pair`` = the masked sentence, then the original as
+            second segment; ``single`` = the masked sentence alone.
+        conditioning: ``original``: candidates are computed once for each word of the original;
+            ``copy``: again for each copy, on what has been replaced so far.
+        top_k_of: ``pieces``: the K best pieces, then those that are no whole words are dropped;
+            ``words``: the K best whole words.
+        distinct: Drop samples that equal the original or an earlier sample of the same row.
+        vector_rows: How many rows of the vectors file are used, from its start.
+        long_text: What a text does that the masked LM cannot read whole: ``error`` or
+            ``truncate`` (words beyond the limit keep themselves).
+        precision: What the masked LM computes in: ``float32``: the candidates do not depend on the
+            machine; ``bfloat16``: about twice as fast, with slightly other candidates (the manifest
+            says how many).
+        leak_guard: Never write a generated row that equals a validation or test row but for case
+            and spaces.
+        normalised_duplicates: Drop samples that equal the original or an earlier sample but for
+            case and spaces.
+        min_similarity: Drop samples whose changed text has a smaller cosine to its original, by
+            the sentence encoder of --similarity-model; 0 switches the gate off.
+        teacher_agreement: What the classifier of --teacher must say of a sample: "unchanged": the
+            label that it gives to the original; "gold": the label of the data; others are dropped.
+            "off": it is not asked.
+        teacher_tolerance: How far a score may move under "unchanged", or lie off under "gold", in
+            the label's own unit; for regression only.
+        teacher_logits: Keep the logits of --teacher for every training row, in multiples of 1/256,
+            so that a distillation need not compute them.
+        keep_rejected: Write every dropped sample with its reason to the version's rejected/
+            folder; it is no part of any split.
+        protect_numbers: Never replace a word with a digit.
+        protect_negations: Never replace a negation (not, never, without, hardly, …).
+        protect_words: Words that are never replaced, compared without case.
+        protect_patterns: Regular expressions; a word that overlaps a match is never replaced.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: str = "official"
+    variants: int = Field(default=20, ge=1, le=1000)
+    top_k: int = Field(default=15, ge=1, le=1000)
+    probability: float = Field(default=0.4, ge=0.0, le=1.0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    words: Literal["basic", "all"] = "basic"
+    context: Literal["pair", "single"] = "pair"
+    conditioning: Literal["original", "copy"] = "original"
+    top_k_of: Literal["pieces", "words"] = "pieces"
+    distinct: bool = True
+    vector_rows: int = Field(default=100_000, ge=1)
+    long_text: Literal["error", "truncate"] = "error"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    leak_guard: bool = True
+    normalised_duplicates: bool = False
+    min_similarity: float = Field(default=0.0, ge=0.0, le=1.0)
+    teacher_agreement: Literal["off", "unchanged", "gold"] = "off"
+    teacher_tolerance: float = Field(default=0.5, ge=0.0, allow_inf_nan=False)
+    teacher_logits: bool = False
+    keep_rejected: bool = False
+    protect_numbers: bool = False
+    protect_negations: bool = False
+    protect_words: tuple[str, ...] = ()
+    protect_patterns: tuple[str, ...] = ()
+
+    @field_validator("protect_patterns")
+    @classmethod
+    def _compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return patterns
+
+    def protection(self) -> Protection:
+        """What is never replaced, compiled."""
+        return Protection(
+            numbers=self.protect_numbers,
+            negations=self.protect_negations,
+            words=frozenset(word.lower() for word in self.protect_words),
+            patterns=tuple(re.compile(pattern) for pattern in self.protect_patterns),
+        )
+
+    def judging(self, *, regression: bool) -> ModelFilterRules:
+        """What the models of the gates are asked."""
+        return ModelFilterRules(
+            min_similarity=self.min_similarity,
+            agreement=self.teacher_agreement,
+            tolerance=self.teacher_tolerance,
+            regression=regression,
+            teacher_logits=self.teacher_logits,
+        )
+
+    def canonical(self) -> dict[str, Any]:
+        """The fields that enter the version's id (the preset's name does not)."""
+        return self.model_dump(mode="json", exclude={"preset"})

@@ -1,0 +1,215 @@
+"""Candidates: one-piece words go to the masked LM, many-piece words to the vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from augment.errors import TextTooLong
+from augment.masked_lm.inputs import Query, build_query
+from augment.masked_lm.model import MaskedLM, Ranked
+from augment.recipes.schema import AugmentRecipe
+from augment.replacement.candidate_store import CandidateStore, key_of
+from augment.tokenization.words import Route, Word, assign_routes
+from augment.vectors import Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateSet:
+    """The candidates of one word.
+
+    Attributes:
+        words: The candidates, best first.
+        scores: Their logits (masked LM) or cosines (vectors).
+        draw_order: The same words sorted by their number in the vocabulary or table: the draw is
+            uniform, and an order that does not follow scores does not follow rounding either.
+    """
+
+    words: tuple[str, ...]
+    scores: tuple[float, ...]
+    draw_order: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A word to find candidates for, and the sentence around it.
+
+    Attributes:
+        word: The word, with its route.
+        pieces: The pieces of every word of the sentence as the model is to see it.
+        at: Which of them the word is.
+    """
+
+    word: Word
+    pieces: Sequence[tuple[int, ...]]
+    at: int
+
+
+class CandidateFinder:
+    """Finds candidate sets by a recipe, from one masked LM and one table of vectors.
+
+    Attributes:
+        masked_lm: The model for one-piece words.
+        vectors: The table for many-piece words.
+        recipe: K, the context and which pieces are ranked.
+        store: Where rankings are kept for later runs, if anywhere.
+    """
+
+    def __init__(
+        self,
+        masked_lm: MaskedLM,
+        vectors: Vectors,
+        recipe: AugmentRecipe,
+        store: CandidateStore | None = None,
+    ) -> None:
+        self.masked_lm = masked_lm
+        self.vectors = vectors
+        self.recipe = recipe
+        self.store = store
+        self._protection = recipe.protection()
+        tokenizer = masked_lm.tokenizer
+        self._words = [
+            [tokenizer.token(piece) if may else "" for piece, may in enumerate(allowed.tolist())]
+            for allowed in map(tokenizer.whole_words, range(tokenizer.forms))
+        ]
+
+    def words_of(self, texts: Sequence[str]) -> list[tuple[Word, ...]]:
+        """The words of each text with their routes."""
+        spans = self.masked_lm.tokenizer.spans(texts, self.recipe.words)
+        return [
+            self._protection.apply(text, assign_routes(found, self.recipe.words))
+            for text, found in zip(texts, spans, strict=True)
+        ]
+
+    def refuse_long(self, texts: Sequence[tuple[str, str]]) -> None:
+        """Check that the masked LM can read every text whole, before any work is done.
+
+        Args:
+            texts: Where each text stands, and the text.
+
+        Raises:
+            TextTooLong: A text does not fit, and the recipe does not truncate.
+        """
+        tokenizer = self.masked_lm.tokenizer
+        room = self.masked_lm.limit - len(tokenizer.frame.before) - len(tokenizer.frame.after)
+        if self.recipe.long_text == "truncate":
+            return
+        suspects = [(where, text) for where, text in texts if tokenizer.most_pieces(text) > room]
+        words = self.words_of([text for _, text in suspects])
+        for (where, text), found in zip(suspects, words, strict=True):
+            pieces = sum(len(word.pieces) for word in found)
+            if pieces > room:
+                raise TextTooLong(
+                    f"{where} has {pieces} pieces, the masked LM reads {room}: {text[:60]!r}…",
+                    "Shorten it, or let words beyond the limit keep themselves: "
+                    'long_text = "truncate" in the recipe.',
+                )
+
+    def query(self, pieces: Sequence[tuple[int, ...]], at: int) -> Query | None:
+        """The masked input for one word of a sentence given as pieces."""
+        lm = self.masked_lm
+        return build_query(pieces, at, lm.tokenizer, self.recipe.context, lm.limit)
+
+    def masked_queries(self, sentences: Sequence[tuple[Word, ...]]) -> list[Query]:
+        """The masked inputs of all words that the masked LM is asked for, within its limit."""
+        return [
+            query
+            for words in sentences
+            for at, word in enumerate(words)
+            if word.route is Route.MASKED_LM
+            and (query := self.query([each.pieces for each in words], at)) is not None
+        ]
+
+    def from_masked_lm(
+        self, queries: Sequence[Query], on_batch: Callable[[int], None] | None = None
+    ) -> list[CandidateSet]:
+        """Candidate sets at masked positions; equal queries are computed once."""
+        keys = {query: key_of(query) for query in dict.fromkeys(queries)}
+        known = self.store.get(list(keys.values()), self.recipe.top_k) if self.store else {}
+        due = [query for query, key in keys.items() if key not in known]
+        if on_batch is not None and known:
+            on_batch(len(known))
+        ranked = self.masked_lm.rank(
+            due,
+            self.recipe.top_k,
+            words_only=self.recipe.top_k_of == "words",
+            on_batch=on_batch,
+        )
+        fresh = {keys[query]: found for query, found in zip(due, ranked, strict=True)}
+        if self.store:
+            self.store.put(fresh, self.recipe.top_k)
+        known |= fresh
+        sets = {query: self._whole_words(known[key], query.form) for query, key in keys.items()}
+        return [sets[query] for query in queries]
+
+    def from_vectors(self, words: Sequence[str]) -> list[CandidateSet]:
+        """Candidate sets of many-piece words; empty for words the table does not know."""
+        distinct = list(dict.fromkeys(words))
+        found = self.vectors.neighbours(distinct, self.recipe.top_k)
+        sets = {
+            word: CandidateSet(
+                near.words,
+                near.scores,
+                tuple(name for _, name in sorted(zip(near.rows, near.words, strict=True))),
+            )
+            for word, near in zip(distinct, found, strict=True)
+        }
+        return [sets[word] for word in words]
+
+    def for_sentences(
+        self,
+        sentences: Sequence[tuple[Word, ...]],
+        on_batch: Callable[[int], None] | None = None,
+    ) -> list[dict[int, CandidateSet]]:
+        """Word position → candidates, for every replaceable word, on the original sentences.
+
+        Words beyond the model's limit, and words without any candidate, are missing.
+        """
+        asked = [
+            (i, at)
+            for i, words in enumerate(sentences)
+            for at, word in enumerate(words)
+            if word.route.replaceable
+        ]
+        pieces = [[word.pieces for word in words] for words in sentences]
+        places = [Place(sentences[i][at], pieces[i], at) for i, at in asked]
+        sets: list[dict[int, CandidateSet]] = [{} for _ in sentences]
+        for (i, at), found in zip(asked, self.find(places, on_batch), strict=True):
+            if found.words:
+                sets[i][at] = found
+        return sets
+
+    def find(
+        self, places: Sequence[Place], on_batch: Callable[[int], None] | None = None
+    ) -> list[CandidateSet]:
+        """The candidates of each place by its word's route, each route asked once for all.
+
+        Empty for words beyond the model's limit and words that no vector is known for.
+        """
+        sets = [CandidateSet((), (), ())] * len(places)
+        near = [i for i, place in enumerate(places) if place.word.route is Route.VECTORS]
+        for i, found in zip(
+            near, self.from_vectors([places[i].word.text.lower() for i in near]), strict=True
+        ):
+            sets[i] = found
+        queries = {
+            i: query
+            for i, place in enumerate(places)
+            if place.word.route is Route.MASKED_LM
+            and (query := self.query(place.pieces, place.at)) is not None
+        }
+        ranked = self.from_masked_lm(list(queries.values()), on_batch)
+        for i, found in zip(queries, ranked, strict=True):
+            sets[i] = found
+        return sets
+
+    def _whole_words(self, ranked: Ranked, form: int) -> CandidateSet:
+        """Drop the pieces that are no whole words of a form; K is not filled up again."""
+        word_of = self._words[form]
+        kept = [piece for piece in ranked.pieces if word_of[piece]]
+        scores = zip(ranked.pieces, ranked.scores, strict=True)
+        return CandidateSet(
+            words=tuple([word_of[piece] for piece in kept]),
+            scores=tuple([score for piece, score in scores if word_of[piece]]),
+            draw_order=tuple([word_of[piece] for piece in sorted(kept)]),
+        )

@@ -1,0 +1,1 @@
+"""Reading rows: GLUE's TSV, columnar files, hub data sets, and drafts of task files."""

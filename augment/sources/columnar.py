@@ -1,0 +1,109 @@
+"""Columnar files row by row: Parquet, CSV and JSONL as mappings with their places."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from augment.errors import SourceInvalid
+from augment.sources.examples import MAX_CHARACTERS, SourceTableBuilder
+
+SUFFIXES = (".parquet", ".csv", ".jsonl")
+
+
+def read_records(path: Path, rows: SourceTableBuilder) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every row of a columnar file as a mapping, with its place for messages.
+
+    Raises:
+        SourceInvalid: The file's kind is unknown, or it is damaged.
+    """
+    if path.suffix == ".parquet":
+        return _parquet_records(path)
+    if path.suffix == ".csv":
+        return _csv_records(path, rows)
+    if path.suffix in (".jsonl", ".json"):
+        return _json_records(path, rows)
+    raise SourceInvalid(f"{path.name} is of an unknown kind.", f"Known: {', '.join(SUFFIXES)}")
+
+
+def _parquet_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        file = pq.ParquetFile(path)
+        names = _class_names(file.schema_arrow.metadata)
+        number = 0
+        for batch in file.iter_batches(batch_size=8192):
+            for record in batch.to_pylist():
+                yield f"{path.name} row {number}", named(record, names)
+                number += 1
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SourceInvalid(f"{path.name} is not a whole Parquet file: {error}.") from error
+
+
+def _class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
+    """Column → class names, where a Parquet file carries the features of ``datasets``."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        return {name: list(value["names"]) for name, value in features.items() if "names" in value}
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def named(record: dict[str, Any], names: dict[str, list[str]]) -> dict[str, Any]:
+    """The record with class numbers as the source's own class names, so that order cannot lie."""
+    return {
+        column: names[column][value]
+        if column in names and isinstance(value, int) and 0 <= value < len(names[column])
+        else value
+        for column, value in record.items()
+    }
+
+
+def _csv_records(path: Path, rows: SourceTableBuilder) -> Iterator[tuple[str, dict[str, Any]]]:
+    csv.field_size_limit(2 * MAX_CHARACTERS)
+    with path.open("rb") as stream:
+        reader = csv.reader(_decoded(path, stream, rows), strict=True)
+        header: list[str] | None = None
+        while True:
+            place = f"{path.name} line {reader.line_num + 1}"
+            try:
+                fields = next(reader, None)
+            except csv.Error as error:
+                rows.malformed(f"{place} is not CSV: {error}.")
+                continue
+            if fields is None:
+                return
+            if header is None:
+                header = fields
+            elif len(fields) == len(header):
+                yield place, dict(zip(header, fields, strict=True))
+            elif fields:
+                rows.malformed(f"{place} has {len(fields)} fields; {len(header)} are expected.")
+
+
+def _decoded(path: Path, lines: Iterable[bytes], rows: SourceTableBuilder) -> Iterator[str]:
+    """Lines as text; one that is not UTF-8 is malformed."""
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            rows.malformed(f"{path.name} line {number} is not UTF-8.")
+
+
+def _json_records(path: Path, rows: SourceTableBuilder) -> Iterator[tuple[str, dict[str, Any]]]:
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            place = f"{path.name} line {number}"
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            if isinstance(record, dict):
+                yield place, record
+            elif line.strip():
+                rows.malformed(f"{place} is not a JSON object.")

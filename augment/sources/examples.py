@@ -1,0 +1,205 @@
+"""Rows of a source, checked one by one, as an Arrow table with one fixed layout."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from augment.contract import UNLABELED, SourceSplit, TaskSpec
+from augment.errors import RowMalformed, SourceInvalid
+
+MAX_CHARACTERS = 1_000_000
+_PART_ROWS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """One row as a reader found it.
+
+    Attributes:
+        place: Where it stands, for messages: ``train.tsv line 12``.
+        texts: The text columns' values.
+        label: The label's value, or None where the file has no label column.
+        idx: The row's own number, or None where the file has none.
+    """
+
+    place: str
+    texts: tuple[Any, ...]
+    label: Any
+    idx: int | None = None
+
+
+@dataclass(slots=True)
+class SourceTableBuilder:
+    """Collects checked rows of one split.
+
+    Attributes:
+        task: The task whose columns, label names and label kind rows must fit.
+        split: The split's name; only test splits may be unlabeled.
+        skip_malformed: Count malformed rows in ``skipped`` instead of raising.
+    """
+
+    task: TaskSpec
+    split: str
+    skip_malformed: bool = False
+    skipped: int = 0
+    _parts: list[pa.Table] = field(default_factory=list)
+    _texts: list[tuple[str, ...]] = field(default_factory=list)
+    _labels: list[int | float] = field(default_factory=list)
+    _idx: list[int | None] = field(default_factory=list)
+
+    def add(self, row: SourceRow) -> None:
+        """Check a row and keep it.
+
+        Raises:
+            RowMalformed: A text is missing or oversized, or the label is not one of the task's.
+        """
+        try:
+            texts = tuple(_text(value, row.place) for value in row.texts)
+            label = self._label(row)
+        except RowMalformed:
+            if not self.skip_malformed:
+                raise
+            self.skipped += 1
+            return
+        self._texts.append(texts)
+        self._labels.append(label)
+        self._idx.append(row.idx)
+        if len(self._idx) == _PART_ROWS:
+            self._pack()
+
+    def malformed(self, problem: str) -> None:
+        """Refuse a row that could not even be split into columns.
+
+        Raises:
+            RowMalformed: Unless malformed rows are skipped.
+        """
+        if not self.skip_malformed:
+            raise RowMalformed(problem, _SKIP_HINT)
+        self.skipped += 1
+
+    def build(self, place: str) -> pa.Table:
+        """The split as a table: the text columns, the label and ``idx``.
+
+        The rows' own numbers are kept where all are distinct and not negative; otherwise rows are
+        numbered from 0.
+
+        Raises:
+            SourceInvalid: There are no rows.
+        """
+        self._pack()
+        table = pa.concat_tables(self._parts)
+        if not table.num_rows:
+            raise SourceInvalid(f"{place} has no rows.", "Expected at least one example.")
+        own = table["idx"]
+        usable = not own.null_count and pc.min(own).as_py() >= 0
+        if usable and pc.count_distinct(own).as_py() == len(own):
+            return table
+        numbers = pa.array(range(table.num_rows), pa.int64())
+        return table.set_column(table.num_columns - 1, "idx", numbers)
+
+    def _pack(self) -> None:
+        """Put the collected rows away as Arrow arrays, a fifth of the size."""
+        columns = [
+            pa.array([texts[i] for texts in self._texts], pa.string())
+            for i in range(len(self.task.text_columns))
+        ]
+        classes = self.task.label.kind == "classification"
+        columns.append(pa.array(self._labels, pa.int64() if classes else pa.float32()))
+        columns.append(pa.array(self._idx, pa.int64()))
+        names = [*self.task.text_columns, self.task.label.column, "idx"]
+        self._parts.append(pa.table(dict(zip(names, columns, strict=True))))
+        self._texts, self._labels, self._idx = [], [], []
+
+    def _label(self, row: SourceRow) -> int | float:
+        value, is_test = row.label, self.split in self.task.splits.test
+        unlabeled = value is None or value == "" or (is_test and value == UNLABELED)
+        if unlabeled and is_test:
+            return UNLABELED
+        if unlabeled:
+            raise RowMalformed(f"{row.place} has no label.", _SKIP_HINT)
+        return _score(value, row) if self.task.label.kind == "regression" else self._class(row)
+
+    def _class(self, row: SourceRow) -> int:
+        names, value = self.task.label.names, row.label
+        if str(value) in names:
+            return names.index(str(value))
+        number = _integer(value)
+        if number is None or not 0 <= number < len(names):
+            raise RowMalformed(
+                f"{row.place} has label {value!r}; the task knows {', '.join(names)} "
+                f"(or 0 to {len(names) - 1}).",
+                _SKIP_HINT,
+            )
+        return number
+
+
+_SKIP_HINT = "Mend the file, or leave such rows out, counted in the manifest: --skip-malformed"
+
+
+def _text(value: Any, place: str) -> str:
+    if not isinstance(value, str):
+        raise RowMalformed(f"{place} has {value!r} where a text is expected.", _SKIP_HINT)
+    if len(value) > MAX_CHARACTERS:
+        raise RowMalformed(
+            f"{place} has a text of {len(value):,} characters; the limit is {MAX_CHARACTERS:,}.",
+            _SKIP_HINT,
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise RowMalformed(f"{place} has a text that is not valid Unicode.", _SKIP_HINT) from error
+    return value
+
+
+def _score(value: Any, row: SourceRow) -> float:
+    try:
+        score = float(value)
+    except (TypeError, ValueError):
+        score = math.nan
+    if not math.isfinite(score):
+        raise RowMalformed(
+            f"{row.place} has score {value!r}; a finite number is expected.", _SKIP_HINT
+        )
+    return score
+
+
+def _integer(value: Any) -> int | None:
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if isinstance(value, str) or number == value else None
+
+
+def row_number(text: str) -> int | None:
+    """A row's own number, or None where it is none that fits 64 bits."""
+    return int(text) if text.isdecimal() and len(text) < 19 else None
+
+
+def source_split(split: str, table: pa.Table) -> SourceSplit:
+    """Name, row count and content digest of a split.
+
+    The digest covers the rows, not the file: the same rows as TSV or as Parquet agree.
+    """
+    digest = hashlib.sha256()
+    for name in table.column_names:
+        digest.update(f"\0{name}\0".encode())
+        for value in _values(table[name]):
+            raw = value.encode() if isinstance(value, str) else struct.pack("<d", value)
+            digest.update(struct.pack("<q", len(raw)))
+            digest.update(raw)
+    return SourceSplit(split=split, rows=table.num_rows, sha256=digest.hexdigest())
+
+
+def _values(column: pa.ChunkedArray) -> Iterator[Any]:
+    """The values of a column, a few at a time as Python objects."""
+    for start in range(0, len(column), _PART_ROWS):
+        yield from column.slice(start, _PART_ROWS).to_pylist()

@@ -1,0 +1,198 @@
+"""Where examples come from: GLUE's TSV folders, columnar files, the hub.
+
+--source DIR with train.tsv …            GLUE's own files
+--source DIR with train.parquet/.csv/…   the hub's column layout, one file or several per split
+--source FILE                            one file: the training split of a custom task
+--source owner/name:config               a data set of the hub
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from augment.contract import TaskSpec
+from augment.errors import SourceInvalid, SourceMissing, UsageError
+from augment.sources.columnar import SUFFIXES, named, read_records
+from augment.sources.examples import SourceRow, SourceTableBuilder, row_number
+from augment.sources.glue import LAYOUTS, read_tsv, tsv_file
+from augment.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """All splits of a task, read and checked.
+
+    Attributes:
+        name: The source's name without any machine path.
+        splits: Split name → table of text columns, label and ``idx``.
+        skipped: Malformed rows left out.
+    """
+
+    name: str
+    splits: dict[str, pa.Table]
+    skipped: int
+
+
+def read_source(
+    task: Task, source: str | None, *, limit: int | None = None, skip_malformed: bool = False
+) -> Source:
+    """Read every split that is there; training and one validation split are needed.
+
+    Args:
+        task: The task.
+        source: A folder, a file, a hub name, or None for the folder of a custom task's file.
+        limit: Keep only this many training rows, from the start.
+        skip_malformed: Leave malformed rows out, counted, instead of raising.
+
+    Raises:
+        UsageError: The limit leaves no rows.
+        SourceMissing: Nothing is there, or the hub is out of reach.
+        SourceInvalid: A column, a label or a whole split is missing, or a row is malformed.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit} must be at least 1.")
+    place = source if source is not None else str(task.folder or "")
+    if not place:
+        raise SourceMissing("no source is given.", "Name a folder or a hub data set: --source")
+    path = Path(place)
+    builders = {
+        split: SourceTableBuilder(task.spec, split, skip_malformed)
+        for split in task.spec.splits.names
+    }
+    if path.is_dir():
+        splits = _read_folder(path, task, builders)
+    elif path.is_file():
+        splits = _read_file_as_train(path, task, builders)
+    elif _looks_like_hub_name(place):
+        splits = _read_hub(place, task.spec, builders)
+    else:
+        raise SourceMissing(f"{place} is not there.", "Name a folder, a file, or owner/name:config")
+    _require(splits, task.spec, place)
+    train = task.spec.splits.train
+    if limit is not None:
+        splits[train] = splits[train].slice(0, limit)
+    return Source(path.name, splits, sum(table.skipped for table in builders.values()))
+
+
+def _require(splits: dict[str, pa.Table], spec: TaskSpec, place: str) -> None:
+    found = ", ".join(splits) or "nothing"
+    if spec.splits.train not in splits:
+        raise SourceMissing(f"{place} has no split {spec.splits.train!r}; found {found}.")
+    if not any(name in splits for name in spec.splits.validation):
+        wanted = " or ".join(spec.splits.validation)
+        raise SourceMissing(
+            f"{place} has no validation split ({wanted}); found {found}.",
+            "A student is selected and measured on it: name one in the task file's [splits].",
+        )
+
+
+def _read_folder(
+    folder: Path, task: Task, builders: dict[str, SourceTableBuilder]
+) -> dict[str, pa.Table]:
+    spec = task.spec
+    if spec.name in LAYOUTS and tsv_file(folder, spec.splits.train).is_file():
+        present = {split: tsv_file(folder, split) for split in builders}
+        return {
+            split: read_tsv(path, spec, builders[split])
+            for split, path in present.items()
+            if path.is_file()
+        }
+    splits = {}
+    for split, builder in builders.items():
+        files = _files_of(folder, split, task)
+        if files:
+            splits[split] = _read_columns(files, spec, builder)
+    return splits
+
+
+def _read_file_as_train(
+    path: Path, task: Task, builders: dict[str, SourceTableBuilder]
+) -> dict[str, pa.Table]:
+    """The named file is the training split; the task file's folder may hold the others."""
+    splits = _read_folder(task.folder, task, builders) if task.folder else {}
+    train = task.spec.splits.train
+    builders[train] = SourceTableBuilder(task.spec, train, builders[train].skip_malformed)
+    return {**splits, train: _read_columns([path], task.spec, builders[train])}
+
+
+def _files_of(folder: Path, split: str, task: Task) -> list[Path]:
+    if split in task.files:
+        path = folder / task.files[split]
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise SourceInvalid(f"split {split!r} lies outside {folder}: {task.files[split]}.")
+        if not path.is_file():
+            raise SourceMissing(f"split {split!r} of task {task.spec.name!r}: {path} is not there.")
+        return [path]
+    for where in (folder, folder / "data"):
+        for suffix in SUFFIXES:
+            files = [where / f"{split}{suffix}", *sorted(where.glob(f"{split}-*{suffix}"))]
+            if present := [path for path in files if path.is_file()]:
+                return present
+    return []
+
+
+def _read_columns(files: list[Path], spec: TaskSpec, rows: SourceTableBuilder) -> pa.Table:
+    for path in files:
+        if path.stat().st_size == 0:
+            raise SourceInvalid(f"{path.name} is empty.", "Expected rows.")
+        for place, record in read_records(path, rows):
+            rows.add(_raw_row(place, record, spec, rows.split))
+    return rows.build(files[0].name)
+
+
+def _raw_row(place: str, record: dict[str, Any], spec: TaskSpec, split: str) -> SourceRow:
+    label = spec.label.column
+    needed = [*spec.text_columns, *([] if split in spec.splits.test else [label])]
+    for column in needed:
+        if column not in record:
+            file, found = place.split(maxsplit=1)[0], ", ".join(record)[:200]
+            raise SourceInvalid(
+                f"{file} has no column {column!r}. Found: {found}.",
+                "Name the columns of your own data in a task file: augment init DATA > task.toml",
+            )
+    idx = record.get("idx")
+    return SourceRow(
+        place=place,
+        texts=tuple(record[column] for column in spec.text_columns),
+        label=record.get(label),
+        idx=row_number(str(idx)) if isinstance(idx, int | str) else None,
+    )
+
+
+def _looks_like_hub_name(place: str) -> bool:
+    name = place.partition(":")[0]
+    return name.count("/") == 1 and not name.startswith((".", "/")) and "\\" not in name
+
+
+def _read_hub(
+    place: str, spec: TaskSpec, builders: dict[str, SourceTableBuilder]
+) -> dict[str, pa.Table]:
+    import datasets
+
+    name, _, config = place.partition(":")
+    try:
+        loaded: Iterable[str] = datasets.load_dataset(name, config or None)
+    except (OSError, ValueError, ConnectionError) as error:
+        raise SourceMissing(
+            f"the hub data set {place} cannot be loaded: {error}.",
+            "Check the name and the network, or give a folder with the same files: --source DIR",
+        ) from error
+    splits = {}
+    for split, builder in builders.items():
+        if split in loaded:
+            rows: Any = loaded[split]  # type: ignore[index]
+            names = {
+                column: list(feature.names)
+                for column, feature in rows.features.items()
+                if hasattr(feature, "names")
+            }
+            for number, record in enumerate(rows):
+                row = f"{place}/{split} row {number}"
+                builder.add(_raw_row(row, named(record, names), spec, split))
+            splits[split] = builder.build(place)
+    return splits

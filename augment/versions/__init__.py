@@ -1,0 +1,1 @@
+"""Writing a version: rows, Parquet, staging, manifest."""

@@ -1,0 +1,190 @@
+"""Chunks kept one by one, then one atomic commit.
+
+<root>/<task>/.partial-<id>/chunks/000012.parquet .json    finished chunks of a run at work,
+                                   000012.rejected          and their refused rows, if kept
+<root>/<task>/.partial-<id>/version/                        the version being put together
+<root>/<task>/v0003/                                        committed, never changed again
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from augment.contract import FileEntry, Manifest, arrow_schema, rejected_schema, sha256_file, sync
+from augment.contract.files import disk_errors, locked
+from augment.versions.manifest import card
+from augment.versions.parquet import describe_files, write_split
+from augment.versions.rows import ChunkResult
+
+_ROWS, _REJECTED = ".parquet", ".rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """The folder of a run at work; opened by one process at a time.
+
+    Attributes:
+        folder: The task's folder, which holds its versions.
+        path: The run's own folder in it.
+    """
+
+    folder: Path
+    path: Path
+
+    def finished(self, chunk: int) -> dict[str, int] | None:
+        """The counts of a chunk that is kept whole, or None; a damaged one does not count."""
+        note = self._file(chunk, ".json")
+        try:
+            kept = json.loads(note.read_text())
+            files = {suffix: sha256_file(self._file(chunk, suffix)) for suffix in kept["files"]}
+            if _ROWS in files and files == kept["files"]:
+                return {str(key): int(value) for key, value in kept["counts"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        return None
+
+    def keep(self, chunk: int, result: ChunkResult) -> None:
+        """Keep a finished chunk: first its rows, then the note that vouches for them.
+
+        Raises:
+            OutputUnwritable: There is no room.
+        """
+        tables = {_ROWS: result.rows}
+        if result.rejected is not None:
+            tables[_REJECTED] = result.rejected
+        draft, digests = self._file(chunk, ".draft"), {}
+        with disk_errors(draft.parent):
+            for suffix, table in tables.items():
+                pq.write_table(table, draft, compression="zstd")
+                sync(draft)
+                digests[suffix] = sha256_file(draft)
+                draft.replace(self._file(chunk, suffix))
+            draft.write_text(json.dumps({"files": digests, "counts": result.counts}))
+            sync(draft)
+            draft.replace(self._file(chunk, ".json"))
+
+    def rows(self, chunks: int) -> Iterator[pa.Table]:
+        """The rows of all chunks in order."""
+        for chunk in range(chunks):
+            yield pq.read_table(self._file(chunk, _ROWS))
+
+    def rejected(self, chunks: int) -> Iterator[pa.Table]:
+        """The refused rows of all chunks in order, where the recipe keeps them."""
+        for chunk in range(chunks):
+            yield pq.read_table(self._file(chunk, _REJECTED))
+
+    def remove(self) -> None:
+        """Forget the run's folder."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _file(self, chunk: int, suffix: str) -> Path:
+        return self.path / "chunks" / f"{chunk:06d}{suffix}"
+
+
+def partial_of(folder: Path, identity: str) -> Staging:
+    """Where a run of that id keeps its chunks; nothing is opened or made."""
+    return Staging(folder, folder / f".partial-{identity[:12]}")
+
+
+def remove_leftovers(folder: Path, identity: str) -> None:
+    """Take away what a run left that was killed after its commit: chunks and lock file."""
+    partial_of(folder, identity).remove()
+    _lock_of(folder, identity).unlink(missing_ok=True)
+
+
+def _lock_of(folder: Path, identity: str) -> Path:
+    return folder / f".lock-{identity[:12]}"
+
+
+@contextmanager
+def open_staging(root: Path, task: str, identity: str) -> Iterator[Staging]:
+    """Open the folder of a run, with a lock that falls when the process ends.
+
+    Raises:
+        OutputBusy: Another process holds it.
+        OutputUnwritable: The folder cannot be made.
+    """
+    folder = root / task
+    staging = partial_of(folder, identity)
+    with disk_errors(staging.path):
+        (staging.path / "chunks").mkdir(parents=True, exist_ok=True)
+    path = _lock_of(folder, identity)
+    with locked(path):
+        try:
+            yield staging
+        finally:
+            if not any(staging.path.glob("chunks/*.json")):  # nothing to come back for
+                staging.remove()
+                path.unlink(missing_ok=True)
+
+
+def commit(staging: Staging, draft: Manifest, chunks: int, others: dict[str, pa.Table]) -> Path:
+    """Put the version together and give it its name by one rename.
+
+    Args:
+        staging: The run's folder with all chunks finished.
+        draft: The manifest without files; its version name is the first one to try.
+        chunks: Number of chunks of the training split.
+        others: The splits that are stored untouched.
+
+    Returns:
+        The committed version's directory.
+    """
+    schema = arrow_schema(draft.task, teacher_logits=draft.teacher_logits)
+    building = staging.path / "version"
+    shutil.rmtree(building, ignore_errors=True)
+    data, train = building / "data", draft.task.splits.train
+    data.mkdir(parents=True)
+    write_split(data, train, staging.rows(chunks), schema)
+    for split, table in others.items():
+        write_split(data, split, [table], schema)
+    splits = [split for split in draft.task.splits.names if split == train or split in others]
+    files = describe_files(data, splits)
+    rejected = _write_rejected(building, draft, staging, chunks)
+    number = int(draft.version[1:])
+    while True:
+        target = staging.folder / f"v{number:04d}"
+        found = {"files": files, "rejected": rejected, "version": target.name}
+        manifest = draft.model_copy(update=found)
+        (building / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
+        (building / "README.md").write_text(card(manifest), encoding="utf-8")
+        for path in (building / "manifest.json", building / "README.md"):
+            sync(path)
+        sync(data)
+        sync(building)
+        try:
+            building.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+            number += 1
+        else:
+            sync(staging.folder)
+            return target
+
+
+def _write_rejected(
+    building: Path, draft: Manifest, staging: Staging, chunks: int
+) -> tuple[FileEntry, ...]:
+    """The refused rows in a folder of their own, where the recipe keeps them."""
+    if not draft.recipe.get("keep_rejected"):
+        return ()
+    folder, train = building / "rejected", draft.task.splits.train
+    folder.mkdir()
+    write_split(folder, train, staging.rejected(chunks), rejected_schema(draft.task))
+    sync(folder)
+    return describe_files(folder, [train])
+
+
+def next_name(folder: Path) -> str:
+    """The version name after the newest one."""
+    taken = [int(p.name[1:]) for p in folder.glob("v[0-9]*") if p.name[1:].isdecimal()]
+    return f"v{max(taken, default=0) + 1:04d}"

@@ -1,0 +1,263 @@
+"""The paper's ablations (Tables 2 to 4): arms that leave out one part, run and compared."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from augment.contract import Version
+from augment.contract.files import write_json
+from augment.contract.version import open_checked
+from distill.errors import UsageInvalid
+from distill.evaluation.results import Run
+from distill.models.folders import folder_digest
+from distill.pipeline import distill_task
+from distill.progress import Narrator
+from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
+from distill.run_directory import RESULT, RunDirectory
+from distill.training.context import run_identity
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One arm's outcome.
+
+    Attributes:
+        arm: Its name.
+        meaning: What it leaves out.
+        scores: The selection metric on the first validation split, one for each seed.
+        mean: Their mean.
+        deviation: Their standard deviation (n - 1), or nothing for a single seed.
+        retention: The mean in percent of the teacher's score.
+        paper: TinyBERT4's figure for this task, in percent, where the paper has one.
+    """
+
+    arm: str
+    meaning: str
+    scores: tuple[float, ...]
+    mean: float
+    deviation: float | None
+    retention: float
+    paper: float | None
+
+
+def ablate_task(
+    version: Version | str | Path,
+    *,
+    teacher: str,
+    student: str,
+    out: str | Path,
+    general: str | None = None,
+    recipe: str | Path = DEFAULT_RECIPE,
+    arms: Sequence[str] = (),
+    seeds: Sequence[int] = (0,),
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Run the arms; the same call again goes on, and finished arms are not run again.
+
+    Args:
+        version: A version or a reference such as ``data/versions/cola@v0001``.
+        teacher: Folder or hub name of a fine-tuned classifier.
+        student: A shape or published name: how ``no-gd`` starts, and every arm without ``general``.
+        out: The directory of the ablation.
+        general: A general student (``distill general``); without one there is no ``no-gd``.
+        recipe: A shipped recipe or a TOML file; each arm changes it.
+        arms: Names out of ``ablations.ARMS``; all if empty.
+        seeds: Of each arm.
+        quiet: Say nothing on stderr.
+
+    Returns:
+        The table as JSON values: task, metric, the teacher's score and a ``Line`` for each arm.
+
+    Raises:
+        UsageInvalid: An arm is not known, or it needs what is not given.
+        Fault: As ``distill_task``.
+    """
+    opened, say = open_checked(version), Narrator(quiet=quiet)
+    chosen = _chosen(arms, general)
+    settings = load_recipe(recipe, opened.task.name)
+    directory = RunDirectory(Path(out))
+    identity = run_identity(directory, opened, [teacher], student, settings, "random")
+    directory.claim({**identity, "general": folder_digest(general) if general else None})
+    finished: dict[str, list[Run]] = {}
+    for arm in chosen:
+        for seed in seeds:
+            say.say("arm", f"{arm.name}, seed {seed}: {arm.meaning}")
+            run = distill_task(
+                opened,
+                teacher=teacher,
+                student=general if general and arm.start == "general" else student,
+                out=directory.path / "arms" / f"{arm.name}-seed{seed}",
+                recipe=arm_recipe(arm, settings, seed),
+                init="random",
+                plain=False,
+                quiet=quiet,
+                shared=directory.work,
+            )
+            finished.setdefault(arm.name, []).append(run)
+    result = _table(opened, chosen, finished, seeds)
+    write_json(directory.path / RESULT, result)
+    return result
+
+
+def _chosen(names: Sequence[str], general: str | None) -> list[Arm]:
+    known = [arm for arm in ARMS if general or arm.start == "general"]
+    if unknown := [name for name in names if name not in BY_NAME]:
+        raise UsageInvalid(
+            f"there is no arm {unknown[0]!r}; there are {', '.join(BY_NAME)}.",
+            "Name some of them, or none for all.",
+        )
+    if "no-gd" in names and not general:
+        raise UsageInvalid(
+            "no-gd compares with a general student, and none is given.",
+            "Make one (distill general) and name it: --general DIR",
+        )
+    wanted = {WHOLE, *names} if names else {arm.name for arm in known}
+    return [arm for arm in known if arm.name in wanted]
+
+
+def _table(
+    version: Version, arms: Sequence[Arm], runs: dict[str, list[Run]], seeds: Sequence[int]
+) -> dict[str, Any]:
+    chosen = next(iter(runs.values()))[0].result["selection"]
+    metric, split = chosen["metric"], chosen["split"]
+    best = _score(runs[arms[0].name][0], "teacher", split, metric)
+    lines = []
+    for arm in arms:
+        scores = tuple(_score(run, "student, distilled", split, metric) for run in runs[arm.name])
+        mean = statistics.fmean(scores)
+        lines.append(
+            Line(
+                arm=arm.name,
+                meaning=arm.meaning,
+                scores=scores,
+                mean=mean,
+                deviation=statistics.stdev(scores) if len(scores) > 1 else None,
+                retention=100 * mean / best if best > 0 else 0.0,
+                paper=arm.paper.get(version.task.name),
+            )
+        )
+    return {
+        "version": version.reference,
+        "task": version.task.name,
+        "metric": metric,
+        "split": split,
+        "seeds": list(seeds),
+        "teacher": best,
+        "arms": [asdict(line) for line in lines],
+    }
+
+
+def _score(run: Run, model: str, split: str, metric: str) -> float:
+    measured = next(m for m in run.result["models"] if m["model"] == model)
+    return float(measured["scores"][split][metric])
+
+
+WHOLE = "whole"
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One line of the table.
+
+    Attributes:
+        name: As it is called on the command line and in the table.
+        meaning: What is different from ``whole``.
+        start: ``general``: from the general student; ``shape``: from the shape alone.
+        changes: Sections and keys of the recipe that differ, nested.
+        paper: TinyBERT4's score on a task's validation split in the paper, by task.
+    """
+
+    name: str
+    meaning: str
+    start: Literal["general", "shape"]
+    changes: dict[str, Any]
+    paper: dict[str, float]
+
+
+def _figures(mnli: float, mrpc: float, cola: float) -> dict[str, float]:
+    return {"mnli": mnli, "mrpc": mrpc, "cola": cola}
+
+
+_LABELS = {"weights": {"logits": 0.0, "labels": 1.0}}
+ARMS = (
+    Arm(WHOLE, "nothing left out", "general", {}, _figures(82.8, 85.8, 50.8)),
+    Arm("no-gd", "no general distillation", "shape", {}, _figures(82.5, 84.1, 40.8)),
+    Arm(
+        "no-td",
+        "no task distillation: fine-tuned on the labels of all rows",
+        "general",
+        {"intermediate": {"enabled": False}, "prediction": _LABELS},
+        _figures(80.6, 83.8, 28.5),
+    ),
+    Arm(
+        "no-da",
+        "no augmented rows",
+        "general",
+        {"intermediate": {"data": "original"}, "prediction": {"data": "original"}},
+        _figures(80.5, 82.4, 29.8),
+    ),
+    Arm(
+        "no-embd",
+        "no embedding loss",
+        "general",
+        {"intermediate": {"weights": {"embedding": 0.0}}},
+        _figures(82.3, 85.0, 46.7),
+    ),
+    Arm(
+        "no-pred",
+        "labels of the original rows in place of the teacher's logits",
+        "general",
+        {"prediction": {**_LABELS, "data": "original"}},
+        _figures(80.5, 84.3, 48.2),
+    ),
+    Arm(
+        "no-trm",
+        "neither attention nor hidden loss",
+        "general",
+        {"intermediate": {"weights": {"attention": 0.0, "hidden": 0.0}}},
+        _figures(71.7, 70.1, 11.2),
+    ),
+    Arm(
+        "no-attn",
+        "no attention loss",
+        "general",
+        {"intermediate": {"weights": {"attention": 0.0}}},
+        _figures(79.9, 82.3, 41.1),
+    ),
+    Arm(
+        "no-hidn",
+        "no hidden loss",
+        "general",
+        {"intermediate": {"weights": {"hidden": 0.0}}},
+        _figures(81.7, 84.1, 43.7),
+    ),
+    Arm(
+        "top", "mapped to the top layers", "general", {"layers": "top"}, _figures(81.7, 83.6, 35.9)
+    ),
+    Arm(
+        "bottom",
+        "mapped to the bottom layers",
+        "general",
+        {"layers": "bottom"},
+        _figures(80.6, 84.6, 38.5),
+    ),
+)
+BY_NAME = {arm.name: arm for arm in ARMS}
+
+
+def arm_recipe(arm: Arm, recipe: DistillRecipe, seed: int) -> DistillRecipe:
+    """The recipe of one arm and seed."""
+    return DistillRecipe.model_validate(
+        _changed(recipe.model_dump(), {**arm.changes, "seed": seed})
+    )
+
+
+def _changed(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    return tree | {
+        key: _changed(tree[key], value) if isinstance(value, dict) else value
+        for key, value in changes.items()
+    }

@@ -1,0 +1,95 @@
+"""The command that says what each part of the method is worth on one's own data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from distill.cli.options import AsJson, Quiet, Recipe, Threads, Version, guard, print_json, use
+
+if TYPE_CHECKING:
+    from distill.evaluation.results import Cells
+
+
+app = typer.Typer()
+
+
+@app.command()
+def ablate(
+    version: Version,
+    teacher: Annotated[str, typer.Option(help="Folder or hub name of a fine-tuned classifier.")],
+    student: Annotated[
+        str, typer.Option(help="A shape such as 4x312-1200-12: how a student without GD starts.")
+    ],
+    out: Annotated[Path, typer.Option(help="The directory of the ablation.")],
+    general: Annotated[
+        str | None,
+        typer.Option(help="A general student (distill general); without one there is no no-gd."),
+    ] = None,
+    recipe: Recipe = "quick",
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="no-gd, no-td, no-da, no-embd, no-pred, no-trm, no-attn, no-hidn, top or bottom; "
+            "several times for several, all if left out. whole is always run."
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each arm, with seeds 0, 1, …")] = 1,
+    threads: Threads = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run the paper's Tables 2 to 4 on a version: leave out one part at a time.
+
+    Arms share the tokens and, where it is the same, the first stage; the same command again goes
+    on where it was interrupted, and with more seeds or arms adds them.
+
+    Example: distill ablate data/versions/cola --teacher models/cola-teacher
+    --student tinybert-4l-312d --general models/general/student --seeds 3 --out runs/ablation
+    """
+    with guard():
+        use(threads)
+        from distill.ablation import ablate_task
+
+        result = ablate_task(
+            version,
+            teacher=teacher,
+            student=student,
+            out=out,
+            general=general,
+            recipe=recipe,
+            arms=arm or [],
+            seeds=range(seeds),
+            quiet=quiet,
+        )
+        if as_json:
+            print_json(result)
+        else:
+            _print(result)
+
+
+def _print(result: dict[str, Any]) -> None:
+    from distill.cli.options import stdout
+    from distill.cli.output import print_table
+
+    console = stdout()
+    runs = len(result["seeds"])
+    console.print(
+        f"  ablation    {result['version']} · {result['metric']} on {result['split']} · "
+        f"teacher {result['teacher']:.3f} · {runs} seed{'s' if runs > 1 else ''}",
+        markup=False,
+    )
+    head = ["arm", "score", "of teacher", "paper", ""]
+    print_table(head, [_cells(line) for line in result["arms"]], console, words=(0, 4))
+    console.print(
+        "  score = mean ± standard deviation over seeds; paper = TinyBERT4, dev set, in %"
+    )
+
+
+def _cells(line: dict[str, Any]) -> Cells:
+    spread = f" ± {line['deviation']:.3f}" if line["deviation"] is not None else ""
+    paper = f"{line['paper']:.1f}" if line["paper"] is not None else "–"
+    retained = f"{line['retention']:.1f}%"
+    return [line["arm"], f"{line['mean']:.3f}{spread}", retained, paper, f"  {line['meaning']}"]

@@ -1,0 +1,140 @@
+"""The command that makes general students: raw text in, an encoder out."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from distill.cli.options import (
+    AsJson,
+    Init,
+    Quiet,
+    Recipe,
+    Start,
+    Threads,
+    guard,
+    print_json,
+    stdout,
+    use,
+)
+
+app = typer.Typer()
+
+
+class Documents(StrEnum):
+    """What a document is in a text file."""
+
+    auto = "auto"
+    line = "line"
+    blank_line = "blank-line"
+
+
+Corpus = Annotated[
+    str,
+    typer.Argument(
+        help="A .txt, .jsonl or .parquet file, a folder of them, or a hub data set: "
+        "owner/name or owner/name:config.",
+        show_default=False,
+    ),
+]
+Teacher = Annotated[
+    str, typer.Option(help="Folder or hub name of an untuned encoder, with any head or none.")
+]
+Student = Annotated[
+    str,
+    typer.Option(
+        help="tinybert-4l-312d, tinybert-6l-768d, a shape such as 3x312-1200-12 "
+        "(layers x hidden - intermediate - heads), or a checkpoint to go on from."
+    ),
+]
+Out = Annotated[Path, typer.Option(help="The run directory; the student is OUT/student.")]
+Hours = Annotated[
+    float | None, typer.Option(help="Wall-clock budget, from the start of this command.")
+]
+Tokens = Annotated[
+    int | None, typer.Option(help="Token budget; with neither, the recipe's epochs.")
+]
+Take = Annotated[int | None, typer.Option(min=1, help="Read only so many tokens of the corpus.")]
+Column = Annotated[
+    str | None, typer.Option(help="The text column; 'text', or the only one with text.")
+]
+Divided = Annotated[
+    Documents,
+    typer.Option(
+        help="What a document is in a .txt file; auto: what blank lines divide, "
+        "or each line where there are none."
+    ),
+]
+Cache = Annotated[
+    Path | None, typer.Option(help="Keep tokenized corpora here, for several runs; else in OUT.")
+]
+Processes = Annotated[
+    int | None, typer.Option(min=1, help="Processes that tokenize; all processors if left out.")
+]
+
+
+@app.command()
+def general(
+    corpus: Corpus,
+    teacher: Teacher,
+    student: Student,
+    out: Out,
+    recipe: Recipe = "quick",
+    hours: Hours = None,
+    tokens: Tokens = None,
+    take: Take = None,
+    column: Column = None,
+    documents: Divided = Documents.auto,
+    init: Init = Start.auto,
+    cache: Cache = None,
+    processes: Processes = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Distil an untuned encoder on raw text, before any task.
+
+    The same command again goes on where it was interrupted.
+
+    Example: distill general corpus/ --teacher google-bert/bert-base-uncased
+    --student tinybert-4l-312d --out models/general --hours 2
+
+    Example: distill general wikimedia/wikipedia:20231101.en --teacher google-bert/bert-base-uncased
+    --student tinybert-4l-312d --out models/general --tokens 500000000 --recipe paper
+    """
+    with guard():
+        use(threads)
+        from distill.data.corpus import Source
+        from distill.general import distill_general
+        from distill.training.budget import Budget
+
+        result = distill_general(
+            Source(corpus, column, documents.value, take, cache, processes),
+            teacher=teacher,
+            student=student,
+            out=out,
+            recipe=recipe,
+            budget=Budget(hours, tokens),
+            init=init.value,
+            quiet=quiet,
+        )
+        if as_json:
+            print_json(result)
+        else:
+            _show(result)
+
+
+def _show(result: dict[str, Any]) -> None:
+    losses = ", ".join(f"{name} {value:.4f}" for name, value in result["held_out"].items())
+    lines = {
+        "student": f"{result['student']} · {result['size']}",
+        "trained": f"{result['steps']:,} steps · {result['tokens']:,} tokens · "
+        f"{result['epochs']:.2f} epochs of {result['corpus']['name']}",
+        "held out": losses or "no blocks",
+        "next": f"distill run VERSION --teacher … --student {result['student']} --out …",
+    }
+    for label, text in lines.items():
+        stdout().print(f"  {label:<11} {text}", markup=False)

@@ -1,0 +1,205 @@
+"""The commands that come before and after training: is it worth it, how good is it, use it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distill.cli.options import (
+    UNCHANGED,
+    AsJson,
+    Init,
+    Quiet,
+    Recipe,
+    Start,
+    Threads,
+    Version,
+    guard,
+    print_json,
+    show,
+    stdout,
+    use,
+)
+
+app = typer.Typer()
+
+
+class Form(StrEnum):
+    """What a model can be written as."""
+
+    transformers = "transformers"
+    onnx = "onnx"
+    onnx_int8 = "onnx-int8"
+
+
+Model = Annotated[str, typer.Argument(help="Folder, run directory or hub name of a classifier.")]
+
+
+@app.command()
+def evaluate(
+    models: Annotated[
+        list[str], typer.Argument(help="Folders, run directories or hub names of classifiers.")
+    ],
+    version: Version,
+    split: Annotated[
+        str | None, typer.Option(help="A labeled split; all validation splits if left out.")
+    ] = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score, weigh and time models on a version.
+
+    Example: distill evaluate models/sst2-teacher runs/sst2/student data/versions/sst2
+    """
+    with guard(UNCHANGED):
+        use(threads)
+        from distill.evaluation.compare import evaluate_models
+
+        show(evaluate_models(models, version, split=split), as_json)
+
+
+@app.command()
+def export(
+    model: Model,
+    version: Version,
+    out: Annotated[Path, typer.Option(help="The new folder.")],
+    to: Annotated[
+        list[Form] | None, typer.Option(help="A form; may be repeated. All if left out.")
+    ] = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a model as transformers folder, ONNX and int8 ONNX, and measure each.
+
+    Every form is scored and timed on the version's validation rows, and its logits are compared
+    with those of the model. The extra "onnx" is needed for ONNX.
+
+    Example: distill export runs/sst2 data/versions/sst2 --to onnx --to onnx-int8 --out export
+    """
+    with guard(UNCHANGED):
+        use(threads)
+        from distill.cli.output import print_export
+        from distill.serving.export import FORMS, export_model
+
+        forms = [form.value for form in to] if to else list(FORMS)
+        result = export_model(model, version, out=out, forms=forms, quiet=quiet)
+        if as_json:
+            print_json(result)
+        else:
+            print_export(result, stdout())
+            stdout().print(f"  {'written':<11} {out}", markup=False)
+
+
+@app.command()
+def predict(
+    model: Model,
+    version: Version,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="FILE.zip or a folder: GLUE's submission; .csv, .tsv, .jsonl, .parquet: a table."
+        ),
+    ],
+    split: Annotated[
+        str, typer.Option(help="A split; test also means test_matched and test_mismatched.")
+    ] = "test",
+    diagnostic: Annotated[
+        Path | None, typer.Option(help="GLUE's diagnostic set, for a model of MNLI: AX.tsv.")
+    ] = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Answer the test rows: as GLUE's submission, or as a table of labels and probabilities.
+
+    A submission grows task by task: the files of other tasks in it are kept.
+
+    Example: distill predict runs/sst2 data/versions/sst2 --out glue.zip
+    """
+    with guard(UNCHANGED):
+        use(threads)
+        from distill.cli.output import print_submission
+        from distill.serving.predict import predict_split
+
+        result = predict_split(
+            model, version, out=out, split=split, diagnostic=diagnostic, quiet=quiet
+        )
+        if as_json:
+            print_json(result)
+        elif "files" in result:
+            print_submission(result, stdout())
+        else:
+            splits = ", ".join(result["splits"])
+            stdout().print(f"  {out}: {result['rows']:,} rows of {splits}", markup=False)
+
+
+@app.command()
+def submission(
+    place: Annotated[Path, typer.Argument(help="A zip or a folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check a GLUE submission: names, headers, rows, order and answers of every file.
+
+    Example: distill submission glue.zip
+    """
+    with guard(UNCHANGED):
+        from distill.cli.output import print_submission
+        from distill.serving.glue_submission import check_submission
+
+        result = check_submission(place)
+        if as_json:
+            print_json(result)
+        else:
+            print_submission(result, stdout())
+        if any(file["faults"] for file in result["files"]):
+            raise typer.Exit(3)
+
+
+@app.command()
+def doctor(
+    teacher: Annotated[str, typer.Argument(help="Folder or hub name of a fine-tuned classifier.")],
+    version: Version,
+    student: Annotated[
+        str, typer.Option(help="A name, a shape or a checkpoint, as in distill run.")
+    ] = "tinybert-4l-312d",
+    recipe: Recipe = "quick",
+    init: Init = Start.auto,
+    plain: Annotated[
+        bool, typer.Option(help="Count the labels-only student in, as distill run does.")
+    ] = True,
+    out: Annotated[Path, typer.Option(help="Where the run directory would be.")] = Path(),
+    threads: Threads = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find out before a run what it would meet: labels, lengths, score, time, memory, disk.
+
+    Takes about a minute: a few real steps of every stage are trained and thrown away. The exit
+    code is that of the first error.
+
+    Example: distill doctor models/sst2-teacher data/versions/sst2 --student tinybert-4l-312d
+    """
+    with guard(UNCHANGED):
+        use(threads)
+        from distill.cli.output import print_diagnosis
+        from distill.doctor.diagnose import diagnose
+
+        result = diagnose(
+            teacher,
+            version,
+            student=student,
+            recipe=recipe,
+            init=init.value,
+            plain=plain,
+            out=out,
+            quiet=quiet,
+        )
+        if as_json:
+            print_json(result)
+        else:
+            print_diagnosis(result, stdout())
+        raise typer.Exit(result["exit_code"])

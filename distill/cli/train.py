@@ -1,0 +1,123 @@
+"""Commands that train for a task: a teacher, a run; and the recipes of both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distill.cli.options import (
+    AsJson,
+    Init,
+    Quiet,
+    Recipe,
+    Start,
+    Threads,
+    Version,
+    guard,
+    show,
+    use,
+)
+
+app = typer.Typer()
+
+
+@app.command()
+def teacher(
+    version: Version,
+    init: Annotated[str, typer.Option(help="Folder or hub name of a pre-trained encoder.")],
+    out: Annotated[Path, typer.Option(help="The new model folder.")],
+    recipe: Recipe = "quick",
+    threads: Threads = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fine-tune a teacher on the original rows of a version.
+
+    Example: distill teacher data/versions/sst2 --init google-bert/bert-base-uncased
+    --out models/sst2-teacher
+    """
+    with guard():
+        use(threads)
+        from distill.teacher import fine_tune_teacher
+
+        result = fine_tune_teacher(version, init=init, out=out, recipe=recipe, quiet=quiet)
+        show(result, as_json, f"next        distill run {version} --teacher {out} --student …")
+
+
+@app.command()
+def run(
+    version: Version,
+    teacher: Annotated[
+        list[str],
+        typer.Option(
+            help="Folder or hub name of a fine-tuned classifier. Given several times, stage 2 "
+            "learns from the mean of their logits and stage 1 from the first."
+        ),
+    ],
+    student: Annotated[
+        str,
+        typer.Option(
+            help="tinybert-4l-312d, tinybert-6l-768d, a shape such as 3x312-1200-12 "
+            "(layers x hidden - intermediate - heads; a BERT, another family as in "
+            "roberta:3x312-1200-12), a checkpoint, or a folder with a config.json."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The run directory.")],
+    recipe: Recipe = "quick",
+    init: Init = Start.auto,
+    plain: Annotated[
+        bool, typer.Option(help="Also train the same student on labels only, to compare with.")
+    ] = True,
+    allow_weak_teacher: Annotated[
+        bool, typer.Option("--allow-weak-teacher", help="Go on with a teacher near chance.")
+    ] = False,
+    threads: Threads = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Distil a teacher into a student, in two stages, and measure both.
+
+    The same command again goes on where it was interrupted.
+
+    Example: distill run data/versions/sst2 --teacher models/sst2-teacher
+    --student tinybert-4l-312d --out runs/sst2
+    """
+    with guard():
+        use(threads)
+        from distill.pipeline import distill_task
+
+        done = distill_task(
+            version,
+            teacher=teacher,
+            student=student,
+            out=out,
+            recipe=recipe,
+            init=init.value,
+            plain=plain,
+            allow_weak_teacher=allow_weak_teacher,
+            quiet=quiet,
+        )
+        show(done.result, as_json, f"student     {done.student}")
+
+
+@app.command()
+def recipe(
+    name: Annotated[
+        str | None, typer.Argument(help="quick, paper, logits, pkd, …; all if left out.")
+    ] = None,
+) -> None:
+    """Print a shipped recipe with its comments, or the names of all.
+
+    Example: distill recipe quick > my.toml
+    """
+    with guard():
+        from distill.recipes.load import recipe_text, shipped
+
+        if name is None:
+            for known in shipped():
+                first = recipe_text(known).splitlines()[0].removeprefix("# ")
+                typer.echo(f"  {first}")
+        else:
+            typer.echo(recipe_text(name), nl=False)

@@ -1,0 +1,1 @@
+"""Rows for training: tokenized versions, batches, and blocks of a raw corpus."""

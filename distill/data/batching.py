@@ -1,0 +1,129 @@
+"""Batches: collated, of like length, in an order that is a function of seed and epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Sampler
+
+SOFT_LABELS = "soft_labels"
+BATCHES_IN_POOL = 50
+MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+ROW_NUMBERS = ("idx", "variant", "document")
+
+
+@dataclass(frozen=True, slots=True)
+class Collator:
+    """Pads to the longest row of the batch, and no further.
+
+    Attributes:
+        pad_token_id: What fills ``input_ids``.
+        fixed_length: Pad every batch to this length instead: only for losses that count padding.
+    """
+
+    pad_token_id: int
+    fixed_length: int | None = None
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        """Build a batch.
+
+        Args:
+            rows: Rows of the tokenized data set.
+
+        Returns:
+            ``input_ids``, ``attention_mask`` and, where the rows have them, ``token_type_ids``,
+            all int64 of shape (batch, length); ``labels``, and the row numbers ``idx``,
+            ``variant`` or ``document`` where the rows have them, of shape (batch,);
+            ``soft_labels``, float32 of shape (batch, classes), where the rows have them.
+        """
+        longest = max(len(row["input_ids"]) for row in rows)
+        length = self.fixed_length or longest
+        batch = {
+            "input_ids": _padded([row["input_ids"] for row in rows], length, self.pad_token_id),
+            "attention_mask": _padded([[1] * len(row["input_ids"]) for row in rows], length, 0),
+        }
+        if "token_type_ids" in rows[0]:
+            batch["token_type_ids"] = _padded([row["token_type_ids"] for row in rows], length, 0)
+        for name in ("labels", *ROW_NUMBERS):
+            if name in rows[0]:
+                batch[name] = torch.tensor([row[name] for row in rows])
+        if SOFT_LABELS in rows[0]:
+            batch[SOFT_LABELS] = torch.from_numpy(np.stack([row[SOFT_LABELS] for row in rows]))
+        return batch
+
+
+class LengthGrouped(Sampler[int]):
+    """An order of rows in which every batch holds rows of about one length.
+
+    Rows are shuffled, sorted by length within pools of 50 batches, cut into batches, and the
+    batches are shuffled. The order is a function of seed and epoch alone: a resumed run sees
+    the rows that an undisturbed one would have seen.
+
+    Args:
+        lengths: Pieces of each row, shape (rows,).
+        batch_size: Rows a batch.
+        seed: Of the order.
+    """
+
+    def __init__(self, lengths: NDArray[np.int32], batch_size: int, seed: int) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of another epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        draw = np.random.default_rng((self.seed, self.epoch))
+        order = draw.permutation(len(self.lengths))
+        whole = len(order) // self.batch_size * self.batch_size
+        pool = self.batch_size * BATCHES_IN_POOL
+        for start in range(0, whole, pool):
+            some = order[start : min(start + pool, whole)]
+            order[start : start + len(some)] = some[np.argsort(self.lengths[some], kind="stable")]
+        batches = order[:whole].reshape(-1, self.batch_size)
+        for batch in draw.permutation(batches):  # one list of millions would be a third of a GiB
+            yield from batch.tolist()
+        yield from order[whole:].tolist()
+
+
+def model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What a model reads of a batch: neither labels nor row numbers."""
+    return {name: tensor for name, tensor in batch.items() if name in MODEL_INPUTS}
+
+
+def _padded(rows: Sequence[Sequence[int]], length: int, filler: int) -> Tensor:
+    return torch.tensor([[*row, *[filler] * (length - len(row))] for row in rows])
+
+
+def lengths_of(rows: datasets.Dataset) -> NDArray[np.int32]:
+    """The ``length`` column, shape (rows,); of chosen rows those, in their order.
+
+    Taken from the mapped table: by way of ``rows["length"]`` it takes a minute for millions.
+    """
+    lengths = np.asarray(rows.data.column("length").to_numpy())
+    chosen = rows._indices
+    return lengths if chosen is None else lengths[chosen.column(0).to_numpy()]
+
+
+def spread(rows: datasets.Dataset, count: int) -> NDArray[np.int64]:
+    """Places of ``count`` rows at even ranks of length; of fewer rows, some of them twice."""
+    ranks = (np.arange(count) + 0.5) * len(rows) / count
+    return np.argsort(lengths_of(rows), kind="stable")[ranks.astype(np.int64)]
+
+
+def longest(rows: datasets.Dataset, count: int) -> NDArray[np.int64]:
+    """Places of the longest rows, at most ``count``."""
+    return np.argsort(lengths_of(rows), kind="stable")[-count:]

@@ -1,0 +1,215 @@
+"""Raw text → documents, as a stream: memory does not grow with the corpus, nor with its lines.
+
+A corpus is a text, JSONL or Parquet file, a folder of such files, or a data set of the hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from augment.contract import sha256_file
+from distill.data.text_files import (
+    KINDS,
+    Documents,
+    Part,
+    choose_column,
+    has_blank_lines,
+    in_parts,
+    read_file,
+    text_of,
+)
+from distill.errors import DataInvalid
+
+_FOR_EVALUATION = re.compile(r"(validation|valid|dev|test|eval)([-_.].*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Raw text, and how it is to be read.
+
+    Attributes:
+        name: A .txt, .jsonl or .parquet file, a folder of them, or a hub data set: ``owner/name``
+            or ``owner/name:config``.
+        column: The text column; ``text``, or the only one that holds text, if left out.
+        documents: Of text files: ``line``: each line is a document; ``blank-line``: blank lines
+            divide documents; ``auto``: they do if there is one between two lines near the start
+            of any of the files.
+        take: Read no more than so many pieces of it, or nothing for all.
+        cache: Where tokenized corpora are kept, to share them between runs; in the run if left out.
+        processes: How many tokenize, which changes nothing; one a processor if left out.
+    """
+
+    name: str | Path
+    column: str | None = None
+    documents: Documents | Literal["auto"] = "auto"
+    take: int | None = None
+    cache: Path | None = None
+    processes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Where the text comes from.
+
+    Attributes:
+        name: What the user called it.
+        digest: SHA-256 in hex over the content and how it is read.
+        size: Bytes, 0 where nobody knows.
+        files: Read in this order.
+        left_out: Files of the folder that are for evaluation, by their names.
+        column: Of JSONL, Parquet and hub rows.
+        documents: What a document is in its text files, where it has some.
+        hub: Instead of files, a data set of the hub.
+    """
+
+    name: str
+    digest: str
+    size: int
+    files: tuple[Path, ...] = ()
+    left_out: tuple[Path, ...] = ()
+    column: str | None = None
+    documents: Documents | None = None
+    hub: HubData | None = None
+
+    def __iter__(self) -> Iterator[Part]:
+        """The documents in order.
+
+        Raises:
+            DataInvalid: A file cannot be read, with its name and line or row.
+        """
+        if self.hub:
+            for number, text in enumerate(self.hub.texts(self.column)):
+                yield from in_parts(number, text, 0)
+            return
+        first = before = 0
+        for file in self.files:
+            try:
+                for part in read_file(file, first, self.column, self.documents or "line"):
+                    yield Part(part.document, part.text, before + part.at)
+                    first = part.document + 1
+            except (pa.ArrowException, OSError) as error:
+                raise DataInvalid(
+                    f"{file} cannot be read: {str(error).splitlines()[0]}",
+                    "Replace the file, or take it out of the corpus.",
+                ) from error
+            before += file.stat().st_size
+
+
+@dataclass(frozen=True, slots=True)
+class HubData:
+    """The training split of a hub data set at one revision."""
+
+    name: str
+    config: str | None
+    revision: str
+
+    def texts(self, column: str | None) -> Iterator[str]:
+        """Stream a column.
+
+        Raises:
+            DataInvalid: The hub does not answer, or there is no such column.
+        """
+        import datasets
+
+        try:
+            rows = datasets.load_dataset(
+                self.name, self.config, split="train", streaming=True, revision=self.revision
+            )
+            for row in rows:
+                column = column or choose_column(row, self.name)
+                yield text_of(row, column, self.name)
+        except DataInvalid:
+            raise
+        except Exception as error:  # the hub client raises whatever its HTTP library raises
+            raise _hub_fault(self.name, error) from error
+
+
+def open_corpus(source: Source) -> Corpus:
+    """Find a corpus and take its digest.
+
+    Raises:
+        DataInvalid: There is no such corpus, or it holds no file of a known kind.
+    """
+    place, name = Path(source.name).expanduser(), str(source.name)
+    if not place.exists():
+        return _open_hub(name, source.column)
+    found = sorted(p for p in place.rglob("*") if _is_text(p, place)) if place.is_dir() else [place]
+    left_out = [p for p in found if place.is_dir() and _FOR_EVALUATION.fullmatch(p.stem.lower())]
+    files = [path for path in found if path not in left_out]
+    if not files or files[0].suffix not in KINDS:
+        raise DataInvalid(
+            f"{name} holds no corpus: expected {', '.join(KINDS)} files that are not named "
+            "for evaluation.",
+            "Name such a file or folder, or a hub data set: owner/name.",
+        )
+    divided = _divided([path for path in files if path.suffix == ".txt"], source.documents)
+    with ThreadPoolExecutor() as pool:
+        parts = [
+            f"{f.suffix}{digest}"
+            for f, digest in zip(files, pool.map(sha256_file, files), strict=True)
+        ]
+    return Corpus(
+        name=name,
+        digest=_digest(*parts, source.column, divided),
+        size=sum(file.stat().st_size for file in files),
+        files=tuple(files),
+        left_out=tuple(left_out),
+        column=source.column,
+        documents=divided,
+    )
+
+
+def _divided(files: list[Path], documents: Documents | Literal["auto"]) -> Documents | None:
+    if not files:
+        return None
+    if documents != "auto":
+        return documents
+    return "blank-line" if any(map(has_blank_lines, files)) else "line"
+
+
+def _open_hub(name: str, column: str | None) -> Corpus:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    repository, _, config = name.partition(":")
+    absent = DataInvalid(
+        f"there is no corpus {name}: neither a file or folder here nor a data set on the hub.",
+        "Check the path, or the name: owner/name or owner/name:config.",
+    )
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith(KINDS):
+        raise absent
+    try:
+        revision = HfApi().dataset_info(repository).sha
+    except (HFValidationError, RepositoryNotFoundError) as error:
+        raise absent from error
+    except Exception as error:  # the hub client raises whatever its HTTP library raises
+        raise _hub_fault(name, error) from error
+    data = HubData(repository, config or None, str(revision))
+    return Corpus(name, _digest(repository, config, revision, column), 0, column=column, hub=data)
+
+
+def _hub_fault(name: str, error: Exception) -> DataInvalid:
+    first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return DataInvalid(
+        f"the hub data set {name} cannot be read: {first}",
+        "Look for the network and the name (owner/name:config), or download it and name its "
+        "folder of Parquet files.",
+    )
+
+
+def _is_text(path: Path, root: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+    return path.suffix in KINDS and path.is_file() and not hidden
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()

@@ -1,0 +1,306 @@
+"""The rows of a version, tokenized into a memory-mapped cache; samples and counts of a split."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from augment.contract import UNLABELED, TaskSpec, Version
+from augment.contract.files import disk_errors
+from distill.distributed import main_process_first
+from distill.errors import DataInvalid
+
+ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokenized splits of a version.
+
+    Attributes:
+        train: All rows; columns ``input_ids``, ``token_type_ids`` where the tokenizer gives
+            them, ``labels``, ``idx``, ``variant`` and ``length`` (pieces, special ones included).
+        validation: Split name to its labeled rows; the first selects the best checkpoint.
+    """
+
+    train: datasets.Dataset
+    validation: dict[str, datasets.Dataset]
+
+    def rows(self, data: str) -> datasets.Dataset:
+        """The training rows: ``augmented`` (all of them) or ``original`` (``variant == 0``)."""
+        if data == "augmented":
+            return self.train
+        return _keep(self.train, "variant", lambda variant: variant == 0)
+
+
+def tokenize(
+    version: Version, tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path
+) -> Tokens:
+    """Tokenize training and validation splits, or open what an earlier call left in the cache.
+
+    Args:
+        version: An opened version.
+        tokenizer: The teacher's, which the student shares.
+        max_length: Pieces a row is cut to.
+        cache: A folder; files in it are named by version, tokenizer and length.
+
+    Raises:
+        DataInvalid: A split is empty, or a label is missing, outside the task or not a number.
+    """
+    with main_process_first():
+        train = tokenize_split(version, version.task.splits.train, tokenizer, max_length, cache)
+        return Tokens(train, tokenize_validation(version, tokenizer, max_length, cache))
+
+
+def tokenize_validation(
+    version: Version, tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path
+) -> dict[str, datasets.Dataset]:
+    """The labeled rows of every validation split that is stored.
+
+    Raises:
+        DataInvalid: There is none.
+    """
+    found = {}
+    for split in version.task.splits.validation:
+        if split in version.splits:
+            rows = tokenize_split(version, split, tokenizer, max_length, cache)
+            found[split] = labeled(rows, version.task, split)
+    if not any(len(rows) for rows in found.values()):
+        raise DataInvalid(
+            f"{version.reference} has no labeled validation rows: nothing could be measured.",
+            "Make a version whose source has a labeled validation split.",
+        )
+    return {split: rows for split, rows in found.items() if len(rows)}
+
+
+def labeled(rows: datasets.Dataset, task: TaskSpec, split: str) -> datasets.Dataset:
+    """Without the rows that carry no label; -1 is a score like any other outside a test split."""
+    if task.label.kind == "regression" and split not in task.splits.test:
+        return rows
+    return _keep(rows, "labels", lambda labels: labels != UNLABELED)
+
+
+def tokenize_split(
+    version: Version,
+    split: str,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    cache: Path,
+) -> datasets.Dataset:
+    """One split as a memory-mapped data set.
+
+    Raises:
+        DataInvalid: See ``tokenize``.
+    """
+    if not version.rows(split):
+        raise DataInvalid(f"{version.reference}: split {split!r} has no rows.")
+    cache.mkdir(parents=True, exist_ok=True)
+    name = fingerprint(version, tokenizer, max_length)
+    file = cache / f"{split}-{name}.arrow"
+    if not file.is_file():
+        partial = file.with_suffix(f".{os.getpid()}.partial")
+        try:
+            with disk_errors(cache):
+                _write(partial, version, split, tokenizer, max_length)
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+    return datasets.Dataset.from_file(str(file))
+
+
+def fingerprint(version: Version, tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
+    """16 hex digits over everything that decides the tokens."""
+    parts = [
+        version.manifest.id,
+        tokenizer_rules(tokenizer),
+        str(max_length),
+        str(version.manifest.files),
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def tokenizer_rules(tokenizer: PreTrainedTokenizerBase) -> str:
+    """All that decides how a tokenizer splits a text, as canonical JSON."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = json.loads(backend.to_str()) if backend else tokenizer.get_vocab()
+    for left_by_an_earlier_call in ("truncation", "padding"):
+        rules.pop(left_by_an_earlier_call, None)
+    return json.dumps(rules, sort_keys=True)
+
+
+def _write(
+    path: Path,
+    version: Version,
+    split: str,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+) -> None:
+    from datasets.arrow_writer import ArrowWriter
+
+    task = version.task
+    features = _features(task, "token_type_ids" in tokenizer.model_input_names)
+    with ArrowWriter(path=str(path), features=features) as writer:
+        for batch in batches(version, split):
+            check_labels(version, split, batch)
+            columns = encode(task, batch, tokenizer, max_length)
+            writer.write_batch({name: columns[name] for name in features})
+        writer.finalize()
+
+
+def batches(version: Version, split: str) -> Iterator[pa.RecordBatch]:
+    """The rows of a split, a few thousand at a time: texts, label, ``idx``, ``variant``."""
+    task = version.task
+    wanted = [*task.text_columns, task.label.column, "idx", "variant"]
+    for file in version.files(split):
+        yield from pq.ParquetFile(file).iter_batches(ROWS_AT_ONCE, columns=wanted)
+
+
+def encode(
+    task: TaskSpec, batch: pa.RecordBatch, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> dict[str, Any]:
+    """Columns of a tokenized data set for some rows of a version."""
+    texts = [batch.column(name).to_pylist() for name in task.text_columns]
+    return {
+        **_pieces(texts, tokenizer, max_length),
+        "labels": batch.column(task.label.column),
+        "idx": batch.column("idx"),
+        "variant": batch.column("variant"),
+    }
+
+
+def tokenize_texts(
+    texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> datasets.Dataset:
+    """Texts that belong to no version, in memory: ``input_ids`` and so on, and ``length``.
+
+    Args:
+        texts: One list of texts, or two of the same length for pairs.
+        tokenizer: Of the model that will read them.
+        max_length: Pieces a row is cut to.
+    """
+    return datasets.Dataset.from_dict(_pieces(texts, tokenizer, max_length))
+
+
+def _pieces(
+    texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> dict[str, Any]:
+    encoded = tokenizer(
+        *texts,
+        truncation=True,
+        max_length=max_length,
+        split_special_tokens=True,
+        return_attention_mask=False,
+    )
+    return {**encoded, "length": [len(ids) for ids in encoded["input_ids"]]}
+
+
+def _features(task: TaskSpec, segments: bool) -> datasets.Features:
+    value = datasets.Value
+    number = "int64" if task.label.kind == "classification" else "float32"
+    columns = {"input_ids": datasets.List(value("int32"))}
+    if segments:
+        columns["token_type_ids"] = datasets.List(value("int8"))
+    columns |= {"labels": value(number), "idx": value("int64"), "variant": value("int32")}
+    return datasets.Features({**columns, "length": value("int32")})
+
+
+def check_labels(version: Version, split: str, batch: pa.RecordBatch) -> None:
+    """Labels are within the task; only training rows must have one.
+
+    Raises:
+        DataInvalid: One is not, or a text or label is missing.
+    """
+    task = version.task
+    where = f"{version.reference}: split {split!r}, row idx"
+    for name in (*task.text_columns, task.label.column):
+        if batch.column(name).null_count:
+            row = batch.column("idx")[batch.column(name).is_null().index(True).as_py()]
+            raise DataInvalid(f"{where} {row}: {name} is empty (null).")
+    labels = batch.column(task.label.column).to_numpy()
+    missing = labels == UNLABELED
+    if task.label.names:
+        bad, last = (labels < 0) | (labels >= len(task.label.names)), len(task.label.names) - 1
+        wish = f"is not one of 0 to {last}"
+    else:
+        bad, wish = ~np.isfinite(labels), "is not a usable score"
+    if split != task.splits.train:
+        bad &= ~missing
+    if bad.any():
+        row = batch.column("idx")[int(bad.argmax())]
+        raise DataInvalid(f"{where} {row}: label {labels[bad.argmax()]} {wish}.")
+
+
+def _keep(rows: datasets.Dataset, column: str, wanted: Any) -> datasets.Dataset:
+    chosen = wanted(np.concatenate([c.to_numpy() for c in rows.data.column(column).chunks]))
+    return rows if chosen.all() else rows.select(np.flatnonzero(chosen))
+
+
+NO_CUT = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCounts:
+    """All rows of a split, counted.
+
+    Attributes:
+        rows: In all.
+        original: Those with ``variant`` 0.
+        classes: Rows of each class, shape (classes,); empty for a regression.
+    """
+
+    rows: int
+    original: int
+    classes: NDArray[np.int64]
+
+
+def count_split(version: Version, split: str) -> SplitCounts:
+    """Count the rows of a split by class and variant."""
+    classes = len(version.task.label.names)
+    original, counts = 0, np.zeros(classes, dtype=np.int64)
+    column = version.task.label.column
+    for file in version.files(split):
+        table = pq.read_table(file, columns=[column, "variant"])
+        original += int((table["variant"].to_numpy() == 0).sum())
+        labels = table[column].to_numpy()
+        if classes:
+            known = labels[(labels >= 0) & (labels < classes)]
+            counts += np.bincount(known, minlength=classes)
+    return SplitCounts(version.rows(split), original, counts)
+
+
+def sample(version: Version, split: str, most: int) -> pa.Table:
+    """Rows at even distances over a split, at most ``most``; their labels are checked.
+
+    Raises:
+        DataInvalid: A row read on the way has no usable text or label.
+    """
+    every = -(-version.rows(split) // most)
+    found, seen = [], 0
+    for batch in batches(version, split):
+        check_labels(version, split, batch)
+        wanted = np.arange(-seen % every, len(batch), every)
+        found.append(batch.take(pa.array(wanted)))
+        seen += len(batch)
+    return pa.Table.from_batches(found)
+
+
+def tokenize_sample(
+    task: TaskSpec, rows: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int = NO_CUT
+) -> datasets.Dataset:
+    """Rows of a version as the trainer reads them, in memory."""
+    batch = rows.combine_chunks().to_batches()[0]
+    columns = encode(task, batch, tokenizer, max_length)
+    plain = {n: c.to_pylist() if isinstance(c, pa.Array) else c for n, c in columns.items()}
+    return datasets.Dataset.from_dict(plain)

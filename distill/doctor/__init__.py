@@ -1,0 +1,1 @@
+"""What a run needs, before it begins: checks, a few timed steps, a forecast."""

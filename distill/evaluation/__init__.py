@@ -1,0 +1,1 @@
+"""Scores, cost and results of models."""

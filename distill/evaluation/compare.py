@@ -1,0 +1,74 @@
+"""Measure models on a version, outside of any run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from augment.contract import Version
+from augment.contract.version import open_checked
+from distill.data.versions import labeled, tokenize_split, tokenize_validation
+from distill.errors import DataInvalid
+from distill.evaluation.evaluate import EvaluationTarget, measure
+from distill.evaluation.results import result_of
+from distill.models.folders import quiet_libraries
+from distill.models.loading import Classifier, open_classifier, own_length
+
+
+def evaluate_models(
+    models: Sequence[str], version: Version | str | Path, *, split: str | None = None
+) -> dict[str, Any]:
+    """Score, weigh and time classifiers on the same rows.
+
+    Args:
+        models: Folders, run directories or hub names.
+        version: A version or a reference to one.
+        split: A labeled split; all validation splits, each by itself, if left out.
+
+    Returns:
+        The result as JSON values, see ``report``.
+
+    Raises:
+        DataInvalid: The split has no labels.
+        Fault: With a sentence that says what to do.
+    """
+    quiet_libraries()
+    opened = open_checked(version)
+    with tempfile.TemporaryDirectory(prefix="distill-") as folder:
+        subjects = []
+        for model, name in zip(models, _short(models), strict=True):
+            classifier = open_classifier(model, opened.task)
+            length = own_length(classifier, opened.task)
+            splits = labeled_splits(opened, split, classifier, length, Path(folder))
+            subjects.append(EvaluationTarget(name, classifier, splits, length))
+        return result_of(opened, subjects[0].splits, measure(subjects, opened.task))
+
+
+def labeled_splits(
+    version: Version, split: str | None, classifier: Classifier, length: int, cache: Path
+) -> dict[str, datasets.Dataset]:
+    """The labeled rows of a split, or of every validation split, in a classifier's tokens.
+
+    Raises:
+        DataInvalid: There are none.
+    """
+    settings = (classifier.tokenizer, length, cache)
+    if split is None:
+        return tokenize_validation(version, *settings)
+    rows = labeled(tokenize_split(version, split, *settings), version.task, split)
+    if not len(rows):
+        raise DataInvalid(
+            f"{version.reference}: split {split!r} has no labels to compare with.",
+            f"Choose another: {', '.join(version.task.splits.validation)}.",
+        )
+    return {split: rows}
+
+
+def _short(models: Sequence[str]) -> list[str]:
+    """Folder names, where they tell the models apart."""
+    names = [Path(model).name or model for model in models]
+    return names if len(set(names)) == len(names) else list(models)

@@ -1,0 +1,101 @@
+"""GLUE's metrics by name, on scikit-learn and scipy.
+
+- ``accuracy``; ``matthews`` (Matthews' correlation).
+- ``f1``: of class 1 where the task has two classes (as GLUE scores MRPC and QQP). Where it has
+  more: the mean of the F1 of each class that occurs, in the labels or in the predictions.
+- ``pearson``, ``spearman``, ``pearson_spearman`` (their mean): of scores. A constant answer has no
+  correlation; it counts as 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.generic]
+
+
+def score(
+    names: Sequence[str], predictions: Array, labels: Array, classes: int
+) -> dict[str, float]:
+    """Compute metrics.
+
+    Args:
+        names: Metric names, see the module's list.
+        predictions: Class numbers or scores, shape (rows,).
+        labels: The gold ones, same shape.
+        classes: How many classes the task has, whether or not all occur; 0 for a regression.
+
+    Returns:
+        Metric name to value; higher is better for each.
+    """
+    return {
+        name: _f1(predictions, labels, classes)
+        if name == "f1"
+        else _METRICS[name](predictions, labels)
+        for name in names
+    }
+
+
+def majority_score(name: str, labels: Array, classes: int) -> float:
+    """The best that a constant answer scores: what a model must beat to have learnt anything.
+
+    Args:
+        name: The metric.
+        labels: Gold labels, shape (rows,).
+        classes: Number of classes; 0 or 1 for a regression, where the answer is 0.
+    """
+    if classes < 2:
+        return 0.0
+    constants = [np.full_like(labels, answer) for answer in range(classes)]
+    return max(score((name,), answer, labels, classes)[name] for answer in constants)
+
+
+def _accuracy(predictions: Array, labels: Array) -> float:
+    return float((predictions == labels).mean())
+
+
+def _f1(predictions: Array, labels: Array, classes: int) -> float:
+    from sklearn.metrics import f1_score
+
+    average = "binary" if classes == 2 else "macro"
+    return float(f1_score(labels, predictions, average=average, zero_division=0.0))
+
+
+def _matthews(predictions: Array, labels: Array) -> float:
+    from sklearn.metrics import matthews_corrcoef
+
+    return float(matthews_corrcoef(labels, predictions))
+
+
+def _pearson(predictions: Array, labels: Array) -> float:
+    from scipy.stats import pearsonr
+
+    return _correlation(pearsonr, predictions, labels)
+
+
+def _spearman(predictions: Array, labels: Array) -> float:
+    from scipy.stats import spearmanr
+
+    return _correlation(spearmanr, predictions, labels)
+
+
+def _correlation(measure: Callable[..., tuple[float, float]], a: Array, b: Array) -> float:
+    if len(a) < 2 or np.ptp(a.astype(np.float64)) == 0 or np.ptp(b.astype(np.float64)) == 0:
+        return 0.0
+    return float(measure(a, b)[0])
+
+
+def _pearson_spearman(predictions: Array, labels: Array) -> float:
+    return (_pearson(predictions, labels) + _spearman(predictions, labels)) / 2
+
+
+_METRICS: dict[str, Callable[[Array, Array], float]] = {
+    "accuracy": _accuracy,
+    "matthews": _matthews,
+    "pearson": _pearson,
+    "spearman": _spearman,
+    "pearson_spearman": _pearson_spearman,
+}

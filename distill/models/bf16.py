@@ -1,0 +1,89 @@
+"""bfloat16: whether a processor computes in it, autocast, and a frozen copy of a teacher."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from distill.models.loading import eval_mode
+
+_ROWS_HINT = 512
+
+
+class FrozenLinear(nn.Module):
+    """``nn.Linear`` in bfloat16 without gradient.
+
+    Args:
+        linear: Where the weights come from.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        weight = linear.weight.detach().to(torch.bfloat16)
+        self._packed: Tensor | None = None
+        if weight.device.type == "cpu" and _packs():
+            ops: Any = torch.ops.mkldnn
+            self._packed = ops._reorder_linear_weight(weight, _ROWS_HINT)
+            weight = weight.new_empty((0, linear.in_features))  # a slice would keep all of it
+        bias = None if linear.bias is None else linear.bias.detach().to(torch.bfloat16)
+        self.register_buffer("weight", weight, persistent=False)
+        self.register_buffer("bias", bias, persistent=False)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """States (…, in) of any format to (…, out) in bfloat16."""
+        rows = states.to(torch.bfloat16)
+        if self._packed is None:
+            return nn.functional.linear(rows, self.weight, self.bias)
+        flat = rows.reshape(-1, self.in_features)
+        ops: Any = torch.ops.mkldnn
+        out: Tensor = ops._linear_pointwise(flat, self._packed, self.bias, "none", [], "")
+        return out.view(*states.shape[:-1], self.out_features)
+
+
+def _packs() -> bool:
+    """Whether oneDNN is there and takes bfloat16 on this processor."""
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return bool(supported and supported())
+
+
+def frozen(teacher: PreTrainedModel, precision: str) -> PreTrainedModel:
+    """A twin of a teacher for forward passes under autocast; itself where they are float32.
+
+    Args:
+        teacher: At rest; it stays as it is, and shares all weights but those of its matrices.
+        precision: ``auto``, ``bfloat16`` or ``float32``, see ``precision``.
+    """
+    if not uses_bfloat16(precision):
+        return teacher
+    shared = {id(weight): weight for weight in teacher.parameters()}
+    twin = copy.deepcopy(teacher, shared)
+    for module in list(twin.base_model.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.Linear:
+                setattr(module, name, FrozenLinear(child))
+    return eval_mode(twin)
+
+
+def uses_bfloat16(precision: str) -> bool:
+    """Whether forward passes run in bfloat16 while training (``auto``: where it is fast)."""
+    return precision == "bfloat16" or (precision == "auto" and computes_bfloat16())
+
+
+def computes_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16 in hardware (elsewhere it is slower)."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context that forward passes run in: the trainer's own, for use outside of it."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bfloat16(precision))

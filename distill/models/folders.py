@@ -1,0 +1,131 @@
+"""Model folders: found here or on the hub, digested, written with their tokenizer."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from augment.contract import sha256_file
+from distill.errors import ModelInvalid, ModelNotFound
+from distill.run_directory import RUN, STUDENT
+
+
+def quiet_libraries() -> None:
+    """Let transformers and datasets say nothing but errors: this program reports itself."""
+    import datasets
+    import transformers
+
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    datasets.disable_progress_bars()
+
+
+SAFETENSORS = "model.safetensors"
+PICKLED = "pytorch_model.bin"
+
+
+def model_folder(name: str) -> Path:
+    """The folder of a model: the path itself, or a hub model's files in the local cache.
+
+    A run directory stands for its student.
+
+    Raises:
+        ModelNotFound: No folder is there, or the hub does not answer and has not before.
+        ModelInvalid: The folder holds no config.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        folder = _from_hub(name)
+    if (folder / RUN).is_file() and (folder / STUDENT).is_dir():
+        folder = folder / STUDENT
+    if not (folder / "config.json").is_file():
+        raise ModelInvalid(
+            f"{name} has no config.json: it is not a transformers model folder.",
+            "Name the folder that holds config.json and model.safetensors.",
+        )
+    return folder
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if looks_local or Path(name).exists():
+        raise ModelNotFound(f"there is no model folder {name}.", "Check the path.")
+    small = ["*.json", "*.txt", "*.model", "*.safetensors"]
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=small))
+        if not (folder / SAFETENSORS).is_file():
+            folder = Path(snapshot_download(name, allow_patterns=[*small, PICKLED]))
+    except (HFValidationError, RepositoryNotFoundError) as error:
+        raise ModelNotFound(
+            f"{name!r} is neither a folder here nor a model on the hub.", "Check the name."
+        ) from error
+    except Exception as error:  # the hub client raises whatever its HTTP library raises
+        raise ModelNotFound(
+            f"{name!r} is no folder here, and the hub could not be reached "
+            f"({type(error).__name__}).",
+            "Download the model on a machine with a network and name its folder.",
+        ) from error
+    return folder
+
+
+_DESCRIPTIONS = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
+
+
+def folder_digest(name: str) -> str:
+    """SHA-256 over a model's config, weights and tokenizer, in hex: wherever they lie."""
+    total = hashlib.sha256()
+    for file in sorted(model_folder(name).iterdir()):
+        if file.suffix in (".safetensors", ".bin", ".model") or file.name in _DESCRIPTIONS:
+            total.update(f"{file.name}\0{sha256_file(file)}\0".encode())
+    return total.hexdigest()
+
+
+def save_clean(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, max_length: int
+) -> None:
+    """Write a plain transformers folder: config, safetensors, tokenizer.
+
+    safetensors lets only the owner read its file; a server may be someone else.
+    """
+    model.save_pretrained(folder)
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod((folder / "config.json").stat().st_mode)
+    save_tokenizer(tokenizer, folder, max_length)
+
+
+def save_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, folder: Path, max_length: int, *, ready: bool = False
+) -> None:
+    """Write a tokenizer that records how many pieces texts were cut to.
+
+    Args:
+        tokenizer: Left as it is.
+        folder: Where to.
+        max_length: Whoever opens the model later cuts texts at the same place.
+        ready: Let ``tokenizer.json`` cut and pad by itself, for readers without transformers.
+    """
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.model_max_length = max_length
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+    if backend is not None and ready:
+        backend.enable_truncation(max_length)
+        backend.enable_padding(pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,262 @@
+"""Models from folders and hub names: classifiers, encoders, configs, tokenizers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from augment.contract import TaskSpec
+from distill.distributed import device
+from distill.errors import ModelInvalid, VocabularyMismatch
+from distill.models.folders import PICKLED, SAFETENSORS, model_folder
+from distill.models.labels import label_order
+from distill.models.limits import NO_LIMIT, filter_inputs, most_pieces, resolve_length
+from distill.progress import short
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """An encoder without a head for a task.
+
+    Attributes:
+        name: What the user called it.
+        model: In evaluation mode, float32, frozen.
+        tokenizer: Its own.
+        notice: A sentence about where it comes from that the user should see, or nothing.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    notice: str = ""
+
+
+def load_encoder(name: str) -> Encoder:
+    """Load an encoder for general distillation, with or without a head: frozen, at rest.
+
+    Raises:
+        ModelInvalid: Its weights or its tokenizer cannot be used.
+    """
+    config = read_config(name)
+    model = eval_mode(read_weights(name, config, head=False))
+    model.requires_grad_(False)
+    built_as = (config.architectures or [""])[0]
+    notice = (
+        f"{name} was fine-tuned ({built_as}); general distillation wants an untuned encoder"
+        if HEAD in built_as
+        else ""
+    )
+    return Encoder(name, model, read_tokenizer(name), notice)
+
+
+HEAD = "ForSequenceClassification"
+_POOLER = "pooler."
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """A sequence classifier whose answers come in the order of the data's labels.
+
+    Attributes:
+        name: What the user called it.
+        model: In evaluation mode, float32.
+        tokenizer: Its own.
+        order: Column of the model's logits for each label of the data, or nothing where both
+            orders agree.
+        notice: A sentence about the labels that the user should see, or nothing.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    order: tuple[int, ...] | None = None
+    notice: str = ""
+
+    @property
+    def classes(self) -> int:
+        """How many logits a row has; 1 for a regression."""
+        return len(self.model.config.id2label or {})
+
+    def logits(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Logits of shape (batch, classes) in the data's order, (batch, 1) for a regression."""
+        logits: Tensor = self.model(**filter_inputs(self.model, inputs)).logits
+        return logits if self.order is None else logits[:, list(self.order)]
+
+
+def read_config(name: str, **changes: Any) -> PreTrainedConfig:
+    """A model's config, with changes; an old TinyBERT config without a model type is BERT's.
+
+    Raises:
+        ModelInvalid: transformers does not know the architecture.
+    """
+    folder = model_folder(name)
+    try:
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = {} if "model_type" in raw else {"model_type": "bert"}
+        config: PreTrainedConfig = (
+            AutoConfig.for_model(**kind, **{**raw, **changes})
+            if kind
+            else AutoConfig.from_pretrained(folder, trust_remote_code=False, **changes)
+        )
+    except (ValueError, KeyError, OSError, AttributeError) as error:
+        raise ModelInvalid(
+            f"the config of {name} cannot be used: {_first_line(error)}",
+            "Only architectures that come with transformers are loaded; remote code is never run.",
+        ) from error
+    return config
+
+
+def read_weights(name: str, config: PreTrainedConfig, *, head: bool = True) -> PreTrainedModel:
+    """A model from a checkpoint, in float32.
+
+    Args:
+        name: Folder or hub name.
+        config: Its own, with changes.
+        head: A sequence classifier, whose head starts at random if it is missing; otherwise the
+            encoder alone, whatever heads the checkpoint has.
+
+    Raises:
+        ModelInvalid: There are no weights, they do not fit the config, or, for an encoder alone,
+            some of its weights are missing.
+    """
+    folder = model_folder(name)
+    kind: Any = AutoModelForSequenceClassification if head else AutoModel
+    try:
+        model: PreTrainedModel
+        model, loading = kind.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except Exception as error:  # safetensors, torch and transformers each raise their own
+        raise ModelInvalid(
+            f"the weights of {name} cannot be loaded: {_first_line(error)}",
+            f"A complete {SAFETENSORS} (or {PICKLED}) that fits config.json is needed.",
+        ) from error
+    missing = [] if head else [k for k in sorted(loading["missing_keys"]) if _POOLER not in k]
+    if missing:
+        raise ModelInvalid(
+            f"the weights of {name} lack {len(missing)} tensors of its encoder ({missing[0]} …).",
+            f"A complete {SAFETENSORS} (or {PICKLED}) that fits config.json is needed.",
+        )
+    return model
+
+
+def read_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """A model's tokenizer, checked against its config.
+
+    Raises:
+        ModelInvalid: It is missing, or has more pieces than the model has embeddings.
+    """
+    folder = model_folder(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # tokenizers raises bare exceptions
+        raise ModelInvalid(
+            f"the tokenizer of {name} cannot be loaded: {_first_line(error)}",
+            "Put tokenizer.json, or vocab.txt, beside config.json.",
+        ) from error
+    size = read_config(name).vocab_size
+    if len(tokenizer) > size or len(tokenizer) < size // 2:
+        raise ModelInvalid(
+            f"the tokenizer of {name} has {len(tokenizer):,} pieces, the model {size:,}.",
+            "Put the model's own tokenizer.json, or vocab.txt, beside config.json.",
+        )
+    return tokenizer
+
+
+def load_classifier(name: str, task: TaskSpec) -> Classifier:
+    """Load a fine-tuned classifier for a task: frozen, in evaluation mode, labels matched by name.
+
+    Raises:
+        ModelInvalid: It has no sequence-classification head, or one for another kind of label.
+        LabelMismatch: Its label names are not those of the task.
+    """
+    config = read_config(name)
+    built_as = (config.architectures or ["nothing it tells"])[0]
+    if HEAD not in built_as:
+        raise ModelInvalid(
+            f"{name} has no sequence-classification head: it was saved as {built_as}.",
+            f"Fine-tune it first: distill teacher … --init {name} --out {name}-{task.name}",
+        )
+    order, notice = label_order(name, config, task)
+    model = eval_mode(read_weights(name, config))
+    model.requires_grad_(False)
+    return Classifier(name, model, read_tokenizer(name), order, notice)
+
+
+def same_vocabulary(
+    name: str, tokenizer: PreTrainedTokenizerBase, other: str, other_tokenizer: Any
+) -> None:
+    """Refuse two models that split text differently.
+
+    Raises:
+        VocabularyMismatch: The tokenizers' pieces or their numbers differ.
+    """
+    ours, theirs = tokenizer.get_vocab(), other_tokenizer.get_vocab()
+    if ours == theirs:
+        return
+    shared = sum(theirs.get(piece) == index for piece, index in ours.items())
+    raise VocabularyMismatch(
+        f"{name} has a vocabulary of {len(ours):,} pieces, {other} one of {len(theirs):,}; "
+        f"{shared:,} agree in piece and number.",
+        "Hidden states and attention are compared token by token, so both need one vocabulary. "
+        "With --recipe logits each reads the text in its own way.",
+    )
+
+
+def eval_mode(model: PreTrainedModel) -> PreTrainedModel:
+    """The model in evaluation mode."""
+    nn.Module.eval(model)
+    return model
+
+
+def fresh(config: PreTrainedConfig, *, head: bool = True) -> PreTrainedModel:
+    """A sequence classifier, or an encoder alone, with random weights, in float32."""
+    kind: Any = AutoModelForSequenceClassification if head else AutoModel
+    build = kind.from_config
+    model: PreTrainedModel = build(config, dtype=torch.float32)
+    return model
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def describe(model: PreTrainedModel) -> str:
+    """A model's size, such as ``4 x 312 · 14.4 M``."""
+    count = sum(weight.numel() for weight in model.parameters())
+    return f"{model.config.num_hidden_layers} x {model.config.hidden_size} · {short(count)}"
+
+
+def open_classifier(model: str, task: TaskSpec) -> Classifier:
+    """Load a classifier for a task and put it where it works."""
+    classifier = load_classifier(model, task)
+    nn.Module.to(classifier.model, device())
+    return classifier
+
+
+def own_length(classifier: Classifier, task: TaskSpec) -> int:
+    """Pieces that a model's texts are cut to.
+
+    What its tokenizer records (every model made here does), else the recipe's ``auto``; never
+    more than the model can read.
+    """
+    recorded = classifier.tokenizer.model_max_length
+    length = recorded if recorded < NO_LIMIT else resolve_length("auto", task)
+    return min(length, most_pieces(classifier.model.config) or length)

@@ -1,0 +1,92 @@
+"""Student width → teacher width: W_h and W_e of Eq. 8 and 9."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+Pretrained = tuple[tuple[Tensor, Tensor], ...]
+Kind = Literal["shared", "per_layer", "separate_embedding"]
+INIT_STD = 0.02
+
+
+class Projections(nn.Module):
+    """Learnable linear maps with bias, as in the authors' code (docs/method.md, departure 19).
+
+    Args:
+        student_width: d'.
+        teacher_width: d. Where both are equal and nothing is given: the identity.
+        layers: M, the student's layers.
+        kind: ``shared``: one map for embeddings and all layers; ``separate_embedding``: one for
+            the embeddings, one for all layers; ``per_layer``: M + 1 maps.
+        pretrained: Weights (d, d') and biases (d,) of a general student: one pair, or M + 1.
+    """
+
+    def __init__(
+        self,
+        student_width: int,
+        teacher_width: int,
+        *,
+        layers: int,
+        kind: Kind = "shared",
+        pretrained: Pretrained = (),
+    ) -> None:
+        super().__init__()
+        count = {"shared": 1, "separate_embedding": 2, "per_layer": layers + 1}[kind]
+        self.maps = nn.ModuleList()
+        if student_width == teacher_width and not pretrained:
+            return
+        for index in range(count):
+            linear = nn.Linear(student_width, teacher_width)
+            nn.init.normal_(linear.weight, std=INIT_STD)
+            nn.init.zeros_(linear.bias)
+            self.maps.append(linear)
+            if fits(pretrained, student_width, teacher_width, count):
+                weight, bias = pretrained[index % len(pretrained)]
+                with torch.no_grad():
+                    linear.weight.copy_(weight)
+                    linear.bias.copy_(bias)
+
+    def forward(self, states: Tensor, layer: int) -> Tensor:
+        """Project states of a layer.
+
+        Args:
+            states: Shape (batch, length, d').
+            layer: 0 for the embeddings, else the student layer.
+
+        Returns:
+            Shape (batch, length, d).
+        """
+        if not len(self.maps):
+            return states
+        projected: Tensor = self.maps[min(layer, len(self.maps) - 1)](states)
+        return projected
+
+
+def save_projections(projections: Projections, weights: Path) -> None:
+    """Put projections into a model's weights file, as published TinyBERT checkpoints hold them.
+
+    Their names are ``fit_dense``, or ``fit_denses.N`` for several; transformers passes over them.
+
+    Args:
+        projections: Trained.
+        weights: A safetensors file.
+    """
+    several = len(projections.maps) > 1
+    tensors = load_file(weights)
+    for index, linear in enumerate(projections.maps):
+        prefix = f"fit_denses.{index}" if several else "fit_dense"
+        for name, tensor in linear.named_parameters():
+            tensors[f"{prefix}.{name}"] = tensor.detach().cpu().contiguous()
+    save_file(tensors, weights, metadata={"format": "pt"})
+
+
+def fits(pretrained: Pretrained, student_width: int, teacher_width: int, count: int) -> bool:
+    """Whether a checkpoint's projections can start ours: the right shape, and one or as many."""
+    shape = (teacher_width, student_width)
+    right = all(tuple(weight.shape) == shape for weight, _ in pretrained)
+    return bool(pretrained) and right and len(pretrained) in (1, count)

@@ -1,0 +1,1 @@
+"""The recipe of a distillation, and the shipped ones."""

@@ -1,0 +1,253 @@
+"""The sections of a recipe: how each stage is trained and what its losses weigh."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _length(value: object) -> object:
+    if value == "auto" or (type(value) is int and 8 <= value <= 512):
+        return value
+    raise ValueError(f'must be "auto" or 8 to 512 pieces, found {value!r}')
+
+
+def _layers(value: object) -> object:
+    if value in ("uniform", "top", "bottom"):
+        return value
+    if isinstance(value, list | tuple) and value and all(type(layer) is int for layer in value):
+        return tuple(value)
+    raise ValueError(f'must be "uniform", "top", "bottom" or a list of layers, found {value!r}')
+
+
+def _dropout(value: object) -> object:
+    if value == "auto":
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1:
+        return value
+    raise ValueError(f'must be "auto" or at least 0 and below 1, found {value!r}')
+
+
+def _count(value: object) -> object:
+    if value == "auto" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError(f'must be "auto" or a number of at least 1, found {value!r}')
+
+
+def _weights(value: object) -> object:
+    many = value if isinstance(value, list | tuple) else (value,)
+    if many and all(type(weight) in (int, float) and weight >= 0 for weight in many):
+        return tuple(many) if isinstance(value, list | tuple) else value
+    raise ValueError(f"must be a number of at least 0, or a list of them, found {value!r}")
+
+
+MaxLength = Annotated[int | Literal["auto"], BeforeValidator(_length)]
+Layers = Annotated[Literal["uniform", "top", "bottom"] | tuple[int, ...], BeforeValidator(_layers)]
+Count = Annotated[int | Literal["auto"], BeforeValidator(_count)]
+Dropout = Annotated[float | Literal["auto"], BeforeValidator(_dropout)]
+LayerWeights = Annotated[float | tuple[float, ...], BeforeValidator(_weights)]
+
+
+class Section(BaseModel):
+    """What every table of a recipe has in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class LossWeights(Section):
+    """λ of Eq. 6: one number, or one per student layer."""
+
+    attention: LayerWeights = 1.0
+    hidden: LayerWeights = 1.0
+    embedding: float = Field(1.0, ge=0)
+
+
+class Relations(Section):
+    """MiniLMv2's losses on how tokens relate; they take the place of attention scores.
+
+    Attributes:
+        heads: Relation heads, the same number on both sides; it divides both widths. ``auto`` is
+            the largest one up to 48 (the paper's, for 12 heads) that leaves 8 numbers a head.
+        layer: The teacher layer that the student's last layer learns from. ``auto`` is the one
+            it is mapped to: the last, unless ``layers`` says otherwise.
+        query: Weight of the query-query relations.
+        key: Of the key-key relations.
+        value: Of the value-value relations.
+    """
+
+    heads: Count = "auto"
+    layer: Count = "auto"
+    query: float = Field(1.0, ge=0)
+    key: float = Field(1.0, ge=0)
+    value: float = Field(1.0, ge=0)
+
+
+class PredictionWeights(Section):
+    """What the prediction stage adds up.
+
+    Attributes:
+        logits: The teacher's answers.
+        labels: The labels of the data; an augmented row carries its original's.
+        patient: PKD's [CLS] states of the mapped layers, the last one left out.
+        cosine: DistilBERT's angle between last hidden states.
+    """
+
+    logits: float = Field(1.0, ge=0)
+    labels: float = Field(0.0, ge=0)
+    patient: float = Field(0.0, ge=0)
+    cosine: float = Field(0.0, ge=0)
+
+
+class Optimization(Section):
+    """How weights are trained, on whatever rows.
+
+    Attributes:
+        epochs: Passes over the rows; the stage ends earlier at ``max_steps``.
+        max_steps: The most optimizer steps, or nothing.
+        batch_size: Rows a step, over all devices.
+        learning_rate: Peak of the schedule.
+        schedule: What follows the warm-up.
+        warmup_ratio: Share of the steps in which the rate rises from 0.
+        weight_decay: AdamW's; biases and layer norms are left out.
+        max_grad_norm: The gradient's global norm is clipped to it.
+        dropout: Of the student while the stage lasts; ``auto`` is what its config says.
+        evaluations: Evaluations on validation over the stage, the last step included; the best
+            is kept. The intermediate stage is not evaluated and keeps its last step.
+    """
+
+    epochs: float = Field(3.0, gt=0)
+    max_steps: int | None = Field(None, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(5e-5, gt=0)
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    dropout: Dropout = "auto"
+    evaluations: int = Field(5, ge=1)
+
+
+class Training(Optimization):
+    """How one stage is trained on a version.
+
+    Attributes:
+        data: ``augmented`` (all rows) or ``original`` (``variant == 0``).
+    """
+
+    data: Literal["augmented", "original"] = "augmented"
+
+
+class Layerwise(Section):
+    """What is compared layer by layer.
+
+    Attributes:
+        weights: λ by loss and layer.
+        attention: ``scores``: raw scores, head by head and layer by layer (Eq. 7);
+            ``relations``: those of one layer, for any numbers of heads; ``auto``: scores where
+            teacher and student have the same number of heads, else relations.
+        relations: What the latter compares.
+    """
+
+    weights: LossWeights = LossWeights()
+    attention: Literal["auto", "scores", "relations"] = "auto"
+    relations: Relations = Relations()
+
+    @model_validator(mode="after")
+    def _relations_are_of_one_layer(self) -> Self:
+        if self.attention == "relations" and isinstance(self.weights.attention, tuple):
+            raise ValueError("relations are those of one layer: weights.attention is one number")
+        return self
+
+    @property
+    def attends(self) -> bool:
+        """Whether attention counts."""
+        return _counts(self.weights.attention)
+
+    @property
+    def matches_states(self) -> bool:
+        """Whether hidden states or embeddings count."""
+        return _counts(self.weights.hidden) or self.weights.embedding > 0
+
+
+class Intermediate(Training, Layerwise):
+    """Stage 1: embeddings, hidden states and attention.
+
+    Attributes:
+        enabled: Whether the stage is run at all.
+    """
+
+    enabled: bool = True
+
+    @model_validator(mode="after")
+    def _something_is_learnt(self) -> Self:
+        if self.enabled and not self.attends and not self.matches_states:
+            raise ValueError("every weight is 0; to leave the stage out: enabled = false")
+        return self
+
+
+class General(Optimization, Layerwise):
+    """General distillation (docs/method.md, section 4): the losses of stage 1 on blocks of text.
+
+    Its last step is kept; ``--tokens`` and ``--hours`` stand for ``epochs`` and ``max_steps``.
+
+    Attributes:
+        length: The most pieces a block has, special ones included.
+        min_length: Ends of documents with fewer are left out; 3 keeps all that is not empty.
+        held_out: Share of the documents that losses are measured on and that are never trained on.
+    """
+
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup_ratio: float = Field(0.05, ge=0, lt=1)
+    evaluations: int = Field(10, ge=1)
+    length: int = Field(128, ge=8, le=512)
+    min_length: int = Field(8, ge=3, le=512)
+    held_out: float = Field(0.01, ge=0, lt=0.5)
+
+    @model_validator(mode="after")
+    def _there_is_something_to_learn(self) -> Self:
+        if self.min_length > self.length:
+            raise ValueError(
+                f"min_length {self.min_length} leaves no block of at most {self.length} pieces"
+            )
+        if not self.attends and not self.matches_states:
+            raise ValueError("every weight is 0")
+        return self
+
+
+class Prediction(Training):
+    """Stage 2: the teacher's answers.
+
+    Attributes:
+        loss: How logits are compared, see ``losses.logits_loss``; a regression is always
+            compared by squared difference.
+        temperature: t of Eq. 10.
+        weights: Of the teacher's answers and of what is added to them.
+    """
+
+    loss: Literal["soft_cross_entropy", "kl", "mse"] = "soft_cross_entropy"
+    temperature: float = Field(1.0, gt=0)
+    weights: PredictionWeights = PredictionWeights()
+
+    @model_validator(mode="after")
+    def _something_is_learnt(self) -> Self:
+        if self.weights.logits == self.weights.labels == 0:
+            raise ValueError("weights.logits or weights.labels must be greater than 0")
+        if self.loss == "mse" and self.temperature != 1:
+            raise ValueError('loss = "mse" compares logits as they are: temperature must be 1')
+        return self
+
+    @property
+    def matches_states(self) -> bool:
+        """Whether hidden states of the teacher count beside its answers."""
+        return self.weights.patient > 0 or self.weights.cosine > 0
+
+
+class Original(Training):
+    """Training on hard labels: the original rows, unless the recipe says otherwise."""
+
+    data: Literal["augmented", "original"] = "original"
+
+
+def _counts(weights: float | tuple[float, ...]) -> bool:
+    return any(weights) if isinstance(weights, tuple) else weights > 0

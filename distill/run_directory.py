@@ -1,0 +1,229 @@
+"""A run directory: what it belongs to, and what is finished.
+
+run.json          what the run is made of: recipe, version, teacher, student
+metrics.jsonl     losses and scores by stage and step
+result.json       the result table, when the run has finished
+student/          the distilled student        plain-student/  the one it is compared with
+work/             tokens, the teachers' scores, the student after stage 1, checkpoints of an
+                  unfinished stage
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from augment.contract import Fault
+from augment.contract.files import disk_errors, partial_of, write_json, write_text
+from distill.distributed import is_main_process
+from distill.errors import RunDiffers, UsageInvalid
+
+if TYPE_CHECKING:
+    pass
+
+
+def deciding_first_stage(identity: dict[str, Any]) -> dict[str, Any]:
+    """What decides the student after stage 1: everything but the later stages."""
+    later = ("prediction", "plain")
+    recipe = {key: value for key, value in identity["recipe"].items() if key not in later}
+    return {**identity, "recipe": recipe}
+
+
+LOCK = ".lock"
+RUN, RESULT, METRICS = "run.json", "result.json", "metrics.jsonl"
+OUTCOME = "outcome.json"
+STUDENT = "student"
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The files of one run; see the module's picture.
+
+    Attributes:
+        path: The directory.
+        shared: Where several runs keep tokens and first stages together; nothing if they do not.
+    """
+
+    path: Path
+    shared: Path | None = None
+
+    @property
+    def work(self) -> Path:
+        """Where unfinished things are."""
+        return self.path / "work"
+
+    @property
+    def tokens(self) -> Path:
+        """Where tokenized splits are."""
+        return (self.shared or self.work) / "tokens"
+
+    def first_stage(self, decides: dict[str, Any]) -> Path:
+        """The student after stage 1.
+
+        Args:
+            decides: JSON values that decide its weights; runs that agree in them share it.
+        """
+        if self.shared is None:
+            return self.work / "intermediate" / "student"
+        text = json.dumps(decides, sort_keys=True)
+        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self.shared / "first-stages" / name
+
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier call made this directory a run's."""
+        return (self.path / RUN).is_file()
+
+    def claim(self, identity: dict[str, Any]) -> bool:
+        """Make the directory this run's own, or find that it is already.
+
+        Args:
+            identity: JSON values that decide the student's weights.
+
+        Returns:
+            Whether an earlier call had begun this very run.
+
+        Raises:
+            RunDiffers: It belongs to another run; the sentence says what differs.
+            UsageInvalid: It holds other things, or another process is at work in it.
+        """
+        file = self.path / RUN
+        wanted = json.loads(json.dumps(identity))
+        ours = {self.path / LOCK, partial_of(file)}  # left where this very method was killed
+        others = set(self.path.glob("*")) - ours
+        if others and not file.is_file():
+            raise UsageInvalid(
+                f"{self.path} is not empty and holds no run.", "Choose another --out directory."
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        _hold(self.path)
+        if file.is_file():
+            self._compare(json.loads(file.read_text(encoding="utf-8")), wanted)
+            return True
+        write_json(file, wanted)
+        return False
+
+    @contextmanager
+    def preparing(self, *, begun: bool) -> Iterator[None]:
+        """Around what comes before training: where it fails, nothing remains of a new run.
+
+        Args:
+            begun: What ``claim`` returned.
+        """
+        try:
+            yield
+        except Fault:
+            if not begun:
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise
+
+    def _compare(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+        old, new = flatten(found), flatten(wanted)
+        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+        if keys:
+            pairs = [(key, _brief(old.get(key)), _brief(new.get(key))) for key in keys[:6]]
+            lines = [f"{key}: {there} there, {now} now" for key, there, now in pairs]
+            more = f" (and {len(keys) - 6} more)" if len(keys) > 6 else ""
+            hint = "Choose another --out directory, or repeat the command that began this run."
+            if "version" in keys:
+                hint += f"\nThe version it was begun with ends in @{_brief(old['version'])}."
+            raise RunDiffers(
+                f"{self.path} holds another run; different: {'; '.join(lines)}{more}.", hint
+            )
+
+    def result(self) -> dict[str, Any] | None:
+        """The stored result, when the run has finished."""
+        file = self.path / RESULT
+        if not file.is_file():
+            return None
+        stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return stored
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Write the result, which ends the run.
+
+        Args:
+            result: JSON values.
+        """
+        for stage in self.work.glob(f"*/{OUTCOME}"):  # left by a kill after the student's commit
+            shutil.rmtree(stage.with_name("checkpoints"), ignore_errors=True)
+        write_json(self.path / RESULT, result)
+
+
+class MetricLog:
+    """``metrics.jsonl``: one line for each logged step or evaluation; None logs nothing."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+
+    def append(self, **row: Any) -> None:
+        """Add a line."""
+        if self.path is not None:
+            with disk_errors(self.path.parent), self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(row) + "\n")
+
+    def rewind(self, stage: str, step: int) -> None:
+        """Forget what a stage logged after a step: it is about to be trained again."""
+        if self.path is None or not self.path.is_file():
+            return
+        kept = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            row = _parsed(line)
+            if row and (row["stage"] != stage or row["step"] <= step):
+                kept.append(line + "\n")
+        write_text(self.path, "".join(kept))
+
+
+_held: dict[Path, IO[str]] = {}
+
+
+def _hold(path: Path) -> None:
+    """Lock a run directory for this process; the lock falls when the process ends.
+
+    Under torchrun the first process holds it for all.
+    """
+    place = path.resolve()
+    if place in _held or not is_main_process():
+        return
+    lock = (place / LOCK).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise UsageInvalid(
+            f"another process is at work in {path}.",
+            "Wait for it; the same command afterwards shows its result.",
+        ) from error
+    _held[place] = lock
+
+
+def _brief(value: Any) -> str:
+    """A digest by its first digits."""
+    text = str(value)
+    return text[:12] if re.fullmatch("[0-9a-f]{64}", text) else text
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        row: dict[str, Any] = json.loads(line)
+    except ValueError:  # the line that a killed process was writing
+        return None
+    return row
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as key paths."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= (
+            flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat

@@ -1,0 +1,1 @@
+"""After a run: exports, predictions, GLUE's submission."""

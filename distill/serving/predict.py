@@ -1,0 +1,243 @@
+"""Answers for rows that have no labels: as a table, or as GLUE's submission.
+
+The place says the form: ``.csv``, ``.tsv``, ``.jsonl`` and ``.parquet`` are tables of any task;
+a ``.zip`` or a folder is a submission, to which each task adds its own files.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import datasets
+import numpy as np
+from numpy.typing import NDArray
+
+from augment.contract import TaskSpec, Version
+from augment.contract.files import write_file
+from augment.contract.version import open_checked
+from distill.data.versions import tokenize_split, tokenize_texts
+from distill.errors import DataInvalid, UsageInvalid
+from distill.evaluation.evaluate import answers, collect
+from distill.models.folders import quiet_libraries
+from distill.models.loading import Classifier, open_classifier, own_length
+from distill.progress import Gauge, Narrator
+from distill.serving.glue_diagnostic import read_diagnostic
+from distill.serving.glue_submission import (
+    DIAGNOSTIC,
+    SUBMISSION_FILES,
+    SubmissionFile,
+    check_submission,
+    faults,
+    read_submission,
+    render,
+    submission_file,
+    write_submission,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """A model's answers to rows, in the order of their numbers.
+
+    Attributes:
+        index: ``idx`` of each row, shape (rows,).
+        variant: ``variant`` of each row, shape (rows,).
+        logits: In the order of the data's labels, shape (rows, classes); (rows, 1) for a score.
+    """
+
+    index: NDArray[np.int64]
+    variant: NDArray[np.int64]
+    logits: NDArray[np.float32]
+
+    def values(self, task: TaskSpec) -> list[str] | list[float]:
+        """Label names, or scores."""
+        if task.label.kind == "regression":
+            return [float(score) for score in self.logits[:, 0]]
+        return [task.label.names[best] for best in self.logits.argmax(axis=-1)]
+
+
+def predict_split(
+    model: str,
+    version: Version | str | Path,
+    *,
+    out: str | Path,
+    split: str = "test",
+    diagnostic: str | Path | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Answer a split and write the answers.
+
+    Args:
+        model: Folder, run directory or hub name.
+        version: A version or a reference to one.
+        out: See the module; files of other tasks in a submission are kept.
+        split: A split, or what the names of several begin with: ``test`` also means
+            ``test_matched`` and ``test_mismatched``.
+        diagnostic: GLUE's diagnostic set as a file, for a model of MNLI.
+        quiet: Say nothing on stderr.
+
+    Returns:
+        For a table its place and rows; for a submission what ``check_submission`` says, and which
+        files are ``written``.
+
+    Raises:
+        UsageInvalid: The place, the task and the split do not go together.
+        DataInvalid: A split is missing, or is not the one that GLUE asks for.
+        Fault: With a sentence that says what to do.
+    """
+    quiet_libraries()
+    out, narrator = Path(out), Narrator(quiet=quiet)
+    opened = open_checked(version)
+    table = _is_table(out, diagnostic)
+    splits = _splits(opened, split, needed=diagnostic is None)
+    sheets = {} if table else {name: _fitting(opened, name) for name in splits}
+    earlier = {} if table else read_submission(out)
+    classifier = open_classifier(model, opened.task)
+    found = {name: _answer_split(opened, name, classifier, narrator) for name in splits}
+    if table:
+        frame = _frame(opened.task, found)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_file(out, lambda partial: _write_table(frame, partial, out.suffix))
+        return {"place": str(out), "splits": list(splits), "rows": len(frame)}
+    files = {sheet.file: _text(sheet, opened.task, found[name]) for name, sheet in sheets.items()}
+    if diagnostic:
+        file = Path(diagnostic)
+        files[DIAGNOSTIC] = _text(
+            submission_file(opened.task, "diagnostic"),
+            opened.task,
+            _answer_diagnostic(file, opened.task, classifier, narrator),
+        )
+    write_submission(out, {**earlier, **files})
+    return {
+        **check_submission(out),
+        "written": [name for name in SUBMISSION_FILES if name in files],
+    }
+
+
+def _is_table(out: Path, diagnostic: str | Path | None) -> bool:
+    """Whether a place asks for a table; otherwise it asks for a submission.
+
+    Raises:
+        UsageInvalid: It asks for neither, or for what a table does not hold.
+    """
+    table = out.suffix in TABLES
+    if not table and out.suffix not in ("", ".zip"):
+        raise UsageInvalid(
+            f"{out} is no place for predictions.",
+            f"End it in .zip or nothing (a GLUE submission), or in {', '.join(TABLES)} (a table).",
+        )
+    if table and diagnostic:
+        raise UsageInvalid(
+            "the diagnostic set is a part of a GLUE submission.", "Let --out end in .zip."
+        )
+    return table
+
+
+def _splits(version: Version, split: str, *, needed: bool) -> tuple[str, ...]:
+    """The splits that a name means."""
+    found = tuple(s for s in version.splits if s == split or s.startswith(f"{split}_"))
+    if not found and needed:
+        raise DataInvalid(
+            f"{version.reference} has no split {split!r}; it has {', '.join(version.splits)}.",
+            "Name one of them, or make a version whose source has that split.",
+        )
+    return found
+
+
+def _fitting(version: Version, split: str) -> SubmissionFile:
+    """The file that answers a split, if the split has as many rows."""
+    sheet = submission_file(version.task, split)
+    if version.rows(split) != sheet.rows:
+        raise DataInvalid(
+            f"{version.reference}: split {split!r} has {version.rows(split):,} rows, GLUE's "
+            f"{sheet.file} has {sheet.rows:,}.",
+            "Make the version from GLUE's own test file, or write a table: --out predictions.csv",
+        )
+    return sheet
+
+
+def _answer_split(version: Version, split: str, classifier: Classifier, say: Narrator) -> Answers:
+    length = own_length(classifier, version.task)
+    with tempfile.TemporaryDirectory(prefix="distill-") as cache:
+        rows = tokenize_split(version, split, classifier.tokenizer, length, Path(cache))
+        logits = _logits(classifier, rows, split, say)
+        index, variant = (np.asarray(rows[name], dtype=np.int64) for name in ("idx", "variant"))
+    order = np.lexsort((variant, index))
+    return Answers(index[order], variant[order], logits[order])
+
+
+def _answer_diagnostic(
+    file: Path, task: TaskSpec, classifier: Classifier, say: Narrator
+) -> Answers:
+    pairs = read_diagnostic(file)
+    texts = [list(pairs.premises), list(pairs.hypotheses)]
+    rows = tokenize_texts(texts, classifier.tokenizer, own_length(classifier, task))
+    logits = _logits(classifier, rows, "diagnostic", say)
+    index = np.asarray(pairs.index, dtype=np.int64)
+    order = np.argsort(index, kind="stable")
+    return Answers(index[order], np.zeros_like(index), logits[order])
+
+
+def _logits(
+    classifier: Classifier, rows: datasets.Dataset, title: str, say: Narrator
+) -> NDArray[np.float32]:
+    gauge = Gauge(say, title)
+    try:
+        return collect(
+            answers(classifier),
+            rows,
+            lambda done: gauge.show(done / len(rows), f"{done:,} of {len(rows):,} rows"),
+        )
+    finally:
+        gauge.close()
+
+
+def _text(sheet: SubmissionFile, task: TaskSpec, found: Answers) -> str:
+    """A submission's file, checked.
+
+    Raises:
+        DataInvalid: The rows are not numbered as GLUE's are.
+    """
+    text = render(sheet, found.index.tolist(), found.values(task))
+    if wrong := faults(sheet, text):
+        raise DataInvalid(
+            f"{sheet.file} would not be GLUE's: {'; '.join(wrong)}.",
+            "Make the version from GLUE's own test file.",
+        )
+    return text
+
+
+def _frame(task: TaskSpec, found: dict[str, Answers]) -> pd.DataFrame:
+    """Columns ``idx``, ``prediction``, ``p_<label>``; ``split`` and ``variant`` where they vary."""
+    import pandas as pd
+
+    frames = []
+    for split, own in found.items():
+        logits = own.logits.astype(np.float64)
+        shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        shares /= shares.sum(axis=-1, keepdims=True)
+        columns: dict[str, Any] = {"split": split, "idx": own.index, "variant": own.variant}
+        columns["prediction"] = own.values(task)
+        columns |= {f"p_{name}": shares[:, at] for at, name in enumerate(task.label.names)}
+        frames.append(pd.DataFrame(columns))
+    frame = pd.concat(frames, ignore_index=True)
+    same = ["split"] if len(found) == 1 else []
+    return frame.drop(columns=same if frame["variant"].any() else [*same, "variant"])
+
+
+def _write_table(frame: pd.DataFrame, path: Path, form: str) -> None:
+    if form == ".parquet":
+        frame.to_parquet(path, index=False)
+    elif form == ".jsonl":
+        frame.to_json(path, orient="records", lines=True, force_ascii=False, double_precision=6)
+    else:
+        frame.to_csv(path, sep="," if form == ".csv" else "\t", index=False, float_format="%.6f")

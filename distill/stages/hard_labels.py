@@ -1,0 +1,26 @@
+"""Plain fine-tuning on the labels of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from distill.data.batching import model_inputs
+from distill.models.limits import filter_inputs
+from distill.stages.base import Stage
+from distill.stages.losses import label_loss
+
+
+class HardLabels(Stage):
+    """Plain fine-tuning: of a teacher, or of the student that distillation is compared with."""
+
+    def __init__(self, student: PreTrainedModel, name: str) -> None:
+        super().__init__(student)
+        self.name = name
+
+    def terms(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """``label``: cross-entropy, or squared error for a regression."""
+        logits = self.student(**filter_inputs(self.student, model_inputs(batch))).logits
+        yield "label", label_loss(logits, batch["labels"])

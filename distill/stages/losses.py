@@ -1,0 +1,259 @@
+"""The terms of the distillation objective: tensors in, one float32 scalar out.
+
+Pure: no model, no file, no device. Everything is computed in float32 with autocast switched off,
+whatever precision the forward passes ran in. Equation numbers are those of the TinyBERT paper;
+losses of other papers name theirs.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from distill.models.qkv import Heads
+
+Reduction = Literal["masked", "official"]
+LogitsLoss = Literal["soft_cross_entropy", "kl", "mse"]
+SCORE_FLOOR = -100.0
+
+
+def attention_score_loss(
+    student: Tensor,
+    teacher: Tensor,
+    mask: Tensor,
+    reduction: Reduction = "masked",
+    reach: int | None = None,
+) -> Tensor:
+    """Mean squared difference of raw attention scores, Eq. 7 for one layer.
+
+    ``masked`` averages over pairs of a real query and a real key, and over heads: padding
+    changes nothing. ``official`` is the authors' code (docs/method.md, departure 12): scores of
+    padded keys, and scores at or under -100, count as zero on either side, and the mean runs over
+    the whole padded square, padded queries included; it depends on the padded length.
+
+    Args:
+        student: QKᵀ/√d of the student, shape (batch, heads, length, length), before softmax.
+        teacher: The same of the teacher, same shape.
+        mask: 1 for real tokens, 0 for padding, shape (batch, length).
+        reduction: ``masked`` or ``official``.
+        reach: ``masked`` leaves out pairs further apart than this: the teacher's layer does not
+            attend to them (ModernBERT's local layers), so their scores mean nothing.
+
+    Returns:
+        A float32 scalar.
+    """
+    with _float32(student):
+        scores = student.float(), teacher.float()
+        keys = mask.bool()[:, None, None, :]
+        if reduction == "official":
+            clean = [s.masked_fill(~keys | (s <= SCORE_FLOOR), 0.0) for s in scores]
+            return F.mse_loss(clean[0], clean[1])
+        pairs = real_pairs(mask, reach)
+        squares = (scores[0] - scores[1]).masked_fill(~pairs, 0.0).square()
+        return squares.sum() / (pairs.sum() * student.shape[1])
+
+
+def attention_product_loss(student: Heads, teacher: Heads, mask: Tensor) -> Tensor:
+    """The ``masked`` mean of ``attention_score_loss`` without the scores, for long texts.
+
+    Σ(QKᵀ - Q'K'ᵀ)² over all pairs is ⟨QᵀQ, KᵀK⟩ + ⟨Q'ᵀQ', K'ᵀK'⟩ - 2⟨QᵀQ', KᵀK'⟩: products of
+    the size of a head instead of the square of the length, and the same number but for rounding,
+    which grows with the part of the scores that both sides have in common: the sums are float64.
+
+    Args:
+        student: Its queries and keys, (batch, heads, length, head size).
+        teacher: The same of the teacher; the head size may differ.
+        mask: 1 for real tokens, 0 for padding, shape (batch, length).
+
+    Returns:
+        A float32 scalar.
+    """
+    with _float32(student.query):
+        queries = [_real(heads.query, mask) * heads.scale for heads in (student, teacher)]
+        keys = [_real(heads.key, mask) for heads in (student, teacher)]
+        own, theirs, both = (
+            ((queries[a].mT @ queries[b]).double() * (keys[a].mT @ keys[b])).sum()
+            for a, b in ((0, 0), (1, 1), (0, 1))
+        )
+        pairs = mask.sum(dim=1).float().square().sum() * student.query.shape[1]
+        return ((own + theirs - 2 * both).clamp(min=0.0) / pairs).float()
+
+
+def _real(states: Tensor, mask: Tensor) -> Tensor:
+    return states.float().masked_fill(~mask.bool()[:, None, :, None], 0.0)
+
+
+def real_pairs(mask: Tensor, reach: int | None = None) -> Tensor:
+    """Which query and key are both real, and not further apart than ``reach``.
+
+    Args:
+        mask: 1 for real tokens, 0 for padding, shape (batch, length).
+        reach: In tokens; no limit if left out.
+
+    Returns:
+        Booleans, shape (batch, 1, length, length).
+    """
+    real = mask.bool()
+    pairs = real[:, None, None, :] & real[:, None, :, None]
+    if reach is not None:
+        place = torch.arange(mask.shape[1], device=mask.device)
+        pairs = pairs & ((place[:, None] - place).abs() <= reach)
+    return pairs
+
+
+def hidden_loss(
+    student: Tensor, teacher: Tensor, mask: Tensor, reduction: Reduction = "masked"
+) -> Tensor:
+    """Mean squared difference of hidden states, Eq. 8, or of embeddings, Eq. 9.
+
+    Args:
+        student: Projected states H·W of the student, shape (batch, length, teacher width).
+        teacher: States of the mapped teacher layer, same shape.
+        mask: 1 for real tokens, 0 for padding, shape (batch, length).
+        reduction: ``masked``: mean over real tokens; ``official``: mean over all positions.
+
+    Returns:
+        A float32 scalar.
+    """
+    with _float32(student):
+        if reduction == "official":
+            return F.mse_loss(student.float(), teacher.float())
+        tokens = mask.bool()[:, :, None]
+        squares = (student.float() - teacher.float()).masked_fill(~tokens, 0.0).square()
+        return squares.sum() / (tokens.sum() * student.shape[-1])
+
+
+def relation_loss(student: Tensor, teacher: Tensor, mask: Tensor, heads: int) -> Tensor:
+    """How tokens relate to each other, KL(teacher ‖ student), as in MiniLMv2 (Wang et al. 2021).
+
+    For one of queries, keys or values. Heads are joined and split again into ``heads`` relation
+    heads on either side, so the numbers of attention heads and the widths may differ. A relation
+    is softmax(A·Aᵀ/√d) over real tokens.
+
+    Args:
+        student: Queries, keys or values, shape (batch, heads, length, head size).
+        teacher: The same of the teacher; heads and head size may differ.
+        mask: 1 for real tokens, 0 for padding, shape (batch, length).
+        heads: Relation heads; they divide both widths (heads times head size).
+
+    Returns:
+        A float32 scalar in nats, the mean over real tokens and relation heads.
+    """
+    with _float32(student):
+        ours, theirs = (_log_relations(a.float(), mask.bool(), heads) for a in (student, teacher))
+        divergence = (theirs.exp() * (theirs - ours)).sum(dim=-1)
+        rows = mask.bool()[:, None, :].expand_as(divergence)
+        return divergence[rows].mean()
+
+
+def _log_relations(states: Tensor, real: Tensor, heads: int) -> Tensor:
+    """Logarithm of the relations, shape (batch, heads, length, length)."""
+    joined = states.transpose(1, 2).flatten(2).masked_fill(~real[:, :, None], 0.0)
+    split = joined.view(*joined.shape[:2], heads, -1).transpose(1, 2)
+    products = torch.matmul(split, split.mT) * split.shape[-1] ** -0.5
+    hidden = torch.finfo(products.dtype).min
+    return F.log_softmax(products.masked_fill(~real[:, None, None, :], hidden), dim=-1)
+
+
+def patient_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared difference of normalized [CLS] states, as in PKD (Sun et al. 2019), for one layer.
+
+    The mean over the width, as in its code: with states of length 1 that is small, so its weight
+    is large (the paper searches 10 to 1000).
+
+    Args:
+        student: Projected states, shape (batch, length, width); the first token counts.
+        teacher: States of the mapped layer, same shape.
+
+    Returns:
+        A float32 scalar.
+    """
+    with _float32(student):
+        first = [F.normalize(states[:, 0].float(), dim=-1) for states in (student, teacher)]
+        return F.mse_loss(first[0], first[1])
+
+
+def cosine_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """1 - cosine of last hidden states, as in DistilBERT (Sanh et al. 2019).
+
+    Args:
+        student: Projected states, shape (batch, length, width).
+        teacher: States of its last layer, same shape.
+        mask: 1 for real tokens, 0 for padding, shape (batch, length).
+
+    Returns:
+        A float32 scalar between 0 and 2, the mean over real tokens.
+    """
+    with _float32(student):
+        real = mask.bool()
+        return 1 - F.cosine_similarity(student[real].float(), teacher[real].float(), dim=-1).mean()
+
+
+def logits_loss(
+    student: Tensor,
+    teacher: Tensor,
+    kind: LogitsLoss = "soft_cross_entropy",
+    temperature: float = 1.0,
+) -> Tensor:
+    """How far the student's answers are from the teacher's.
+
+    - ``soft_cross_entropy``: against the teacher's softened distribution, Eq. 10. Summed over
+      classes and averaged over rows; the authors' code averages over classes too and so divides
+      the gradient by their number (docs/method.md, departure 13).
+    - ``kl``: the same less the teacher's entropy: 0 where both agree, and the same gradient.
+    - ``mse``: mean squared difference of the logits themselves.
+
+    Args:
+        student: Logits, shape (batch, classes).
+        teacher: Logits, same shape.
+        kind: One of the above.
+        temperature: t > 0; both sides are divided by it. Not multiplied by t².
+
+    Returns:
+        A float32 scalar.
+    """
+    with _float32(student):
+        if kind == "mse":
+            return F.mse_loss(student.float(), teacher.float())
+        log_target = F.log_softmax(teacher.float() / temperature, dim=-1)
+        log_student = F.log_softmax(student.float() / temperature, dim=-1)
+        if kind == "kl":
+            return (log_target.exp() * (log_target - log_student)).sum(dim=-1).mean()
+        return -(log_target.exp() * log_student).sum(dim=-1).mean()
+
+
+def regression_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared error to the teacher's score, not the gold one (docs/method.md, departure 14).
+
+    Args:
+        student: Scores, shape (batch, 1).
+        teacher: Scores, same shape.
+
+    Returns:
+        A float32 scalar, in squared units of the score.
+    """
+    with _float32(student):
+        return F.mse_loss(student.float(), teacher.float())
+
+
+def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """The task's own loss on hard labels: cross-entropy, or squared error for a regression.
+
+    Args:
+        logits: Shape (batch, classes), or (batch, 1) for a regression.
+        labels: Class numbers (int64) or scores (float32), shape (batch,).
+
+    Returns:
+        A float32 scalar.
+    """
+    with _float32(logits):
+        if labels.is_floating_point():
+            return F.mse_loss(logits.float().squeeze(-1), labels.float())
+        return F.cross_entropy(logits.float(), labels)
+
+
+def _float32(like: Tensor) -> torch.autocast:
+    return torch.autocast(like.device.type, enabled=False)

@@ -1,0 +1,1 @@
+"""Training one stage: context, trainer, callbacks, checkpoints, soft labels."""

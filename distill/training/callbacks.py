@@ -1,0 +1,249 @@
+"""What a stage is told while it trains: progress, clocks, deadlines, memory, checkpoints."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from typing_extensions import override
+
+from distill.distributed import any_rank
+from distill.progress import Gauge, Narrator, span
+
+EVERY = 50
+"""Steps between two returns: after one, memory costs its first touch again."""
+
+
+class ReleaseMemory(TrainerCallback):
+    """Returns free memory now and then."""
+
+    @override
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Return it, where it is time."""
+        if state.global_step % EVERY == 0:
+            release_memory()
+
+
+def release_memory() -> None:
+    """Let glibc return what it holds free; elsewhere nothing happens.
+
+    Every batch has a length of its own, so freed blocks seldom fit the next one: without this a
+    stage of a few thousand steps holds several gigabytes that nothing uses.
+    """
+    if sys.platform != "linux":
+        return
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+LATE = 0.1
+
+
+class Deadline(TrainerCallback):
+    """Says once when the steps take longer than the budget; they are all done nevertheless.
+
+    Args:
+        narrator: Where to.
+        end: On the monotonic clock.
+        hours: The budget.
+    """
+
+    def __init__(self, narrator: Narrator, end: float, hours: float) -> None:
+        self.narrator = narrator
+        self.end = end
+        self.hours = hours
+        self._began = 0.0
+        self._told = False
+
+    @override
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Start the clock; a resumed run has no deadline."""
+        self._began = time.monotonic()
+        self._told = state.global_step > 0
+
+    @override
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Look ahead once a tenth is done."""
+        if self._told or state.global_step * 10 < state.max_steps:
+            return
+        whole = (time.monotonic() - self._began) * state.max_steps / state.global_step
+        late = self._began + whole - self.end
+        if late > LATE * self.hours * 3600:
+            self._told = True
+            self.narrator.say(
+                "late", f"steps are slower than they were at first: about {span(late)} too late"
+            )
+
+
+SECONDS = 120.0
+
+
+class PeriodicCheckpoint(TrainerCallback):
+    """Saves when the last checkpoint is ``SECONDS`` old.
+
+    The first Ctrl-C lets the step end, saves and stops; a second one stops at once.
+
+    Attributes:
+        stopped: Whether Ctrl-C ended the training.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._before: Any = None
+        self._saved = 0.0
+
+    @override
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Start the clock and listen for Ctrl-C."""
+        self._saved = time.monotonic()
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._stop)
+
+    @override
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Ask for a checkpoint when it is time."""
+        self.stopped = any_rank(self.stopped, args.device)
+        late = time.monotonic() - self._saved >= SECONDS
+        if self.stopped:
+            control.should_training_stop = True
+        if self.stopped or any_rank(late, args.device):
+            control.should_save = True
+
+    @override
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Start the clock again."""
+        self._saved = time.monotonic()
+
+    def close(self) -> None:
+        """Leave Ctrl-C as it was found, also after an error."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self.stopped:
+            raise KeyboardInterrupt
+        self.stopped = True
+
+
+class StageProgress(TrainerCallback):
+    """Shows a stage's steps, its last losses and the time left.
+
+    Args:
+        narrator: Where to.
+        title: Such as ``stage 1/2  intermediate``.
+        per_step: What a step handles, in ``unit``.
+        unit: ``rows`` or ``tokens``.
+    """
+
+    def __init__(self, narrator: Narrator, title: str, per_step: float, unit: str = "rows") -> None:
+        self.narrator = narrator
+        self.title = title
+        self.per_step = per_step
+        self.unit = unit
+        self.note = ""
+        self._gauge: Gauge | None = None
+        self._first = 0
+
+    @override
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Start the clock and, on a terminal, the bar."""
+        self._first = state.global_step
+        if self._first:
+            self.narrator.say(
+                "resuming", f"{self.title} at step {self._first} of {state.max_steps}"
+            )
+        self._gauge = Gauge(self.narrator, self.title, self._first / state.max_steps)
+
+    @override
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Show the step, its last losses and the speed."""
+        assert self._gauge is not None
+        seconds = max(time.monotonic() - self._gauge.began, 1e-9)
+        rate = (state.global_step - self._first) * self.per_step / seconds
+        note = f"step {state.global_step:,}/{state.max_steps:,} · {self.note}{rate:,.0f} "
+        self._gauge.show(state.global_step / state.max_steps, f"{note}{self.unit}/s")
+
+    @override
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Keep the last losses for the next line."""
+        if not logs or "train_runtime" in logs:
+            return
+        hidden = ("learning_rate", "grad_norm", "epoch", "loss")
+        shown = [f"{k.removeprefix('eval_')} {v:.3f}" for k, v in logs.items() if k not in hidden]
+        self.note = " · ".join(shown) + " · " if shown else ""
+
+    @override
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Close the bar and sum up."""
+        assert self._gauge is not None
+        seconds = time.monotonic() - self._gauge.began
+        self.close()
+        self.narrator.say(self.title, f"{state.global_step} steps · {self.note}{span(seconds)}")
+
+    def close(self) -> None:
+        """Take the bar away, also after an error."""
+        if self._gauge is not None:
+            self._gauge.close()
+
+
+FEWEST, UNTIMED = 8, 3
+
+
+class StepClock(TrainerCallback):
+    """Times steps; stops when the time for that is over.
+
+    Args:
+        seconds: For all of them; ``FEWEST`` are done at any rate.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.ends: list[float] = []
+        self._began = time.monotonic()
+
+    @override
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Note the time."""
+        self.ends.append(time.monotonic())
+        late = len(self.ends) >= FEWEST and self.ends[-1] - self._began > self.seconds
+        if any_rank(late, args.device):
+            control.should_training_stop = True
+
+    def step(self) -> float:
+        """Mean seconds of a step, the first few left out."""
+        return (self.ends[-1] - self.ends[UNTIMED - 1]) / (len(self.ends) - UNTIMED)

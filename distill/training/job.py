@@ -1,0 +1,76 @@
+"""What a stage is trained on, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+from transformers import PreTrainedModel, TrainerCallback
+
+from distill.data.batching import Collator
+from distill.progress import Narrator
+from distill.recipes.schema import Optimization
+from distill.run_directory import MetricLog
+from distill.stages import Stage
+from distill.training.soft_labels import Logits
+
+Evaluation = Callable[[PreTrainedModel], dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A stage to train, and everything that decides its weights.
+
+    Attributes:
+        stage: The module; its student holds the result afterwards.
+        rows: Tokenized rows with a ``length`` column.
+        collator: Rows to batch.
+        training: The recipe's section.
+        seed: Of dropout and the order of rows.
+        precision: ``auto``, ``bfloat16`` or ``float32``.
+        folder: Where checkpoints go while the stage is unfinished.
+        log: Where losses and scores go.
+        narrator: Where progress is shown.
+        title: How the stage is called there.
+        evaluate: Student to scores by name, or nothing.
+        selection: A name among the scores: the best step by it is kept. Without it the last
+            step is.
+        soft: Soft labels of the rows, shape (rows, classes), where the stage learns from them.
+        steps: Optimizer steps in all; the recipe's epochs of the rows if left out.
+        tokens_per_step: Shown as speed instead of rows, where it is known.
+        callbacks: Told what happens.
+    """
+
+    stage: Stage
+    rows: datasets.Dataset
+    collator: Collator
+    training: Optimization
+    seed: int
+    precision: str
+    folder: Path
+    log: MetricLog
+    narrator: Narrator
+    title: str
+    evaluate: Evaluation | None = None
+    selection: str = ""
+    soft: Logits | None = None
+    steps: int | None = None
+    tokens_per_step: float | None = None
+    callbacks: tuple[TrainerCallback, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a stage ended.
+
+    Attributes:
+        steps: Optimizer steps in all.
+        kept: The step whose weights are kept.
+        score: The selection metric there, or nothing.
+    """
+
+    steps: int
+    kept: int
+    score: float | None

@@ -1,0 +1,81 @@
+"""Steps, the order of rows and dropout: what a stage's numbers mean for its rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Literal
+
+import datasets
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from distill.data.batching import LengthGrouped, lengths_of
+from distill.distributed import world_size
+from distill.errors import UsageInvalid
+from distill.recipes.schema import Optimization
+
+
+@contextmanager
+def use_dropout(model: nn.Module, share: float | Literal["auto"]) -> Iterator[None]:
+    """Drop this share of the model's numbers, and its own share again afterwards.
+
+    Args:
+        model: Whose config is not changed.
+        share: From 0 to below 1; ``auto`` leaves what the architecture says.
+    """
+    own = list(_shares(model)) if share != "auto" else []
+    for module, place, _ in own:
+        setattr(module, place, share)
+    try:
+        yield
+    finally:
+        for module, place, before in own:
+            setattr(module, place, before)
+
+
+def _shares(model: nn.Module) -> Iterator[tuple[nn.Module, str, float]]:
+    for module in model.modules():
+        place = "p" if isinstance(module, nn.Dropout) else "attention_dropout"  # ModernBERT's
+        if isinstance(before := getattr(module, place, None), float | int):
+            yield module, place, float(before)
+
+
+def total_steps(rows: int, training: Optimization) -> int:
+    """Optimizer steps of a stage: its epochs, or ``max_steps`` if that is less."""
+    steps = max(1, math.ceil(training.epochs * math.ceil(rows / training.batch_size)))
+    return min(steps, training.max_steps or steps)
+
+
+def rows_drawn(rows: datasets.Dataset, training: Optimization, seed: int) -> NDArray[np.int64]:
+    """Places of the rows that a stage will see, increasing: all, unless its steps end earlier."""
+    ahead = 1  # a batch is fetched while the one before it is trained on
+    drawn = (total_steps(len(rows), training) + ahead) * training.batch_size
+    if drawn >= len(rows):
+        return np.arange(len(rows))
+    order = iter(row_order(rows, training.batch_size, seed))
+    return np.sort(np.fromiter(islice(order, drawn), dtype=np.int64))
+
+
+def row_order(rows: datasets.Dataset, batch_size: int, seed: int) -> LengthGrouped:
+    """The order in which rows are drawn; the same whoever asks."""
+    return LengthGrouped(lengths_of(rows), batch_size, seed)
+
+
+def rows_a_process(training: Optimization) -> int:
+    """Rows a step of one process; together the processes see the rows that one alone would see.
+
+    Raises:
+        UsageInvalid: The processes cannot have equal parts.
+    """
+    rows, rest = divmod(training.batch_size, world_size())
+    if rest or not rows:
+        raise UsageInvalid(
+            f"batch_size = {training.batch_size} is not a multiple of the {world_size()} "
+            "processes.",
+            "Start another number of processes, or change batch_size in the recipe.",
+        )
+    return rows

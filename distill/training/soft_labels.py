@@ -1,0 +1,193 @@
+"""Soft labels: teachers' logits of the rows to come, computed once or read from a version."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from augment.contract import LOGITS, Version, model_digest
+from augment.contract.files import disk_errors, write_file
+from distill.data.batching import SOFT_LABELS
+from distill.evaluation.evaluate import predict
+from distill.models.bf16 import autocast
+from distill.models.folders import model_folder
+from distill.models.loading import Classifier
+from distill.progress import Gauge, Narrator
+from distill.training.finite_checks import check_answers
+from distill.training.teachers import Teacher
+
+
+def import_stored_logits(
+    version: Version,
+    guides: Sequence[Teacher],
+    data: str,
+    needed: Positions,
+    *,
+    folder: Path,
+    narrator: Narrator,
+) -> None:
+    """Lay the version's logits where ``soft_labels`` looks for those of the same teacher.
+
+    They are those of whole texts in multiples of 1/256, whatever length this run cuts texts to.
+
+    Args:
+        version: The version that is distilled on.
+        guides: The teachers of the run.
+        data: ``augmented`` or ``original``, see ``Tokens.rows``.
+        needed: Places of the rows that will be asked for, increasing.
+        folder: Where soft labels are kept.
+        narrator: Told whose logits are taken.
+    """
+    for number, guide in enumerate(guides, start=1):
+        file = logits_file(folder, number)
+        if file.is_file() or not holds_answers(version, guide.classifier):
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(file, _kept(version, data)[needed].tofile)
+        narrator.say("soft labels", f"those of the {guide.name} are kept in {version.reference}")
+
+
+def holds_answers(version: Version, teacher: Classifier) -> bool:
+    """Whether a version holds the logits of this very teacher."""
+    asset = version.manifest.asset("teacher")
+    if not version.manifest.teacher_logits or asset is None:
+        return False
+    return teacher_digest(teacher) == asset.sha256
+
+
+def teacher_digest(teacher: Classifier) -> str:
+    """The digest by which a manifest names the model; empty where augment would refuse it."""
+    config = json.loads((model_folder(teacher.name) / "config.json").read_text(encoding="utf-8"))
+    reader: Any = teacher.tokenizer
+    if not reader.is_fast:
+        return ""
+    weights = {name: value.cpu().numpy() for name, value in teacher.model.state_dict().items()}
+    return model_digest(config, reader.backend_tokenizer.to_str(), weights)
+
+
+def _kept(version: Version, data: str) -> Logits:
+    """The training rows' logits, shape (rows, classes)."""
+    rows = pa.concat_tables(
+        pq.read_table(file, columns=["variant", LOGITS])
+        for file in version.files(version.task.splits.train)
+    )
+    if data == "original":
+        rows = rows.filter(pc.equal(rows["variant"], 0))
+    flat = pc.list_flatten(rows[LOGITS]).to_numpy()
+    return np.asarray(flat, dtype=np.float32).reshape(rows.num_rows, -1)
+
+
+BLOCK = 2048
+Positions = NDArray[np.int64]
+Logits = NDArray[np.float32]
+
+
+class SoftRows(Dataset[dict[str, Any]]):
+    """Tokenized rows with soft labels beside them.
+
+    Args:
+        rows: Tokenized rows.
+        logits: Shape (rows, classes); not a number where a row is never asked for.
+    """
+
+    def __init__(self, rows: datasets.Dataset, logits: Logits) -> None:
+        self.rows = rows
+        self.logits = logits
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
+        """Rows of a batch.
+
+        Raises:
+            AssertionError: A row has no soft label; a fault of this program.
+        """
+        chosen = self.logits[indices]
+        assert np.isfinite(chosen).all(), "a row without a soft label was drawn"
+        rows = self.rows.__getitems__(indices)
+        return [{**row, SOFT_LABELS: own} for row, own in zip(rows, chosen, strict=True)]
+
+
+def soft_labels(
+    guides: Sequence[Teacher],
+    data: str,
+    needed: Positions,
+    *,
+    precision: str,
+    folder: Path,
+    narrator: Narrator,
+) -> Logits:
+    """The mean of the teachers' logits for training rows.
+
+    Args:
+        guides: The teachers; each reads the rows in its own tokenization.
+        data: ``augmented`` or ``original``, see ``Tokens.rows``.
+        needed: Places of the rows that will be asked for, increasing.
+        precision: Of the forward passes, see ``precision``.
+        folder: Where each teacher's logits are kept.
+        narrator: Where progress is shown.
+
+    Returns:
+        Shape (rows, classes), in the order of the data's labels; not a number for the others.
+    """
+    total: Logits | None = None
+    for number, guide in enumerate(guides, start=1):
+        rows = guide.tokens.rows(data)
+        file = logits_file(folder, number)
+        classes = guide.classifier.classes
+        if not file.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            _compute(guide, rows.select(needed), file, precision, narrator)
+        own: Logits = np.fromfile(file, dtype=np.float32).reshape(-1, classes)
+        if total is None:
+            total = np.full((len(rows), classes), np.nan, dtype=np.float32)
+            total[needed] = 0.0
+        total[needed] += own / np.float32(len(guides))
+    assert total is not None
+    return total
+
+
+def logits_file(folder: Path, number: int) -> Path:
+    """Where the logits of one of the teachers are kept: float32, row by row, of all needed rows."""
+    return folder / f"soft-labels-{number}.f32"
+
+
+def _compute(
+    guide: Teacher, rows: datasets.Dataset, file: Path, precision: str, narrator: Narrator
+) -> None:
+    """Append block after block to a partial file, which gets its name when it is whole."""
+    width = guide.classifier.classes * np.dtype(np.float32).itemsize
+    partial = file.with_suffix(".partial")
+    done = partial.stat().st_size // (width * BLOCK) * BLOCK if partial.is_file() else 0
+    gauge = Gauge(narrator, "soft labels", done / len(rows))
+    try:
+        with disk_errors(file.parent), partial.open("ab") as stream:
+            stream.truncate(done * width)
+            for start in range(done, len(rows), BLOCK):
+                block = rows.select(range(start, min(start + BLOCK, len(rows))))
+                with autocast(guide.classifier.model.device, precision):
+                    logits = predict(guide.classifier, block)
+                check_answers(guide.name, logits, block)
+                stream.write(np.ascontiguousarray(logits, dtype=np.float32).tobytes())
+                stream.flush()
+                os.fsync(stream.fileno())
+                seen = start + len(block)
+                gauge.show(seen / len(rows), f"{guide.name} · {seen:,} of {len(rows):,} rows")
+    finally:
+        gauge.close()
+    partial.rename(file)

@@ -1,0 +1,44 @@
+"""The teachers of a run, where they work, with what they score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from augment.contract import TaskSpec
+from distill.data.versions import Tokens
+from distill.evaluation.evaluate import Scores, predict, scores_of
+from distill.models.loading import Classifier
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """A teacher that was found fit to teach.
+
+    Attributes:
+        name: In the result table: ``teacher``, or ``teacher 2``.
+        classifier: Frozen, in evaluation mode.
+        tokens: The version in its tokenization.
+        scores: On validation.
+    """
+
+    name: str
+    classifier: Classifier
+    tokens: Tokens
+    scores: Scores
+
+
+def teacher_name(index: int) -> str:
+    """What a teacher is called in tables, by its place among several."""
+    return "teacher" if index == 0 else f"teacher {index + 1}"
+
+
+def averaged_scores(guides: Sequence[Teacher], task: TaskSpec) -> dict[str, dict[str, float]]:
+    """What the mean of several teachers' logits scores on every validation split."""
+    found = {}
+    for split, rows in guides[0].tokens.validation.items():
+        logits = [predict(g.classifier, g.tokens.validation[split]) for g in guides]
+        found[split] = scores_of(np.mean(logits, axis=0), rows, task)
+    return found

@@ -1,0 +1,209 @@
+"""One loop for every stage: a thin ``transformers.Trainer`` that never mentions a teacher.
+
+Checkpoints are marked when they are whole; a run that was killed goes on from the last whole one
+and ends, on a CPU, with the very weights of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from safetensors.torch import load_model
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from typing_extensions import override
+
+from distill.distributed import LONGEST_WAIT, barrier, is_main_process, main_process_first
+from distill.models.bf16 import uses_bfloat16
+from distill.models.loading import eval_mode
+from distill.training.callbacks import PeriodicCheckpoint, ReleaseMemory, StageProgress
+from distill.training.checkpoints import (
+    checkpoint_bytes,
+    last_complete,
+    mark_complete,
+    removing_partial,
+    rotate_checkpoints,
+    step_of,
+)
+from distill.training.finite_checks import check_weights, not_finite
+from distill.training.job import Job, Outcome
+from distill.training.schedule import row_order, rows_a_process, total_steps, use_dropout
+from distill.training.soft_labels import SoftRows
+
+MOST_STEPS_BETWEEN_CHECKPOINTS = 1000
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+
+
+class StageTrainer(Trainer):
+    """Trainer whose model returns its own named losses."""
+
+    loss_is_scaled_for_ga = False
+
+    def __init__(
+        self, job: Job, args: TrainingArguments, callbacks: Sequence[TrainerCallback]
+    ) -> None:
+        super().__init__(
+            model=job.stage,
+            args=args,
+            train_dataset=job.rows if job.soft is None else SoftRows(job.rows, job.soft),
+            eval_dataset=job.rows,  # asked for, never read: evaluate() is ours
+            data_collator=job.collator,
+            callbacks=[*callbacks, ReleaseMemory(), *job.callbacks],
+        )
+        self.remove_callback(PrinterCallback)
+        self.job = job
+        self._last: dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+
+    @override
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The stage's loss; its terms are kept for the log.
+
+        Raises:
+            TrainingFailed: The loss is not a finite number.
+        """
+        terms: dict[str, Tensor] = model(**inputs)
+        self._last = inputs
+        if not torch.isfinite(terms["loss"]):
+            raise not_finite(self.job.title, self.state.global_step + 1, self.job.stage, inputs)
+        for name, value in terms.items():
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
+        self._steps += 1
+        return (terms["loss"], terms) if return_outputs else terms["loss"]
+
+    @override
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the mean of every term since the last log, and write the line."""
+        if "loss" in logs:
+            means = {name: (total / self._steps).item() for name, total in self._sums.items()}
+            self._sums, self._steps = {}, 0
+            logs = {**logs, **means}
+        super().log(logs, start_time)
+        if self.is_world_process_zero() and "train_runtime" not in logs:
+            step = self.state.global_step
+            self.job.log.append(stage=self.job.stage.name, **logs, step=step)
+
+    @override
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Score the student; random generators are left as they were.
+
+        Raises:
+            TrainingFailed: A weight is not a finite number.
+        """
+        assert self.job.evaluate is not None
+        check_weights(self.job.title, self.state.global_step, self.job.stage, self._last)
+        scores = self.job.evaluate(self.job.stage.student)
+        self.job.stage.train()
+        metrics = {f"eval_{name}": value for name, value in scores.items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:  # noqa: ARG002
+        return row_order(self.job.rows, self.job.training.batch_size, self.job.seed)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        check_weights(self.job.title, self.state.global_step, self.job.stage, self._last)
+        folder = self.job.folder / f"checkpoint-{self.state.global_step}"
+        with removing_partial(folder, checkpoint_bytes(self.job.stage)):
+            super()._save_checkpoint(model, trial)
+            barrier()  # every process puts its random state there
+            if self.args.should_save:
+                mark_complete(folder)
+        if self.args.should_save:
+            rotate_checkpoints(self.job.folder, self.state.best_global_step)
+
+
+def train_stage(job: Job) -> Outcome:
+    """Train a stage to its end, from its last whole checkpoint if there is one.
+
+    Returns:
+        How it ended; ``job.stage.student`` holds the kept weights.
+
+    Raises:
+        TrainingFailed: The loss, or a weight, is not finite.
+        OutputUnwritable: A checkpoint does not fit; those before it are kept.
+        KeyboardInterrupt: Ctrl-C was pressed; what was done is in a checkpoint.
+    """
+    steps = job.steps or total_steps(len(job.rows), job.training)
+    args = _arguments(job, steps)
+    args._n_gpu = min(args.n_gpu, 1)  # several GPUs are torchrun's: one process each
+    progress, keeper = _progress(job), PeriodicCheckpoint()
+    trainer = StageTrainer(job, args, [progress, keeper])
+    job.stage.start(args.device)
+    with main_process_first():
+        whole = last_complete(job.folder)
+        if is_main_process():
+            job.log.rewind(job.stage.name, step_of(whole) if whole else 0)
+    try:
+        if whole and step_of(whole) >= steps:  # killed between the last step and the commit
+            trainer.state = TrainerState.load_from_json(str(whole / "trainer_state.json"))
+            load_model(job.stage, whole / "model.safetensors")
+        else:
+            with use_dropout(job.stage.student, job.training.dropout):
+                trainer.train(resume_from_checkpoint=str(whole) if whole else None)
+    finally:
+        progress.close()
+        keeper.close()
+    if keeper.stopped:
+        raise KeyboardInterrupt
+    best = trainer.state.best_global_step if job.selection else None
+    if best:
+        load_model(job.stage, job.folder / f"checkpoint-{best}" / "model.safetensors")
+    eval_mode(job.stage.student)
+    return Outcome(steps, best or steps, trainer.state.best_metric if best else None)
+
+
+def _progress(job: Job) -> StageProgress:
+    if job.tokens_per_step is None:
+        return StageProgress(job.narrator, job.title, job.training.batch_size)
+    return StageProgress(job.narrator, job.title, job.tokens_per_step, "tokens")
+
+
+def _arguments(job: Job, steps: int) -> TrainingArguments:
+    training = job.training
+    every = math.ceil(steps / training.evaluations)
+    if job.evaluate is None:
+        every = min(every, MOST_STEPS_BETWEEN_CHECKPOINTS)
+    return TrainingArguments(
+        output_dir=str(job.folder.resolve()),
+        max_steps=steps,
+        per_device_train_batch_size=rows_a_process(training),
+        learning_rate=training.learning_rate,
+        lr_scheduler_type=SCHEDULES[training.schedule],
+        warmup_steps=math.ceil(steps * training.warmup_ratio),
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        optim="adamw_torch_fused",
+        use_cpu=not torch.accelerator.is_available(),
+        bf16=uses_bfloat16(job.precision),
+        remove_unused_columns=False,
+        seed=job.seed,
+        data_seed=job.seed,
+        logging_steps=max(1, min(50, steps // 20)),
+        logging_nan_inf_filter=False,
+        eval_strategy="no" if job.evaluate is None else "steps",
+        eval_steps=every,
+        metric_for_best_model=f"eval_{job.selection}" if job.selection else None,
+        greater_is_better=True,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=None,  # see keep_two
+        ddp_find_unused_parameters=not job.stage.whole,
+        ddp_timeout=int(LONGEST_WAIT.total_seconds()),
+        disable_tqdm=True,
+        report_to="none",
+    )
