@@ -16,13 +16,11 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from augment.contract import sync
+from augment.contract.files import locked, sync
 from augment.vectors.storage import CacheUnusable, Metadata, cache_errors, gather_in, load, save
 from augment.vectors.table import Block, Table, build
 
@@ -119,18 +117,11 @@ class Entry:
     @contextmanager
     def _locked(self, waiting: Callable[[], None]) -> Iterator[None]:
         """Hold the family's lock; it falls when the process ends."""
-        lock = FileLock(self.folder / f".lock-{self.family}")
-        with cache_errors():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                waiting()
-                lock.acquire()
-        try:
+        with ExitStack() as held:
+            with cache_errors():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(self.folder / f".lock-{self.family}", waiting))
             yield
-        finally:
-            lock.release()
 
 
 def entries(folder: Path) -> dict[Path, Metadata | None]:
