@@ -53,7 +53,7 @@ class RowMalformed(SourceInvalid):
 
 
 class TextTooLong(SourceInvalid):
-    """A text has more pieces than the masked LM can read."""
+    """A text has more tokens than the masked LM can read."""
 
 
 class StoreInvalid(AugmentError, ValueError):

@@ -111,7 +111,7 @@ class _Parts:
         fits = size // 2 <= len(self._tokenizer) <= size
         if not self._tokenizer.is_fast or not fits:
             raise AssetInvalid(
-                f"the tokenizer of {name} has {len(self._tokenizer):,} pieces, "
+                f"the tokenizer of {name} has {len(self._tokenizer):,} tokens, "
                 f"the model {size:,}; a fast tokenizer that fits the model is expected."
             )
 

@@ -1,4 +1,4 @@
-"""Loading a masked LM by folder or hub name; ``gate_models`` loads what the gates ask."""
+"""Loading of masked LMs by folder or hub name, and checks that all models share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from augment.errors import AssetInvalid, AssetMissing
 from augment.masked_lm.kernels import known_activation
 from augment.masked_lm.model import MaskedLM
 from augment.masked_lm.registry import FAMILIES, activations
-from augment.tokenization.base import PieceTokenizer
+from augment.tokenization.base import ModelTokenizer
 from augment.tokenization.load import wrap_tokenizer
 
 _MASKED_LM = ("masked LM", "--mlm")
 _PADDING = 128
-"""Vocabularies are rounded up to a multiple of 64 or 128 in the weights: places without a piece."""
+"""Vocabularies are rounded up to a multiple of 64 or 128 in the weights: the last have no token."""
 
 
 def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32") -> MaskedLM:
@@ -37,13 +37,13 @@ def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32"
     size = int(model.config.vocab_size)
     if not 0 <= size - len(tokenizer) < _PADDING:
         raise AssetInvalid(
-            f"the tokenizer of {name} has {len(tokenizer)} pieces, the model {size}."
+            f"the tokenizer of {name} has {len(tokenizer)} tokens, the model {size}."
         )
     if unknown := [act for act in activations(model.config) if not known_activation(act)]:
         raise AssetInvalid(f"{name} has the activation {unknown[0]!r}: not known.")
-    pieces = wrap_tokenizer(tokenizer, size)
-    digest = _digest(model, config, pieces)
-    return MaskedLM(model, pieces, digest, device=device, precision=precision)
+    wrapped = wrap_tokenizer(tokenizer, size)
+    digest = _digest(model, config, wrapped)
+    return MaskedLM(model, wrapped, digest, device=device, precision=precision)
 
 
 def _read_config(name: str) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def quiet_transformers() -> None:
     python_logging.getLogger("huggingface_hub").setLevel(python_logging.ERROR)
 
 
-def _digest(model: Any, config: dict[str, Any], tokenizer: PieceTokenizer) -> str:
+def _digest(model: Any, config: dict[str, Any], tokenizer: ModelTokenizer) -> str:
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     return model_digest(config, tokenizer.canonical_json(), weights)
 

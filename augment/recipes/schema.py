@@ -31,7 +31,7 @@ class AugmentRecipe(BaseModel):
             second segment; ``single`` = the masked sentence alone.
         conditioning: ``original``: candidates are computed once for each word of the original;
             ``copy``: again for each copy, on what has been replaced so far.
-        top_k_of: ``pieces``: the K best pieces, then those that are no whole words are dropped;
+        top_k_of: ``pieces``: the K best tokens, then those that are no whole words are dropped;
             ``words``: the K best whole words.
         distinct: Drop samples that equal the original or an earlier sample of the same row.
         vector_rows: How many rows of the vectors file are used, from its start.

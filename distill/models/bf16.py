@@ -50,8 +50,9 @@ class FrozenLinear(nn.Module):
 
 def _packs() -> bool:
     """Whether oneDNN is there and takes bfloat16 on this processor."""
-    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return bool(supported and supported())
+    ops: Any = torch.ops.mkldnn
+    supported = getattr(ops, "_is_mkldnn_bf16_supported", None)
+    return hasattr(ops, "_linear_pointwise") and bool(supported and supported())
 
 
 def frozen(teacher: PreTrainedModel, precision: str) -> PreTrainedModel:

@@ -82,7 +82,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str, int]] = {
     "no label": (lambda f: _write(f, "sentence,label\nfilm,\n"), "line 2 has no label", 3),
     "too long a text": (
         lambda f: _write(f, f"sentence,label\n{'film ' * 600},1\n"),
-        "has 600 pieces, the masked LM reads 126",
+        "has 600 tokens, the masked LM reads 126",
         3,
     ),
     "a cut Parquet": (
