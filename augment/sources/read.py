@@ -1,4 +1,4 @@
-"""Where examples come from: GLUE's TSV folders, columnar files, the hub.
+"""Sources of rows: GLUE's TSV folders, columnar files, the hub.
 
 --source DIR with train.tsv …            GLUE's own files
 --source DIR with train.parquet/.csv/…   the hub's column layout, one file or several per split
@@ -18,8 +18,8 @@ import pyarrow as pa
 from augment.contract import TaskSpec
 from augment.errors import SourceInvalid, SourceMissing, UsageError
 from augment.sources.columnar import SUFFIXES, named, read_records
-from augment.sources.examples import SourceRow, SourceTableBuilder, row_number
-from augment.sources.glue import LAYOUTS, read_tsv, tsv_file
+from augment.sources.examples import Columns, SourceTableBuilder
+from augment.sources.glue import COLUMNS, read_tsv, tsv_file
 from augment.tasks import Task
 
 
@@ -80,13 +80,13 @@ def read_source(
 
 
 def _require(splits: dict[str, pa.Table], spec: TaskSpec, place: str) -> None:
-    found = ", ".join(splits) or "nothing"
+    present = ", ".join(splits) or "nothing"
     if spec.splits.train not in splits:
-        raise SourceMissing(f"{place} has no split {spec.splits.train!r}; found {found}.")
+        raise SourceMissing(f"{place} has no split {spec.splits.train!r}; found {present}.")
     if not any(name in splits for name in spec.splits.validation):
-        wanted = " or ".join(spec.splits.validation)
+        validation = " or ".join(spec.splits.validation)
         raise SourceMissing(
-            f"{place} has no validation split ({wanted}); found {found}.",
+            f"{place} has no validation split ({validation}); found {present}.",
             "A student is selected and measured on it: name one in the task file's [splits].",
         )
 
@@ -95,7 +95,7 @@ def _read_folder(
     folder: Path, task: Task, builders: dict[str, SourceTableBuilder]
 ) -> dict[str, pa.Table]:
     spec = task.spec
-    if spec.name in LAYOUTS and tsv_file(folder, spec.splits.train).is_file():
+    if spec.name in COLUMNS and tsv_file(folder, spec.splits.train).is_file():
         present = {split: tsv_file(folder, split) for split in builders}
         return {
             split: read_tsv(path, spec, builders[split])
@@ -140,28 +140,16 @@ def _read_columns(files: list[Path], spec: TaskSpec, rows: SourceTableBuilder) -
     for path in files:
         if path.stat().st_size == 0:
             raise SourceInvalid(f"{path.name} is empty.", "Expected rows.")
-        for place, record in read_records(path, rows):
-            rows.add(_raw_row(place, record, spec, rows.split))
+        for place, record in read_records(path, rows.malformed):
+            _add(place, record, spec, rows)
     return rows.build(files[0].name)
 
 
-def _raw_row(place: str, record: dict[str, Any], spec: TaskSpec, split: str) -> SourceRow:
-    label = spec.label.column
-    needed = [*spec.text_columns, *([] if split in spec.splits.test else [label])]
-    for column in needed:
-        if column not in record:
-            file, found = place.split(maxsplit=1)[0], ", ".join(record)[:200]
-            raise SourceInvalid(
-                f"{file} has no column {column!r}. Found: {found}.",
-                "Name the columns of your own data in a task file: augment init DATA > task.toml",
-            )
-    idx = record.get("idx")
-    return SourceRow(
-        place=place,
-        texts=tuple(record[column] for column in spec.text_columns),
-        label=record.get(label),
-        idx=row_number(str(idx)) if isinstance(idx, int | str) else None,
-    )
+def _add(place: str, record: dict[str, Any], spec: TaskSpec, rows: SourceTableBuilder) -> None:
+    """Add the row of a record to its split's rows."""
+    columns = Columns(spec.text_columns, spec.label.column)
+    columns.require(place.split(maxsplit=1)[0], record, labeled=not rows.is_test)
+    rows.add(columns.row(place, record))
 
 
 def _looks_like_hub_name(place: str) -> bool:
@@ -193,6 +181,6 @@ def _read_hub(
             }
             for number, record in enumerate(rows):
                 row = f"{place}/{split} row {number}"
-                builder.add(_raw_row(row, named(record, names), spec, split))
+                _add(row, named(record, names), spec, builder)
             splits[split] = builder.build(place)
     return splits

@@ -30,7 +30,7 @@ class TokenSpan:
 
 @dataclass(slots=True)
 class AlignedSpan:
-    """A stretch of the text with all its tokens, in order.
+    """A stretch of the text with all its tokens, in order; it grows while tokens are aligned.
 
     Attributes:
         start: First character.

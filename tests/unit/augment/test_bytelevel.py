@@ -177,9 +177,9 @@ def test_align_merges_words_that_share_a_token() -> None:
     found = align(11, words, [TokenSpan(i, *token) for i, token in enumerate(given)])
 
     assert [(each.start, each.end, each.token_ids) for each in found] == [
-        (0, 6, (0,)),
-        (7, 9, (1,)),
-        (9, 11, (2, 3)),
+        (0, 6, [0]),
+        (7, 9, [1]),
+        (9, 11, [2, 3]),
     ]
 
 

@@ -190,7 +190,7 @@ def test_special_tokens_are_no_candidates(folder: Path) -> None:
         allowed = lm.tokenizer.whole_words(spaced=spaced)
         assert not any(allowed[i] for i in tokenizer.all_special_ids)
         assert len(allowed) == lm.tokenizer.size == whole_model(folder).config.vocab_size
-        words = [lm.tokenizer.token(int(i)) for i in allowed.nonzero()[0]]
+        words = [lm.tokenizer.decode(int(i)) for i in allowed.nonzero()[0]]
         assert {"film", "good"} <= set(words)
         assert not [word for word in words if "Ġ" in word or word.startswith("##")]
         assert len(set(words)) == len(words)
