@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,6 +114,37 @@ def test_folders_can_be_read_at_a_glance(package: str) -> None:
     assert not crowded
     assert not deep
     assert not long
+
+
+def reachable(module: str) -> set[str]:
+    """Every module that a module imports, and what those of its own package import in turn."""
+    seen, due = set(), [module]
+    while due:
+        for other in imports(due.pop()):
+            if other in MODULES and other.split(".")[0] == module.split(".", maxsplit=1)[0]:
+                due += {other} - seen
+            seen.add(other)
+    return seen
+
+
+def test_what_is_called_pure_is_pure() -> None:
+    """PURE in a module's docstring: no tensors, tables, files or clocks, not even indirectly."""
+    impure = {
+        "torch", "transformers", "datasets", "pyarrow", "pathlib", "os", "time", "importlib",
+    }  # fmt: skip
+    claims = [
+        module
+        for module, path in MODULES.items()
+        if re.search(r"\bpure\b", ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "", re.I)
+    ]
+    wrong = {
+        module: found
+        for module in claims
+        if (found := {other for other in reachable(module) if other.split(".")[0] in impure})
+    }
+
+    assert claims
+    assert not wrong
 
 
 def test_only_loaders_of_models_know_transformers() -> None:

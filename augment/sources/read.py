@@ -137,17 +137,17 @@ def _files_of(folder: Path, split: str, task: Task) -> list[Path]:
 
 
 def _read_columns(files: list[Path], spec: TaskSpec, rows: SourceTableBuilder) -> pa.Table:
+    columns = Columns(spec.text_columns, spec.label.column)
     for path in files:
         if path.stat().st_size == 0:
             raise SourceInvalid(f"{path.name} is empty.", "Expected rows.")
         for place, record in read_records(path, rows.malformed):
-            _add(place, record, spec, rows)
+            _add(place, record, columns, rows)
     return rows.build(files[0].name)
 
 
-def _add(place: str, record: dict[str, Any], spec: TaskSpec, rows: SourceTableBuilder) -> None:
+def _add(place: str, record: dict[str, Any], columns: Columns, rows: SourceTableBuilder) -> None:
     """Add the row of a record to its split's rows."""
-    columns = Columns(spec.text_columns, spec.label.column)
     columns.require(place.split(maxsplit=1)[0], record, labeled=not rows.is_test)
     rows.add(columns.row(place, record))
 
@@ -170,6 +170,7 @@ def _read_hub(
             f"the hub data set {place} cannot be loaded: {error}.",
             "Check the name and the network, or give a folder with the same files: --source DIR",
         ) from error
+    columns = Columns(spec.text_columns, spec.label.column)
     splits = {}
     for split, builder in builders.items():
         if split in loaded:
@@ -181,6 +182,6 @@ def _read_hub(
             }
             for number, record in enumerate(rows):
                 row = f"{place}/{split} row {number}"
-                _add(row, named(record, names), spec, builder)
+                _add(row, named(record, names), columns, builder)
             splits[split] = builder.build(place)
     return splits

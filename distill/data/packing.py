@@ -1,6 +1,6 @@
 """Documents of pieces → blocks of at most one length; a block never holds two documents.
 
-Pure: numbers in, numbers out.
+PURE: numbers in, numbers out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PURE: the least loss with which numbers, heads and matrices get fewer."""
+"""The least loss with which numbers, heads and matrices get fewer."""
 
 from __future__ import annotations
 

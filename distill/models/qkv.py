@@ -1,4 +1,4 @@
-"""PURE: what attention is made of."""
+"""What attention is made of."""
 
 from __future__ import annotations
 

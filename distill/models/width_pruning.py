@@ -1,6 +1,6 @@
 """A teacher's layers made narrower: the start of a student that is thinner than its teacher.
 
-Pure but for one forward pass of the teacher. TinyBERT starts its general student from random
+One forward pass of the teacher is needed. TinyBERT starts its general student from random
 weights; here a thinner student begins as an approximation of the teacher, which the losses then
 repair. Of the width, the numbers are kept that explain the others best, and every matrix that read
 a number which is gone reads its best linear guess from those kept instead. So embeddings and the

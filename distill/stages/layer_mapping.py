@@ -1,6 +1,6 @@
 """Which teacher layer each student layer learns from: n = g(m), docs/method.md, section 2.
 
-Pure. Layers are counted from 1; index 0 is the embedding output and always maps to 0, so it is
+PURE. Layers are counted from 1; index 0 is the embedding output and always maps to 0, so it is
 left out of the tuples here.
 """
 

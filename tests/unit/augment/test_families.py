@@ -15,7 +15,6 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from augment.analysis.preview import preview
 from augment.errors import AssetInvalid
-from augment.masked_lm import model as masked_lm
 from augment.masked_lm.inputs import MaskedInput, pack
 from augment.masked_lm.loading import load_masked_lm
 from augment.masked_lm.model import MaskedLM
@@ -145,15 +144,13 @@ def test_bfloat16_has_the_same_bits_in_any_company(folder: Path) -> None:
     assert together.dtype is torch.float32
 
 
-def test_the_canonical_way_agrees_with_batches(
-    folder: Path, vectors_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_canonical_way_agrees_with_batches(folder: Path, vectors_file: Path) -> None:
     finder = finder_of(folder, vectors_file)
     sentences = finder.words_of(TEXTS)
     batched = finder.for_sentences(sentences)
     finder.masked_lm.tokens_a_batch = 1
     alone = finder.for_sentences(sentences)
-    monkeypatch.setattr(masked_lm, "TIE_GAP", 1e9)
+    finder.masked_lm.tie_gap = 1e9
     canonical = finder.for_sentences(sentences)
 
     def draws(found: list[Any]) -> list[dict[int, tuple[str, ...]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from augment.masked_lm.inputs import MaskedInput, PackedInputs, pack
 from augment.masked_lm.kernels import Linear
 from augment.masked_lm.loading import load_masked_lm
 from augment.masked_lm.model import MaskedLM
+from distill.models.bf16 import FrozenLinear
 
 
 @pytest.fixture
@@ -108,6 +110,29 @@ def test_a_linear_layer_and_what_follows_it(rows: int, activation: str) -> None:
         atol=1e-5,
         rtol=1e-5,
     )
+
+
+@pytest.mark.parametrize("rows", [2, 33])
+@pytest.mark.parametrize("bias", [True, False])
+def test_both_packages_compute_bfloat16_alike(rows: int, bias: bool) -> None:
+    """A layer of the masked LM and one of a frozen teacher have the same bits, packed or not."""
+    torch.manual_seed(0)
+    layer, x = torch.nn.Linear(48, 32, bias=bias), torch.randn(rows, 48).bfloat16()
+    ours, frozen = Linear.of(layer, torch.bfloat16), FrozenLinear(layer)
+
+    assert torch.equal(ours(x), frozen(x))
+    assert ours._packed is (frozen._packed is not None)
+
+
+@pytest.mark.parametrize("missing", ["_linear_pointwise", "_is_mkldnn_bf16_supported"])
+def test_neither_packs_bfloat16_without_its_kernels(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"_linear_pointwise", "_is_mkldnn_bf16_supported"} - {missing}
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(**dict.fromkeys(names, lambda: True)))
+    layer, x = torch.nn.Linear(48, 32), torch.randn(3, 48).bfloat16()
+
+    assert torch.equal(Linear.of(layer, torch.bfloat16)(x), FrozenLinear(layer)(x))
 
 
 def test_out_of_memory_halves_the_batch(mlm_dir: Path) -> None:

@@ -10,7 +10,6 @@ import torch
 from transformers import BertForMaskedLM, BertModel, BertTokenizer
 
 from augment.errors import AssetInvalid, AssetMissing
-from augment.masked_lm import model as masked_lm
 from augment.masked_lm.inputs import MaskedInput, build_input
 from augment.masked_lm.loading import load_masked_lm
 from augment.masked_lm.model import MaskedLM
@@ -69,11 +68,11 @@ def test_batch_size_does_not_matter(lm: MaskedLM) -> None:
     assert [ranked.token_ids for ranked in lm.rank(asked, 5, words_only=False)] == whole
 
 
-def test_close_ranks_are_computed_alone(lm: MaskedLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_ranks_are_computed_alone(lm: MaskedLM) -> None:
     """With every gap called close, all positions go the canonical way and agree."""
     asked, _ = queries(lm, "pair")
     batched = [set(ranked.token_ids) for ranked in lm.rank(asked, 5, words_only=False)]
-    monkeypatch.setattr(masked_lm, "TIE_GAP", 1e9)
+    lm.tie_gap = 1e9
 
     assert [set(ranked.token_ids) for ranked in lm.rank(asked, 5, words_only=False)] == batched
 
