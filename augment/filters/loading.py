@@ -15,8 +15,8 @@ from augment.contract import TaskSpec, match_labels, model_digest
 from augment.errors import AssetInvalid
 from augment.filters.scorer import Encoded, Scorer, Texts
 from augment.masked_lm.loading import (
+    copy_weights,
     first_line,
-    own_weights,
     quiet_transformers,
     refuse_absent,
     unloadable,
@@ -129,7 +129,7 @@ class _Parts:
             raise AssetInvalid(
                 f"the weights of {self.name} cannot be read: {first_line(error)}"
             ) from error
-        own_weights(model)
+        copy_weights(model)
         self._missing = sorted(report["missing_keys"])
         return model, self._missing
 

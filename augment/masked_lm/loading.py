@@ -87,7 +87,7 @@ def _read_model(name: str) -> Any:
             "Give a model that was saved with its masked-LM head, such as bert-base-uncased "
             "(of ELECTRA, the generator).",
         )
-    own_weights(model)
+    copy_weights(model)
     return model
 
 
@@ -113,7 +113,7 @@ def _hint(option: str) -> str:
     )
 
 
-def own_weights(model: Any) -> None:
+def copy_weights(model: Any) -> None:
     """Copy the weights out of the file that they may be mapped from.
 
     Whoever overwrites that file while a run is at work would change the run otherwise.

@@ -1,4 +1,4 @@
-"""Records of columnar files: Parquet, CSV and JSONL, each row with its place for messages."""
+"""Records of columnar files: Parquet, CSV and JSONL, each row with its location for messages."""
 
 from __future__ import annotations
 
@@ -81,20 +81,20 @@ def _csv_records(path: Path, malformed: Malformed) -> Iterator[Record]:
         reader = csv.reader((line for _, line in lines), strict=True)
         header: list[str] | None = None
         while True:
-            place = f"{path.name} line {reader.line_num + 1}"
+            location = f"{path.name} line {reader.line_num + 1}"
             try:
                 fields = next(reader, None)
             except csv.Error as error:
-                malformed(f"{place} is not CSV: {error}.")
+                malformed(f"{location} is not CSV: {error}.")
                 continue
             if fields is None:
                 return
             if header is None:
                 header = fields
             elif len(fields) == len(header):
-                yield place, dict(zip(header, fields, strict=True))
+                yield location, dict(zip(header, fields, strict=True))
             elif fields:
-                malformed(f"{place} has {len(fields)} fields; {len(header)} are expected.")
+                malformed(f"{location} has {len(fields)} fields; {len(header)} are expected.")
 
 
 def decoded_lines(
@@ -113,12 +113,12 @@ def decoded_lines(
 def _json_records(path: Path, malformed: Malformed) -> Iterator[Record]:
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
-            place = f"{path.name} line {number}"
+            location = f"{path.name} line {number}"
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError):
                 record = None
             if isinstance(record, dict):
-                yield place, record
+                yield location, record
             elif line.strip():
-                malformed(f"{place} is not a JSON object.")
+                malformed(f"{location} is not a JSON object.")

@@ -25,13 +25,13 @@ class SourceRow:
     """One row as a reader found it.
 
     Attributes:
-        place: Where it stands, for messages: ``train.tsv line 12``.
+        location: Where it stands, for messages: ``train.tsv line 12``.
         texts: The text columns' values.
         label: The label's value, or None where the file has no label column.
         idx: The row's own number, or None where the file has none.
     """
 
-    place: str
+    location: str
     texts: tuple[Any, ...]
     label: Any
     idx: int | None = None
@@ -64,11 +64,11 @@ class Columns:
                 found = ", ".join(present)[:200]
                 raise SourceInvalid(f"{file} has no column {column!r}. Found: {found}.", self.hint)
 
-    def row(self, place: str, record: Mapping[str, Any]) -> SourceRow:
-        """The row of a record, given its place."""
+    def row(self, location: str, record: Mapping[str, Any]) -> SourceRow:
+        """The row of a record, given its location."""
         idx = record.get(self.idx)
         return SourceRow(
-            place=place,
+            location=location,
             texts=tuple(record[column] for column in self.texts),
             label=record.get(self.label),
             idx=_row_number(str(idx)) if isinstance(idx, int | str) else None,
@@ -108,7 +108,7 @@ class SourceTableBuilder:
             RowMalformed: A text is missing or oversized, or the label is not one of the task's.
         """
         try:
-            texts = tuple(self._text(value, row.place) for value in row.texts)
+            texts = tuple(self._text(value, row.location) for value in row.texts)
             label = self._label(row)
         except RowMalformed:
             if not self.skip_malformed:
@@ -131,7 +131,7 @@ class SourceTableBuilder:
             refuse_row(problem)
         self.skipped += 1
 
-    def build(self, place: str) -> pa.Table:
+    def build(self, location: str) -> pa.Table:
         """The split as a table: the text columns, the label and ``idx``.
 
         The rows' own numbers are kept where all are distinct and not negative; otherwise rows are
@@ -143,7 +143,7 @@ class SourceTableBuilder:
         self._pack()
         table = pa.concat_tables(self._parts)
         if not table.num_rows:
-            raise SourceInvalid(f"{place} has no rows.", "Expected at least one example.")
+            raise SourceInvalid(f"{location} has no rows.", "Expected at least one example.")
         idx = table["idx"]
         usable = not idx.null_count and pc.min(idx).as_py() >= 0
         if usable and pc.count_distinct(idx).as_py() == len(idx):
@@ -164,16 +164,16 @@ class SourceTableBuilder:
         self._parts.append(pa.table(dict(zip(names, columns, strict=True))))
         self._texts, self._labels, self._idx = [], [], []
 
-    def _text(self, value: Any, place: str) -> str:
+    def _text(self, value: Any, location: str) -> str:
         if not isinstance(value, str):
-            refuse_row(f"{place} has {value!r} where a text is expected.")
+            refuse_row(f"{location} has {value!r} where a text is expected.")
         length, limit = len(value), self.max_characters
         if length > limit:
-            refuse_row(f"{place} has a text of {length:,} characters; the limit is {limit:,}.")
+            refuse_row(f"{location} has a text of {length:,} characters; the limit is {limit:,}.")
         try:
             value.encode()
         except UnicodeEncodeError:
-            refuse_row(f"{place} has a text that is not valid Unicode.")
+            refuse_row(f"{location} has a text that is not valid Unicode.")
         return value
 
     def _label(self, row: SourceRow) -> int | float:
@@ -182,7 +182,7 @@ class SourceTableBuilder:
         if unlabeled and self.is_test:
             return UNLABELED
         if unlabeled:
-            refuse_row(f"{row.place} has no label.")
+            refuse_row(f"{row.location} has no label.")
         return _score(value, row) if self.task.label.kind == "regression" else self._class(row)
 
     def _class(self, row: SourceRow) -> int:
@@ -192,7 +192,7 @@ class SourceTableBuilder:
         number = _integer(value)
         if number is None or not 0 <= number < len(names):
             refuse_row(
-                f"{row.place} has label {value!r}; the task knows {', '.join(names)} "
+                f"{row.location} has label {value!r}; the task knows {', '.join(names)} "
                 f"(or 0 to {len(names) - 1})."
             )
         return number
@@ -213,7 +213,7 @@ def _score(value: Any, row: SourceRow) -> float:
     except (TypeError, ValueError):
         score = math.nan
     if not math.isfinite(score):
-        refuse_row(f"{row.place} has score {value!r}; a finite number is expected.")
+        refuse_row(f"{row.location} has score {value!r}; a finite number is expected.")
     return score
 
 

@@ -60,11 +60,11 @@ def read_tsv(path: Path, task: TaskSpec, rows: SourceTableBuilder) -> pa.Table:
         header, lines = _COLA_WITHOUT_HEADER, chain([first], lines)
     columns.require(path.name, header, labeled=not rows.is_test)
     for number, line in lines:
-        place, fields = f"{path.name} line {number}", _fields(line)
+        location, fields = f"{path.name} line {number}", _fields(line)
         if len(fields) == len(header):
-            rows.add(columns.row(place, dict(zip(header, fields, strict=True))))
+            rows.add(columns.row(location, dict(zip(header, fields, strict=True))))
         else:
-            rows.malformed(f"{place} has {len(fields)} fields; {len(header)} are expected.")
+            rows.malformed(f"{location} has {len(fields)} fields; {len(header)} are expected.")
     return rows.build(path.name)
 
 

@@ -10,8 +10,8 @@ from augment.errors import SourceInvalid, SourceMissing
 from augment.sources.columnar import SUFFIXES, read_records
 from augment.sources.examples import refuse_row
 
-ROWS = 1000
-MOST_CLASSES = 100
+MAX_ROWS = 1000
+MAX_CLASSES = 100
 
 
 def sniff(path: Path) -> str:
@@ -23,7 +23,7 @@ def sniff(path: Path) -> str:
     """
     if not path.is_file():
         raise SourceMissing(f"{path} is not there.", f"Name a file: {', '.join(SUFFIXES)}")
-    records = [record for _, record in itertools.islice(read_records(path, refuse_row), ROWS)]
+    records = [record for _, record in itertools.islice(read_records(path, refuse_row), MAX_ROWS)]
     if not records:
         raise SourceInvalid(f"{path.name} has no rows.")
     columns = {name: [record.get(name) for record in records] for name in records[0]}
@@ -71,7 +71,7 @@ def _names(values: list[Any]) -> list[str]:
     distinct = sorted({str(value) for value in values}, key=_numbers_by_value)
     fractions = any("." in value or "e" in value for value in distinct if _is_number(value))
     numbers = all(_is_number(value) for value in distinct)
-    if (numbers and fractions) or len(distinct) > MOST_CLASSES:
+    if (numbers and fractions) or len(distinct) > MAX_CLASSES:
         return []
     return distinct
 

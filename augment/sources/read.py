@@ -56,10 +56,10 @@ def read_source(
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit} must be at least 1.")
-    place = source if source is not None else str(task.folder or "")
-    if not place:
+    source = source if source is not None else str(task.folder or "")
+    if not source:
         raise SourceMissing("no source is given.", "Name a folder or a hub data set: --source")
-    path = Path(place)
+    path = Path(source)
     builders = {
         split: SourceTableBuilder(task.spec, split, skip_malformed)
         for split in task.spec.splits.names
@@ -68,25 +68,27 @@ def read_source(
         splits = _read_folder(path, task, builders)
     elif path.is_file():
         splits = _read_file_as_train(path, task, builders)
-    elif _looks_like_hub_name(place):
-        splits = _read_hub(place, task.spec, builders)
+    elif _looks_like_hub_name(source):
+        splits = _read_hub(source, task.spec, builders)
     else:
-        raise SourceMissing(f"{place} is not there.", "Name a folder, a file, or owner/name:config")
-    _require(splits, task.spec, place)
+        raise SourceMissing(
+            f"{source} is not there.", "Name a folder, a file, or owner/name:config"
+        )
+    _require(splits, task.spec, source)
     train = task.spec.splits.train
     if limit is not None:
         splits[train] = splits[train].slice(0, limit)
     return Source(path.name, splits, sum(table.skipped for table in builders.values()))
 
 
-def _require(splits: dict[str, pa.Table], spec: TaskSpec, place: str) -> None:
+def _require(splits: dict[str, pa.Table], spec: TaskSpec, source: str) -> None:
     present = ", ".join(splits) or "nothing"
     if spec.splits.train not in splits:
-        raise SourceMissing(f"{place} has no split {spec.splits.train!r}; found {present}.")
+        raise SourceMissing(f"{source} has no split {spec.splits.train!r}; found {present}.")
     if not any(name in splits for name in spec.splits.validation):
         validation = " or ".join(spec.splits.validation)
         raise SourceMissing(
-            f"{place} has no validation split ({validation}); found {present}.",
+            f"{source} has no validation split ({validation}); found {present}.",
             "A student is selected and measured on it: name one in the task file's [splits].",
         )
 
@@ -141,33 +143,33 @@ def _read_columns(files: list[Path], spec: TaskSpec, rows: SourceTableBuilder) -
     for path in files:
         if path.stat().st_size == 0:
             raise SourceInvalid(f"{path.name} is empty.", "Expected rows.")
-        for place, record in read_records(path, rows.malformed):
-            _add(place, record, columns, rows)
+        for location, record in read_records(path, rows.malformed):
+            _add(location, record, columns, rows)
     return rows.build(files[0].name)
 
 
-def _add(place: str, record: dict[str, Any], columns: Columns, rows: SourceTableBuilder) -> None:
+def _add(location: str, record: dict[str, Any], columns: Columns, rows: SourceTableBuilder) -> None:
     """Add the row of a record to its split's rows."""
-    columns.require(place.split(maxsplit=1)[0], record, labeled=not rows.is_test)
-    rows.add(columns.row(place, record))
+    columns.require(location.split(maxsplit=1)[0], record, labeled=not rows.is_test)
+    rows.add(columns.row(location, record))
 
 
-def _looks_like_hub_name(place: str) -> bool:
-    name = place.partition(":")[0]
+def _looks_like_hub_name(source: str) -> bool:
+    name = source.partition(":")[0]
     return name.count("/") == 1 and not name.startswith((".", "/")) and "\\" not in name
 
 
 def _read_hub(
-    place: str, spec: TaskSpec, builders: dict[str, SourceTableBuilder]
+    source: str, spec: TaskSpec, builders: dict[str, SourceTableBuilder]
 ) -> dict[str, pa.Table]:
     import datasets
 
-    name, _, config = place.partition(":")
+    name, _, config = source.partition(":")
     try:
         loaded: Iterable[str] = datasets.load_dataset(name, config or None)
     except (OSError, ValueError, ConnectionError) as error:
         raise SourceMissing(
-            f"the hub data set {place} cannot be loaded: {error}.",
+            f"the hub data set {source} cannot be loaded: {error}.",
             "Check the name and the network, or give a folder with the same files: --source DIR",
         ) from error
     columns = Columns(spec.text_columns, spec.label.column)
@@ -181,7 +183,7 @@ def _read_hub(
                 if hasattr(feature, "names")
             }
             for number, record in enumerate(rows):
-                row = f"{place}/{split} row {number}"
-                _add(row, named(record, names), columns, builder)
-            splits[split] = builder.build(place)
+                location = f"{source}/{split} row {number}"
+                _add(location, named(record, names), columns, builder)
+            splits[split] = builder.build(source)
     return splits
