@@ -33,7 +33,7 @@ def paper_copy(
         model: The masked LM.
         tokenizer: Its tokenizer.
         table: Words and vectors.
-        may_stand: Piece ids that are whole words.
+        may_stand: Token ids that are whole words.
         k: K.
         p: The threshold.
     """
