@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from augment.contract import Version
 from distill.data.batching import longest, spread
-from distill.data.versions import Tokens, tokenize_sample
+from distill.data.versions import TokenizedSplits, tokenize_sample
 from distill.distributed import device
 from distill.evaluation.evaluate import predict
 from distill.models.bf16 import autocast
@@ -53,7 +53,7 @@ class Plan:
         teacher: Where it works.
         student: As the user names it.
         init: How it starts.
-        max_length: Pieces a row is cut to.
+        max_length: Tokens a row is cut to.
         stages: Those that the run has.
     """
 
@@ -83,7 +83,7 @@ class Timings:
         tokenizing: Rows a second.
         teaching: Rows a second that the teacher answers, in the precision of training.
         answering: Rows a second that the student answers, in float32.
-        pieces: Mean pieces a row, cut as in the run.
+        row_tokens: Mean tokens a row, cut as in the run.
         peak_bytes: The most memory that this process ever had, steps on the longest rows included.
     """
 
@@ -91,7 +91,7 @@ class Timings:
     tokenizing: float
     teaching: float
     answering: float
-    pieces: float
+    row_tokens: float
     peak_bytes: int
 
 
@@ -148,8 +148,8 @@ def calibrate(plan: Plan, table: pa.Table) -> Timings:
     answering = _rate(pupil, chosen.ours)
     heaviest = plan.stages[0]
     _run(plan, heaviest, rows.at(longest(rows.ours, _batch(plan, heaviest))), steps=2)
-    pieces = float(np.mean(rows.ours["length"]))
-    return Timings(steps, tokenizing, teaching, answering, pieces, peak_bytes())
+    row_tokens = float(np.mean(rows.ours["length"]))
+    return Timings(steps, tokenizing, teaching, answering, row_tokens, peak_bytes())
 
 
 def peak_bytes() -> int:
@@ -218,12 +218,12 @@ def _bench(
     """A run directory that goes away again, and the teacher as a run knows it."""
     split = plan.version.task.splits.validation[0]
     few = range(min(VALIDATED, len(rows.ours)))
-    theirs = Tokens(rows.theirs, {split: rows.theirs.select(few)})
+    theirs = TokenizedSplits(rows.theirs, {split: rows.theirs.select(few)})
     with tempfile.TemporaryDirectory(prefix="distill-") as place:
         bench = RunContext(
             plan.version,
             recipe,
-            Tokens(rows.ours, {split: rows.ours.select(few)}),
+            TokenizedSplits(rows.ours, {split: rows.ours.select(few)}),
             student.tokenizer,
             plan.max_length,
             RunDirectory(Path(place)),
