@@ -344,6 +344,6 @@ def prepare(
         narrator.say("notice", guide.notice)
     stage = bench.plant()
     narrator.say("student", f"{describe(stage.student)} · layers {arrows(mapping)}")
-    if stage.relations:
-        narrator.say("attention", str(stage.relations))
+    for label, notice in stage.notices().items():
+        narrator.say(label, notice)
     return bench

@@ -162,7 +162,9 @@ def rehearse(
 ) -> IntermediateStage | None:
     """Build both stages, to refuse now what could not be trained in hours; the first is kept."""
     first = first_stage(bench, student, guides)
-    second_stage(bench, student, student.model, guides)
+    second = second_stage(bench, student, student.model, guides)
+    for label, notice in {**second.notices(), **(first.notices() if first else {})}.items():
+        bench.narrator.say(label, notice)
     return first
 
 
@@ -173,7 +175,7 @@ def first_stage(
     if not bench.recipe.intermediate.enabled:
         return None
     set_seed(bench.recipe.seed)
-    stage = IntermediateStage(
+    return IntermediateStage(
         student.model,
         frozen(guides[0].classifier.model, bench.recipe.precision),
         student.mapping,
@@ -182,9 +184,6 @@ def first_stage(
         projection=bench.recipe.projection,
         pretrained=student.pretrained,
     )
-    if stage.relations:
-        bench.narrator.say("attention", str(stage.relations))
-    return stage
 
 
 def second_stage(

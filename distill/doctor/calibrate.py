@@ -53,7 +53,7 @@ class Plan:
         teacher: Where it works.
         student: As the user names it.
         init: How it starts.
-        max_length: Tokens a row is cut to.
+        max_length: Pieces a row is cut to.
         stages: Those that the run has.
     """
 
@@ -83,7 +83,7 @@ class Timings:
         tokenizing: Rows a second.
         teaching: Rows a second that the teacher answers, in the precision of training.
         answering: Rows a second that the student answers, in float32.
-        row_tokens: Mean tokens a row, cut as in the run.
+        pieces: Mean pieces a row, cut as in the run.
         peak_bytes: The most memory that this process ever had, steps on the longest rows included.
     """
 
@@ -91,7 +91,7 @@ class Timings:
     tokenizing: float
     teaching: float
     answering: float
-    row_tokens: float
+    pieces: float
     peak_bytes: int
 
 
@@ -148,8 +148,8 @@ def calibrate(plan: Plan, table: pa.Table) -> Timings:
     answering = _rate(pupil, chosen.ours)
     heaviest = plan.stages[0]
     _run(plan, heaviest, rows.at(longest(rows.ours, _batch(plan, heaviest))), steps=2)
-    row_tokens = float(np.mean(rows.ours["length"]))
-    return Timings(steps, tokenizing, teaching, answering, row_tokens, peak_bytes())
+    pieces = float(np.mean(rows.ours["length"]))
+    return Timings(steps, tokenizing, teaching, answering, pieces, peak_bytes())
 
 
 def peak_bytes() -> int:

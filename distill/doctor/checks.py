@@ -97,11 +97,11 @@ def tokenizer(opened: Version, guide: Classifier) -> Finding[pa.Table]:
     rows = sample(opened, opened.task.splits.train, MOST_ROWS)
     reader = guide.tokenizer
     if reader.pad_token_id is None:
-        raise ModelInvalid(f"the tokenizer of {guide.name} has no padding token.")
-    tokens = tokenize_sample(opened.task, rows, reader)["input_ids"]
-    total = sum(map(len, tokens))
-    unknown = sum(ids.count(reader.unk_token_id) for ids in tokens) / total
-    finding = f"{len(reader):,} tokens · {unknown:.2%} of the data's are unknown to it"
+        raise ModelInvalid(f"the tokenizer of {guide.name} has no padding piece.")
+    pieces = tokenize_sample(opened.task, rows, reader)["input_ids"]
+    total = sum(map(len, pieces))
+    unknown = sum(ids.count(reader.unk_token_id) for ids in pieces) / total
+    finding = f"{len(reader):,} pieces · {unknown:.2%} of the data's are unknown to it"
     doubt = "The teacher's vocabulary hardly fits this data." if unknown > MANY_UNKNOWN else ""
     return Finding(rows, finding, doubt)
 
@@ -114,7 +114,7 @@ def lengths(opened: Version, guide: Classifier, rows: pa.Table, length: int) -> 
     share, total = cut / len(found), opened.rows(opened.task.splits.train)
     about = "" if len(found) == total else f"about, {len(found):,} looked at; "
     finding = (
-        f"{round(share * total):,} of {total:,} training rows are cut to {length} tokens "
+        f"{round(share * total):,} of {total:,} training rows are cut to {length} pieces "
         f"({about}{share:.2%}, the longest has {found.max():,})"
     )
     for split in opened.task.splits.validation:

@@ -72,7 +72,7 @@ def time_parts(recipe: DistillRecipe, rows: Rows, pace: Timings) -> list[Part]:
 
 def disk_bytes(rows: Rows, pace: Timings, student_parameters: int) -> int:
     """Tokens, checkpoints (weights and two moments, three at once) and the finished students."""
-    tokens = (rows.augmented + rows.validation) * (pace.row_tokens * 5 + 24)
+    tokens = (rows.augmented + rows.validation) * (pace.pieces * 5 + 24)
     weights = student_parameters * WEIGHT_BYTES
     return round(tokens + CHECKPOINTS_AT_ONCE * 3 * weights + len(pace.steps) * weights)
 

@@ -39,7 +39,7 @@ class EvaluationTarget:
         name: In the table, such as ``student, distilled``.
         classifier: In evaluation mode.
         splits: Split name to its labeled rows in the classifier's own tokens.
-        max_length: Tokens a row was cut to.
+        max_length: Pieces a row was cut to.
         scores: Where they are known already.
     """
 
@@ -61,7 +61,7 @@ class Measurement:
         encoder_parameters: Without the embedding tables.
         flops: Floating-point operations for a sentence, mean over the first split, no padding.
         file_bytes: Size of the weights on disk, as they are stored.
-        max_length: Tokens a row was cut to.
+        max_length: Pieces a row was cut to.
         latency: How fast it answers.
     """
 

@@ -50,8 +50,8 @@ class Projections(nn.Module):
         if pretrained and not start:
             rows, columns = pretrained[0].weight.shape
             self.notice = (
-                f"the checkpoint has {len(pretrained)} ({columns} to {rows}), the recipe needs "
-                f"{count} ({student_width} to {teacher_width}): they start at random"
+                f"start at random: the recipe needs {count} ({student_width} to {teacher_width}), "
+                f"the checkpoint has {len(pretrained)} ({columns} to {rows})"
             )
         self.maps = nn.ModuleList()
         if student_width == teacher_width and not pretrained:

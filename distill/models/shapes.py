@@ -46,16 +46,16 @@ _SHAPE = re.compile(r"(?:([A-Za-z][\w-]*):)?(\d{1,3})x(\d{1,5})-(\d{1,6})-(\d{1,
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What a student takes over from its teacher's side so that it reads the same tokens.
+    """What a student takes over from its teacher's side so that it reads the same pieces.
 
     Attributes:
-        tokenizer: Gives the ids of the special tokens.
-        vocab_size: Rows of the embedding table.
+        tokenizer: Gives the ids of the special pieces.
+        pieces: Rows of the embedding table.
         segments: Kinds of segments, at least 1.
     """
 
     tokenizer: PreTrainedTokenizerBase
-    vocab_size: int
+    pieces: int
     segments: int
 
     @property
@@ -106,7 +106,7 @@ def config_of(shape: Shape, reading: InputSpec, labels: dict[str, Any]) -> PreTr
     """
     family = shape.family or "bert"
     settings = {
-        "vocab_size": reading.vocab_size,
+        "vocab_size": reading.pieces,
         "hidden_size": shape.hidden,
         "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.heads,

@@ -159,7 +159,7 @@ def _from_folder(
     if not any(file.name.startswith(WEIGHTS) for file in folder.iterdir()):
         if not reads:
             reading = reading_of(teacher)
-            config.update({"vocab_size": reading.vocab_size, "pad_token_id": reading.padding})
+            config.update({"vocab_size": reading.pieces, "pad_token_id": reading.padding})
         return Student(fresh(config, head=head), f"random weights, shape of {name}", tokenizer)
     if not reads and config.vocab_size != teacher.model.config.vocab_size:
         raise VocabularyMismatch(

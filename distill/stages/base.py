@@ -47,6 +47,10 @@ class Stage(nn.Module, ABC):
             nn.Module.to(self.teacher, device)
             assert_frozen_eval(self.teacher)
 
+    def notices(self) -> dict[str, str]:
+        """Label to a sentence that the user should see before anything is trained."""
+        return {}
+
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         """Losses of a batch.
 

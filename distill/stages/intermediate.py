@@ -110,6 +110,11 @@ class IntermediateStage(Stage):
             max_score_length=longest,
         )
 
+    def notices(self) -> dict[str, str]:
+        """What attention is learnt by, and pretrained projections that are left out."""
+        notices = {"attention": str(self.relations or ""), "projections": self.projections.notice}
+        return {label: notice for label, notice in notices.items() if notice}
+
     def terms(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         """``attention`` (or ``relation``), ``hidden`` and ``embedding``, summed over layers."""
         inputs = model_inputs(batch)

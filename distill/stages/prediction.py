@@ -66,6 +66,11 @@ class PredictionStage(Stage):
                 pretrained=pretrained,
             )
 
+    def notices(self) -> dict[str, str]:
+        """Pretrained projections that are left out."""
+        notice = self.states.projections.notice if self.states else ""
+        return {"projections": notice} if notice else {}
+
     def terms(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         """``prediction``, ``label``, ``patient`` and ``cosine``, each if it has a weight."""
         inputs, weights = model_inputs(batch), self.recipe.weights

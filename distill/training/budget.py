@@ -29,7 +29,7 @@ class Budget:
 
     Attributes:
         hours: Wall-clock time from the start of the command.
-        tokens: Tokens trained on, padding not counted, repeated ones counted again.
+        tokens: Pieces trained on, padding not counted, repeated ones counted again.
 
     Raises:
         UsageInvalid: Both are given, or one that is not greater than 0.
@@ -61,7 +61,7 @@ class Plan:
     Attributes:
         steps: Optimizer steps in all.
         evaluations: On held-out blocks, the last step included.
-        tokens_per_step: Mean tokens of a batch, padding not counted.
+        tokens_per_step: Mean pieces of a batch, padding not counted.
         seconds_per_step: As measured for a wall-clock budget, or nothing.
     """
 
@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def tokens(self) -> int:
-        """Tokens trained on in all, about."""
+        """Pieces trained on in all, about."""
         return round(self.steps * self.tokens_per_step)
 
 

@@ -41,7 +41,7 @@ class RunContext:
         recipe: Resolved for the version's task.
         tokens: The tokenized splits.
         tokenizer: Of the student, in most cases the teacher's; saved with every student.
-        max_length: Tokens a row was cut to.
+        max_length: Pieces a row was cut to.
         run: Where everything goes.
         narrator: Where progress is shown.
     """

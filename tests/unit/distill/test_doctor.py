@@ -41,9 +41,7 @@ def healthy(teacher, version, recipe):
 def uncalibrated(monkeypatch):
     """For checks that are not about time."""
     steps = {"intermediate": 1.0, "prediction": 1.0}
-    pace = Timings(
-        steps, tokenizing=1e3, teaching=1e3, answering=1e3, row_tokens=9, peak_bytes=10**8
-    )
+    pace = Timings(steps, tokenizing=1e3, teaching=1e3, answering=1e3, pieces=9, peak_bytes=10**8)
     monkeypatch.setattr("distill.doctor.checks.calibrate", lambda plan, rows: pace)
 
 
@@ -90,9 +88,7 @@ def test_arithmetic_of_the_forecast():
         }
     )
     steps = {"intermediate": 2.0, "prediction": 1.0, "plain": 0.5}
-    pace = Timings(
-        steps, tokenizing=100.0, teaching=10.0, answering=20.0, row_tokens=8, peak_bytes=5
-    )
+    pace = Timings(steps, tokenizing=100.0, teaching=10.0, answering=20.0, pieces=8, peak_bytes=5)
     found = forecast(recipe, Rows(1000, 100, 60, 40), pace, 1_000)
     parts = {part.name: (part.steps, part.seconds) for part in found.parts}
     assert parts == {
@@ -119,7 +115,7 @@ def test_rows_that_are_cut_are_counted(version, teacher, recipe, tmp_path, uncal
     assert 0 < cut < 400
     lengths = check(result, "lengths")
     assert lengths["status"] == "warning"
-    assert lengths["finding"].startswith(f"{cut} of 400 training rows are cut to 8 tokens")
+    assert lengths["finding"].startswith(f"{cut} of 400 training rows are cut to 8 pieces")
     assert "max_length = 16 in the recipe" in lengths["hint"]
     assert result["exit_code"] == 0
 

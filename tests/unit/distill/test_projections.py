@@ -55,7 +55,9 @@ def test_one_for_each_layer_is_taken_over_in_order():
 def test_those_that_do_not_fit_are_left_out_with_a_notice(maps, width):
     torch.manual_seed(0)
     projections = Projections(width, 32, layers=3, pretrained=numbered(maps))
-    assert projections.notice.startswith(f"the checkpoint has {maps} (16 to 32)")
+    assert projections.notice == (
+        f"start at random: the recipe needs 1 ({width} to 32), the checkpoint has {maps} (16 to 32)"
+    )
     torch.manual_seed(0)
     fresh = Projections(width, 32, layers=3)
     assert torch.equal(projections.maps[0].weight, fresh.maps[0].weight)
