@@ -207,12 +207,12 @@ def same_vocabulary(
     Raises:
         VocabularyMismatch: The tokenizers' tokens or their ids differ.
     """
-    ours, theirs = tokenizer.get_vocab(), other_tokenizer.get_vocab()
-    if ours == theirs:
+    ids, other_ids = tokenizer.get_vocab(), other_tokenizer.get_vocab()
+    if ids == other_ids:
         return
-    shared = sum(theirs.get(token) == index for token, index in ours.items())
+    shared = sum(other_ids.get(token) == index for token, index in ids.items())
     raise VocabularyMismatch(
-        f"{name} has a vocabulary of {len(ours):,} tokens, {other} one of {len(theirs):,}; "
+        f"{name} has a vocabulary of {len(ids):,} tokens, {other} one of {len(other_ids):,}; "
         f"{shared:,} agree in token and id.",
         "Hidden states and attention are compared token by token, so both need one vocabulary. "
         "With --recipe logits each reads the text in its own way.",

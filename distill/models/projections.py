@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -63,9 +62,7 @@ class Projections(nn.Module):
             self.maps.append(linear)
             if start:
                 affine = start[index % len(start)]
-                with torch.no_grad():
-                    linear.weight.copy_(affine.weight)
-                    linear.bias.copy_(affine.bias)
+                linear.load_state_dict({"weight": affine.weight, "bias": affine.bias})
 
     def forward(self, states: Tensor, layer: int) -> Tensor:
         """Project states of a layer.

@@ -101,7 +101,7 @@ class IntermediateStage(Stage):
         related: Sequence[int],
         longest: int | None,
     ) -> ActivationCapture:
-        """Capture what has a weight, of a model's layers that stand for the student's."""
+        """Capture those of a model's layers, one for each of the student's, that have a weight."""
         return ActivationCapture(
             model,
             [layer for layer, weight in zip(layers, self.hidden_weights, strict=True) if weight],
@@ -151,11 +151,11 @@ class IntermediateStage(Stage):
 
     def _relation(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         assert self.relations is not None
-        ours = student.qkv[self.relations.student_layer]
-        theirs = teacher.qkv[self.relations.teacher_layer]
+        student_qkv = student.qkv[self.relations.student_layer]
+        teacher_qkv = teacher.qkv[self.relations.teacher_layer]
         total = mask.new_zeros((), dtype=torch.float32)
         for name, weight in self.relations.weights.items():
-            pair = getattr(ours, name), getattr(theirs, name)
+            pair = getattr(student_qkv, name), getattr(teacher_qkv, name)
             total = total + weight * relation_loss(*pair, mask, self.relations.heads)
         return total
 

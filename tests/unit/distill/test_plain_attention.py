@@ -7,7 +7,7 @@ import transformers as t
 from distill.models import attention
 from distill.models.attention import MAX_PLAIN_LENGTH, use_plain_attention
 from distill.stages import HardLabelStage
-from tests.unit.distill.test_taps import CONFIGS, LAYERS, build, few_keys, inputs
+from tests.unit.distill.test_capture import CONFIGS, LAYERS, build, few_keys, inputs
 
 
 def learnt(model, *, batch=None, bfloat16=False):
