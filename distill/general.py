@@ -17,12 +17,12 @@ from transformers import set_seed
 
 from augment.contract.files import commit_folder, write_json
 from distill.data.batching import Collator, lengths_of
-from distill.data.blocks import Blocks, Split, frame_of, split, tokenize_corpus
+from distill.data.blocks import Blocks, Split, block_spec, split, tokenize_corpus
 from distill.data.corpus import Corpus, Source, open_corpus
 from distill.distributed import barrier, device, main_process_first, on_main_process
 from distill.models.bf16 import frozen
 from distill.models.folders import SAFETENSORS, folder_digest, quiet_libraries, save_clean
-from distill.models.limits import check_length, most_pieces
+from distill.models.limits import check_length, max_input_tokens
 from distill.models.loading import Encoder, describe, load_encoder, read_config, read_weights
 from distill.models.projections import save_projections
 from distill.models.students import (
@@ -36,7 +36,7 @@ from distill.models.students import (
 from distill.progress import Narrator, span
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.run_directory import METRICS, RESULT, STUDENT, MetricLog, RunDirectory
-from distill.stages import Intermediate
+from distill.stages import IntermediateStage
 from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.budget import Budget, Plan, measure_steps, plan_for_seconds, steps_for_tokens
 from distill.training.callbacks import Deadline
@@ -133,13 +133,13 @@ def read(bench: GeneralBench, corpus: Corpus, source: Source) -> Blocks:
     if corpus.left_out:
         names = ", ".join(path.name for path in corpus.left_out)
         say("left out", f"{names}: for evaluation, by the name")
-    frame = frame_of(
-        teacher.tokenizer, teacher.name, length=general.length, minimum=general.min_length
+    spec = block_spec(
+        teacher.tokenizer, teacher.name, max_length=general.length, min_length=general.min_length
     )
     blocks = tokenize_corpus(
         corpus,
         teacher.tokenizer,
-        frame,
+        spec,
         take=source.take,
         cache=source.cache or bench.run.work / "tokens",
         processes=source.processes or len(os.sched_getaffinity(0)),
@@ -150,8 +150,8 @@ def read(bench: GeneralBench, corpus: Corpus, source: Source) -> Blocks:
         divided = {"line": "each line is a document", "blank-line": "blank lines divide documents"}
         say("text files", divided[corpus.documents])
     say("corpus", f"{corpus.name} · {counts.blocks:,} blocks · {counts.tokens:,} tokens")
-    for reason in counts.reasons(frame):
-        say("", reason)
+    for notice in counts.notices(spec):
+        say("", notice)
     return blocks
 
 
@@ -202,7 +202,7 @@ def train(bench: GeneralBench, parts: Split, plan: Plan, budget: Budget, began: 
     train_stage(job)
 
     def fill(folder: Path) -> None:
-        longest = most_pieces(stage.student.config) or bench.recipe.general.length
+        longest = max_input_tokens(stage.student.config) or bench.recipe.general.length
         save_clean(stage.student, bench.teacher.tokenizer, folder, longest)
         save_projections(stage.projections, folder / SAFETENSORS)
 
@@ -246,7 +246,7 @@ def summary(
     }
 
 
-class GeneralStage(Intermediate):
+class GeneralStage(IntermediateStage):
     """The losses of stage 1, on raw text."""
 
     name = "general"
@@ -344,6 +344,6 @@ def prepare(
         narrator.say("notice", guide.notice)
     stage = bench.plant()
     narrator.say("student", f"{describe(stage.student)} · layers {arrows(mapping)}")
-    if stage.relations:
-        narrator.say("attention", str(stage.relations))
+    for label, notice in stage.notices().items():
+        narrator.say(label, notice)
     return bench

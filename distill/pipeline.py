@@ -33,7 +33,7 @@ from distill.models.students import Init, Student, build_student, resolve_init, 
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.run_directory import STUDENT, RunDirectory, deciding_first_stage
-from distill.stages import HardLabels, Intermediate, Prediction, Stage
+from distill.stages import HardLabelStage, IntermediateStage, PredictionStage, Stage
 from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.context import RunContext, run_identity
 from distill.training.schedule import rows_drawn
@@ -157,21 +157,25 @@ def introduce(bench: RunContext, name: str, student: Student) -> None:
     bench.narrator.say("student", words + layers)
 
 
-def rehearse(bench: RunContext, student: Student, guides: Sequence[Teacher]) -> Intermediate | None:
+def rehearse(
+    bench: RunContext, student: Student, guides: Sequence[Teacher]
+) -> IntermediateStage | None:
     """Build both stages, to refuse now what could not be trained in hours; the first is kept."""
     first = first_stage(bench, student, guides)
-    second_stage(bench, student, student.model, guides)
+    second = second_stage(bench, student, student.model, guides)
+    for label, notice in {**second.notices(), **(first.notices() if first else {})}.items():
+        bench.narrator.say(label, notice)
     return first
 
 
 def first_stage(
     bench: RunContext, student: Student, guides: Sequence[Teacher]
-) -> Intermediate | None:
+) -> IntermediateStage | None:
     """Put student, first teacher and fresh projections together, if there is a stage 1."""
     if not bench.recipe.intermediate.enabled:
         return None
     set_seed(bench.recipe.seed)
-    stage = Intermediate(
+    return IntermediateStage(
         student.model,
         frozen(guides[0].classifier.model, bench.recipe.precision),
         student.mapping,
@@ -180,17 +184,14 @@ def first_stage(
         projection=bench.recipe.projection,
         pretrained=student.pretrained,
     )
-    if stage.relations:
-        bench.narrator.say("attention", str(stage.relations))
-    return stage
 
 
 def second_stage(
     bench: RunContext, student: Student, model: PreTrainedModel, guides: Sequence[Teacher]
-) -> Prediction:
+) -> PredictionStage:
     """Put the student's model together with what stage 2 compares beside the answers."""
     set_seed(bench.recipe.seed)
-    return Prediction(
+    return PredictionStage(
         model,
         bench.recipe.prediction,
         teacher=guides[0].classifier.model,
@@ -200,7 +201,7 @@ def second_stage(
     )
 
 
-def intermediate(bench: RunContext, stage: Intermediate, final: Path) -> PreTrainedModel:
+def intermediate(bench: RunContext, stage: IntermediateStage, final: Path) -> PreTrainedModel:
     """Stage 1: embeddings, hidden states and attention; the last step is kept."""
     recipe = bench.recipe.intermediate
     return bench.train(lambda: stage, recipe, title="stage 1/2", final=final, select=False)
@@ -236,7 +237,10 @@ def labels_only(bench: RunContext, student: Student) -> PreTrainedModel:
     """The comparison: the same student from the same start, on hard labels."""
     final = bench.run.path / "plain-student"
     return bench.train(
-        lambda: HardLabels(student.model, "plain"), bench.recipe.plain, title="plain", final=final
+        lambda: HardLabelStage(student.model, "plain"),
+        bench.recipe.plain,
+        title="plain",
+        final=final,
     )
 
 

@@ -23,7 +23,7 @@ from distill.models.loading import Classifier, read_config, read_tokenizer, read
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, load_recipe
 from distill.run_directory import RunDirectory
-from distill.stages import HardLabels, Stage
+from distill.stages import HardLabelStage, Stage
 from distill.training.context import RunContext
 
 RECORD = "teacher.json"
@@ -76,7 +76,7 @@ def fine_tune_teacher(
 
     def begin() -> Stage:
         set_seed(settings.seed)
-        return HardLabels(read_weights(init, config), "teacher")
+        return HardLabelStage(read_weights(init, config), "teacher")
 
     rows = len(tokens.rows(settings.teacher.data))
     narrator.say("teacher", f"from {init} · {rows:,} {settings.teacher.data} rows")

@@ -152,7 +152,7 @@ def _notes(result: dict[str, Any]) -> list[str]:
             notes.append(f"the teachers' mean scores {chosen['metric']} {score:.3f}")
     notes.append(
         "FLOPs = for a sentence, mean over the split at its real lengths "
-        f"(at most {' or '.join(map(str, lengths))} pieces), 2 for a multiply-add"
+        f"(at most {' or '.join(map(str, lengths))} tokens), 2 for a multiply-add"
     )
     return [*notes, speed_note(result["models"][0]["latency"])]
 

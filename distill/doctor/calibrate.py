@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from augment.contract import Version
 from distill.data.batching import longest, spread
-from distill.data.versions import Tokens, tokenize_sample
+from distill.data.versions import TokenizedSplits, tokenize_sample
 from distill.distributed import device
 from distill.evaluation.evaluate import predict
 from distill.models.bf16 import autocast
@@ -218,12 +218,12 @@ def _bench(
     """A run directory that goes away again, and the teacher as a run knows it."""
     split = plan.version.task.splits.validation[0]
     few = range(min(VALIDATED, len(rows.ours)))
-    theirs = Tokens(rows.theirs, {split: rows.theirs.select(few)})
+    theirs = TokenizedSplits(rows.theirs, {split: rows.theirs.select(few)})
     with tempfile.TemporaryDirectory(prefix="distill-") as place:
         bench = RunContext(
             plan.version,
             recipe,
-            Tokens(rows.ours, {split: rows.ours.select(few)}),
+            TokenizedSplits(rows.ours, {split: rows.ours.select(few)}),
             student.tokenizer,
             plan.max_length,
             RunDirectory(Path(place)),

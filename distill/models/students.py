@@ -27,6 +27,7 @@ from distill.models.loading import (
     read_weights,
     same_vocabulary,
 )
+from distill.models.low_rank import Affine
 from distill.models.projections import Pretrained
 from distill.models.shapes import NAMED, InputSpec, config_of, parse_shape
 
@@ -187,7 +188,7 @@ def checkpoint_projections(folder: Path) -> Pretrained:
     """The projections in a TinyBERT checkpoint: one (``fit_dense``), or M + 1 (``fit_denses.N``).
 
     Returns:
-        Pairs of weight (d, d') and bias (d,), from the embeddings upwards; empty without any.
+        Maps with weights of shape (d, d'), from the embeddings upwards; empty without any.
     """
     found: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _checkpoint(folder).items():
@@ -195,7 +196,7 @@ def checkpoint_projections(folder: Path) -> Pretrained:
         if match:
             found.setdefault(int(match[1] or 0), {})[match[2]] = tensor.float()
     whole = [found[index] for index in sorted(found) if len(found[index]) == 2]
-    return tuple((pair["weight"], pair["bias"]) for pair in whole)
+    return tuple(Affine(**pair) for pair in whole)
 
 
 def _checkpoint(folder: Path) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ class DistillRecipe(Section):
 
     Attributes:
         seed: Of initialization, dropout and the order of rows.
-        max_length: Pieces a row is cut to; ``auto`` is 64 for single sentences, 128 for pairs.
+        max_length: Tokens a row is cut to; ``auto`` is 64 for single sentences, 128 for pairs.
         precision: Of the forward passes while training; losses are float32 always. ``auto``
             takes bfloat16 where the processor computes in it.
         layers: Student layer to teacher layer, see ``mapping.layer_map``.

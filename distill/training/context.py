@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from augment.contract import Version
 from augment.contract.files import commit_folder, write_json
 from distill.data.batching import Collator
-from distill.data.versions import Tokens, fingerprint, tokenize
+from distill.data.versions import TokenizedSplits, fingerprint, tokenize
 from distill.distributed import on_main_process
 from distill.errors import ModelNotFound
 from distill.evaluation.evaluate import Measurement, evaluate
@@ -48,13 +48,13 @@ class RunContext:
 
     version: Version
     recipe: DistillRecipe
-    tokens: Tokens
+    tokens: TokenizedSplits
     tokenizer: PreTrainedTokenizerBase
     max_length: int
     run: RunDirectory
     narrator: Narrator
 
-    def read_by(self, tokenizer: PreTrainedTokenizerBase) -> Tokens:
+    def read_by(self, tokenizer: PreTrainedTokenizerBase) -> TokenizedSplits:
         """The version as a tokenizer splits it; tokens that are open are not mapped once more."""
         ours, theirs = (
             fingerprint(self.version, reader, self.max_length)

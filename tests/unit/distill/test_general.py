@@ -187,14 +187,27 @@ def test_a_task_run_starts_from_encoder_and_projections(
     assert encoder.keys() == stage.student.base_model.state_dict().keys()
     for name, tensor in stage.student.base_model.state_dict().items():
         assert torch.equal(tensor, encoder[name]), name
-    pairs = checkpoint_projections(out / "student")
-    assert len(pairs) == {"shared": 1, "per_layer": 3, "separate_embedding": 2}[projection]
+    pretrained = checkpoint_projections(out / "student")
+    assert len(pretrained) == {"shared": 1, "per_layer": 3, "separate_embedding": 2}[projection]
     fresh = Projections(16, 32, layers=2, kind=projection)
     assert len(stage.projections.maps) == len(fresh.maps)
-    for linear, (weight, bias) in zip(stage.projections.maps, pairs, strict=True):
-        assert torch.equal(linear.weight, weight)
-        assert torch.equal(linear.bias, bias)
-        assert bias.abs().max() > 0
+    for linear, affine in zip(stage.projections.maps, pretrained, strict=True):
+        assert torch.equal(linear.weight, affine.weight)
+        assert torch.equal(linear.bias, affine.bias)
+        assert affine.bias.abs().max() > 0
+
+
+def test_projections_that_do_not_fit_the_recipe_are_named(go, tmp_path, version, teacher, capsys):
+    """The checkpoint has M + 1 of them, the recipe asks for a shared one."""
+    go(tmp_path / "general", recipe=recipe_file(tmp_path, "per_layer"), tokens=2000)
+    short = "[intermediate]\nmax_steps = 1\n[prediction]\nmax_steps = 1\n"
+    recipe = tmp_path / "short.toml"
+    recipe.write_text(RECIPE.format(projection="shared") + short)
+    student = str(tmp_path / "general" / "student")
+    out = tmp_path / "task"
+    distill_task(version, teacher=teacher, student=student, out=out, recipe=recipe, plain=False)
+    said = "projections start at random: the recipe needs 1 (16 to 32), the checkpoint has 3 (16"
+    assert capsys.readouterr().err.count(said) == 1
 
 
 def test_a_general_student_can_go_on_from_a_checkpoint(finished, go, tmp_path):

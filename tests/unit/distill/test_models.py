@@ -148,13 +148,13 @@ def test_a_hub_name_loads_what_the_hub_hands_over(tokenizer, folder, monkeypatch
 def test_vocabularies_are_compared_piece_by_piece(tokenizer):
     models.same_vocabulary("a", tokenizer, "b", make_tokenizer())
     other = make_tokenizer(["other", "words"])
-    with pytest.raises(VocabularyMismatch, match="29 pieces, b one of 7; 5 agree"):
+    with pytest.raises(VocabularyMismatch, match="29 tokens, b one of 7; 5 agree"):
         models.same_vocabulary("a", tokenizer, "b", other)
 
 
 def test_a_tokenizer_that_is_not_the_models_own(tokenizer, folder):
     save(make_bert(tokenizer), make_tokenizer(["one"]), folder)
-    with pytest.raises(ModelInvalid, match="has 6 pieces, the model 29"):
+    with pytest.raises(ModelInvalid, match="has 6 tokens, the model 29"):
         load_classifier(str(folder), SENTIMENT)
 
 

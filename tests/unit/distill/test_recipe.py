@@ -103,7 +103,7 @@ def test_every_fault_is_reported_at_once_by_key_path():
     assert caught.value.exit_code == 2
     assert caught.value.problem == f"my.toml has {len(faults)} faults"
     assert faults == {
-        "max_length": 'must be "auto" or 8 to 512 pieces, found 1000',
+        "max_length": 'must be "auto" or 8 to 512 tokens, found 1000',
         "layers": 'must be "uniform", "top", "bottom" or a list of layers, found \'middle\'',
         "sed": "unknown key; did you mean 'seed'?",
         "intermediate.epoch": "unknown key; did you mean 'epochs'?",
@@ -140,7 +140,7 @@ def test_blocks_shorter_than_the_shortest_are_a_fault():
     assert "general.data  unknown key" in caught.value.hint
     with pytest.raises(RecipeInvalid) as caught:
         resolve({"general": {"length": 16, "min_length": 32}}, "x")
-    assert caught.value.hint == "general  min_length 32 leaves no block of at most 16 pieces"
+    assert caught.value.hint == "general  min_length 32 leaves no block of at most 16 tokens"
 
 
 def test_a_file_that_is_not_toml(tmp_path):

@@ -98,7 +98,9 @@ def test_published_checkpoints_load_with_their_projections(tokenizer, guide, tmp
     student = build(tmp_path, guide)
     key = "bert.encoder.layer.1.output.dense.weight"
     assert torch.equal(student.model.state_dict()[key], weights[key])
-    assert [w[0, 0].item() for w, _ in student.pretrained] == [float(i) for i in range(len(names))]
+    assert [p.weight[0, 0].item() for p in student.pretrained] == [
+        float(i) for i in range(len(names))
+    ]
     assert student.model.config.id2label == {0: "negative", 1: "positive"}
     assert student.origin.startswith("general student")
 
@@ -106,7 +108,7 @@ def test_published_checkpoints_load_with_their_projections(tokenizer, guide, tmp
 def test_students_of_another_vocabulary_are_refused(guide, tmp_path):
     other = make_tokenizer(["other", "words"])
     save(make_bert(other, layers=2, width=16), other, tmp_path / "a")
-    with pytest.raises(VocabularyMismatch, match=r"29 pieces, .* one of 7"):
+    with pytest.raises(VocabularyMismatch, match=r"29 tokens, .* one of 7"):
         build(tmp_path / "a", guide)
     make_bert(other, layers=2, width=16).save_pretrained(tmp_path / "b")
     with pytest.raises(VocabularyMismatch, match="7 embeddings and no tokenizer"):

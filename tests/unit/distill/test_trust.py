@@ -47,9 +47,9 @@ def checkpoints(out):
 
 def test_a_loss_that_is_no_number_names_its_rows(go, tmp_path, monkeypatch):
     """A row at fault in the second half of stage 1: every batch with it has no finite loss."""
-    from distill.stages import Intermediate
+    from distill.stages import IntermediateStage
 
-    terms, seen = Intermediate.terms, set()
+    terms, seen = IntermediateStage.terms, set()
 
     def spoilt(self, batch):
         rows = list(zip(batch["idx"].tolist(), batch["variant"].tolist(), strict=True))
@@ -58,7 +58,7 @@ def test_a_loss_that_is_no_number_names_its_rows(go, tmp_path, monkeypatch):
             late = len(seen) == 400 and (17, 1) in rows  # every row was seen: after epoch 1
             yield name, term * float("nan") if late and name == "hidden" else term
 
-    monkeypatch.setattr(Intermediate, "terms", spoilt)
+    monkeypatch.setattr(IntermediateStage, "terms", spoilt)
     with pytest.raises(TrainingFailed) as caught:
         go(tmp_path / "run")
     assert "because of the rows (idx/variant) 17/1." in str(caught.value)
