@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 from augment.contract import Fault
 from augment.contract.files import disk_errors, partial_of, write_json, write_text
 from distill.distributed import is_main_process
-from distill.errors import RunDiffers, UsageInvalid
+from distill.errors import RunDiffers, UsageError
 
 if TYPE_CHECKING:
     pass
@@ -93,14 +93,14 @@ class RunDirectory:
 
         Raises:
             RunDiffers: It belongs to another run; the sentence says what differs.
-            UsageInvalid: It holds other things, or another process is at work in it.
+            UsageError: It holds other things, or another process is at work in it.
         """
         file = self.path / RUN
         wanted = json.loads(json.dumps(identity))
         ours = {self.path / LOCK, partial_of(file)}  # left where this very method was killed
         others = set(self.path.glob("*")) - ours
         if others and not file.is_file():
-            raise UsageInvalid(
+            raise UsageError(
                 f"{self.path} is not empty and holds no run.", "Choose another --out directory."
             )
         self.path.mkdir(parents=True, exist_ok=True)
@@ -198,7 +198,7 @@ def _hold(path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
-        raise UsageInvalid(
+        raise UsageError(
             f"another process is at work in {path}.",
             "Wait for it; the same command afterwards shows its result.",
         ) from error

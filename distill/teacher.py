@@ -14,7 +14,7 @@ from augment.contract.files import write_json
 from augment.contract.version import open_checked
 from distill.data.versions import tokenize
 from distill.distributed import barrier, main_process_first, on_main_process
-from distill.errors import UsageInvalid
+from distill.errors import UsageError
 from distill.evaluation.evaluate import EvaluationTarget, measure
 from distill.models.folders import folder_digest, quiet_libraries
 from distill.models.labels import label_settings
@@ -105,7 +105,7 @@ def _finished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     record = out / RECORD
     stored = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     if stored.get("identity") != json.loads(json.dumps(identity)):
-        raise UsageInvalid(
+        raise UsageError(
             f"{out} exists and is not this teacher.", "Choose another --out, or remove it."
         )
     result: dict[str, Any] = stored["result"]

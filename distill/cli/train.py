@@ -113,11 +113,11 @@ def recipe(
     Example: distill recipe quick > my.toml
     """
     with guard():
-        from distill.recipes.load import recipe_text, shipped
+        from distill.recipes.load import RECIPES
 
         if name is None:
-            for known in shipped():
-                first = recipe_text(known).splitlines()[0].removeprefix("# ")
+            for known in RECIPES.names:
+                first = RECIPES.text(known).splitlines()[0].removeprefix("# ")
                 typer.echo(f"  {first}")
         else:
-            typer.echo(recipe_text(name), nl=False)
+            typer.echo(RECIPES.text(name), nl=False)

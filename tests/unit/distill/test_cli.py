@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import distill
 from distill.cli import app
-from distill.recipes.load import recipe_text
+from distill.recipes.load import RECIPES
 
 PACKAGE = Path(distill.__file__).parent
 
@@ -23,7 +23,7 @@ def call():
 
 
 def test_recipes_are_printed(call):
-    assert call("recipe", "quick").stdout == recipe_text("quick")
+    assert call("recipe", "quick").stdout == RECIPES.text("quick")
     assert [line.split(":")[0].strip() for line in call("recipe").stdout.splitlines()] == [
         "demo",
         "distilbert",

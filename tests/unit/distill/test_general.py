@@ -25,7 +25,7 @@ from distill.errors import (
     RunDiffers,
     ShapeMismatch,
     TrainingFailed,
-    UsageInvalid,
+    UsageError,
     VocabularyMismatch,
 )
 from distill.general import decide, distill_general, prepare, read
@@ -305,7 +305,7 @@ def test_steps_are_timed_on_a_student_that_is_thrown_away(text, masked_lm, recip
 
 
 def test_hours_too_few_keep_the_tokens(go, tmp_path):
-    with pytest.raises(UsageInvalid, match="--hours leaves 0 s to train in"):
+    with pytest.raises(UsageError, match="--hours leaves 0 s to train in"):
         go(tmp_path / "run", hours=1e-6)
     assert list(tmp_path.glob("run/work/tokens/*/blocks.arrow"))
 

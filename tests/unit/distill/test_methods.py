@@ -11,7 +11,7 @@ from tokenizers.trainers import BpeTrainer
 from augment.contract import Label, TaskSpec
 from distill import distill_task
 from distill.errors import EncoderUnsupported, VocabularyMismatch
-from distill.recipes.load import recipe_text
+from distill.recipes.load import RECIPES
 from distill.training import trainer
 from tests.unit.distill.helpers import (
     BAD,
@@ -47,7 +47,7 @@ def go(version, teacher, tmp_path):
     def run(name, *, data=version, steps=8, more="", out="run", **changes):
         file = tmp_path / f"{name}.toml"
         few = FEW_STEPS.format(task=data.task.name, steps=steps)
-        file.write_text(f"{recipe_text(name)}\n{few}\n{more}")
+        file.write_text(f"{RECIPES.text(name)}\n{few}\n{more}")
         settings = {"teacher": teacher, "student": "2x16-32-4", "plain": False, "quiet": True}
         return distill_task(data, recipe=file, out=tmp_path / out, **{**settings, **changes})
 

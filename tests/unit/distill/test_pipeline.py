@@ -12,7 +12,7 @@ from distill.errors import (
     MappingInvalid,
     RunDiffers,
     ShapeMismatch,
-    UsageInvalid,
+    UsageError,
     WeakTeacher,
 )
 from distill.evaluation.compare import evaluate_models
@@ -113,7 +113,7 @@ def test_a_directory_belongs_to_one_run(finished, go, tmp_path):
         go(finished.path, recipe=other)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").touch()
-    with pytest.raises(UsageInvalid, match="is not empty and holds no run"):
+    with pytest.raises(UsageError, match="is not empty and holds no run"):
         go(tmp_path / "full")
 
 
@@ -178,7 +178,7 @@ def test_fine_tuning_a_teacher(version, encoder, recipe, tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["teacher"]
     again = fine_tune_teacher(version, init=str(encoder), out=out, recipe=recipe, quiet=True)
     assert again == result
-    with pytest.raises(UsageInvalid, match="exists and is not this teacher"):
+    with pytest.raises(UsageError, match="exists and is not this teacher"):
         fine_tune_teacher(version, init=str(encoder), out=out, recipe="demo", quiet=True)
     measured = evaluate_models([str(out)], version)
     assert measured["models"][0]["scores"] == result["models"][0]["scores"]
@@ -220,7 +220,7 @@ def test_a_run_directory_belongs_to_one_process(tmp_path):
     )
     try:
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(UsageInvalid, match="another process"):
+        with pytest.raises(UsageError, match="another process"):
             RunDirectory(tmp_path / "run").claim({"a": 1})
     finally:
         other.kill()
