@@ -48,6 +48,7 @@ class Meddler(Narrator):
         at_start: Callable[[], object] | None = None,
         at_chunk: Callable[[], object] | None = None,
     ) -> None:
+        super().__init__()
         self.at_start, self.at_chunk = at_start, at_chunk
         self.said: list[str] = []
 

@@ -133,7 +133,11 @@ def test_a_teacher_may_be_given_several_times(call, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("command", "works", "sentence"),
     [
-        ("evaluate", "distill.evaluation.compare.evaluate_models", "stopped. Nothing was written."),
+        (
+            "evaluate",
+            "distill.evaluation.compare.evaluate_models",
+            "stopped. No result was written",
+        ),
         ("run", "distill.pipeline.distill_task", "the same command goes on from there"),
     ],
 )
