@@ -105,10 +105,10 @@ def max_input_length(config: Any) -> int | None:
         config: That of transformers.
 
     Returns:
-        The length, or nothing where the config names no number of positions.
+        The length, or nothing where a model has no table of positions.
     """
     positions = getattr(config, "max_position_embeddings", None)
-    if positions is None:
+    if positions is None or positions < 1:  # XLNet says -1
         return None
     unused = config.pad_token_id + 1 if config.model_type in COUNT_FROM_PADDING else 0
     return int(positions) - unused
@@ -117,6 +117,11 @@ def max_input_length(config: Any) -> int | None:
 def is_hub_name(name: str) -> bool:
     """Whether something that is not here may be on the hub: ``name`` or ``owner/name``."""
     return not name.startswith((".", "/", "~")) and name.count("/") <= 1 and "\\" not in name
+
+
+WHOLE_WEIGHTS = (
+    "A complete model.safetensors (or pytorch_model.bin) that fits config.json is needed."
+)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from augment.contract.models import max_input_length
 from augment.masked_lm.bert import WEIGHT_NAMES, BertForward
 from augment.masked_lm.inputs import PackedInputs
 from augment.masked_lm.modernbert import ModernBertForward
@@ -14,10 +15,9 @@ from augment.masked_lm.modernbert import ModernBertForward
 FAMILIES = (*WEIGHT_NAMES, "modernbert")
 """Model types in ``config.json``."""
 
-_PLACES = 512
+_POSITIONS = 512
 """Where a model does not say how many it has."""
 
-_SHIFTED = ("roberta", "xlm-roberta", "camembert")
 _ACTIVATIONS = ("hidden_act", "activation", "hidden_activation", "classifier_activation")
 
 
@@ -42,12 +42,8 @@ def forward_of(model: Any, dtype: torch.dtype = torch.float32) -> Forward:
 
 
 def longest_input(config: Any) -> int:
-    """The longest input of a model of any kind, in tokens, special ones included.
-
-    RoBERTa and its kin number their positions from the padding token's id plus one.
-    """
-    places = int(getattr(config, "max_position_embeddings", _PLACES))
-    return places - config.pad_token_id - 1 if config.model_type in _SHIFTED else places
+    """The longest input of a model of any kind, in tokens, special ones included."""
+    return max_input_length(config) or _POSITIONS
 
 
 def activations(config: Any) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from augment.contract import TaskSpec
+from augment.contract.models import first_line, is_hub_name
 from augment.errors import SourceInvalid, SourceMissing, UsageError
 from augment.sources.columnar import SUFFIXES, named, read_records
 from augment.sources.examples import Columns, SourceTableBuilder
@@ -68,7 +69,7 @@ def read_source(
         splits = _read_folder(path, task, builders)
     elif path.is_file():
         splits = _read_file_as_train(path, task, builders)
-    elif _looks_like_hub_name(source):
+    elif "/" in source and is_hub_name(source.partition(":")[0]):
         splits = _read_hub(source, task.spec, builders)
     else:
         raise SourceMissing(
@@ -154,11 +155,6 @@ def _add(location: str, record: dict[str, Any], columns: Columns, rows: SourceTa
     rows.add(columns.row(location, record))
 
 
-def _looks_like_hub_name(source: str) -> bool:
-    name = source.partition(":")[0]
-    return name.count("/") == 1 and not name.startswith((".", "/")) and "\\" not in name
-
-
 def _read_hub(
     source: str, spec: TaskSpec, builders: dict[str, SourceTableBuilder]
 ) -> dict[str, pa.Table]:
@@ -169,7 +165,7 @@ def _read_hub(
         loaded: Iterable[str] = datasets.load_dataset(name, config or None)
     except (OSError, ValueError, ConnectionError) as error:
         raise SourceMissing(
-            f"the hub data set {source} cannot be loaded: {error}.",
+            f"the hub data set {source} cannot be loaded: {first_line(error)}.",
             "Check the name and the network, or give a folder with the same files: --source DIR",
         ) from error
     columns = Columns(spec.text_columns, spec.label.column)

@@ -106,7 +106,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str, int]] = {
     "a model without a head": (lambda f: _headless(f / "mlm"), "no masked-LM head", 4),
     "a model that is cut": (
         lambda f: os.truncate(f / "mlm" / "model.safetensors", 1000),
-        "cannot be read",
+        "cannot be loaded",
         4,
     ),
     "a model that returns NaN": (lambda f: _nan(f / "mlm"), "returns NaN", 4),

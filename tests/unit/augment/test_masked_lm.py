@@ -113,7 +113,7 @@ def test_damaged_weights_are_refused(mlm_dir: Path, tmp_path: Path) -> None:
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
 
-    with pytest.raises(AssetInvalid, match="cannot be read"):
+    with pytest.raises(AssetInvalid, match="cannot be loaded"):
         load_masked_lm(str(tmp_path / "cut"))
 
 
