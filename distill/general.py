@@ -16,13 +16,14 @@ from torch import nn
 from transformers import set_seed
 
 from augment.contract.files import commit_folder, write_json
+from augment.contract.models import max_input_length, quiet_libraries
 from distill.data.batching import Collator, lengths_of
 from distill.data.blocks import Blocks, Split, block_spec, split, tokenize_corpus
 from distill.data.corpus import Corpus, Source, open_corpus
 from distill.distributed import barrier, device, main_process_first, on_main_process
 from distill.models.bf16 import frozen
-from distill.models.folders import SAFETENSORS, folder_digest, quiet_libraries, save_clean
-from distill.models.limits import check_length, max_input_tokens
+from distill.models.folders import SAFETENSORS, folder_digest, save_clean
+from distill.models.limits import check_length
 from distill.models.loading import Encoder, describe, load_encoder, read_config, read_weights
 from distill.models.projections import save_projections
 from distill.models.students import (
@@ -202,7 +203,7 @@ def train(bench: GeneralBench, parts: Split, plan: Plan, budget: Budget, began: 
     train_stage(job)
 
     def fill(folder: Path) -> None:
-        longest = max_input_tokens(stage.student.config) or bench.recipe.general.length
+        longest = max_input_length(stage.student.config) or bench.recipe.general.length
         save_clean(stage.student, bench.teacher.tokenizer, folder, longest)
         save_projections(stage.projections, folder / SAFETENSORS)
 

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, set_seed
 
 from augment.contract import Version
 from augment.contract.files import write_json
+from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.versions import tokenize
 from distill.distributed import device, main_process_first, on_main_process
@@ -26,7 +27,6 @@ from distill.evaluation.evaluate import (
 )
 from distill.evaluation.results import Run
 from distill.models.bf16 import frozen
-from distill.models.folders import quiet_libraries
 from distill.models.limits import check_length, resolve_length
 from distill.models.loading import Classifier, describe, load_classifier
 from distill.models.students import Init, Student, build_student, resolve_init, student_layers

@@ -11,12 +11,13 @@ from transformers import set_seed
 
 from augment.contract import Version
 from augment.contract.files import write_json
+from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.versions import tokenize
 from distill.distributed import barrier, main_process_first, on_main_process
 from distill.errors import UsageError
 from distill.evaluation.evaluate import EvaluationTarget, measure
-from distill.models.folders import folder_digest, quiet_libraries
+from distill.models.folders import folder_digest
 from distill.models.labels import label_settings
 from distill.models.limits import check_length, resolve_length
 from distill.models.loading import Classifier, read_config, read_tokenizer, read_weights

@@ -17,6 +17,7 @@ from typing import Literal
 import pyarrow as pa
 
 from augment.contract import sha256_file
+from augment.contract.models import first_line, is_hub_name
 from distill.data.text_files import (
     KINDS,
     DocumentPart,
@@ -98,7 +99,7 @@ class Corpus:
                     first = part.document + 1
             except (pa.ArrowException, OSError) as error:
                 raise DataInvalid(
-                    f"{file} cannot be read: {_first_line(error)}",
+                    f"{file} cannot be read: {first_line(error)}",
                     "Replace the file, or take it out of the corpus.",
                 ) from error
             before += file.stat().st_size
@@ -189,7 +190,7 @@ def _open_hub(name: str, column: str | None) -> Corpus:
         f"there is no corpus {name}: neither a file or folder here nor a data set on the hub.",
         "Check the path, or the name: owner/name or owner/name:config.",
     )
-    if name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith(KINDS):
+    if not is_hub_name(repository) or name.endswith(KINDS):
         raise absent
     try:
         revision = HfApi().dataset_info(repository).sha
@@ -203,14 +204,10 @@ def _open_hub(name: str, column: str | None) -> Corpus:
 
 def _hub_fault(name: str, error: Exception) -> DataInvalid:
     return DataInvalid(
-        f"the hub data set {name} cannot be read: {_first_line(error)}",
+        f"the hub data set {name} cannot be read: {first_line(error)}",
         "Look for the network and the name (owner/name:config), or download it and name its "
         "folder of Parquet files.",
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _is_text(path: Path, root: Path) -> bool:

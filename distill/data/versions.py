@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from augment.contract import UNLABELED, TaskSpec, Version
+from augment.contract import UNLABELED, TaskSpec, Version, models
 from augment.contract.files import disk_errors
 from distill.data.batching import evenly_spread
 from distill.distributed import main_process_first
@@ -138,9 +138,7 @@ def fingerprint(version: Version, tokenizer: PreTrainedTokenizerBase, max_length
 def tokenizer_rules(tokenizer: PreTrainedTokenizerBase) -> str:
     """All that decides how a tokenizer splits a text, as canonical JSON."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = json.loads(backend.to_str()) if backend else tokenizer.get_vocab()
-    for left_by_an_earlier_call in ("truncation", "padding"):
-        rules.pop(left_by_an_earlier_call, None)
+    rules = models.tokenizer_rules(backend.to_str()) if backend else tokenizer.get_vocab()
     return json.dumps(rules, sort_keys=True)
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from augment.contract import Fault, Version
+from augment.contract.models import quiet_libraries
 from distill.doctor import checks
 from distill.doctor.calibrate import Plan, StageName
 from distill.doctor.checks import Finding
 from distill.errors import LabelMismatch
-from distill.models.folders import quiet_libraries
 from distill.models.limits import resolve_length
 from distill.models.shapes import NAMED
 from distill.models.students import Init, resolve_init

@@ -9,6 +9,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from augment.contract import sha256_file
+from augment.contract.models import is_hub_name
 from distill.errors import ModelInvalid, ModelNotFound
 from distill.run_directory import RUN, STUDENT
 
@@ -24,16 +25,6 @@ _DESCRIPTIONS = (
     "vocab.txt",
     "merges.txt",
 )
-
-
-def quiet_libraries() -> None:
-    """Let transformers and datasets report errors only: this program reports progress itself."""
-    import datasets
-    import transformers
-
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    datasets.disable_progress_bars()
 
 
 def model_folder(name: str) -> Path:
@@ -62,8 +53,7 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
-    if looks_local or Path(name).exists():
+    if not is_hub_name(name) or Path(name).exists():
         raise ModelNotFound(f"there is no model folder {name}.", "Check the path.")
     small = ["*.json", "*.txt", "*.model", "*.safetensors"]
     try:

@@ -9,9 +9,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from augment.contract.models import max_input_length
 from distill.errors import ShapeMismatch
 from distill.models.attention import STACKED
-from distill.models.limits import max_input_tokens
 from distill.models.loading import Classifier, Encoder, fresh
 from distill.models.projections import Pretrained
 from distill.models.shapes import FAMILIES, POSITIONS, Shape, intermediate_size
@@ -79,7 +79,7 @@ def init_from_layers(
     if theirs == shape:
         _copy_layers(model, teacher.model, mapping)
         return LayerInit(model, origin)
-    texts = synthetic_inputs(teacher.tokenizer, seed, max_input_tokens(config) or POSITIONS)
+    texts = synthetic_inputs(teacher.tokenizer, seed, max_input_length(config) or POSITIONS)
     projection = prune_width(model, teacher.model, mapping, texts)
     return LayerInit(model, f"{origin}, made narrower", (projection,))
 

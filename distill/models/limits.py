@@ -8,11 +8,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from augment.contract import TaskSpec
+from augment.contract.models import max_input_length
 from distill.errors import ModelInvalid
 
 SINGLE_LENGTH, PAIR_LENGTH = 64, 128
 NO_LIMIT = 10**6  # tokens; tokenizers record far larger numbers where they know none
-COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "ibert")
 
 
 def filter_inputs(model: PreTrainedModel, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -40,16 +40,9 @@ def check_length(max_length: int, name: str, config: Any) -> None:
     Raises:
         ModelInvalid: ``max_length`` exceeds it.
     """
-    most = max_input_tokens(config)
+    most = max_input_length(config)
     if most is not None and max_length > most:
         raise ModelInvalid(
             f"max_length is {max_length} tokens, {name} reads at most {most}.",
             f"Set max_length = {most} in the recipe.",
         )
-
-
-def max_input_tokens(config: Any) -> int | None:
-    """Tokens that a model reads at once; None if it has no position table."""
-    reserved = config.pad_token_id + 1 if config.model_type in COUNT_FROM_PADDING else 0
-    positions = getattr(config, "max_position_embeddings", None)
-    return None if positions is None else int(positions) - reserved

@@ -19,15 +19,17 @@ from transformers import (
 )
 
 from augment.contract import TaskSpec
+from augment.contract.models import WHOLE_WEIGHTS, loading, max_input_length
 from distill.distributed import device
 from distill.errors import ModelInvalid, VocabularyMismatch
-from distill.models.folders import PICKLED, SAFETENSORS, model_folder
+from distill.models.folders import model_folder
 from distill.models.labels import match_label_names
-from distill.models.limits import NO_LIMIT, filter_inputs, max_input_tokens, resolve_length
+from distill.models.limits import NO_LIMIT, filter_inputs, resolve_length
 from distill.progress import short
 
 HEAD = "ForSequenceClassification"
 _POOLER = "pooler."
+KNOWN_ONLY = "Only architectures that come with transformers are loaded; remote code is never run."
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def read_config(name: str, **changes: Any) -> PreTrainedConfig:
         ModelInvalid: transformers does not know the architecture.
     """
     folder = model_folder(name)
-    try:
+    with loading("config", name, ModelInvalid, KNOWN_ONLY):
         raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = {} if "model_type" in raw else {"model_type": "bert"}
         config: PreTrainedConfig = (
@@ -109,11 +111,6 @@ def read_config(name: str, **changes: Any) -> PreTrainedConfig:
             if kind
             else AutoConfig.from_pretrained(folder, trust_remote_code=False, **changes)
         )
-    except (ValueError, KeyError, OSError, AttributeError) as error:
-        raise ModelInvalid(
-            f"the config of {name} cannot be used: {_first_line(error)}",
-            "Only architectures that come with transformers are loaded; remote code is never run.",
-        ) from error
     return config
 
 
@@ -132,25 +129,20 @@ def read_weights(name: str, config: PreTrainedConfig, *, head: bool = True) -> P
     """
     folder = model_folder(name)
     kind: Any = AutoModelForSequenceClassification if head else AutoModel
-    try:
+    with loading("weights", name, ModelInvalid, WHOLE_WEIGHTS):
         model: PreTrainedModel
-        model, loading = kind.from_pretrained(
+        model, report = kind.from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except Exception as error:  # safetensors, torch and transformers each raise their own
-        raise ModelInvalid(
-            f"the weights of {name} cannot be loaded: {_first_line(error)}",
-            f"A complete {SAFETENSORS} (or {PICKLED}) that fits config.json is needed.",
-        ) from error
-    missing = [] if head else [k for k in sorted(loading["missing_keys"]) if _POOLER not in k]
+    missing = [] if head else [k for k in sorted(report["missing_keys"]) if _POOLER not in k]
     if missing:
         raise ModelInvalid(
             f"the weights of {name} lack {len(missing)} tensors of its encoder ({missing[0]} …).",
-            f"A complete {SAFETENSORS} (or {PICKLED}) that fits config.json is needed.",
+            WHOLE_WEIGHTS,
         )
     return model
 
@@ -163,13 +155,10 @@ def read_tokenizer(name: str) -> PreTrainedTokenizerBase:
             than half as many.
     """
     folder = model_folder(name)
-    try:
+    with loading(
+        "tokenizer", name, ModelInvalid, "Put tokenizer.json, or vocab.txt, beside config.json."
+    ):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # tokenizers raises bare exceptions
-        raise ModelInvalid(
-            f"the tokenizer of {name} cannot be loaded: {_first_line(error)}",
-            "Put tokenizer.json, or vocab.txt, beside config.json.",
-        ) from error
     size = read_config(name).vocab_size
     if len(tokenizer) > size or len(tokenizer) < size // 2:
         raise ModelInvalid(
@@ -232,10 +221,6 @@ def fresh(config: PreTrainedConfig, *, head: bool = True) -> PreTrainedModel:
     return model
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
 def describe(model: PreTrainedModel) -> str:
     """A model's size, such as ``4 x 312 · 14.4 M``."""
     count = sum(weight.numel() for weight in model.parameters())
@@ -262,4 +247,4 @@ def own_length(classifier: Classifier, task: TaskSpec) -> int:
     """
     recorded = classifier.tokenizer.model_max_length
     length = recorded if recorded < NO_LIMIT else resolve_length("auto", task)
-    return min(length, max_input_tokens(classifier.model.config) or length)
+    return min(length, max_input_length(classifier.model.config) or length)

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 
 from augment.contract import TaskSpec, Version
 from augment.contract.files import commit_folder, write_json
+from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.errors import UsageError
 from distill.evaluation.compare import labeled_splits
 from distill.evaluation.cost import Answer, Latency, TimedModel, time_answers, weight_bytes
 from distill.evaluation.evaluate import Scores, Splits, answers, collect, scores_of
 from distill.evaluation.results import measured_on
-from distill.models.folders import folder_digest, quiet_libraries, save_clean, save_tokenizer
+from distill.models.folders import folder_digest, save_clean, save_tokenizer
 from distill.models.loading import Classifier, load_classifier, own_length
 from distill.progress import Narrator
 from distill.serving.onnx import PACKAGES, graph_answers, quantize, require_onnx, write_onnx

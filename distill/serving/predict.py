@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from augment.contract import TaskSpec, Version
 from augment.contract.files import write_file
+from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.versions import tokenize_split, tokenize_texts
 from distill.errors import DataInvalid, UsageError
 from distill.evaluation.evaluate import answers, collect
-from distill.models.folders import quiet_libraries
 from distill.models.loading import Classifier, open_classifier, own_length
 from distill.progress import Gauge, Narrator
 from distill.serving.glue_diagnostic import read_diagnostic

@@ -102,7 +102,7 @@ def test_damaged_folders(tokenizer, folder):
     with pytest.raises(ModelInvalid, match=r"weights of .* cannot be loaded"):
         load_classifier(str(folder), SENTIMENT)
     (folder / "config.json").write_text('{"model_type": "unheard-of"}')
-    with pytest.raises(ModelInvalid, match=r"config of .* cannot be used"):
+    with pytest.raises(ModelInvalid, match=r"config of .* cannot be loaded"):
         load_classifier(str(folder), SENTIMENT)
 
 
@@ -112,7 +112,7 @@ def test_code_that_comes_with_a_model_is_not_run(tokenizer, folder):
     config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "own.py").write_text("raise SystemExit('ran')")
-    with pytest.raises(ModelInvalid, match="cannot be used"):
+    with pytest.raises(ModelInvalid, match="cannot be loaded"):
         load_classifier(str(folder), SENTIMENT)
 
 
