@@ -1,4 +1,4 @@
-"""Packing: token ids of documents → blocks of bounded length, each of one document. Pure."""
+"""Packing: token ids of documents → blocks of bounded length, each of one document. PURE."""
 
 from __future__ import annotations
 

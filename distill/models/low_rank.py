@@ -1,4 +1,4 @@
-"""Low-rank approximation and selection of dimensions: docs/method.md, section 8.1. Pure."""
+"""Low-rank approximation and selection of dimensions: docs/method.md, section 8.1."""
 
 from __future__ import annotations
 

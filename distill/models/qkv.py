@@ -1,4 +1,4 @@
-"""Queries, keys and values of a layer, and the raw scores they give. Pure."""
+"""Queries, keys and values of a layer, and the raw scores they give."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """Width pruning: a narrower student starts from its teacher's layers (docs/method.md, section 8.1).
 
 Dimensions of the residual stream are selected; each matrix that read all of them reads their linear
-reconstruction; heads become low-rank; the strongest neurons stay; norms are fitted. Pure but for
-one forward pass of the teacher on synthetic inputs: no data is needed, and the same seed gives the
-same weights.
+reconstruction; heads become low-rank; the strongest neurons stay; norms are fitted. The teacher
+runs once, on synthetic inputs: no data is needed, and the same seed gives the same weights.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Layer mapping n = g(m), from student layers to teacher layers: docs/method.md, section 2. Pure.
+"""Layer mapping n = g(m), from student layers to teacher layers: docs/method.md, section 2. PURE.
 
 Layers are counted from 1; index 0 is the embedding output and always maps to 0, so it is left out
 of the tuples here.

@@ -1,6 +1,6 @@
 """Losses of distillation: tensors in, one float32 scalar out.
 
-Pure: no model, no file, no device. Everything is computed in float32 with autocast switched off,
+No model, no file, no device. Everything is computed in float32 with autocast switched off,
 whatever precision the forward passes ran in. Equation numbers are those of the TinyBERT paper, as
 docs/method.md states them; losses of other papers name theirs.
 """
