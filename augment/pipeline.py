@@ -106,7 +106,7 @@ def augment_task(
         narrator: Hears what is going on.
 
     Raises:
-        AugmentError: Something is not usable; nothing half-written remains.
+        Fault: Something is not usable; nothing half-written remains.
     """
     tell, chosen = narrator or Narrator(), get_task(task)
     where = Engine(engine, workers, threads, address).checked()

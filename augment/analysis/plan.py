@@ -81,7 +81,7 @@ def plan_task(
         vectors_cache: As for ``augment_task``.
 
     Raises:
-        AugmentError: As the run itself would.
+        Fault: As the run itself would.
     """
     started = time.perf_counter()
     chosen = get_task(task)
