@@ -40,6 +40,7 @@ class Intermediate(Stage):
         reduction: See ``losses``.
         projection: How many projections, see ``projections.Projections``.
         pretrained: Projections of a general student's checkpoint.
+        name: In the log and among the checkpoints.
 
     Attributes:
         relations: What is compared where attention is learnt by relations, or nothing.
@@ -50,7 +51,6 @@ class Intermediate(Stage):
         EncoderUnsupported: Attention counts, and one of the models does not show it.
     """
 
-    name = "intermediate"
     whole = False
 
     def __init__(
@@ -63,8 +63,11 @@ class Intermediate(Stage):
         reduction: Reduction = "masked",
         projection: Kind = "shared",
         pretrained: Pretrained = (),
+        name: str = "intermediate",
     ) -> None:
         super().__init__(student, teacher)
+        self.name = name
+        self.pads_to_fixed_length = reduction == "official"
         self.mapping = tuple(mapping)
         self.reduction: Reduction = reduction
         self.relations = plan_relations(student, teacher, self.mapping, recipe)
