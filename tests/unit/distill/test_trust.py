@@ -19,7 +19,6 @@ from augment.contract import OutputUnwritable, Version, open_version
 from distill import distill_task
 from distill.errors import ModelNotFound, RunDiffers, TrainingFailed
 from distill.evaluation.results import Run
-from distill.training import trainer
 from tests.unit.distill.helpers import SENTIMENT, Go, mood_rows, stopping, write_version
 
 
@@ -32,6 +31,15 @@ def go(version: Version, teacher: Path, recipe: Path) -> Go:
         )
 
     return run
+
+
+@pytest.fixture
+def frequent(recipe: Path, tmp_path: Path) -> Path:
+    """Stage 1 of 52 steps with a checkpoint every 5."""
+    file = tmp_path / "frequent.toml"
+    text = recipe.read_text()
+    file.write_text(text.replace("[intermediate]", "[intermediate]\nevaluations = 11"))
+    return file
 
 
 def checkpoints(out: Path) -> list[str]:
@@ -102,7 +110,7 @@ def test_answers_of_a_teacher_that_are_no_numbers_name_their_rows(
 
 
 def test_weights_that_are_no_numbers_are_never_saved(
-    go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    go: Go, frequent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A gradient without end spoils the weights while the loss is still finite."""
     step = torch.optim.AdamW.step
@@ -116,9 +124,8 @@ def test_weights_that_are_no_numbers_are_never_saved(
 
     spoil.steps = 0
     monkeypatch.setattr(torch.optim.AdamW, "step", spoil)
-    monkeypatch.setattr(trainer, "MOST_STEPS_BETWEEN_CHECKPOINTS", 5)
     with pytest.raises(TrainingFailed, match="weights are not finite numbers after step 25"):
-        go(tmp_path / "run")
+        go(tmp_path / "run", recipe=frequent)
 
     assert checkpoints(tmp_path / "run") == ["checkpoint-15", "checkpoint-20"]
 
@@ -136,22 +143,21 @@ def small_disk(place: Path, megabytes: int) -> Iterator[None]:
 
 
 def test_a_full_disk_keeps_the_checkpoint_before_and_the_run_goes_on(
-    go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    go: Go, frequent: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(trainer, "MOST_STEPS_BETWEEN_CHECKPOINTS", 5)
     disk = tmp_path / "disk"
     with small_disk(disk, megabytes=4):
         with stopping("stage 1/2", step=12):
-            go(disk / "run")
+            go(disk / "run", recipe=frequent)
         assert checkpoints(disk / "run") == ["checkpoint-10", "checkpoint-5"]
         filler = disk / "filler"
         filler.write_bytes(bytes(shutil.disk_usage(disk).free - 60_000))
         with pytest.raises(OutputUnwritable, match=r"no space is left on .*run.*a checkpoint"):
-            go(disk / "run")
+            go(disk / "run", recipe=frequent)
         assert checkpoints(disk / "run") == ["checkpoint-10", "checkpoint-5"]
         assert not list(disk.glob("run/**/*.partial"))
         filler.unlink()
-        assert go(disk / "run").student.is_dir()
+        assert go(disk / "run", recipe=frequent).student.is_dir()
         assert not checkpoints(disk / "run")
 
 
