@@ -141,7 +141,7 @@ class RunDirectory:
             raise
 
     def _compare(self, stored: dict[str, Any], asked: dict[str, Any]) -> None:
-        old, new = flatten(stored), flatten(asked)
+        old, new = _flatten(stored), _flatten(asked)
         keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
         if keys:
             pairs = [(key, _brief(old.get(key)), _brief(new.get(key))) for key in keys[:6]]
@@ -211,11 +211,11 @@ def _parsed(line: str) -> dict[str, Any] | None:
     return row
 
 
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested tables as key paths."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         flat |= (
-            flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+            _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
         )
     return flat
