@@ -1,41 +1,44 @@
 """What can go wrong while augmenting; every error is a sentence and a hint.
 
-Fault                       (augment.contract)
-├── ContractError           a version on disk breaks the contract     exit 3
-├── OutputError             a place cannot be written to              exit 3
-└── AugmentError
-    ├── RecipeInvalid       unknown keys, values out of range        exit 2  (ValueError)
-    ├── UsageError          arguments that do not go together         exit 2  (ValueError)
-    ├── SourceInvalid       files, columns, labels or rows are wrong  exit 3  (ValueError)
-    │   ├── SourceMissing   nothing is at that place                          (FileNotFoundError)
-    │   ├── RowMalformed    one row, named by file and line
-    │   └── TextTooLong     longer than the masked LM can read
-    ├── StoreInvalid        the candidate store is damaged            exit 3  (ValueError)
-    ├── EngineUnavailable   Ray is not installed or out of reach      exit 2  (RuntimeError)
-    └── AssetInvalid        masked LM or vectors cannot be used       exit 4  (ValueError)
-        ├── AssetMissing    nothing is at that place or the hub is unreachable (FileNotFoundError)
-        └── AssetChanged    a worker's models are not those that the run began with
+Fault                       exit 1   (augment.contract)
+├── ContractError           exit 3   a version on disk breaks the contract  (ValueError)
+├── OutputError             exit 3   a place cannot be written to           (OSError)
+├── RecipeInvalid           exit 2   unknown keys, values out of range      (ValueError)
+├── UsageError              exit 2   arguments that do not go together      (ValueError)
+└── AugmentError            exit 1
+    ├── SourceInvalid       exit 3   files, columns, labels or rows are wrong  (ValueError)
+    │   ├── SourceMissing            nothing is at that place       (FileNotFoundError)
+    │   ├── RowMalformed             one row, named by file and line
+    │   └── TextTooLong              longer than the masked LM can read
+    ├── StoreInvalid        exit 3   the candidate store is damaged         (ValueError)
+    ├── EngineUnavailable   exit 2   Ray is not installed or out of reach   (RuntimeError)
+    └── AssetInvalid        exit 4   masked LM or vectors cannot be used    (ValueError)
+        ├── AssetMissing             no such place, or the hub is out of reach  (FileNotFoundError)
+        └── AssetChanged             a worker's models are not those that the run began with
 """
 
 from __future__ import annotations
 
-from augment.contract import Fault
+from augment.contract import Fault, RecipeInvalid, UsageError
+
+__all__ = [
+    "AssetChanged",
+    "AssetInvalid",
+    "AssetMissing",
+    "AugmentError",
+    "EngineUnavailable",
+    "RecipeInvalid",
+    "RowMalformed",
+    "SourceInvalid",
+    "SourceMissing",
+    "StoreInvalid",
+    "TextTooLong",
+    "UsageError",
+]
 
 
 class AugmentError(Fault):
     """The root of all errors of this package."""
-
-
-class RecipeInvalid(AugmentError, ValueError):
-    """A recipe or task file has faults; all of them are named at once."""
-
-    exit_code = 2
-
-
-class UsageError(AugmentError, ValueError):
-    """Arguments are missing or do not go together."""
-
-    exit_code = 2
 
 
 class SourceInvalid(AugmentError, ValueError):
@@ -53,7 +56,7 @@ class RowMalformed(SourceInvalid):
 
 
 class TextTooLong(SourceInvalid):
-    """A text has more pieces than the masked LM can read."""
+    """A text has more tokens than the masked LM can read."""
 
 
 class StoreInvalid(AugmentError, ValueError):

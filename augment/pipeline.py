@@ -1,4 +1,4 @@
-"""PURE: what a run says of itself before it works, each a line."""
+"""The pipeline of a version: sources in, models loaded, chunks augmented, one commit."""
 
 from __future__ import annotations
 

@@ -5,14 +5,12 @@ Columns, label names and their order are those of the GLUE data sets as the hub 
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from augment.contract import Label, Splits, TaskSpec
+from augment.contract.validation import faults, parse_toml, refuse
 from augment.errors import RecipeInvalid, SourceMissing
 
 _ONE_TEST = Splits(test=("test",))
@@ -112,23 +110,18 @@ def load_task(path: Path) -> Task:
     """
     if not path.is_file():
         raise SourceMissing(f"{path} is not there.", "Write one: augment init DATA > my-task.toml")
-    try:
-        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeInvalid(f"{path} is not TOML: {error}.") from error
+    raw = parse_toml(path.read_bytes(), str(path))
     files = raw.get("splits", {})
     if not isinstance(files, dict) or not all(isinstance(v, str) for v in files.values()):
         raise RecipeInvalid(f"{path}: [splits] must be a table of split name = file name.")
-    try:
-        spec = TaskSpec.model_validate({**raw, "splits": _splits(files)})
-    except ValidationError as error:
-        raise RecipeInvalid(faults(str(path), error)) from error
+    described = {**raw, "splits": _splits(files)}
+    refuse(str(path), faults(TaskSpec, described))
     if not any(name.startswith("validation") for name in files) or "train" not in files:
         raise RecipeInvalid(
             f"{path}: [splits] names {', '.join(files) or 'nothing'}; "
             "'train' and 'validation' are needed."
         )
-    return Task(spec, dict(files), path.parent)
+    return Task(TaskSpec.model_validate(described), dict(files), path.parent)
 
 
 def _splits(files: dict[str, str]) -> dict[str, Any]:
@@ -137,15 +130,3 @@ def _splits(files: dict[str, str]) -> dict[str, Any]:
         "validation": [name for name in files if name.startswith("validation")],
         "test": [name for name in files if name.startswith("test")],
     }
-
-
-def faults(where: str, error: ValidationError) -> str:
-    """All faults of a pydantic validation as lines with their key paths."""
-    found = error.errors()
-    lines = [f"{where} has {len(found)} fault{'s' if len(found) > 1 else ''}"]
-    for fault in found:
-        key = ".".join(str(part) for part in fault["loc"]) or "(whole file)"
-        unknown = fault["type"] == "extra_forbidden"
-        message = "unknown key" if unknown else f"{fault['msg']}, found {fault['input']!r}"
-        lines.append(f"{key:28} {message}")
-    return "\n       ".join(lines)

@@ -22,7 +22,7 @@ import torch
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
 from augment import augment_task
-from augment.masked_lm.inputs import Query
+from augment.masked_lm.inputs import MaskedInput
 from augment.masked_lm.loading import load_masked_lm
 from augment.recipes.load import load_recipe
 from augment.recipes.schema import AugmentRecipe
@@ -34,7 +34,7 @@ from augment.tokenization.words import Route, Word
 from augment.vectors import Vectors
 from benchmarks.machine import arguments, describe, gemm_peak, interleaved, keep, median_ratio, tell
 from benchmarks.places import ROOT, SHARED, VECTORS
-from tests.reference.masked_lm import ranked_pieces
+from tests.reference.masked_lm import ranked_tokens
 
 K = 15
 
@@ -81,7 +81,7 @@ def base_shaped(like: str, folder: Path) -> str:
     return str(folder)
 
 
-def flops(query: Query, config: Any) -> float:
+def flops(query: MaskedInput, config: Any) -> float:
     """Operations of the pruned forward for one position (products only).
 
     The first layer's shared projections are counted in full: what sharing saves is speed.
@@ -114,10 +114,10 @@ def against_the_authors(name: str, folder: str, texts: list[str], repeats: int) 
         ]
 
     def float32() -> None:
-        found["float32"] = [set(r.pieces) for r in lm.rank(asked, K, words_only=False)]
+        found["float32"] = [set(r.token_ids) for r in lm.rank(asked, K, words_only=False)]
 
     def bfloat16() -> None:
-        found["bfloat16"] = [set(r.pieces) for r in low.rank(asked, K, words_only=False)]
+        found["bfloat16"] = [set(r.token_ids) for r in low.rank(asked, K, words_only=False)]
 
     sides = {"authors": authors, "float32": float32, "bfloat16": bfloat16}
     seconds = interleaved(sides, repeats)
@@ -144,7 +144,7 @@ def against_the_authors(name: str, folder: str, texts: list[str], repeats: int) 
 
 def _authors_set(model: Any, tokenizer: Any, words: tuple[Word, ...], at: int) -> set[int]:
     names = [word.text for word in words]
-    return {p for p, _ in ranked_pieces(model, tokenizer, names, at, pair=True, depth=K)}
+    return {p for p, _ in ranked_tokens(model, tokenizer, names, at, pair=True, depth=K)}
 
 
 def repeated_texts(folder: str, texts: list[str], repeats: int) -> dict[str, Any]:

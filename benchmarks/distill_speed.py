@@ -34,7 +34,7 @@ from distill.models.bf16 import frozen
 from distill.progress import Narrator
 from distill.recipes.load import load_recipe
 from distill.run_directory import MetricLog
-from distill.stages import Intermediate, Prediction, Stage
+from distill.stages import IntermediateStage, PredictionStage, Stage
 from distill.training.budget import STEPS, measure_steps
 from distill.training.job import Job
 
@@ -107,8 +107,8 @@ def stage_of(name: str) -> Stage:
     recipe = load_recipe("quick", "sst2")
     if name == "stage 1":
         guide = frozen(teacher(), recipe.precision)
-        return Intermediate(model(STUDENT), guide, MAPPING, recipe=recipe.intermediate)
-    return Prediction(model(STUDENT), recipe.prediction)
+        return IntermediateStage(model(STUDENT), guide, MAPPING, recipe=recipe.intermediate)
+    return PredictionStage(model(STUDENT), recipe.prediction)
 
 
 def compare(name: str, rows: datasets.Dataset, turns: int) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def measured(name: str, rows: datasets.Dataset, turns: int) -> dict[str, Any]:
     }
     if name == "stage 1":
         stage = stage_of(name)
-        assert isinstance(stage, Intermediate)
+        assert isinstance(stage, IntermediateStage)
         found["teacher_cache"] = teacher_cache(stage, rows, BATCH, found["seconds"])
     return found
 

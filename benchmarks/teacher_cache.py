@@ -19,7 +19,7 @@ import torch
 
 from distill.data.batching import Collator, model_inputs
 from distill.models.bf16 import autocast
-from distill.stages import Intermediate
+from distill.stages import IntermediateStage
 
 BATCHES = 12
 PIECES = {"cola, original rows": 8_551 * 11.4, "mrpc, original rows": 3_668 * 53.0,
@@ -33,7 +33,7 @@ def bytes_a_piece(width: int, layers: int) -> int:
 
 
 def teacher_cache(
-    stage: Intermediate, rows: datasets.Dataset, batch: int, step: float
+    stage: IntermediateStage, rows: datasets.Dataset, batch: int, step: float
 ) -> dict[str, Any]:
     """Seconds of the teacher's pass and of reading what would be kept, and what that would win.
 
@@ -56,7 +56,7 @@ def teacher_cache(
             inputs = model_inputs(collate(list(rows.select(part))))
             began = time.perf_counter()
             with torch.no_grad(), autocast(torch.device("cpu"), "auto"):
-                stage.teacher_tap(**inputs)
+                stage.teacher_capture(**inputs)
             asked.append(time.perf_counter() - began)
             size = int(inputs["attention_mask"].sum()) * kept
             began = time.perf_counter()

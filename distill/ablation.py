@@ -11,7 +11,7 @@ from typing import Any, Literal
 from augment.contract import Version
 from augment.contract.files import write_json
 from augment.contract.version import open_checked
-from distill.errors import UsageInvalid
+from distill.errors import UsageError
 from distill.evaluation.results import Run
 from distill.models.folders import folder_digest
 from distill.models.students import parse_student
@@ -74,7 +74,7 @@ def ablate_task(
         The table as JSON values: task, metric, the teacher's score and a ``Line`` for each arm.
 
     Raises:
-        UsageInvalid: An arm is not known, or it needs what is not given.
+        UsageError: An arm is not known, or it needs what is not given.
         Fault: As ``distill_task``.
     """
     opened, say = open_checked(version), Narrator(quiet=quiet)
@@ -109,12 +109,12 @@ def ablate_task(
 def _chosen(names: Sequence[str], general: str | None) -> list[Arm]:
     known = [arm for arm in ARMS if general or arm.start == "general"]
     if unknown := [name for name in names if name not in BY_NAME]:
-        raise UsageInvalid(
+        raise UsageError(
             f"there is no arm {unknown[0]!r}; there are {', '.join(BY_NAME)}.",
             "Name some of them, or none for all.",
         )
     if "no-gd" in names and not general:
-        raise UsageInvalid(
+        raise UsageError(
             "no-gd compares with a general student, and none is given.",
             "Make one (distill general) and name it: --general DIR",
         )

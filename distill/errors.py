@@ -1,15 +1,16 @@
 """What can go wrong in a distillation, as sentences to a person.
 
-Fault                            (augment.contract)
-├── OutputError                  exit 3   a place cannot be written to          (OSError)
-└── DistillError                 anything this package refuses to do
-    ├── RecipeInvalid            exit 2   unknown keys, values out of range    (ValueError)
-    │   └── MappingInvalid                student layers cannot be mapped
-    ├── UsageInvalid             exit 2   options that contradict each other   (ValueError)
-    │   ├── RunDiffers                    the run directory belongs to another run
-    │   └── ExtraMissing                  an optional package is not installed  (ImportError)
-    ├── DataInvalid              exit 3   rows that cannot be trained on       (ValueError)
-    ├── ModelInvalid             exit 4   a model that cannot take part        (ValueError)
+Fault                            exit 1   (augment.contract)
+├── ContractError                exit 3   a version on disk breaks the contract  (ValueError)
+├── OutputError                  exit 3   a place cannot be written to           (OSError)
+├── RecipeInvalid                exit 2   unknown keys, values out of range      (ValueError)
+│   └── MappingInvalid                    student layers cannot be mapped
+├── UsageError                   exit 2   options that contradict each other     (ValueError)
+│   ├── RunDiffers                        the run directory belongs to another run
+│   └── ExtraMissing                      an optional package is not installed   (ImportError)
+└── DistillError                 exit 1   anything else that this package refuses to do
+    ├── DataInvalid              exit 3   rows that cannot be trained on         (ValueError)
+    ├── ModelInvalid             exit 4   a model that cannot take part          (ValueError)
     │   ├── ModelNotFound                 no such folder, or the hub is out of reach
     │   ├── WeakTeacher                   the teacher scores no better than guessing
     │   ├── VocabularyMismatch            teacher and student split text differently
@@ -21,34 +22,40 @@ Fault                            (augment.contract)
 
 from __future__ import annotations
 
-from augment.contract import Fault
+from augment.contract import Fault, RecipeInvalid, UsageError
+
+__all__ = [
+    "DataInvalid",
+    "DistillError",
+    "EncoderUnsupported",
+    "ExtraMissing",
+    "LabelMismatch",
+    "MappingInvalid",
+    "ModelInvalid",
+    "ModelNotFound",
+    "RecipeInvalid",
+    "RunDiffers",
+    "ShapeMismatch",
+    "TrainingFailed",
+    "UsageError",
+    "VocabularyMismatch",
+    "WeakTeacher",
+]
 
 
 class DistillError(Fault):
     """Root of this package's errors: ``problem`` says what is wrong, ``hint`` what to do."""
 
 
-class RecipeInvalid(DistillError, ValueError):
-    """A recipe has faults; all of them are listed in the hint, with their key paths."""
-
-    exit_code = 2
-
-
 class MappingInvalid(RecipeInvalid):
     """Student layers cannot be assigned to teacher layers as the recipe asks."""
 
 
-class UsageInvalid(DistillError, ValueError):
-    """Arguments that contradict each other or name nothing."""
-
-    exit_code = 2
-
-
-class RunDiffers(UsageInvalid):
+class RunDiffers(UsageError):
     """The run directory was made with another recipe, version, teacher or student."""
 
 
-class ExtraMissing(UsageInvalid, ImportError):
+class ExtraMissing(UsageError, ImportError):
     """What was asked for needs packages of an extra that is not installed."""
 
 

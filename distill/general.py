@@ -16,12 +16,13 @@ from typing import Any
 from torch import nn
 
 from augment.contract.files import commit_folder, write_json
+from augment.contract.models import max_input_length, quiet_libraries
 from distill.data.batching import lengths_of
-from distill.data.blocks import Blocks, Split, frame_of, split, tokenize_corpus
+from distill.data.blocks import Blocks, Split, block_spec, split, tokenize_corpus
 from distill.data.corpus import Corpus, Source, open_corpus
 from distill.distributed import barrier, device, main_process_first, on_main_process
-from distill.models.folders import SAFETENSORS, folder_digest, quiet_libraries, save_clean
-from distill.models.limits import check_length, most_pieces
+from distill.models.folders import SAFETENSORS, folder_digest, save_clean
+from distill.models.limits import check_length
 from distill.models.loading import Encoder, describe, load_encoder, read_config, read_weights
 from distill.models.projections import save_projections
 from distill.models.seeding import seeded
@@ -35,7 +36,7 @@ from distill.models.students import (
 from distill.progress import Narrator, span
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.run_directory import METRICS, RESULT, STUDENT, RunDirectory
-from distill.stages import Intermediate
+from distill.stages import IntermediateStage
 from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.budget import (
     Budget,
@@ -151,7 +152,7 @@ def open_teacher(name: str, recipe: DistillRecipe) -> Encoder:
     return teacher
 
 
-def start_stage(context: RunContext, spec: StudentSpec, teacher: Encoder) -> Intermediate:
+def start_stage(context: RunContext, spec: StudentSpec, teacher: Encoder) -> IntermediateStage:
     """Student, teacher and projections before the first step: the same at every call.
 
     Raises:
@@ -165,15 +166,15 @@ def start_stage(context: RunContext, spec: StudentSpec, teacher: Encoder) -> Int
     return context.layerwise_stage(STAGE, student, teacher.model, recipe.general)
 
 
-def report(context: RunContext, teacher: Encoder, stage: Intermediate) -> None:
+def report(context: RunContext, teacher: Encoder, stage: IntermediateStage) -> None:
     """Say what teacher and student are."""
     say = context.narrator.say
     say("teacher", describe(teacher.model))
     if teacher.notice:
         say("notice", teacher.notice)
     say("student", f"{describe(stage.student)} · layers {arrows(stage.mapping)}")
-    if stage.relations:
-        say("attention", str(stage.relations))
+    for label, notice in stage.notices().items():
+        say(label, notice)
 
 
 def read_corpus(context: RunContext, teacher: str, corpus: Corpus, source: Source) -> Blocks:
@@ -182,11 +183,13 @@ def read_corpus(context: RunContext, teacher: str, corpus: Corpus, source: Sourc
     if corpus.left_out:
         names = ", ".join(path.name for path in corpus.left_out)
         say("left out", f"{names}: for evaluation, by the name")
-    frame = frame_of(context.tokenizer, teacher, length=general.length, minimum=general.min_length)
+    spec = block_spec(
+        context.tokenizer, teacher, max_length=general.length, min_length=general.min_length
+    )
     blocks = tokenize_corpus(
         corpus,
         context.tokenizer,
-        frame,
+        spec,
         take=source.take,
         cache=source.cache or context.run.work / "tokens",
         processes=source.processes or len(os.sched_getaffinity(0)),
@@ -197,14 +200,14 @@ def read_corpus(context: RunContext, teacher: str, corpus: Corpus, source: Sourc
         divided = {"line": "each line is a document", "blank-line": "blank lines divide documents"}
         say("text files", divided[corpus.documents])
     say("corpus", f"{corpus.name} · {counts.blocks:,} blocks · {counts.tokens:,} tokens")
-    for reason in counts.reasons(frame):
-        say("", reason)
+    for notice in counts.notices(spec):
+        say("", notice)
     return blocks
 
 
 def make_plan(
     context: RunContext,
-    start: Callable[[], Intermediate],
+    start: Callable[[], IntermediateStage],
     parts: Split,
     budget: Budget,
     began: float,
@@ -246,7 +249,7 @@ def make_plan(
 
 def train(
     context: RunContext,
-    stage: Intermediate,
+    stage: IntermediateStage,
     parts: Split,
     plan: Plan,
     budget: Budget,
@@ -268,7 +271,7 @@ def train(
     train_stage(job)
 
     def fill(folder: Path) -> None:
-        longest = most_pieces(stage.student.config) or context.max_length
+        longest = max_input_length(stage.student.config) or context.max_length
         save_clean(stage.student, context.tokenizer, folder, longest)
         save_projections(stage.projections, folder / SAFETENSORS)
 
@@ -278,7 +281,7 @@ def train(
         say("budget", f"{took} since the start, {given} were given")
 
 
-def _job(context: RunContext, stage: Intermediate, parts: Split) -> Job:
+def _job(context: RunContext, stage: IntermediateStage, parts: Split) -> Job:
     general, evaluate = context.recipe.general, None
     if len(parts.held_out):
         collator, precision = context.collator(stage), context.recipe.precision

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from augment.contract import TaskSpec, Version
 from augment.contract.files import write_json
+from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.distributed import device, main_process_first, on_main_process
 from distill.errors import WeakTeacher
@@ -24,7 +25,6 @@ from distill.evaluation.evaluate import (
     measure,
 )
 from distill.evaluation.results import Run
-from distill.models.folders import quiet_libraries
 from distill.models.limits import check_length
 from distill.models.loading import Classifier, Student, describe, load_classifier
 from distill.models.seeding import seeded
@@ -32,7 +32,7 @@ from distill.models.students import Init, ShapeSpec, StudentSpec, build_student,
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.run_directory import STUDENT, RunDirectory
-from distill.stages import HardLabels, Intermediate, Prediction
+from distill.stages import HardLabelStage, IntermediateStage, PredictionStage
 from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.context import RunContext, TaskContext, open_context, run_identity
 from distill.training.schedule import rows_drawn
@@ -150,18 +150,18 @@ def describe_student(student: Student) -> str:
 
 def validate_stages(
     context: TaskContext, student: Student, teachers: Sequence[Teacher]
-) -> Intermediate | None:
+) -> IntermediateStage | None:
     """Build both stages, to refuse now what could not be trained in hours; the first is kept."""
     first = intermediate_stage(context, student, teachers)
-    if first and first.relations:
-        context.narrator.say("attention", str(first.relations))
-    prediction_stage(context, student, student.model, teachers)
+    second = prediction_stage(context, student, student.model, teachers)
+    for label, notice in {**second.notices(), **(first.notices() if first else {})}.items():
+        context.narrator.say(label, notice)
     return first
 
 
 def intermediate_stage(
     context: RunContext, student: Student, teachers: Sequence[Teacher]
-) -> Intermediate | None:
+) -> IntermediateStage | None:
     """Student, first teacher and fresh projections, if there is a stage 1."""
     recipe, teacher = context.recipe.intermediate, teachers[0].classifier.model
     if not recipe.enabled:
@@ -171,12 +171,12 @@ def intermediate_stage(
 
 def prediction_stage(
     context: RunContext, student: Student, model: PreTrainedModel, teachers: Sequence[Teacher]
-) -> Prediction:
+) -> PredictionStage:
     """The student's model with what stage 2 compares beside the logits."""
     recipe = context.recipe
     return seeded(
         recipe.seed,
-        lambda: Prediction(
+        lambda: PredictionStage(
             model,
             recipe.prediction,
             teacher=teachers[0].classifier.model,
@@ -188,7 +188,7 @@ def prediction_stage(
 
 
 def train_intermediate(
-    context: TaskContext, student: Student, stage: Intermediate | None, final: Path
+    context: TaskContext, student: Student, stage: IntermediateStage | None, final: Path
 ) -> PreTrainedModel:
     """Stage 1, if there is one: embeddings, hidden states, attention; the last step is kept."""
     if stage is None:
@@ -222,7 +222,7 @@ def train_prediction(
 
 def train_on_labels(context: TaskContext, student: Student) -> PreTrainedModel:
     """The comparison: the same student from the same start, on hard labels."""
-    stage, final = HardLabels(student.model, "plain"), context.run.path / "plain-student"
+    stage, final = HardLabelStage(student.model, "plain"), context.run.path / "plain-student"
     return context.train(stage, context.recipe.plain, title="plain", final=final)
 
 

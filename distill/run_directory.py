@@ -23,7 +23,7 @@ from typing import Any
 from augment.contract import Fault
 from augment.contract.files import disk_errors, locked, partial_of, write_json, write_text
 from distill.distributed import is_main_process, main_process_first
-from distill.errors import ModelNotFound, RunDiffers, UsageInvalid
+from distill.errors import ModelNotFound, RunDiffers, UsageError
 
 LOCK = ".lock"
 RUN, RESULT, METRICS = "run.json", "result.json", "metrics.jsonl"
@@ -87,7 +87,7 @@ class RunDirectory:
 
         Raises:
             RunDiffers: It belongs to another run; the sentence says what differs.
-            UsageInvalid: It holds other things.
+            UsageError: It holds other things.
             OutputBusy: Another process is at work in it.
         """
         with ExitStack() as held:
@@ -100,7 +100,7 @@ class RunDirectory:
         ours = {self.path / LOCK, partial_of(file)}  # left where this very method was killed
         others = set(self.path.glob("*")) - ours
         if others and not self.begun:
-            raise UsageInvalid(
+            raise UsageError(
                 f"{self.path} is not empty and holds no run.", "Choose another --out directory."
             )
         self.path.mkdir(parents=True, exist_ok=True)

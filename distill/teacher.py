@@ -9,11 +9,12 @@ from typing import Any
 
 from augment.contract import Version
 from augment.contract.files import write_json
+from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.distributed import barrier, on_main_process
-from distill.errors import UsageInvalid
+from distill.errors import UsageError
 from distill.evaluation.evaluate import EvaluationTarget, measure
-from distill.models.folders import folder_digest, quiet_libraries
+from distill.models.folders import folder_digest
 from distill.models.labels import label_settings
 from distill.models.limits import check_length, resolve_length
 from distill.models.loading import Classifier, read_config, read_tokenizer, read_weights
@@ -21,7 +22,7 @@ from distill.models.seeding import seeded
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, load_recipe
 from distill.run_directory import RunDirectory
-from distill.stages import HardLabels
+from distill.stages import HardLabelStage
 from distill.training.context import TaskContext, open_context
 
 RECORD = "teacher.json"
@@ -71,7 +72,7 @@ def fine_tune_teacher(
         context = open_context(opened, settings, tokenizer, run, narrator)
         rows = len(context.tokens.rows(settings.teacher.data))
         narrator.say("teacher", f"from {init} · {rows:,} {settings.teacher.data} rows")
-        stage = HardLabels(seeded(settings.seed, lambda: read_weights(init, config)), "teacher")
+        stage = HardLabelStage(seeded(settings.seed, lambda: read_weights(init, config)), "teacher")
         model = context.train(stage, settings.teacher, title="teacher", final=run.path / "model")
         barrier()  # until all have read it where it lies now
         made = Classifier(str(out), model, tokenizer)
@@ -98,7 +99,7 @@ def _finished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     record = out / RECORD
     stored = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     if stored.get("identity") != json.loads(json.dumps(identity)):
-        raise UsageInvalid(
+        raise UsageError(
             f"{out} exists and is not this teacher.", "Choose another --out, or remove it."
         )
     result: dict[str, Any] = stored["result"]

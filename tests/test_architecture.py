@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType
 
 import pytest
 
 import augment
-import augment.contract
+import augment.contract.errors
+import augment.errors
 import distill
+import distill.errors
 from tests.conftest import ROOT
 
 # Each may import itself and what stands before it; ``distill`` also the contract.
@@ -115,6 +120,37 @@ def test_folders_can_be_read_at_a_glance(package: str) -> None:
     assert not long
 
 
+def reachable(module: str) -> set[str]:
+    """Every module that a module imports, and what those of its own package import in turn."""
+    seen, due = set(), [module]
+    while due:
+        for other in imports(due.pop()):
+            if other in MODULES and other.split(".")[0] == module.split(".", maxsplit=1)[0]:
+                due += {other} - seen
+            seen.add(other)
+    return seen
+
+
+def test_what_is_called_pure_is_pure() -> None:
+    """PURE in a module's docstring: no tensors, tables, files or clocks, not even indirectly."""
+    impure = {
+        "torch", "transformers", "datasets", "pyarrow", "pathlib", "os", "time", "importlib",
+    }  # fmt: skip
+    claims = [
+        module
+        for module, path in MODULES.items()
+        if re.search(r"\bpure\b", ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "", re.I)
+    ]
+    wrong = {
+        module: found
+        for module in claims
+        if (found := {other for other in reachable(module) if other.split(".")[0] in impure})
+    }
+
+    assert claims
+    assert not wrong
+
+
 def test_only_loaders_of_models_know_transformers() -> None:
     users = {
         module
@@ -123,7 +159,8 @@ def test_only_loaders_of_models_know_transformers() -> None:
         if module.split(".")[0] == "augment" and other.split(".")[0] == "transformers"
     }
 
-    assert users == {"augment.masked_lm.loading", "augment.filters.loading"}
+    loaders = {"augment.masked_lm.loading", "augment.filters.loading"}
+    assert users == loaders | {"augment.contract.models"}
 
 
 @pytest.mark.parametrize(
@@ -141,9 +178,54 @@ def test_imports_stay_light(code: str, heavy: set[str]) -> None:
     assert done.stdout.split() == []
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """An error as the tree in a docstring draws it."""
+
+    name: str
+    parent: str
+    exit_code: int
+    builtin: str
+
+
+def drawn(doc: str) -> list[Drawn]:
+    """The errors of a tree; an exit code that is not given is that of the parent."""
+    found: list[Drawn] = []
+    above: list[Drawn] = []
+    for line in doc.splitlines():
+        shape = re.fullmatch(r"([│├└─ ]*)([A-Z]\w+) {2,}(exit (\d))?.*?(\(([A-Z]\w+)\))?", line)
+        if shape is None:
+            continue
+        above = above[: len(shape[1]) // 4]
+        parent = above[-1] if above else Drawn("Exception", "", 1, "")
+        code = int(shape[4]) if shape[3] else parent.exit_code
+        above.append(Drawn(shape[2], parent.name, code, shape[6] or ""))
+        found.append(above[-1])
+    return found
+
+
+@pytest.mark.parametrize("module", [augment.contract.errors, augment.errors, distill.errors])
+def test_trees_of_errors_are_as_drawn(module: ModuleType) -> None:
+    trees = drawn(module.__doc__ or "")
+    own = {name for name, error in vars(module).items() if error_of(error) == module.__name__}
+
+    assert own <= {error.name for error in trees}
+    for error in trees:
+        found = getattr(module, error.name, None) or getattr(augment.contract, error.name)
+        bases = {base.__name__ for base in found.__bases__}
+        assert bases == {error.parent, error.builtin} - {""}, error
+        assert found.exit_code == error.exit_code, error
+
+
+def error_of(value: object) -> str:
+    """The module of a fault's class; nothing for all else."""
+    is_fault = isinstance(value, type) and issubclass(value, augment.contract.Fault)
+    return value.__module__ if is_fault else ""
+
+
 def test_public_names() -> None:
     assert augment.__all__ == ["Version", "augment_task", "open_version"]
     assert distill.__all__ == ["Budget", "Source", "distill_general", "distill_task"]
-    for module in (augment, distill, augment.contract):
+    for module in (augment, distill, augment.contract, augment.errors, distill.errors):
         assert all(getattr(module, name) is not None for name in module.__all__)
-        assert list(module.__all__) == sorted(module.__all__)
+        assert len(set(module.__all__)) == len(module.__all__)

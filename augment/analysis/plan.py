@@ -30,7 +30,7 @@ class Plan:
         texts: Texts of them, all columns.
         distinct_texts: Different ones; each is computed once within its chunk.
         masked_positions: Words that the masked LM predicts, over distinct texts.
-        vector_words: Different many-piece words.
+        vector_words: Different words of several tokens.
         rows_out: Estimated rows of the training split.
         minutes: Estimated time on this machine with these threads, in one process, reading the
             source, loading the models and the gates of the recipe included.
@@ -123,9 +123,9 @@ def _plan(train: pa.Table, worker: Worker, opening: float) -> Plan:
 
 
 def _cost(sentences: list[tuple[Word, ...]]) -> int:
-    """Pieces that the masked LM reads: one pass over the sentence for each masked word."""
+    """Tokens that the masked LM reads: one pass over the sentence for each masked word."""
     return sum(
-        sum(len(word.pieces) for word in words) * sum(w.route is Route.MASKED_LM for w in words)
+        sum(len(word.token_ids) for word in words) * sum(w.route is Route.MASKED_LM for w in words)
         for words in sentences
     )
 

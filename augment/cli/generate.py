@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,6 @@ import typer
 
 from augment.cli.options import (
     Address,
-    AsJson,
     Device,
     EngineName,
     Keep,
@@ -33,14 +31,15 @@ from augment.cli.options import (
     Workers,
     tables_kept,
 )
+from augment.contract.terminal import AsJson, print_json
 from augment.recipes.load import describe, load_recipe
 
-generating = typer.Typer()
+app = typer.Typer()
 
 STORE = ".candidates"
 
 
-@generating.command(
+@app.command(
     epilog="Example: augment run sst2 --source glue/SST-2 --mlm google-bert/bert-base-uncased "
     "--vectors glove-wiki-gigaword-100 --out data/versions"
 )
@@ -68,10 +67,10 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Augment a task's training split and commit it as one version."""
-    from augment.cli.output import show_summary
+    from augment.cli.output import show_summary, stdout
+    from augment.contract.progress import labeled
     from augment.pipeline import augment_task
-    from augment.progress import ConsoleNarrator
-    from augment.progress import out as console
+    from augment.progress import Narrator
 
     version = augment_task(
         task,
@@ -92,19 +91,18 @@ def run(
         store=(store or out / STORE) if keep else None,
         store_limit=int(store_limit * 2**30),
         vectors_cache=tables_kept(vectors_cache, no_vectors_cache),
-        narrator=ConsoleNarrator(),
+        narrator=Narrator(quiet=False),
     )
     if as_json:
-        print(json.dumps({"path": str(version.path), **version.manifest.model_dump(mode="json")}))
+        print_json({"path": str(version.path), **version.manifest.model_dump(mode="json")})
         return
     show_summary(version)
     name = version.task.name
-    console.print(
-        f"  next        distill teacher {out / name} --init {mlm} --out models/{name}-teacher"
-    )
+    command = f"distill teacher {out / name} --init {mlm} --out models/{name}-teacher"
+    stdout.print(labeled("next", command))
 
 
-@generating.command(
+@app.command(
     "plan",
     epilog="Example: augment plan sst2 --source glue/SST-2 --mlm DIR --vectors FILE",
 )
@@ -133,12 +131,12 @@ def plan_command(
         vectors_cache=tables_kept(vectors_cache, no_vectors_cache),
     )  # fmt: skip
     if as_json:
-        print(json.dumps(asdict(found)))
+        print_json(asdict(found))
     else:
         print("\n".join(f"  {line}" for line in lines(found)))
 
 
-@generating.command(
+@app.command(
     "preview",
     epilog='Example: augment preview sst2 --text "a clever ride" --mlm DIR --vectors FILE',
 )
@@ -169,12 +167,12 @@ def preview_command(
     finder.refuse_long([("the text", text)])
     view = preview(text, finder, spec.name)
     if as_json:
-        print(json.dumps(asdict(view), ensure_ascii=False))
+        print_json(asdict(view))
     else:
         show_preview(view, variants, top)
 
 
-@generating.command(epilog="Example: augment recipe sst2 > my.toml")
+@app.command(epilog="Example: augment recipe sst2 > my.toml")
 def recipe(
     task: TaskName,
     preset: Annotated[str, typer.Option(help="official, paper, or a recipe file.")] = "official",
@@ -185,7 +183,7 @@ def recipe(
     print(describe(load_recipe(preset, get_task(task).spec.name)), end="")
 
 
-@generating.command(epilog="Example: augment init reviews.csv > reviews.toml")
+@app.command(epilog="Example: augment init reviews.csv > reviews.toml")
 def init(data: Annotated[Path, typer.Argument(help="A CSV, JSONL or Parquet file.")]) -> None:
     """Draft a task file for your own data from its columns."""
     from augment.sources.infer import sniff

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from augment.cli.options import AsJson
 from augment.contract import Version, list_versions, open_version, verify
+from augment.contract.terminal import AsJson, print_json
 
 if TYPE_CHECKING:
     from augment.replacement.edits import Edit
 
 
-reading = typer.Typer()
+app = typer.Typer()
 
 Reference = Annotated[
     str, typer.Argument(help="data/versions/sst2, …/sst2@v0001, …/sst2@8c1f2a or a directory.")
 ]
 
 
-@reading.command("list", epilog="Example: augment list data/versions")
+@app.command("list", epilog="Example: augment list data/versions")
 def list_command(
     root: Annotated[Path, typer.Argument(help="The root of all versions, or one task's folder.")],
     as_json: AsJson = False,
@@ -31,19 +30,17 @@ def list_command(
     """List the versions below a root."""
     versions = list(list_versions(root))
     if as_json:
-        print(json.dumps([{"path": str(v.path), "id": v.manifest.id} for v in versions]))
+        print_json([{"path": str(v.path), "id": v.manifest.id} for v in versions])
         return
-    from augment.cli.output import versions_table
-    from augment.progress import err
-    from augment.progress import out as console
+    from augment.cli.output import stderr, stdout, versions_table
 
     if versions:
-        console.print(versions_table(versions))
+        stdout.print(versions_table(versions))
     else:
-        err.print(f"no versions below {root}; make one: augment run --help")
+        stderr.print(f"no versions below {root}; make one: augment run --help")
 
 
-@reading.command(epilog="Example: augment show data/versions/sst2@v0001 --rows 5")
+@app.command(epilog="Example: augment show data/versions/sst2@v0001 --rows 5")
 def show(
     reference: Reference,
     rows: Annotated[int, typer.Option(min=0, help="How many source rows to show.")] = 3,
@@ -61,14 +58,14 @@ def show(
     if as_json:
         print(version.manifest.to_json(), end="")
         return
-    from augment.cli.output import show_summary
-    from augment.progress import out as console
+    from augment.cli.output import show_summary, stdout
+    from augment.contract.progress import labeled
 
     show_summary(version)
     splits = " · ".join(f"{name} {version.rows(name):,}" for name in version.splits)
-    console.print(f"  splits      {splits}")
-    recipe = version.manifest.recipe.items()
-    console.print("  recipe      " + " · ".join(f"{key} {value}" for key, value in recipe))
+    stdout.print(labeled("splits", splits))
+    recipe = (f"{key} {value}" for key, value in version.manifest.recipe.items())
+    stdout.print(labeled("recipe", " · ".join(recipe)))
     _show_rows(version, rows, variants)
 
 
@@ -76,8 +73,7 @@ def _show_rows(version: Version, rows: int, variants: int) -> None:
     """The first source rows, each with its first variants."""
     from rich.text import Text
 
-    from augment.cli.output import marked
-    from augment.progress import out as console
+    from augment.cli.output import marked, stdout
 
     shown = drawn = 0
     original: dict[str, str] = {}
@@ -89,13 +85,13 @@ def _show_rows(version: Version, rows: int, variants: int) -> None:
                     return
                 texts = " | ".join(record[name] for name in version.task.text_columns)
                 label = record[version.task.label.column]
-                console.print(f"\n  row {record['idx']} · label {label}", Text(texts))
+                stdout.print(f"\n  row {record['idx']} · label {label}", Text(texts))
             elif drawn < variants:
                 drawn += 1
                 column = record["edits"][0]["column"] if record["edits"] else ""
                 name = column or version.task.text_columns[0]
                 edits = _edits_of(record)
-                console.print(f"  {record['variant']:4} {column}", marked(original[name], edits))
+                stdout.print(f"  {record['variant']:4} {column}", marked(original[name], edits))
 
 
 def _edits_of(record: dict[str, Any]) -> list[Edit]:
@@ -115,31 +111,29 @@ def _show_rejected(version: Version, rows: int, as_json: bool) -> None:
             if len(examples) < rows:
                 examples.append(record)
     if as_json:
-        print(json.dumps(found, ensure_ascii=False))
+        print_json(found)
         return
     from rich.text import Text
 
-    from augment.cli.output import marked
-    from augment.progress import err
-    from augment.progress import out as console
+    from augment.cli.output import marked, stderr, stdout
     from augment.replacement.edits import undo_edits
 
     if not version.manifest.rejected:
-        err.print(
+        stderr.print(
             f"{version.reference} keeps no refused rows; to keep them: keep_rejected = true in the "
             "recipe"
         )
     for reason, examples in sorted(found.items()):
         count = version.manifest.counts.get(f"dropped.{reason}", 0)
-        console.print("\n ", Text(reason, style="bold"), f"· {count:,} rows")
+        stdout.print("\n ", Text(reason, style="bold"), f"· {count:,} rows")
         for record in examples:
             edits = _edits_of(record)
             name = record["edits"][0]["column"] if record["edits"] else version.task.text_columns[0]
             place = f"  row {record['idx']} variant {record['variant']}"
-            console.print(place, marked(undo_edits(record[name], edits), edits))
+            stdout.print(place, marked(undo_edits(record[name], edits), edits))
 
 
-@reading.command("verify", epilog="Example: augment verify data/versions/sst2@v0001")
+@app.command("verify", epilog="Example: augment verify data/versions/sst2@v0001")
 def verify_command(reference: Reference) -> None:
     """Read every file of a version and compare it with the manifest."""
     version = open_version(reference)
@@ -149,7 +143,7 @@ def verify_command(reference: Reference) -> None:
     )
 
 
-@reading.command(
+@app.command(
     "store",
     epilog="Example: augment store data/versions/.candidates --prune 2",
 )
@@ -168,7 +162,7 @@ def store_command(
     files = describe_store(folder)
     if as_json:
         entries = [{"file": f.path.name, "entries": f.entries, "bytes": f.bytes} for f in files]
-        print(json.dumps({"files": entries, "dropped": dropped}))
+        print_json({"files": entries, "dropped": dropped})
         return
     for file in files:
         print(f"  {file.path.name}  {file.entries:,} positions · {file.bytes / 2**20:.1f} MB")
@@ -178,7 +172,7 @@ def store_command(
     )
 
 
-@reading.command("vectors", epilog="Example: augment vectors --verify")
+@app.command("vectors", epilog="Example: augment vectors --verify")
 def vectors_command(
     folder: Annotated[
         Path | None, typer.Argument(help="Another cache than the user's own.")
@@ -208,7 +202,7 @@ def vectors_command(
     ]
     removed = remove(place) if clear else 0
     if as_json:
-        print(json.dumps({"folder": str(place), "tables": shown, "removed": removed}))
+        print_json({"folder": str(place), "tables": shown, "removed": removed})
         return
     for row in shown:
         state = "" if row["state"] == "whole" else " · damaged: it is made again when needed"
@@ -219,19 +213,19 @@ def vectors_command(
     print(f"  {len(shown)} tables · {total:,.1f} MB in {place}" + " · removed" * bool(removed))
 
 
-@reading.command("stats", epilog="Example: augment stats data/versions/sst2@v0001")
+@app.command("stats", epilog="Example: augment stats data/versions/sst2@v0001")
 def stats_command(reference: Reference, as_json: AsJson = False) -> None:
     """Replacement rate by route, distinct-n, length drift, label balance, duplicates."""
     from augment.analysis.stats import lines, version_stats
 
     found = version_stats(open_version(reference))
     if as_json:
-        print(json.dumps(asdict(found), ensure_ascii=False))
+        print_json(asdict(found))
     else:
         print("\n".join(f"  {line}" for line in lines(found)))
 
 
-@reading.command(
+@app.command(
     "diff", epilog="Example: augment diff data/versions/sst2@v0001 data/versions/sst2@v0002"
 )
 def diff_command(
@@ -245,7 +239,7 @@ def diff_command(
 
     found = difference(open_version(first), open_version(second), examples)
     if as_json:
-        print(json.dumps(asdict(found), ensure_ascii=False))
+        print_json(asdict(found))
         return
     print("\n".join(f"  {line}" for line in lines(found)))
     for example in found.examples:

@@ -45,7 +45,6 @@ SkipMalformed = Annotated[
 Store = Annotated[Path | None, typer.Option(help="Candidate store; by default OUT/.candidates.")]
 Keep = Annotated[bool, typer.Option("--keep/--no-store", help="Keep candidates for later runs.")]
 StoreLimit = Annotated[float, typer.Option(min=0, help="Largest store, in GB.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 def tables_kept(folder: Path | None, nowhere: bool) -> Path | bool:

@@ -7,10 +7,13 @@ from rich.text import Text
 
 from augment.analysis.preview import Preview
 from augment.contract import Version
-from augment.progress import out
+from augment.contract.progress import labeled, open_console
 from augment.replacement.edits import Edit
 
 _REPLACED = "bold green"
+
+stdout = open_console()
+stderr = open_console(err=True)
 
 
 def show_summary(version: Version) -> None:
@@ -20,18 +23,20 @@ def show_summary(version: Version) -> None:
     train = version.rows(version.task.splits.train)
     size = sum(entry.bytes for entry in manifest.files) / 2**20
     per_row = train / max(counts.get("rows.source", 1), 1)
-    out.print(
-        f"  [bold]{version.reference}[/bold]  {manifest.id[:6]}  {train:,} rows "
-        f"({per_row:.1f} per source row) · {size:.1f} MB · {len(manifest.files)} files"
+    what = (
+        f"{manifest.id[:6]}  {train:,} rows ({per_row:.1f} per source row) · {size:.1f} MB · "
+        f"{len(manifest.files)} files"
     )
+    stdout.print(Text.assemble("  ", (version.reference, "bold"), f"  {what}"))
     dropped = [(k, n) for k, n in counts.items() if k.startswith(("dropped.", "source.")) and n]
     if dropped:
-        out.print("  dropped     " + " · ".join(f"{n:,} {k.partition('.')[2]}" for k, n in dropped))
+        parts = (f"{n:,} {k.partition('.')[2]}" for k, n in dropped)
+        stdout.print(labeled("dropped", " · ".join(parts)))
     replaced = {k.partition(".")[2]: n for k, n in counts.items() if k.startswith("replaced.")}
     total = sum(replaced.values())
     if total:
         shares = " · ".join(f"{n / total:.0%} {k}" for k, n in sorted(replaced.items()))
-        out.print(f"  replaced    {total:,} words: {shares}")
+        stdout.print(labeled("replaced", f"{total:,} words: {shares}"))
 
 
 def versions_table(versions: list[Version]) -> Table:
@@ -47,7 +52,7 @@ def versions_table(versions: list[Version]) -> Table:
             str(manifest.recipe.get("preset", "")),
             f"{version.rows(version.task.splits.train):,}",
             manifest.created[:16].replace("T", " "),
-            manifest.source,
+            Text(manifest.source),
         )
     return table
 
@@ -72,7 +77,7 @@ def show_preview(view: Preview, variants: int, top: int) -> None:
         more = len(word.candidates) - top
         tail = f" · … {more} more" if more > 0 else ""
         table.add_row(Text(word.word), word.route.replace("_", " "), Text(shown + tail))
-    out.print(table)
-    out.print("\n  variants")
+    stdout.print(table)
+    stdout.print("\n  variants")
     for variant in view.variants[:variants]:
-        out.print(f"  {variant.number:3}", marked(view.text, list(variant.edits)))
+        stdout.print(f"  {variant.number:3}", marked(view.text, list(variant.edits)))

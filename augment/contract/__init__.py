@@ -1,7 +1,8 @@
 """The door between the two packages: schema, manifest, versions and their errors.
 
-``distill`` imports this package and nothing else of ``augment``. It needs pyarrow and pydantic
-only; neither torch nor transformers is loaded.
+``distill`` imports this package and nothing else of ``augment``. Neither torch nor transformers is
+loaded. What both command lines share, ``progress`` and ``terminal``, needs rich and typer: it is
+imported where it is used.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from augment.contract.errors import (
     OutputBusy,
     OutputError,
     OutputUnwritable,
+    RecipeInvalid,
     SchemaMismatch,
     UnsafePath,
+    UsageError,
     VersionNotFound,
 )
 from augment.contract.files import sync
@@ -51,11 +54,13 @@ __all__ = [
     "OutputBusy",
     "OutputError",
     "OutputUnwritable",
+    "RecipeInvalid",
     "SchemaMismatch",
     "SourceSplit",
     "Splits",
     "TaskSpec",
     "UnsafePath",
+    "UsageError",
     "Version",
     "VersionNotFound",
     "arrow_schema",

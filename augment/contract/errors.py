@@ -1,16 +1,18 @@
-"""What can be wrong with a version on disk.
+"""What can be wrong, as sentences to a person: with a version on disk, a place, a recipe.
 
-Fault                       a sentence to a person: what was wrong, what to do
-├── ContractError           the version breaks the contract        (ValueError)
-│   ├── VersionNotFound     the reference names nothing            (FileNotFoundError)
-│   ├── ManifestInvalid     manifest.json is missing, malformed or of an unknown contract
-│   ├── UnsafePath          a listed file lies outside the version directory
-│   ├── FileMissing         a listed file is not there             (FileNotFoundError)
-│   ├── FileDamaged         a file is truncated or its digest differs
-│   └── SchemaMismatch      a file's columns are not those of the contract
-└── OutputError             a place cannot be written to           (OSError)
-    ├── OutputBusy          another process is writing there
-    └── OutputUnwritable    the disk is full, or there is no permission
+Fault                       exit 1   a sentence: what was wrong, what to do
+├── ContractError           exit 3   the version breaks the contract        (ValueError)
+│   ├── VersionNotFound              the reference names nothing            (FileNotFoundError)
+│   ├── ManifestInvalid              manifest.json is missing, malformed or of an unknown contract
+│   ├── UnsafePath                   a listed file lies outside the version directory
+│   ├── FileMissing                  a listed file is not there             (FileNotFoundError)
+│   ├── FileDamaged                  a file is truncated or its digest differs
+│   └── SchemaMismatch               a file's columns are not those of the contract
+├── OutputError             exit 3   a place cannot be written to           (OSError)
+│   ├── OutputBusy                   another process is writing there
+│   └── OutputUnwritable             the disk is full, or there is no permission
+├── RecipeInvalid           exit 2   unknown keys, values out of range      (ValueError)
+└── UsageError              exit 2   arguments that do not go together      (ValueError)
 """
 
 from __future__ import annotations
@@ -82,3 +84,18 @@ class OutputBusy(OutputError):
 
 class OutputUnwritable(OutputError):
     """The disk is full, or the place may not be written; what was whole before is kept."""
+
+
+class RecipeInvalid(Fault, ValueError):
+    """A recipe or task file has faults; all of them are listed in the hint, by key path."""
+
+    exit_code = 2
+
+    def __str__(self) -> str:
+        return "\n".join(filter(None, (self.problem, self.hint)))
+
+
+class UsageError(Fault, ValueError):
+    """Arguments are missing, name nothing or contradict each other."""
+
+    exit_code = 2

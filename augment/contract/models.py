@@ -1,4 +1,4 @@
-"""What both packages must agree on about a model: which one it is, and the order of its labels.
+"""What both packages must agree on about a model: its name, digest, labels and longest input.
 
 Neither torch nor transformers is needed: models come as plain values.
 """
@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from augment.contract.errors import Fault
 from augment.contract.task import TaskSpec
 
 _VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash", "dtype", "torch_dtype")
@@ -73,9 +77,89 @@ def model_digest(
     digest = hashlib.sha256()
     kept = {key: value for key, value in config.items() if key not in _VOLATILE}
     digest.update(json.dumps(kept, sort_keys=True, default=str).encode())
-    rules = {k: v for k, v in json.loads(tokenizer).items() if k not in _LEFT_BY_A_CALL}
-    digest.update(json.dumps(rules, sort_keys=True, ensure_ascii=False).encode())
+    rules = json.dumps(tokenizer_rules(tokenizer), sort_keys=True, ensure_ascii=False)
+    digest.update(rules.encode())
     for name, values in sorted(weights.items()):
         digest.update(f"\0{name}\0{values.shape}\0".encode())
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
+
+
+def tokenizer_rules(tokenizer: str) -> dict[str, Any]:
+    """All of a ``tokenizer.json`` that decides how it splits a text."""
+    return {k: v for k, v in json.loads(tokenizer).items() if k not in _LEFT_BY_A_CALL}
+
+
+COUNT_FROM_PADDING = frozenset((
+    "camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "markuplm", "mpnet",
+    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+))  # fmt: skip
+"""Families whose first position is the padding token's id plus one: see
+``create_position_ids_from_input_ids`` in their modules of transformers."""
+
+
+def max_input_length(config: Any) -> int | None:
+    """The longest input of a model, in tokens, special ones included.
+
+    Args:
+        config: That of transformers.
+
+    Returns:
+        The length, or nothing where a model has no table of positions.
+    """
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None or positions < 1:  # XLNet says -1
+        return None
+    unused = config.pad_token_id + 1 if config.model_type in COUNT_FROM_PADDING else 0
+    return int(positions) - unused
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether something that is not here may be on the hub: ``name`` or ``owner/name``."""
+    return not name.startswith((".", "/", "~")) and name.count("/") <= 1 and "\\" not in name
+
+
+WHOLE_WEIGHTS = (
+    "A complete model.safetensors (or pytorch_model.bin) that fits config.json is needed."
+)
+
+
+@contextmanager
+def loading(part: str, name: str, fault: type[Fault], hint: str) -> Iterator[None]:
+    """Around a library that reads a part of a model: what it raises becomes a sentence.
+
+    Safetensors, tokenizers, torch, transformers and the hub's client each raise their own.
+
+    Args:
+        part: Such as ``tokenizer``.
+        name: What the user called the model.
+        fault: The error of a model that cannot be used.
+        hint: What to do.
+
+    Raises:
+        Fault: Of the kind ``fault``.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise fault(f"the {part} of {name} cannot be loaded: {first_line(error)}", hint) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first, or its name where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def quiet_libraries() -> None:
+    """Let transformers, datasets and the hub's client say nothing but errors.
+
+    Their reports and bars would break into our own progress; what they report is checked.
+    """
+    import transformers
+
+    settings: Any = transformers.logging
+    settings.set_verbosity_error()
+    settings.disable_progress_bar()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    if datasets := sys.modules.get("datasets"):
+        datasets.disable_progress_bars()

@@ -1,11 +1,18 @@
-"""Pydantic's complaints as short sentences with key paths and a guess at what was meant."""
+"""What is wrong with a recipe, a task file or a manifest: a sentence for every faulty key.
+
+Pydantic finds the faults; here they become key paths, what was found, and a guess at what was
+meant.
+"""
 
 from __future__ import annotations
 
+import tomllib
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+from augment.contract.errors import RecipeInvalid
 
 _BOUNDS = {
     "greater_than": ("must be greater than {}", "gt"),
@@ -16,61 +23,90 @@ _BOUNDS = {
 _KINDS = {
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
     "float_type": "must be a number",
+    "float_parsing": "must be a number",
     "finite_number": "must be a finite number",
     "string_type": "must be text",
     "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
     "model_type": "must be a table",
     "dict_type": "must be a table",
 }
 
 
-def faults(
-    model: type[BaseModel], raw: dict[str, Any], error: ValidationError | None
-) -> dict[str, str]:
+def parse_toml(content: bytes, where: str) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        RecipeInvalid: It is not TOML, or not UTF-8.
+    """
+    try:
+        return tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeInvalid(f"{where} is not TOML: {error}.") from error
+
+
+def faults(model: type[BaseModel], raw: dict[str, Any]) -> dict[str, str]:
     """One sentence for every faulty key.
 
     Args:
-        model: The recipe's class, for the names of its keys.
-        raw: What was validated.
-        error: What pydantic said, or nothing.
+        model: What ``raw`` should be.
+        raw: As it was read.
 
     Returns:
-        Key path, such as ``intermediate.epochs``, to the fault.
+        Key path, such as ``intermediate.epochs``, to the fault; empty where there is none.
     """
     found: dict[str, str] = {}
-    for detail in error.errors() if error else ():
-        path = _known_path(raw, detail["loc"])
-        found.setdefault(".".join(map(str, path)), _sentence(model, path, dict(detail)))
+    try:
+        model.model_validate(raw)
+    except ValidationError as error:
+        for detail in error.errors():
+            path = _known_path(raw, detail["loc"], missing=detail["type"] == "missing")
+            key = ".".join(map(str, path)) or "(whole file)"
+            found.setdefault(key, _sentence(model, path, dict(detail)))
     return found
 
 
-def _known_path(raw: Any, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+def refuse(where: str, found: dict[str, str]) -> None:
+    """Raise all faults at once, where there are any.
+
+    Raises:
+        RecipeInvalid: Each fault is a line of the hint.
+    """
+    if found:
+        width = max(map(len, found))
+        lines = "\n".join(f"{key:<{width}}  {fault}" for key, fault in found.items())
+        raise RecipeInvalid(f"{where} has {len(found)} fault{'s' * (len(found) > 1)}", lines)
+
+
+def _known_path(raw: Any, loc: tuple[int | str, ...], *, missing: bool) -> tuple[int | str, ...]:
     """The part of a location that exists in the input: union branches are pydantic's own."""
     path: list[int | str] = []
     for part in loc:
-        if not isinstance(raw, dict) or part not in raw:
+        item = isinstance(raw, list) and isinstance(part, int)
+        if not item and not (isinstance(raw, dict) and part in raw):
             break
         raw = raw[part]
         path.append(part)
-    return tuple(path) or loc
+    return loc if missing or not path else tuple(path)
 
 
 def _sentence(model: type[BaseModel], path: tuple[int | str, ...], detail: dict[str, Any]) -> str:
-    kind, found = detail["type"], detail.get("input")
+    kind, words = detail["type"], detail["msg"]
+    if kind == "missing":
+        return "is missing"
+    if kind == "value_error":
+        return str(detail["ctx"]["error"])
     if kind == "extra_forbidden":
         close = get_close_matches(str(path[-1]), _keys(model, path[:-1]), n=1)
         return f"unknown key; did you mean {close[0]!r}?" if close else "unknown key"
     if kind in _BOUNDS:
         words, limit = _BOUNDS[kind]
-        return f"{words.format(detail['ctx'][limit])}, found {found!r}"
-    if kind in _KINDS:
-        return f"{_KINDS[kind]}, found {found!r}"
-    if kind == "literal_error":
-        return f"must be {detail['ctx']['expected']}, found {found!r}"
-    if kind == "value_error":
-        return str(detail["ctx"]["error"])
-    return f"{detail['msg']}, found {found!r}"
+        words = words.format(detail["ctx"][limit])
+    elif kind == "literal_error":
+        words = f"must be {detail['ctx']['expected']}"
+    return f"{_KINDS.get(kind, words)}, found {detail.get('input')!r}"
 
 
 def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

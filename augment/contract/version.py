@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
 from augment.contract.errors import (
     ContractError,
@@ -33,6 +32,7 @@ from augment.contract.errors import (
 from augment.contract.manifest import CONTRACT, FileEntry, Manifest
 from augment.contract.schema import arrow_schema, rejected_schema
 from augment.contract.task import TaskSpec
+from augment.contract.validation import faults
 
 if TYPE_CHECKING:
     import datasets
@@ -209,13 +209,10 @@ def _read(path: Path) -> Version:
             f"{file} has contract number {number!r}; this program reads {CONTRACT}.",
             "Read it with the version of augment-distill that wrote it.",
         )
-    try:
-        return Version(path, Manifest.model_validate(raw))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        kind = UnsafePath if first["loc"][-1:] == ("path",) else ManifestInvalid
-        raise kind(f"{file}: {where}: {first['msg']}.") from error
+    for key, fault in faults(Manifest, raw).items():
+        kind = UnsafePath if key.endswith(".path") else ManifestInvalid
+        raise kind(f"{file}: {key}: {fault}.")
+    return Version(path, Manifest.model_validate(raw))
 
 
 def open_checked(version: Version | str | Path) -> Version:

@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow as pa
 
 from augment.contract import Fault
+from augment.contract.models import first_line
 from augment.errors import AugmentError, EngineUnavailable
 from augment.executor.base import Chunk, Done, Engine
 from augment.executor.worker import Answering, Worked, WorkerSpec, rows_of
@@ -260,7 +261,7 @@ def _connect(engine: Engine, work: WorkerSpec) -> None:
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise EngineUnavailable(
-            f"no Ray cluster at {address or 'this machine'}: {str(error).strip().splitlines()[0]}",
+            f"no Ray cluster at {address or 'this machine'}: {first_line(error)}",
             "Start one here with `ray start --head`, or join one: ray start --address=HOST:PORT",
         ) from error
 

@@ -11,16 +11,11 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from augment.contract import TaskSpec, match_labels, model_digest
-from augment.errors import AssetInvalid
+from augment.contract import TaskSpec, match_labels
+from augment.contract.models import loading, model_digest, quiet_libraries
+from augment.errors import AssetInvalid, AssetMissing
 from augment.filters.scorer import Encoded, Scorer, Texts
-from augment.masked_lm.loading import (
-    first_line,
-    own_weights,
-    quiet_transformers,
-    refuse_absent,
-    unloadable,
-)
+from augment.masked_lm.loading import how_to_name, read_weights, refuse_absent
 from augment.masked_lm.registry import longest_input
 
 
@@ -98,20 +93,19 @@ class _Parts:
     def __init__(self, name: str, option: str) -> None:
         from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
 
-        quiet_transformers()
+        quiet_libraries()
         self.name = name
-        refuse_absent(name, "model", option)
-        try:
+        refuse_absent(name, option)
+        with loading("config", name, AssetMissing, how_to_name(option)):
             self._raw, _ = PretrainedConfig.get_config_dict(name)
             self.config: Any = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        with loading("tokenizer", name, AssetMissing, how_to_name(option)):
             self._tokenizer: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        except Exception as error:  # tokenizers raises bare exceptions
-            raise unloadable(name, "model", option, error) from error
         size = getattr(self.config, "vocab_size", len(self._tokenizer))
         fits = size // 2 <= len(self._tokenizer) <= size
         if not self._tokenizer.is_fast or not fits:
             raise AssetInvalid(
-                f"the tokenizer of {name} has {len(self._tokenizer):,} pieces, "
+                f"the tokenizer of {name} has {len(self._tokenizer):,} tokens, "
                 f"the model {size:,}; a fast tokenizer that fits the model is expected."
             )
 
@@ -121,16 +115,7 @@ class _Parts:
         Raises:
             AssetInvalid: They cannot be read.
         """
-        try:
-            model, report = kind.from_pretrained(
-                self.name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
-            )
-        except Exception as error:  # safetensors, torch and transformers each raise their own
-            raise AssetInvalid(
-                f"the weights of {self.name} cannot be read: {first_line(error)}"
-            ) from error
-        own_weights(model)
-        self._missing = sorted(report["missing_keys"])
+        model, self._missing = read_weights(self.name, kind)
         return model, self._missing
 
     def scorer(

@@ -32,7 +32,7 @@ class Encoded:
 
     @property
     def length(self) -> int:
-        """Pieces, special ones included."""
+        """Tokens, special ones included."""
         return len(self.inputs[0][1])
 
 
@@ -43,7 +43,7 @@ class Scorer:
         name: Its folder or hub name.
         digest: SHA-256 over weights, configuration and tokenizer.
         notice: What a user should know of the model; empty where there is nothing to say.
-        tokens_a_batch: Pieces that go through the model at once; fewer where memory is short.
+        tokens_a_batch: Tokens that go through the model at once; fewer where memory is short.
     """
 
     def __init__(
@@ -91,14 +91,14 @@ class Scorer:
             values.update(zip(members, found, strict=True))
 
         def too_large(members: list[int]) -> None:
-            pieces = sum(encoded[i].length for i in members)
-            self.tokens_a_batch = min(self.tokens_a_batch, pieces // 2)
+            tokens = sum(encoded[i].length for i in members)
+            self.tokens_a_batch = min(self.tokens_a_batch, tokens // 2)
 
         run_halving(self._batches([item.length for item in encoded]), run, too_large)
         return Scores({texts: values[i] for i, texts in enumerate(distinct)}, self.canonical)
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Rows of equal length, at most ``tokens_a_batch`` pieces together."""
+        """Rows of equal length, at most ``tokens_a_batch`` tokens together."""
         by_length: dict[int, list[int]] = {}
         for i, length in enumerate(lengths):
             by_length.setdefault(length, []).append(i)

@@ -1,193 +1,115 @@
-"""BERT-shaped encoders: their weights by one set of names, and a forward pass of masks alone."""
+"""Exact forward pass of BERT-shaped masked LMs at the masks alone, and their weights' names.
+
+Inputs lie one after the other without padding. Three kinds of products are skipped, and the logits
+are the same: equal tokens at equal positions share the first layer's projections; in the last layer
+only the masks have queries, and keys and values of other tokens are never formed (``_LastLayer``);
+the LM head sees the masks only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from types import SimpleNamespace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from augment.masked_lm.inputs import Packed, Run
+from augment.masked_lm.inputs import LengthGroup, PackedInputs
 from augment.masked_lm.kernels import Linear
 
 
 @dataclass(frozen=True, slots=True)
-class Embedding:
-    """The weights that turn pieces into hidden states.
+class LayerNames:
+    """Dotted names of a layer's modules, below the layer."""
 
-    Attributes:
-        words: Vector of each piece, shape ``(vocabulary, embedding)``.
-        places: Vector of each place in an input, shape ``(places, embedding)``.
-        segments: Vectors of both segments, shape ``(2, embedding)``; equal where the model has one.
-        norm: The normalization of their sum.
-        project: The layer from embeddings to hidden states, or None where they are as wide.
-    """
-
-    words: Tensor
-    places: Tensor
-    segments: Tensor
-    norm: Any
-    project: Any = None
+    query: str = "attention.self.query"
+    key: str = "attention.self.key"
+    value: str = "attention.self.value"
+    attention_out: str = "attention.output.dense"
+    attention_norm: str = "attention.output.LayerNorm"
+    intermediate: str = "intermediate.dense"
+    output: str = "output.dense"
+    output_norm: str = "output.LayerNorm"
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """The LM head.
+class WeightNames:
+    """Where a family of BERT's shape keeps its weights, and what is special to it.
 
     Attributes:
-        dense: The inner layer.
-        activation: Its activation.
-        norm: Its normalization.
-        decoder: The layer to the vocabulary.
+        head_dense: The LM head's inner layer, below the model.
+        head_norm: Its normalization.
+        head_activation: Its activation, or None where it has that of the layers.
+        layers: The list of layers, below the base model.
+        layer: The modules of a layer.
+        activation: The key in ``config.json`` with the layers' activation.
+        segments: Segment vectors that the model uses; with one, both segments share it.
+        after_padding: Whether positions are numbered from the padding token's id plus one.
     """
 
-    dense: Any
-    activation: str
-    norm: Any
-    decoder: Any
+    head_dense: str
+    head_norm: str
+    head_activation: str | None = None
+    layers: str = "encoder.layer"
+    layer: LayerNames = LayerNames()
+    activation: str = "hidden_act"
+    segments: int = 2
+    after_padding: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class BertShaped:
-    """The weights of a masked LM of BERT's shape.
-
-    Attributes:
-        embedding: From pieces to hidden states.
-        layers: The layers, under the names of BERT's.
-        activation: Of the layers.
-        heads: Attention heads of each layer.
-        head: From hidden states to the vocabulary.
-    """
-
-    embedding: Embedding
-    layers: Sequence[Any]
-    activation: str
-    heads: int
-    head: Head
-
-
-def bert_shaped(model: Any) -> BertShaped:
-    """The weights of a masked LM of transformers, one of ``BERT_SHAPED``."""
-    return BERT_SHAPED[model.config.model_type](model)
-
-
-def _bert(model: Any) -> BertShaped:
-    config, head = model.config, model.cls.predictions
-    return BertShaped(
-        _embedding(model.bert.embeddings),
-        model.bert.encoder.layer,
-        config.hidden_act,
-        config.num_attention_heads,
-        Head(head.transform.dense, config.hidden_act, head.transform.LayerNorm, head.decoder),
-    )
-
-
-def _roberta(model: Any) -> BertShaped:
-    """Places are numbered from the padding piece's id plus one; there is one segment."""
-    config, head = model.config, model.lm_head
-    embedding = _embedding(model.roberta.embeddings)
-    return BertShaped(
-        replace(
-            embedding,
-            places=embedding.places[config.pad_token_id + 1 :],
-            segments=embedding.segments[:1].expand(2, -1),
+WEIGHT_NAMES = {
+    "bert": WeightNames("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),
+    "roberta": WeightNames(
+        "lm_head.dense",
+        "lm_head.layer_norm",
+        head_activation="gelu",
+        segments=1,
+        after_padding=True,
+    ),
+    "electra": WeightNames(
+        "generator_predictions.dense", "generator_predictions.LayerNorm", head_activation="gelu"
+    ),
+    "distilbert": WeightNames(
+        "vocab_transform",
+        "vocab_layer_norm",
+        layers="transformer.layer",
+        layer=LayerNames(
+            query="attention.q_lin",
+            key="attention.k_lin",
+            value="attention.v_lin",
+            attention_out="attention.out_lin",
+            attention_norm="sa_layer_norm",
+            intermediate="ffn.lin1",
+            output="ffn.lin2",
+            output_norm="output_layer_norm",
         ),
-        model.roberta.encoder.layer,
-        config.hidden_act,
-        config.num_attention_heads,
-        Head(head.dense, "gelu", head.layer_norm, head.decoder),
-    )
-
-
-def _electra(model: Any) -> BertShaped:
-    """The generator, whose embeddings may be narrower than its layers."""
-    config, inner = model.config, model.generator_predictions
-    project = getattr(model.electra, "embeddings_project", None)
-    return BertShaped(
-        replace(_embedding(model.electra.embeddings), project=project),
-        model.electra.encoder.layer,
-        config.hidden_act,
-        config.num_attention_heads,
-        Head(inner.dense, "gelu", inner.LayerNorm, model.generator_lm_head),
-    )
-
-
-def _distilbert(model: Any) -> BertShaped:
-    """No segments."""
-    config, embeddings = model.config, model.distilbert.embeddings
-    words = embeddings.word_embeddings.weight.detach()
-    return BertShaped(
-        Embedding(
-            words,
-            embeddings.position_embeddings.weight.detach(),
-            torch.zeros(2, words.shape[1], dtype=words.dtype, device=words.device),
-            embeddings.LayerNorm,
-        ),
-        [_renamed(layer) for layer in model.distilbert.transformer.layer],
-        config.activation,
-        config.num_attention_heads,
-        Head(
-            model.vocab_transform,
-            config.activation,
-            model.vocab_layer_norm,
-            model.vocab_projector,
-        ),
-    )
-
-
-def _embedding(module: Any) -> Embedding:
-    return Embedding(
-        module.word_embeddings.weight.detach(),
-        module.position_embeddings.weight.detach(),
-        module.token_type_embeddings.weight.detach(),
-        module.LayerNorm,
-    )
-
-
-def _renamed(layer: Any) -> Any:
-    """A layer of DistilBERT with BERT's names."""
-    own = layer.attention
-    return SimpleNamespace(
-        attention=SimpleNamespace(
-            self=SimpleNamespace(query=own.q_lin, key=own.k_lin, value=own.v_lin),
-            output=SimpleNamespace(dense=own.out_lin, LayerNorm=layer.sa_layer_norm),
-        ),
-        intermediate=SimpleNamespace(dense=layer.ffn.lin1),
-        output=SimpleNamespace(dense=layer.ffn.lin2, LayerNorm=layer.output_layer_norm),
-    )
-
-
-BERT_SHAPED: dict[str, Callable[[Any], BertShaped]] = {
-    "bert": _bert,
-    "roberta": _roberta,
-    "electra": _electra,
-    "distilbert": _distilbert,
+        activation="activation",
+        segments=0,
+    ),
 }
-"""Model type in ``config.json`` → how its weights are read."""
+"""Model type in ``config.json`` → the names of its weights."""
 
 
-class MaskForward:
+class BertForward:
     """Logits at the mask of each input, from the weights of a BERT-shaped masked LM."""
 
     def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
-        """Take the weights of a masked LM of one of the families ``BERT_SHAPED``, in eval mode.
+        """Take the weights of a masked LM of one of the families ``WEIGHT_NAMES``, in eval mode.
 
         Args:
             model: The model; its weights are copied into the layout that is fastest.
             dtype: Of the layers; the LM head never computes below float32.
         """
-        shaped = bert_shaped(model)
-        *layers, last = shaped.layers
-        self._embeddings = _Embeddings(shaped.embedding, dtype)
-        self._layers = [_Layer(layer, shaped, dtype) for layer in layers]
-        self._last = _LastLayer(last, shaped, dtype)
-        self._head = _Head(shaped.head, torch.promote_types(dtype, torch.float32))
+        config, names = model.config, WEIGHT_NAMES[model.config.model_type]
+        *layers, last = model.base_model.get_submodule(names.layers)
+        self._embeddings = _Embeddings(model.base_model, names, dtype)
+        self._layers = [_Layer(layer, config, names, dtype) for layer in layers]
+        self._last = _LastLayer(last, config, names, dtype)
+        self._head = _Head(model, names, torch.promote_types(dtype, torch.float32))
 
-    def __call__(self, inputs: Packed) -> Tensor:
+    def __call__(self, inputs: PackedInputs) -> Tensor:
         """Run the model.
 
         Returns:
@@ -198,37 +120,44 @@ class MaskForward:
         first = self._layers[0].project(hidden).index_select(0, inverse) if self._layers else None
         hidden = hidden.index_select(0, inverse)
         for layer in self._layers:
-            hidden = layer(hidden, inputs.runs, first)
+            hidden = layer(hidden, inputs.groups, first)
             first = None
         return self._head(self._last(hidden, inputs))
 
 
-def _distinct(inputs: Packed) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-    """Ids, positions and segments of the distinct pieces, and which of them each piece is."""
-    places = int(inputs.positions.max()) + 1
-    keys = (inputs.ids * places + inputs.positions) * 2 + inputs.segments
+def _distinct(inputs: PackedInputs) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+    """Ids, positions and segments of the distinct tokens, and which of them each token is."""
+    length = int(inputs.positions.max()) + 1
+    keys = (inputs.ids * length + inputs.positions) * 2 + inputs.segments
     distinct, inverse = torch.unique(keys, return_inverse=True)
-    ids, positions = distinct // 2 // places, distinct // 2 % places
+    ids, positions = distinct // 2 // length, distinct // 2 % length
     return (ids, positions, distinct % 2), inverse
 
 
 class _Embeddings:
-    """Word, position and segment vectors, added and normalized; widened where they are narrow."""
+    """Token, position and segment vectors, added, normalized, and projected where narrow."""
 
-    def __init__(self, weights: Embedding, dtype: torch.dtype) -> None:
-        self._words, self._positions = weights.words, weights.places
-        self._segments = weights.segments
-        self._norm = Norm(weights.norm, self._words.dtype)
-        self._project = None if weights.project is None else Linear.of(weights.project, dtype)
+    def __init__(self, base: Any, names: WeightNames, dtype: torch.dtype) -> None:
+        module = base.embeddings
+        self._tokens = module.word_embeddings.weight.detach()
+        first = base.config.pad_token_id + 1 if names.after_padding else 0
+        self._positions = module.position_embeddings.weight.detach()[first:]
+        self._segments = self._tokens.new_zeros(2, self._tokens.shape[1])
+        if names.segments:
+            used = module.token_type_embeddings.weight.detach()[: names.segments]
+            self._segments = used.expand(2, -1)
+        self._norm = LayerNorm(module.LayerNorm, self._tokens.dtype)
+        project = getattr(base, "embeddings_project", None)
+        self._project = None if project is None else Linear.of(project, dtype)
         self._dtype = dtype
 
     def __call__(self, ids: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
-        summed = self._words[ids] + self._segments[segments] + self._positions[positions]
+        summed = self._tokens[ids] + self._segments[segments] + self._positions[positions]
         normed = self._norm(summed).to(self._dtype)
         return normed if self._project is None else self._project(normed)
 
 
-class Norm:
+class LayerNorm:
     """Layer normalization, with or without a bias."""
 
     def __init__(self, module: Any, dtype: torch.dtype) -> None:
@@ -242,16 +171,17 @@ class Norm:
         return F.layer_norm(rows, self._weight.shape, self._weight, self._bias, self._eps)
 
 
-class _Blocks:
-    """What follows attention in a layer: both residual blocks."""
+class _AfterAttention:
+    """A layer's output projection of attention and its feed-forward network, both residual."""
 
-    def __init__(self, layer: Any, shaped: BertShaped, dtype: torch.dtype) -> None:
-        self._activation = shaped.activation
-        self._attention_out = Linear.of(layer.attention.output.dense, dtype)
-        self._attention_norm = Norm(layer.attention.output.LayerNorm, dtype)
-        self._intermediate = Linear.of(layer.intermediate.dense, dtype)
-        self._output = Linear.of(layer.output.dense, dtype)
-        self._output_norm = Norm(layer.output.LayerNorm, dtype)
+    def __init__(self, layer: Any, config: Any, names: WeightNames, dtype: torch.dtype) -> None:
+        part = layer.get_submodule
+        self._activation = getattr(config, names.activation)
+        self._attention_out = Linear.of(part(names.layer.attention_out), dtype)
+        self._attention_norm = LayerNorm(part(names.layer.attention_norm), dtype)
+        self._intermediate = Linear.of(part(names.layer.intermediate), dtype)
+        self._output = Linear.of(part(names.layer.output), dtype)
+        self._output_norm = LayerNorm(part(names.layer.output_norm), dtype)
 
     def __call__(self, hidden: Tensor, context: Tensor) -> Tensor:
         hidden = self._attention_norm(self._attention_out(context, residual=hidden))
@@ -260,49 +190,54 @@ class _Blocks:
 
 
 class _Layer:
-    """A Transformer layer over the long row."""
+    """A Transformer layer over all tokens."""
 
-    def __init__(self, layer: Any, shaped: BertShaped, dtype: torch.dtype) -> None:
-        attention = layer.attention.self
-        parts = (attention.query, attention.key, attention.value)
+    def __init__(self, layer: Any, config: Any, names: WeightNames, dtype: torch.dtype) -> None:
+        qkv = (names.layer.query, names.layer.key, names.layer.value)
+        parts = [layer.get_submodule(name) for name in qkv]
         self._qkv = Linear(
             torch.cat([part.weight.detach() for part in parts]).to(dtype),
             torch.cat([part.bias.detach() for part in parts]).to(dtype),
         )
-        self._heads = shaped.heads
-        self._blocks = _Blocks(layer, shaped, dtype)
+        self._heads = config.num_attention_heads
+        self._after_attention = _AfterAttention(layer, config, names, dtype)
 
     def project(self, hidden: Tensor) -> Tensor:
-        """Queries, keys and values side by side, shape ``(pieces, 3 x width)``."""
+        """Queries, keys and values side by side, shape ``(tokens, 3 x width)``."""
         return self._qkv(hidden)
 
-    def __call__(self, hidden: Tensor, runs: Sequence[Run], qkv: Tensor | None = None) -> Tensor:
-        """Hidden states, shape ``(pieces, width)``; ``qkv`` where it is known already."""
+    def __call__(
+        self, hidden: Tensor, groups: Sequence[LengthGroup], qkv: Tensor | None = None
+    ) -> Tensor:
+        """Hidden states, shape ``(tokens, width)``; ``qkv`` where it is known already."""
         qkv = self.project(hidden) if qkv is None else qkv
         context = torch.empty_like(hidden)
-        for run in runs:
-            split = qkv[run.pieces].view(run.inputs, run.length, 3, self._heads, -1)
+        for group in groups:
+            split = qkv[group.tokens].view(group.inputs, group.length, 3, self._heads, -1)
             query, key, value = split.permute(2, 0, 3, 1, 4)
             attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
-            context[run.pieces].view(attended.shape).copy_(attended)
-        return self._blocks(hidden, context)
+            context[group.tokens].view(attended.shape).copy_(attended)
+        return self._after_attention(hidden, context)
 
 
 class _LastLayer:
-    """The last layer at the masks only; keys and values of the other pieces are never formed."""
+    """The last layer at the masks only; keys and values of the other tokens are never formed."""
 
-    def __init__(self, layer: Any, shaped: BertShaped, dtype: torch.dtype) -> None:
-        attention, self._heads = layer.attention.self, shaped.heads
-        self._query = Linear.of(attention.query, dtype)
-        width = len(attention.query.weight)
+    def __init__(self, layer: Any, config: Any, names: WeightNames, dtype: torch.dtype) -> None:
+        query, key, value = (
+            layer.get_submodule(name)
+            for name in (names.layer.query, names.layer.key, names.layer.value)
+        )
+        self._heads, width = config.num_attention_heads, len(query.weight)
         by_head = (self._heads, width // self._heads, width)
-        self._key = attention.key.weight.detach().to(dtype).view(by_head).contiguous()
-        self._value = attention.value.weight.detach().to(dtype).view(by_head).contiguous()
-        self._value_bias = attention.value.bias.detach().to(dtype)
+        self._query = Linear.of(query, dtype)
+        self._key = key.weight.detach().to(dtype).view(by_head).contiguous()
+        self._value = value.weight.detach().to(dtype).view(by_head).contiguous()
+        self._value_bias = value.bias.detach().to(dtype)
         self._scale = (width // self._heads) ** -0.5
-        self._blocks = _Blocks(layer, shaped, dtype)
+        self._after_attention = _AfterAttention(layer, config, names, dtype)
 
-    def __call__(self, hidden: Tensor, inputs: Packed) -> Tensor:
+    def __call__(self, hidden: Tensor, inputs: PackedInputs) -> Tensor:
         """Hidden states at the masks, shape ``(inputs, width)``.
 
         The keys' bias moves all scores of a query alike, so that the softmax does not see it; the
@@ -310,27 +245,27 @@ class _LastLayer:
         """
         at_mask = hidden.index_select(0, inputs.masks)
         query = self._query(at_mask).view(len(at_mask), self._heads, -1).transpose(0, 1)
-        asked = torch.bmm(query, self._key).transpose(0, 1) * self._scale
-        means, first = torch.empty_like(asked), 0
-        for run in inputs.runs:
-            mine = slice(first, first + run.inputs)
-            states = hidden[run.pieces].view(run.inputs, run.length, -1)
-            weights = torch.softmax(asked[mine] @ states.transpose(1, 2), dim=-1)
-            means[mine] = weights @ states
-            first += run.inputs
+        scaled = torch.bmm(query, self._key).transpose(0, 1) * self._scale
+        means, first = torch.empty_like(scaled), 0
+        for group in inputs.groups:
+            rows = slice(first, first + group.inputs)
+            states = hidden[group.tokens].view(group.inputs, group.length, -1)
+            weights = torch.softmax(scaled[rows] @ states.transpose(1, 2), dim=-1)
+            means[rows] = weights @ states
+            first += group.inputs
         values = torch.bmm(means.transpose(0, 1), self._value.transpose(1, 2))
         context = values.transpose(0, 1).flatten(1) + self._value_bias
-        return self._blocks(at_mask, context)
+        return self._after_attention(at_mask, context)
 
 
 class _Head:
     """The LM head."""
 
-    def __init__(self, weights: Head, dtype: torch.dtype) -> None:
-        self._activation = weights.activation
-        self._dense = Linear.of(weights.dense, dtype)
-        self._norm = Norm(weights.norm, dtype)
-        self._decoder = Linear.of(weights.decoder, dtype)
+    def __init__(self, model: Any, names: WeightNames, dtype: torch.dtype) -> None:
+        self._activation = names.head_activation or getattr(model.config, names.activation)
+        self._dense = Linear.of(model.get_submodule(names.head_dense), dtype)
+        self._norm = LayerNorm(model.get_submodule(names.head_norm), dtype)
+        self._decoder = Linear.of(model.get_output_embeddings(), dtype)
         self._dtype = dtype
 
     def __call__(self, hidden: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Products and rankings of the masked LM: packed linear layers, the best columns of a matrix."""
+"""Kernels of the masked LM: packed linear layers and exact top-k by blocks."""
 
 from __future__ import annotations
 
@@ -88,10 +88,12 @@ def activate(rows: Tensor, name: str) -> Tensor:
 
 def _packs(weight: Tensor) -> bool:
     """Whether oneDNN takes these weights; bfloat16 only where the processor computes in it."""
-    if weight.device.type != "cpu" or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    ops: Any = torch.ops.mkldnn
+    if weight.device.type != "cpu" or not hasattr(ops, "_linear_pointwise"):
         return False
     if weight.dtype is torch.bfloat16:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        supported = getattr(ops, "_is_mkldnn_bf16_supported", None)
+        return bool(supported and supported())
     return weight.dtype is torch.float32
 
 
@@ -112,13 +114,13 @@ def top_columns(scores: Tensor, count: int) -> Tensor:
         Shape ``(rows, count)``.
     """
     rows, columns = scores.shape
-    whole = columns // _BLOCK * _BLOCK
-    if whole // _BLOCK <= count:
+    in_blocks = columns // _BLOCK * _BLOCK
+    if in_blocks // _BLOCK <= count:
         return torch.topk(scores, count, dim=1).indices
-    blocks = scores[:, :whole].view(rows, -1, _BLOCK)
-    best = torch.topk(blocks.amax(dim=2), count, dim=1, sorted=False).indices
+    maxima = scores[:, :in_blocks].view(rows, -1, _BLOCK).amax(dim=2)
+    best = torch.topk(maxima, count, dim=1, sorted=False).indices
     inside = (best[:, :, None] * _BLOCK + torch.arange(_BLOCK, device=scores.device)).view(rows, -1)
-    rest = torch.arange(whole, columns, device=scores.device).expand(rows, -1)
+    rest = torch.arange(in_blocks, columns, device=scores.device).expand(rows, -1)
     candidates = torch.cat([inside, rest], dim=1)
     top = torch.topk(scores.gather(1, candidates), count, dim=1).indices
     return candidates.gather(1, top)

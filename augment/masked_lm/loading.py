@@ -1,24 +1,29 @@
-"""Loading a masked LM by folder or hub name; ``gate_models`` loads what the gates ask."""
+"""Loading of masked LMs by folder or hub name, and checks that all models share."""
 
 from __future__ import annotations
 
-import logging as python_logging
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from augment.contract import model_digest
+from augment.contract.models import (
+    WHOLE_WEIGHTS,
+    is_hub_name,
+    loading,
+    model_digest,
+    quiet_libraries,
+)
 from augment.errors import AssetInvalid, AssetMissing
 from augment.masked_lm.kernels import known_activation
 from augment.masked_lm.model import MaskedLM
 from augment.masked_lm.registry import FAMILIES, activations
-from augment.tokenization.base import PieceTokenizer
+from augment.tokenization.base import ModelTokenizer
 from augment.tokenization.load import wrap_tokenizer
 
-_MASKED_LM = ("masked LM", "--mlm")
+_OPTION = "--mlm"
 _PADDING = 128
-"""Vocabularies are rounded up to a multiple of 64 or 128 in the weights: places without a piece."""
+"""Vocabularies are rounded up to a multiple of 64 or 128 in the weights: the last have no token."""
 
 
 def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32") -> MaskedLM:
@@ -30,30 +35,28 @@ def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32"
         AssetMissing: No such folder, or the hub is out of reach.
         AssetInvalid: It is of another family, has no masked-LM head, or its tokenizer does not fit.
     """
-    quiet_transformers()
-    refuse_absent(name, *_MASKED_LM)
+    quiet_libraries()
+    refuse_absent(name, _OPTION)
     config = _read_config(name)
     tokenizer, model = _read_tokenizer(name), _read_model(name)
     size = int(model.config.vocab_size)
     if not 0 <= size - len(tokenizer) < _PADDING:
         raise AssetInvalid(
-            f"the tokenizer of {name} has {len(tokenizer)} pieces, the model {size}."
+            f"the tokenizer of {name} has {len(tokenizer)} tokens, the model {size}."
         )
     if unknown := [act for act in activations(model.config) if not known_activation(act)]:
         raise AssetInvalid(f"{name} has the activation {unknown[0]!r}: not known.")
-    pieces = wrap_tokenizer(tokenizer, size)
-    digest = _digest(model, config, pieces)
-    return MaskedLM(model, pieces, digest, device=device, precision=precision)
+    wrapped = wrap_tokenizer(tokenizer, size)
+    digest = _digest(model, config, wrapped)
+    return MaskedLM(model, wrapped, digest, device=device, precision=precision)
 
 
 def _read_config(name: str) -> dict[str, Any]:
     """The content of ``config.json``, of a known family."""
     from transformers import PretrainedConfig
 
-    try:
+    with loading("config", name, AssetMissing, how_to_name(_OPTION)):
         config: dict[str, Any] = PretrainedConfig.get_config_dict(name)[0]
-    except (OSError, ValueError) as error:
-        raise unloadable(name, *_MASKED_LM, error) from error
     kind = f"{config.get('model_type')!r} {'decoder' if config.get('is_decoder') else 'model'}"
     if config.get("model_type") not in FAMILIES or config.get("is_decoder"):
         raise AssetInvalid(f"{name} is a {kind}; an encoder is expected: {', '.join(FAMILIES)}.")
@@ -63,57 +66,62 @@ def _read_config(name: str) -> dict[str, Any]:
 def _read_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
-    try:
+    with loading("tokenizer", name, AssetMissing, how_to_name(_OPTION)):
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise unloadable(name, *_MASKED_LM, error) from error
 
 
 def _read_model(name: str) -> Any:
     """The model with its masked-LM head, every weight of which is in the file."""
-    from safetensors import SafetensorError
     from transformers import AutoModelForMaskedLM
 
-    try:
-        model, report = AutoModelForMaskedLM.from_pretrained(
-            name, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise AssetInvalid(f"the weights of {name} cannot be read: {first_line(error)}") from error
-    if unsaved := sorted(report["missing_keys"]):
+    model, unsaved = read_weights(name, AutoModelForMaskedLM)
+    if unsaved:
         raise AssetInvalid(
             f"{name} has no masked-LM head: {len(unsaved)} weights are missing, "
             f"the first is {unsaved[0]}.",
             "Give a model that was saved with its masked-LM head, such as bert-base-uncased "
             "(of ELECTRA, the generator).",
         )
-    own_weights(model)
     return model
 
 
-def refuse_absent(name: str, what: str, option: str) -> None:
+def read_weights(name: str, kind: Any) -> tuple[Any, list[str]]:
+    """A model in float32, and the names of weights that were not saved with it.
+
+    Args:
+        name: Folder or hub name.
+        kind: A class of transformers' such as ``AutoModel``.
+
+    Raises:
+        AssetInvalid: They cannot be read.
+    """
+    with loading("weights", name, AssetInvalid, WHOLE_WEIGHTS):
+        model, report = kind.from_pretrained(
+            name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+        )
+    _copy_weights(model)
+    return model, sorted(report["missing_keys"])
+
+
+def refuse_absent(name: str, option: str) -> None:
     """Check that a name which can only be a folder is one; hub names are left to the hub.
 
     Raises:
         AssetMissing: No folder is there.
     """
-    if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-        raise AssetMissing(f"the {what} folder {name} is not there.", _hint(option))
+    if not Path(name).is_dir() and not is_hub_name(name):
+        raise AssetMissing(f"the model folder {name} is not there.", how_to_name(option))
 
 
-def unloadable(name: str, what: str, option: str, error: Exception) -> AssetMissing:
-    """The fault of a model that neither a folder nor the hub gives."""
-    return AssetMissing(f"the {what} {name} cannot be loaded: {first_line(error)}", _hint(option))
-
-
-def _hint(option: str) -> str:
+def how_to_name(option: str) -> str:
+    """What an option for a model expects."""
     return (
         "Expected a folder with config.json, tokenizer and weights, or a hub name; without a "
         f"network, download it elsewhere and name the folder: {option} DIR"
     )
 
 
-def own_weights(model: Any) -> None:
+def _copy_weights(model: Any) -> None:
     """Copy the weights out of the file that they may be mapped from.
 
     Whoever overwrites that file while a run is at work would change the run otherwise.
@@ -122,21 +130,6 @@ def own_weights(model: Any) -> None:
         tensor.data = tensor.data.clone()
 
 
-def quiet_transformers() -> None:
-    """Its loading report and bars would break into our own progress; we check the report."""
-    from transformers.utils import logging
-
-    settings: Any = logging
-    settings.set_verbosity_error()
-    settings.disable_progress_bar()
-    python_logging.getLogger("huggingface_hub").setLevel(python_logging.ERROR)
-
-
-def _digest(model: Any, config: dict[str, Any], tokenizer: PieceTokenizer) -> str:
+def _digest(model: Any, config: dict[str, Any], tokenizer: ModelTokenizer) -> str:
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     return model_digest(config, tokenizer.canonical_json(), weights)
-
-
-def first_line(error: Exception) -> str:
-    """What an error says first."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

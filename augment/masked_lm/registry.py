@@ -1,4 +1,4 @@
-"""The families of masked LMs that can be used, and what differs between them."""
+"""Families of masked LMs: which are known, their forward pass, longest input, activations."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from augment.masked_lm.bert import BERT_SHAPED, MaskForward
-from augment.masked_lm.inputs import Packed
-from augment.masked_lm.modernbert import ModernForward
+from augment.contract.models import max_input_length
+from augment.masked_lm.bert import WEIGHT_NAMES, BertForward
+from augment.masked_lm.inputs import PackedInputs
+from augment.masked_lm.modernbert import ModernBertForward
 
-FAMILIES = (*BERT_SHAPED, "modernbert")
+FAMILIES = (*WEIGHT_NAMES, "modernbert")
 """Model types in ``config.json``."""
 
-_PLACES = 512
+_POSITIONS = 512
 """Where a model does not say how many it has."""
 
-_SHIFTED = ("roberta", "xlm-roberta", "camembert")
 _ACTIVATIONS = ("hidden_act", "activation", "hidden_activation", "classifier_activation")
 
 
 class Forward(Protocol):
     """Logits at the mask of each input."""
 
-    def __call__(self, inputs: Packed) -> Tensor:
+    def __call__(self, inputs: PackedInputs) -> Tensor:
         """Run the model; logits of shape ``(inputs, vocabulary)``."""
         ...
 
@@ -36,17 +36,14 @@ def forward_of(model: Any, dtype: torch.dtype = torch.float32) -> Forward:
         model: A model whose type is one of ``FAMILIES``.
         dtype: Of the layers.
     """
-    modern = model.config.model_type == "modernbert"
-    return ModernForward(model, dtype) if modern else MaskForward(model, dtype)
+    if model.config.model_type == "modernbert":
+        return ModernBertForward(model, dtype)
+    return BertForward(model, dtype)
 
 
 def longest_input(config: Any) -> int:
-    """The longest input of a model of any kind, in pieces, special ones included.
-
-    RoBERTa and its kin number their places from the padding piece's id plus one.
-    """
-    places = int(getattr(config, "max_position_embeddings", _PLACES))
-    return places - config.pad_token_id - 1 if config.model_type in _SHIFTED else places
+    """The longest input of a model of any kind, in tokens, special ones included."""
+    return max_input_length(config) or _POSITIONS
 
 
 def activations(config: Any) -> list[str]:

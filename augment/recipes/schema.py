@@ -19,74 +19,71 @@ ALGORITHM = 1
 class AugmentRecipe(BaseModel):
     """One resolved recipe; unknown keys are refused.
 
-    Attributes:
-        preset: The shipped recipe this one started from; a name for people.
-        variants: N, samples drawn for each text (paper: N_a).
-        top_k: K, the size of a candidate set (paper: K).
-        probability: p, the chance that a word is replaced (paper: p_t).
-        seed: The seed of every draw.
-        words: ``basic``: the model's own basic tokens, plain a-z words that are no stop words;
-            ``all``: every word of an NLTK word tokenization.
-        context: What the masked LM reads: ``pair`` = the masked sentence, then the original as
-            second segment; ``single`` = the masked sentence alone.
-        conditioning: ``original``: candidates are computed once for each word of the original;
-            ``copy``: again for each copy, on what has been replaced so far.
-        top_k_of: ``pieces``: the K best pieces, then those that are no whole words are dropped;
-            ``words``: the K best whole words.
-        distinct: Drop samples that equal the original or an earlier sample of the same row.
-        vector_rows: How many rows of the vectors file are used, from its start.
-        long_text: What a text does that the masked LM cannot read whole: ``error`` or
-            ``truncate`` (words beyond the limit keep themselves).
-        precision: What the masked LM computes in: ``float32``: the candidates do not depend on the
-            machine; ``bfloat16``: about twice as fast, with slightly other candidates (the manifest
-            says how many).
-        leak_guard: Never write a generated row that equals a validation or test row but for case
-            and spaces.
-        normalised_duplicates: Drop samples that equal the original or an earlier sample but for
-            case and spaces.
-        min_similarity: Drop samples whose changed text has a smaller cosine to its original, by
-            the sentence encoder of --similarity-model; 0 switches the gate off.
-        teacher_agreement: What the classifier of --teacher must say of a sample: "unchanged": the
-            label that it gives to the original; "gold": the label of the data; others are dropped.
-            "off": it is not asked.
-        teacher_tolerance: How far a score may move under "unchanged", or lie off under "gold", in
-            the label's own unit; for regression only.
-        teacher_logits: Keep the logits of --teacher for every training row, in multiples of 1/256,
-            so that a distillation need not compute them.
-        keep_rejected: Write every dropped sample with its reason to the version's rejected/
-            folder; it is no part of any split.
-        protect_numbers: Never replace a word with a digit.
-        protect_negations: Never replace a negation (not, never, without, hardly, …).
-        protect_words: Words that are never replaced, compared without case.
-        protect_patterns: Regular expressions; a word that overlaps a match is never replaced.
+    The sentence below each field is its comment in ``augment recipe``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     preset: str = "official"
+    """The shipped recipe this one started from; a name for people."""
     variants: int = Field(default=20, ge=1, le=1000)
+    """N, samples drawn for each text (paper: N_a)."""
     top_k: int = Field(default=15, ge=1, le=1000)
+    """K, the size of a candidate set (paper: K)."""
     probability: float = Field(default=0.4, ge=0.0, le=1.0)
+    """p, the chance that a word is replaced (paper: p_t)."""
     seed: int = Field(default=0, ge=0, lt=2**63)
+    """The seed of every draw."""
     words: Literal["basic", "all"] = "basic"
+    """``basic``: the model's own basic tokens, plain a-z words that are no stop words; ``all``:
+    every word of an NLTK word tokenization."""
     context: Literal["pair", "single"] = "pair"
+    """What the masked LM reads: ``pair`` = the masked sentence, then the original as second
+    segment; ``single`` = the masked sentence alone."""
     conditioning: Literal["original", "copy"] = "original"
+    """``original``: candidates are computed once for each word of the original; ``copy``: again for
+    each copy, on what has been replaced so far."""
     top_k_of: Literal["pieces", "words"] = "pieces"
+    """``pieces``: the K best tokens, then those that are no whole words are dropped; ``words``: the
+    K best whole words."""
     distinct: bool = True
+    """Drop samples that equal the original or an earlier sample of the same row."""
     vector_rows: int = Field(default=100_000, ge=1)
+    """How many rows of the vectors file are used, from its start."""
     long_text: Literal["error", "truncate"] = "error"
+    """What a text does that the masked LM cannot read whole: ``error`` or ``truncate`` (words
+    beyond the limit keep themselves)."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    """What the masked LM computes in: ``float32``: the candidates do not depend on the machine;
+    ``bfloat16``: about twice as fast, with slightly other candidates (the manifest says how
+    many)."""
     leak_guard: bool = True
+    """Never write a generated row that equals a validation or test row but for case and spaces."""
     normalised_duplicates: bool = False
+    """Drop samples that equal the original or an earlier sample but for case and spaces."""
     min_similarity: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Drop samples whose changed text has a smaller cosine to its original, by the sentence encoder
+    of --similarity-model; 0 switches the gate off."""
     teacher_agreement: Literal["off", "unchanged", "gold"] = "off"
+    """What the classifier of --teacher must say of a sample: "unchanged": the label that it gives
+    to the original; "gold": the label of the data; others are dropped. "off": it is not asked."""
     teacher_tolerance: float = Field(default=0.5, ge=0.0, allow_inf_nan=False)
+    """How far a score may move under "unchanged", or lie off under "gold", in the label's own unit;
+    for regression only."""
     teacher_logits: bool = False
+    """Keep the logits of --teacher for every training row, in multiples of 1/256, so that a
+    distillation need not compute them."""
     keep_rejected: bool = False
+    """Write every dropped sample with its reason to the version's rejected/ folder; it is no part
+    of any split."""
     protect_numbers: bool = False
+    """Never replace a word with a digit."""
     protect_negations: bool = False
+    """Never replace a negation (not, never, without, hardly, …)."""
     protect_words: tuple[str, ...] = ()
+    """Words that are never replaced, compared without case."""
     protect_patterns: tuple[str, ...] = ()
+    """Regular expressions; a word that overlaps a match is never replaced."""
 
     @field_validator("protect_patterns")
     @classmethod

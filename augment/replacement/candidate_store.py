@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from augment.errors import StoreInvalid
-from augment.masked_lm.inputs import Query
-from augment.masked_lm.model import TIE_GAP, Ranked
+from augment.masked_lm.inputs import MaskedInput
+from augment.masked_lm.model import TIE_GAP, Ranking
 
 FORMAT = 1
 WAIT_SECONDS = 60.0
@@ -49,9 +49,9 @@ class StoreFile:
     bytes: int
 
 
-def key_of(query: Query) -> bytes:
+def key_of(query: MaskedInput) -> bytes:
     """The address of a position: a digest of everything the model reads."""
-    head = struct.pack("<qqq", query.first_segment, query.mask_at, query.form)
+    head = struct.pack("<qqq", query.first_segment, query.mask_at, int(not query.spaced))
     return hashlib.blake2b(head + np.array(query.ids, "<i4").tobytes(), digest_size=16).digest()
 
 
@@ -87,12 +87,12 @@ class CandidateStore:
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
 
-    def get(self, keys: Sequence[bytes], k: int) -> dict[bytes, Ranked]:
+    def get(self, keys: Sequence[bytes], k: int) -> dict[bytes, Ranking]:
         """The rankings that are stored, whole and deep enough for the K best.
 
         A ranking is cut to K only where the cut is clear: see ``TIE_GAP``.
         """
-        found: dict[bytes, Ranked] = {}
+        found: dict[bytes, Ranking] = {}
         if self.trouble or not keys:
             return found
         try:
@@ -112,7 +112,7 @@ class CandidateStore:
             self._give_up(error)
         return found
 
-    def put(self, rankings: Mapping[bytes, Ranked], k: int) -> None:
+    def put(self, rankings: Mapping[bytes, Ranking], k: int) -> None:
         """Store rankings of the K best, all or none of them."""
         if self.trouble or not rankings:
             return
@@ -229,20 +229,20 @@ def _size(path: Path) -> int:
     return sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*"))
 
 
-def _pack(key: bytes, ranked: Ranked) -> bytes:
-    body = np.array(ranked.pieces, "<i4").tobytes() + np.array(ranked.scores, "<f4").tobytes()
+def _pack(key: bytes, ranked: Ranking) -> bytes:
+    body = np.array(ranked.token_ids, "<i4").tobytes() + np.array(ranked.scores, "<f4").tobytes()
     body = bytes([ranked.settled]) + body
     return hashlib.blake2b(key + body, digest_size=_SUM_BYTES).digest() + body
 
 
-def _unpack(key: bytes, value: bytes, k: int) -> Ranked | None:
+def _unpack(key: bytes, value: bytes, k: int) -> Ranking | None:
     """The K best of an entry, or None where it is damaged or the cut at K is not clear."""
     checksum, body = value[:_SUM_BYTES], value[_SUM_BYTES:]
     if hashlib.blake2b(key + body, digest_size=_SUM_BYTES).digest() != checksum:
         return None
     settled, numbers = bool(body[0]), body[1:]
     half = len(numbers) // 2
-    pieces, scores = np.frombuffer(numbers[:half], "<i4"), np.frombuffer(numbers[half:], "<f4")
+    token_ids, scores = np.frombuffer(numbers[:half], "<i4"), np.frombuffer(numbers[half:], "<f4")
     if len(scores) > k and not settled and scores[k - 1] - scores[k] < TIE_GAP:
         return None
-    return Ranked(tuple(pieces[:k].tolist()), tuple(scores[:k].tolist()), settled)
+    return Ranking(tuple(token_ids[:k].tolist()), tuple(scores[:k].tolist()), settled)

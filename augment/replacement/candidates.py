@@ -1,4 +1,4 @@
-"""Candidates: one-piece words go to the masked LM, many-piece words to the vectors."""
+"""Candidates: words of one token go to the masked LM, words of several to the vectors."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from augment.errors import TextTooLong
-from augment.masked_lm.inputs import Query, build_query
-from augment.masked_lm.model import MaskedLM, Ranked
+from augment.masked_lm.inputs import MaskedInput, build_input
+from augment.masked_lm.model import MaskedLM, Ranking
 from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidate_store import CandidateStore, key_of
 from augment.tokenization.words import Route, Word, assign_routes
@@ -36,12 +36,12 @@ class Place:
 
     Attributes:
         word: The word, with its route.
-        pieces: The pieces of every word of the sentence as the model is to see it.
+        token_ids: The tokens of every word of the sentence as the model is to see it.
         at: Which of them the word is.
     """
 
     word: Word
-    pieces: Sequence[tuple[int, ...]]
+    token_ids: Sequence[tuple[int, ...]]
     at: int
 
 
@@ -49,9 +49,9 @@ class CandidateFinder:
     """Finds candidate sets by a recipe, from one masked LM and one table of vectors.
 
     Attributes:
-        masked_lm: The model for one-piece words.
-        vectors: The table for many-piece words.
-        recipe: K, the context and which pieces are ranked.
+        masked_lm: The model for words of one token.
+        vectors: The table for words of several tokens.
+        recipe: K, the context and which tokens are ranked.
         store: Where rankings are kept for later runs, if anywhere.
     """
 
@@ -68,10 +68,13 @@ class CandidateFinder:
         self.store = store
         self._protection = recipe.protection()
         tokenizer = masked_lm.tokenizer
-        self._words = [
-            [tokenizer.token(piece) if may else "" for piece, may in enumerate(allowed.tolist())]
-            for allowed in map(tokenizer.whole_words, range(tokenizer.forms))
-        ]
+        self._words = {
+            spaced: [
+                tokenizer.decode(token_id) if may_stand else ""
+                for token_id, may_stand in enumerate(tokenizer.whole_words(spaced=spaced).tolist())
+            ]
+            for spaced in (False, True)
+        }
 
     def words_of(self, texts: Sequence[str]) -> list[tuple[Word, ...]]:
         """The words of each text with their routes."""
@@ -91,37 +94,37 @@ class CandidateFinder:
             TextTooLong: A text does not fit, and the recipe does not truncate.
         """
         tokenizer = self.masked_lm.tokenizer
-        room = self.masked_lm.limit - len(tokenizer.frame.before) - len(tokenizer.frame.after)
+        room = self.masked_lm.limit - len(tokenizer.specials.before) - len(tokenizer.specials.after)
         if self.recipe.long_text == "truncate":
             return
-        suspects = [(where, text) for where, text in texts if tokenizer.most_pieces(text) > room]
+        suspects = [(where, text) for where, text in texts if tokenizer.max_tokens(text) > room]
         words = self.words_of([text for _, text in suspects])
         for (where, text), found in zip(suspects, words, strict=True):
-            pieces = sum(len(word.pieces) for word in found)
-            if pieces > room:
+            tokens = sum(len(word.token_ids) for word in found)
+            if tokens > room:
                 raise TextTooLong(
-                    f"{where} has {pieces} pieces, the masked LM reads {room}: {text[:60]!r}…",
+                    f"{where} has {tokens} tokens, the masked LM reads {room}: {text[:60]!r}…",
                     "Shorten it, or let words beyond the limit keep themselves: "
                     'long_text = "truncate" in the recipe.',
                 )
 
-    def query(self, pieces: Sequence[tuple[int, ...]], at: int) -> Query | None:
-        """The masked input for one word of a sentence given as pieces."""
+    def query(self, token_ids: Sequence[tuple[int, ...]], at: int) -> MaskedInput | None:
+        """The masked input for one word of a sentence given as tokens."""
         lm = self.masked_lm
-        return build_query(pieces, at, lm.tokenizer, self.recipe.context, lm.limit)
+        return build_input(token_ids, at, lm.tokenizer, self.recipe.context, lm.limit)
 
-    def masked_queries(self, sentences: Sequence[tuple[Word, ...]]) -> list[Query]:
+    def masked_queries(self, sentences: Sequence[tuple[Word, ...]]) -> list[MaskedInput]:
         """The masked inputs of all words that the masked LM is asked for, within its limit."""
         return [
             query
             for words in sentences
             for at, word in enumerate(words)
             if word.route is Route.MASKED_LM
-            and (query := self.query([each.pieces for each in words], at)) is not None
+            and (query := self.query([each.token_ids for each in words], at)) is not None
         ]
 
     def from_masked_lm(
-        self, queries: Sequence[Query], on_batch: Callable[[int], None] | None = None
+        self, queries: Sequence[MaskedInput], on_batch: Callable[[int], None] | None = None
     ) -> list[CandidateSet]:
         """Candidate sets at masked positions; equal queries are computed once."""
         keys = {query: key_of(query) for query in dict.fromkeys(queries)}
@@ -139,11 +142,13 @@ class CandidateFinder:
         if self.store:
             self.store.put(fresh, self.recipe.top_k)
         known |= fresh
-        sets = {query: self._whole_words(known[key], query.form) for query, key in keys.items()}
+        sets = {
+            query: self._whole_words(known[key], spaced=query.spaced) for query, key in keys.items()
+        }
         return [sets[query] for query in queries]
 
     def from_vectors(self, words: Sequence[str]) -> list[CandidateSet]:
-        """Candidate sets of many-piece words; empty for words the table does not know."""
+        """Candidate sets of words of several tokens; empty for words the table does not know."""
         distinct = list(dict.fromkeys(words))
         found = self.vectors.neighbours(distinct, self.recipe.top_k)
         sets = {
@@ -171,8 +176,8 @@ class CandidateFinder:
             for at, word in enumerate(words)
             if word.route.replaceable
         ]
-        pieces = [[word.pieces for word in words] for words in sentences]
-        places = [Place(sentences[i][at], pieces[i], at) for i, at in asked]
+        token_ids = [[word.token_ids for word in words] for words in sentences]
+        places = [Place(sentences[i][at], token_ids[i], at) for i, at in asked]
         sets: list[dict[int, CandidateSet]] = [{} for _ in sentences]
         for (i, at), found in zip(asked, self.find(places, on_batch), strict=True):
             if found.words:
@@ -196,20 +201,20 @@ class CandidateFinder:
             i: query
             for i, place in enumerate(places)
             if place.word.route is Route.MASKED_LM
-            and (query := self.query(place.pieces, place.at)) is not None
+            and (query := self.query(place.token_ids, place.at)) is not None
         }
         ranked = self.from_masked_lm(list(queries.values()), on_batch)
         for i, found in zip(queries, ranked, strict=True):
             sets[i] = found
         return sets
 
-    def _whole_words(self, ranked: Ranked, form: int) -> CandidateSet:
-        """Drop the pieces that are no whole words of a form; K is not filled up again."""
-        word_of = self._words[form]
-        kept = [piece for piece in ranked.pieces if word_of[piece]]
-        scores = zip(ranked.pieces, ranked.scores, strict=True)
+    def _whole_words(self, ranked: Ranking, *, spaced: bool) -> CandidateSet:
+        """Drop the tokens that are no whole words; K is not filled up again."""
+        word_of = self._words[spaced]
+        kept = [token_id for token_id in ranked.token_ids if word_of[token_id]]
+        scores = zip(ranked.token_ids, ranked.scores, strict=True)
         return CandidateSet(
-            words=tuple([word_of[piece] for piece in kept]),
-            scores=tuple([score for piece, score in scores if word_of[piece]]),
-            draw_order=tuple([word_of[piece] for piece in sorted(kept)]),
+            words=tuple([word_of[token_id] for token_id in kept]),
+            scores=tuple([score for token_id, score in scores if word_of[token_id]]),
+            draw_order=tuple([word_of[token_id] for token_id in sorted(kept)]),
         )

@@ -189,11 +189,11 @@ def sample_originals(
 
 @dataclass(slots=True)
 class _Copy:
-    """One copy on its way through the sentence; ``pieces`` is what the model sees next."""
+    """One copy on its way through the sentence; ``token_ids`` is what the model sees next."""
 
     owner: int
     number: int
-    pieces: list[tuple[int, ...]]
+    token_ids: list[tuple[int, ...]]
     edits: list[Edit] = field(default_factory=list)
 
 
@@ -207,7 +207,7 @@ def sample_copies(
     recipe = finder.recipe
     draws = [_draws_of_words(text, finder, task) for text in texts]
     copies = [
-        _Copy(owner, number, [word.pieces for word in text.words])
+        _Copy(owner, number, [word.token_ids for word in text.words])
         for owner, text in enumerate(texts)
         for number in range(recipe.variants)
     ]
@@ -219,7 +219,7 @@ def sample_copies(
             and texts[copy.owner].words[at].route.replaceable
             and draws[copy.owner][copy.number, at, 1] < recipe.probability
         ]
-        places = [Place(texts[copy.owner].words[at], copy.pieces, at) for copy in due]
+        places = [Place(texts[copy.owner].words[at], copy.token_ids, at) for copy in due]
         for copy, found in zip(due, finder.find(places, on_batch), strict=True):
             draw = draws[copy.owner][copy.number, at, 0]
             _replace(copy, at, texts[copy.owner], found, float(draw), finder)
@@ -259,4 +259,4 @@ def _replace(
     edit = make_edit(text.text, text.words[at], candidate)
     if edit is not None:
         copy.edits.append(edit)
-        copy.pieces[at] = finder.masked_lm.tokenizer.encode_word(edit.after, copy.pieces[at])
+        copy.token_ids[at] = finder.masked_lm.tokenizer.encode_word(edit.after, copy.token_ids[at])

@@ -1,10 +1,10 @@
-"""Columnar files row by row: Parquet, CSV and JSONL as mappings with their places."""
+"""Records of columnar files: Parquet, CSV and JSONL, each row with its location for messages."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augment.errors import SourceInvalid
-from augment.sources.examples import MAX_CHARACTERS, SourceTableBuilder
+from augment.sources.examples import MAX_CHARACTERS
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
+Record = tuple[str, dict[str, Any]]
+"""Where a row stands, and its values by column."""
 
-def read_records(path: Path, rows: SourceTableBuilder) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every row of a columnar file as a mapping, with its place for messages.
+Malformed = Callable[[str], None]
+"""Told what is wrong with a row that cannot be read: it raises, or the row is left out."""
+
+
+def read_records(path: Path, malformed: Malformed) -> Iterator[Record]:
+    """Every row of a columnar file.
+
+    Args:
+        path: The file; its suffix says its kind.
+        malformed: Told of each row that cannot be read.
 
     Raises:
         SourceInvalid: The file's kind is unknown, or it is damaged.
@@ -26,13 +36,13 @@ def read_records(path: Path, rows: SourceTableBuilder) -> Iterator[tuple[str, di
     if path.suffix == ".parquet":
         return _parquet_records(path)
     if path.suffix == ".csv":
-        return _csv_records(path, rows)
+        return _csv_records(path, malformed)
     if path.suffix in (".jsonl", ".json"):
-        return _json_records(path, rows)
+        return _json_records(path, malformed)
     raise SourceInvalid(f"{path.name} is of an unknown kind.", f"Known: {', '.join(SUFFIXES)}")
 
 
-def _parquet_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _parquet_records(path: Path) -> Iterator[Record]:
     try:
         file = pq.ParquetFile(path)
         names = _class_names(file.schema_arrow.metadata)
@@ -64,46 +74,51 @@ def named(record: dict[str, Any], names: dict[str, list[str]]) -> dict[str, Any]
     }
 
 
-def _csv_records(path: Path, rows: SourceTableBuilder) -> Iterator[tuple[str, dict[str, Any]]]:
+def _csv_records(path: Path, malformed: Malformed) -> Iterator[Record]:
     csv.field_size_limit(2 * MAX_CHARACTERS)
     with path.open("rb") as stream:
-        reader = csv.reader(_decoded(path, stream, rows), strict=True)
+        lines = decoded_lines(path, stream, malformed)
+        reader = csv.reader((line for _, line in lines), strict=True)
         header: list[str] | None = None
         while True:
-            place = f"{path.name} line {reader.line_num + 1}"
+            location = f"{path.name} line {reader.line_num + 1}"
             try:
                 fields = next(reader, None)
             except csv.Error as error:
-                rows.malformed(f"{place} is not CSV: {error}.")
+                malformed(f"{location} is not CSV: {error}.")
                 continue
             if fields is None:
                 return
             if header is None:
                 header = fields
             elif len(fields) == len(header):
-                yield place, dict(zip(header, fields, strict=True))
+                yield location, dict(zip(header, fields, strict=True))
             elif fields:
-                rows.malformed(f"{place} has {len(fields)} fields; {len(header)} are expected.")
+                malformed(f"{location} has {len(fields)} fields; {len(header)} are expected.")
 
 
-def _decoded(path: Path, lines: Iterable[bytes], rows: SourceTableBuilder) -> Iterator[str]:
-    """Lines as text; one that is not UTF-8 is malformed."""
+def decoded_lines(
+    path: Path, lines: Iterable[bytes], malformed: Malformed
+) -> Iterator[tuple[int, str]]:
+    """Lines as text with their numbers, from 1; one that is not UTF-8 is malformed."""
     for number, line in enumerate(lines, start=1):
         try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:
-            rows.malformed(f"{path.name} line {number} is not UTF-8.")
+            malformed(f"{path.name} line {number} is not UTF-8.")
+            continue
+        yield number, text
 
 
-def _json_records(path: Path, rows: SourceTableBuilder) -> Iterator[tuple[str, dict[str, Any]]]:
+def _json_records(path: Path, malformed: Malformed) -> Iterator[Record]:
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
-            place = f"{path.name} line {number}"
+            location = f"{path.name} line {number}"
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError):
                 record = None
             if isinstance(record, dict):
-                yield place, record
+                yield location, record
             elif line.strip():
-                rows.malformed(f"{place} is not a JSON object.")
+                malformed(f"{location} is not a JSON object.")

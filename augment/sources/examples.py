@@ -1,13 +1,13 @@
-"""Rows of a source, checked one by one, as an Arrow table with one fixed layout."""
+"""Source rows: found in a record by its columns, checked, collected as an Arrow table."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +17,7 @@ from augment.errors import RowMalformed, SourceInvalid
 
 MAX_CHARACTERS = 1_000_000
 _PART_ROWS = 8192
+_SKIP_HINT = "Mend the file, or leave such rows out, counted in the manifest: --skip-malformed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +25,54 @@ class SourceRow:
     """One row as a reader found it.
 
     Attributes:
-        place: Where it stands, for messages: ``train.tsv line 12``.
+        location: Where it stands, for messages: ``train.tsv line 12``.
         texts: The text columns' values.
         label: The label's value, or None where the file has no label column.
         idx: The row's own number, or None where the file has none.
     """
 
-    place: str
+    location: str
     texts: tuple[Any, ...]
     label: Any
     idx: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns of a file hold what a row needs.
+
+    Attributes:
+        texts: The texts.
+        label: The label.
+        idx: The row's own number; a file may lack it.
+        hint: What to do about a file that lacks another column.
+    """
+
+    texts: tuple[str, ...]
+    label: str
+    idx: str = "idx"
+    hint: str = "Name the columns of your own data in a task file: augment init DATA > task.toml"
+
+    def require(self, file: str, present: Collection[str], *, labeled: bool) -> None:
+        """Check that the columns are there, the label's only where rows are labeled.
+
+        Raises:
+            SourceInvalid: One is missing.
+        """
+        for column in (*self.texts, self.label) if labeled else self.texts:
+            if column not in present:
+                found = ", ".join(present)[:200]
+                raise SourceInvalid(f"{file} has no column {column!r}. Found: {found}.", self.hint)
+
+    def row(self, location: str, record: Mapping[str, Any]) -> SourceRow:
+        """The row of a record, given its location."""
+        idx = record.get(self.idx)
+        return SourceRow(
+            location=location,
+            texts=tuple(record[column] for column in self.texts),
+            label=record.get(self.label),
+            idx=_row_number(str(idx)) if isinstance(idx, int | str) else None,
+        )
 
 
 @dataclass(slots=True)
@@ -44,16 +83,23 @@ class SourceTableBuilder:
         task: The task whose columns, label names and label kind rows must fit.
         split: The split's name; only test splits may be unlabeled.
         skip_malformed: Count malformed rows in ``skipped`` instead of raising.
+        max_characters: The longest text that is taken.
     """
 
     task: TaskSpec
     split: str
     skip_malformed: bool = False
+    max_characters: int = MAX_CHARACTERS
     skipped: int = 0
     _parts: list[pa.Table] = field(default_factory=list)
     _texts: list[tuple[str, ...]] = field(default_factory=list)
     _labels: list[int | float] = field(default_factory=list)
     _idx: list[int | None] = field(default_factory=list)
+
+    @property
+    def is_test(self) -> bool:
+        """Whether rows may be unlabeled."""
+        return self.split in self.task.splits.test
 
     def add(self, row: SourceRow) -> None:
         """Check a row and keep it.
@@ -62,7 +108,7 @@ class SourceTableBuilder:
             RowMalformed: A text is missing or oversized, or the label is not one of the task's.
         """
         try:
-            texts = tuple(_text(value, row.place) for value in row.texts)
+            texts = tuple(self._text(value, row.location) for value in row.texts)
             label = self._label(row)
         except RowMalformed:
             if not self.skip_malformed:
@@ -82,10 +128,10 @@ class SourceTableBuilder:
             RowMalformed: Unless malformed rows are skipped.
         """
         if not self.skip_malformed:
-            raise RowMalformed(problem, _SKIP_HINT)
+            refuse_row(problem)
         self.skipped += 1
 
-    def build(self, place: str) -> pa.Table:
+    def build(self, location: str) -> pa.Table:
         """The split as a table: the text columns, the label and ``idx``.
 
         The rows' own numbers are kept where all are distinct and not negative; otherwise rows are
@@ -97,10 +143,10 @@ class SourceTableBuilder:
         self._pack()
         table = pa.concat_tables(self._parts)
         if not table.num_rows:
-            raise SourceInvalid(f"{place} has no rows.", "Expected at least one example.")
-        own = table["idx"]
-        usable = not own.null_count and pc.min(own).as_py() >= 0
-        if usable and pc.count_distinct(own).as_py() == len(own):
+            raise SourceInvalid(f"{location} has no rows.", "Expected at least one example.")
+        idx = table["idx"]
+        usable = not idx.null_count and pc.min(idx).as_py() >= 0
+        if usable and pc.count_distinct(idx).as_py() == len(idx):
             return table
         numbers = pa.array(range(table.num_rows), pa.int64())
         return table.set_column(table.num_columns - 1, "idx", numbers)
@@ -118,13 +164,25 @@ class SourceTableBuilder:
         self._parts.append(pa.table(dict(zip(names, columns, strict=True))))
         self._texts, self._labels, self._idx = [], [], []
 
+    def _text(self, value: Any, location: str) -> str:
+        if not isinstance(value, str):
+            refuse_row(f"{location} has {value!r} where a text is expected.")
+        length, limit = len(value), self.max_characters
+        if length > limit:
+            refuse_row(f"{location} has a text of {length:,} characters; the limit is {limit:,}.")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            refuse_row(f"{location} has a text that is not valid Unicode.")
+        return value
+
     def _label(self, row: SourceRow) -> int | float:
-        value, is_test = row.label, self.split in self.task.splits.test
-        unlabeled = value is None or value == "" or (is_test and value == UNLABELED)
-        if unlabeled and is_test:
+        value = row.label
+        unlabeled = value is None or value == "" or (self.is_test and value == UNLABELED)
+        if unlabeled and self.is_test:
             return UNLABELED
         if unlabeled:
-            raise RowMalformed(f"{row.place} has no label.", _SKIP_HINT)
+            refuse_row(f"{row.location} has no label.")
         return _score(value, row) if self.task.label.kind == "regression" else self._class(row)
 
     def _class(self, row: SourceRow) -> int:
@@ -133,30 +191,20 @@ class SourceTableBuilder:
             return names.index(str(value))
         number = _integer(value)
         if number is None or not 0 <= number < len(names):
-            raise RowMalformed(
-                f"{row.place} has label {value!r}; the task knows {', '.join(names)} "
-                f"(or 0 to {len(names) - 1}).",
-                _SKIP_HINT,
+            refuse_row(
+                f"{row.location} has label {value!r}; the task knows {', '.join(names)} "
+                f"(or 0 to {len(names) - 1})."
             )
         return number
 
 
-_SKIP_HINT = "Mend the file, or leave such rows out, counted in the manifest: --skip-malformed"
+def refuse_row(problem: str) -> NoReturn:
+    """Refuse a malformed row.
 
-
-def _text(value: Any, place: str) -> str:
-    if not isinstance(value, str):
-        raise RowMalformed(f"{place} has {value!r} where a text is expected.", _SKIP_HINT)
-    if len(value) > MAX_CHARACTERS:
-        raise RowMalformed(
-            f"{place} has a text of {len(value):,} characters; the limit is {MAX_CHARACTERS:,}.",
-            _SKIP_HINT,
-        )
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise RowMalformed(f"{place} has a text that is not valid Unicode.", _SKIP_HINT) from error
-    return value
+    Raises:
+        RowMalformed: Always.
+    """
+    raise RowMalformed(problem, _SKIP_HINT)
 
 
 def _score(value: Any, row: SourceRow) -> float:
@@ -165,9 +213,7 @@ def _score(value: Any, row: SourceRow) -> float:
     except (TypeError, ValueError):
         score = math.nan
     if not math.isfinite(score):
-        raise RowMalformed(
-            f"{row.place} has score {value!r}; a finite number is expected.", _SKIP_HINT
-        )
+        refuse_row(f"{row.location} has score {value!r}; a finite number is expected.")
     return score
 
 
@@ -179,7 +225,7 @@ def _integer(value: Any) -> int | None:
     return number if isinstance(value, str) or number == value else None
 
 
-def row_number(text: str) -> int | None:
+def _row_number(text: str) -> int | None:
     """A row's own number, or None where it is none that fits 64 bits."""
     return int(text) if text.isdecimal() and len(text) < 19 else None
 

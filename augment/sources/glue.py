@@ -8,39 +8,34 @@ has two dev and two test files.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
 
 from augment.contract import TaskSpec
 from augment.errors import RowMalformed, SourceInvalid
-from augment.sources.examples import MAX_CHARACTERS, SourceRow, SourceTableBuilder, row_number
+from augment.sources.columnar import decoded_lines
+from augment.sources.examples import MAX_CHARACTERS, Columns, SourceTableBuilder
 
 MAX_LINE_BYTES = 8 * MAX_CHARACTERS
 
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Which columns of a task's files hold its texts and its label."""
-
-    texts: tuple[str, ...]
-    label: str
-    columns_without_header: tuple[str, ...] = ()
-
-
+_HINT = "For your own data give a task file: augment init DATA > my-task.toml"
+_columns = partial(Columns, idx="index", hint=_HINT)
 _SENTENCES = ("sentence1", "sentence2")
-LAYOUTS: dict[str, Layout] = {
-    "cola": Layout(("sentence",), "label", ("source", "label", "star", "sentence")),
-    "sst2": Layout(("sentence",), "label"),
-    "mrpc": Layout(("#1 String", "#2 String"), "Quality"),
-    "stsb": Layout(_SENTENCES, "score"),
-    "qqp": Layout(("question1", "question2"), "is_duplicate"),
-    "mnli": Layout(_SENTENCES, "gold_label"),
-    "qnli": Layout(("question", "sentence"), "label"),
-    "rte": Layout(_SENTENCES, "label"),
-    "wnli": Layout(_SENTENCES, "label"),
+COLUMNS: dict[str, Columns] = {
+    "cola": _columns(("sentence",), "label"),
+    "sst2": _columns(("sentence",), "label"),
+    "mrpc": _columns(("#1 String", "#2 String"), "Quality"),
+    "stsb": _columns(_SENTENCES, "score"),
+    "qqp": _columns(("question1", "question2"), "is_duplicate"),
+    "mnli": _columns(_SENTENCES, "gold_label"),
+    "qnli": _columns(("question", "sentence"), "label"),
+    "rte": _columns(_SENTENCES, "label"),
+    "wnli": _columns(_SENTENCES, "label"),
 }
+_COLA_WITHOUT_HEADER = ["source", "label", "star", "sentence"]
 
 
 def tsv_file(folder: Path, split: str) -> Path:
@@ -55,61 +50,32 @@ def read_tsv(path: Path, task: TaskSpec, rows: SourceTableBuilder) -> pa.Table:
         SourceInvalid: The file is empty or lacks a column.
         RowMalformed: A row has another number of fields than the header, or a bad label.
     """
-    layout = LAYOUTS[task.name]
-    lines = _lines(path, rows)
-    header, first = _header(path, lines, layout, is_test=rows.split in task.splits.test)
-    text_at = [_column(path, header, name) for name in layout.texts]
-    unlabeled = rows.split in task.splits.test and layout.label not in header
-    label_at = None if unlabeled else _column(path, header, layout.label)
-    idx_at = header.index("index") if "index" in header else None
-    for number, line in [*first, *lines]:
-        place, fields = f"{path.name} line {number}", line.split("\t")
-        if len(fields) != len(header):
-            rows.malformed(f"{place} has {len(fields)} fields; {len(header)} are expected.")
-            continue
-        rows.add(
-            SourceRow(
-                place=place,
-                texts=tuple(fields[i] for i in text_at),
-                label=None if label_at is None else fields[label_at],
-                idx=row_number(fields[idx_at]) if idx_at is not None else None,
-            )
-        )
+    columns = COLUMNS[task.name]
+    lines = decoded_lines(path, _lines(path), rows.malformed)
+    first = next(lines, None)
+    if first is None:
+        raise SourceInvalid(f"{path.name} is empty.", "Expected a GLUE file with rows.")
+    header = _fields(first[1])
+    if task.name == "cola" and not rows.is_test:
+        header, lines = _COLA_WITHOUT_HEADER, chain([first], lines)
+    columns.require(path.name, header, labeled=not rows.is_test)
+    for number, line in lines:
+        location, fields = f"{path.name} line {number}", _fields(line)
+        if len(fields) == len(header):
+            rows.add(columns.row(location, dict(zip(header, fields, strict=True))))
+        else:
+            rows.malformed(f"{location} has {len(fields)} fields; {len(header)} are expected.")
     return rows.build(path.name)
 
 
-def _lines(path: Path, rows: SourceTableBuilder) -> Iterator[tuple[int, str]]:
-    """Numbered lines; only a newline ends a line, whatever else Unicode calls a line break."""
+def _lines(path: Path) -> Iterator[bytes]:
+    """Lines of a bounded size; only a newline ends one, whatever else Unicode calls a break."""
     with path.open("rb") as stream:
-        number = 0
-        while raw := stream.readline(MAX_LINE_BYTES):
-            number += 1
-            if len(raw) == MAX_LINE_BYTES:
+        for number, line in enumerate(iter(partial(stream.readline, MAX_LINE_BYTES), b""), start=1):
+            if len(line) == MAX_LINE_BYTES:
                 raise RowMalformed(f"{path.name} line {number} is over {MAX_LINE_BYTES:,} bytes.")
-            try:
-                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                rows.malformed(f"{path.name} line {number} is not UTF-8.")
-                continue
-            yield number, text.removesuffix("\n").removesuffix("\r")
+            yield line
 
 
-def _header(
-    path: Path, lines: Iterator[tuple[int, str]], layout: Layout, *, is_test: bool
-) -> tuple[list[str], list[tuple[int, str]]]:
-    """The column names, and the first line where it is a row already (CoLA's train and dev)."""
-    number, line = next(lines, (0, ""))
-    if not number:
-        raise SourceInvalid(f"{path.name} is empty.", "Expected a GLUE file with rows.")
-    if layout.columns_without_header and not is_test:
-        return list(layout.columns_without_header), [(number, line)]
-    return line.split("\t"), []
-
-
-def _column(path: Path, header: list[str], name: str) -> int:
-    if name not in header:
-        raise SourceInvalid(
-            f"{path.name} has no column {name!r}. Found: {', '.join(header)[:200]}.",
-            "For your own data give a task file: augment init DATA > my-task.toml",
-        )
-    return header.index(name)
+def _fields(line: str) -> list[str]:
+    return line.removesuffix("\n").removesuffix("\r").split("\t")

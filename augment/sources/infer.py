@@ -6,13 +6,12 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from augment.contract import Label, Splits, TaskSpec
 from augment.errors import SourceInvalid, SourceMissing
 from augment.sources.columnar import SUFFIXES, read_records
-from augment.sources.examples import SourceTableBuilder
+from augment.sources.examples import refuse_row
 
-ROWS = 1000
-MOST_CLASSES = 100
+MAX_ROWS = 1000
+MAX_CLASSES = 100
 
 
 def sniff(path: Path) -> str:
@@ -24,7 +23,7 @@ def sniff(path: Path) -> str:
     """
     if not path.is_file():
         raise SourceMissing(f"{path} is not there.", f"Name a file: {', '.join(SUFFIXES)}")
-    records = [record for _, record in itertools.islice(read_records(path, _any_rows()), ROWS)]
+    records = [record for _, record in itertools.islice(read_records(path, refuse_row), MAX_ROWS)]
     if not records:
         raise SourceInvalid(f"{path.name} has no rows.")
     columns = {name: [record.get(name) for record in records] for name in records[0]}
@@ -47,19 +46,6 @@ def sniff(path: Path) -> str:
         + f'\n[splits]\ntrain = "{path.name}"\n'
         f'validation = "validation{path.suffix}"  # a second file with the same columns\n'
     )
-
-
-def _any_rows() -> SourceTableBuilder:
-    """Where malformed lines are refused while sniffing; its task does not matter."""
-    spec = TaskSpec(
-        name="draft",
-        text_columns=("text",),
-        label=Label(kind="regression"),
-        metrics=("pearson",),
-        selection_metric="pearson",
-        splits=Splits(),
-    )
-    return SourceTableBuilder(spec, "train")
 
 
 def _label(columns: dict[str, list[Any]]) -> str:
@@ -85,7 +71,7 @@ def _names(values: list[Any]) -> list[str]:
     distinct = sorted({str(value) for value in values}, key=_numbers_by_value)
     fractions = any("." in value or "e" in value for value in distinct if _is_number(value))
     numbers = all(_is_number(value) for value in distinct)
-    if (numbers and fractions) or len(distinct) > MOST_CLASSES:
+    if (numbers and fractions) or len(distinct) > MAX_CLASSES:
         return []
     return distinct
 

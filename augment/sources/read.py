@@ -1,4 +1,4 @@
-"""Where examples come from: GLUE's TSV folders, columnar files, the hub.
+"""Sources of rows: GLUE's TSV folders, columnar files, the hub.
 
 --source DIR with train.tsv …            GLUE's own files
 --source DIR with train.parquet/.csv/…   the hub's column layout, one file or several per split
@@ -16,10 +16,11 @@ from typing import Any
 import pyarrow as pa
 
 from augment.contract import TaskSpec
+from augment.contract.models import first_line, is_hub_name
 from augment.errors import SourceInvalid, SourceMissing, UsageError
 from augment.sources.columnar import SUFFIXES, named, read_records
-from augment.sources.examples import SourceRow, SourceTableBuilder, row_number
-from augment.sources.glue import LAYOUTS, read_tsv, tsv_file
+from augment.sources.examples import Columns, SourceTableBuilder
+from augment.sources.glue import COLUMNS, read_tsv, tsv_file
 from augment.tasks import Task
 
 
@@ -56,10 +57,10 @@ def read_source(
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit} must be at least 1.")
-    place = source if source is not None else str(task.folder or "")
-    if not place:
+    source = source if source is not None else str(task.folder or "")
+    if not source:
         raise SourceMissing("no source is given.", "Name a folder or a hub data set: --source")
-    path = Path(place)
+    path = Path(source)
     builders = {
         split: SourceTableBuilder(task.spec, split, skip_malformed)
         for split in task.spec.splits.names
@@ -68,25 +69,27 @@ def read_source(
         splits = _read_folder(path, task, builders)
     elif path.is_file():
         splits = _read_file_as_train(path, task, builders)
-    elif _looks_like_hub_name(place):
-        splits = _read_hub(place, task.spec, builders)
+    elif "/" in source and is_hub_name(source.partition(":")[0]):
+        splits = _read_hub(source, task.spec, builders)
     else:
-        raise SourceMissing(f"{place} is not there.", "Name a folder, a file, or owner/name:config")
-    _require(splits, task.spec, place)
+        raise SourceMissing(
+            f"{source} is not there.", "Name a folder, a file, or owner/name:config"
+        )
+    _require(splits, task.spec, source)
     train = task.spec.splits.train
     if limit is not None:
         splits[train] = splits[train].slice(0, limit)
     return Source(path.name, splits, sum(table.skipped for table in builders.values()))
 
 
-def _require(splits: dict[str, pa.Table], spec: TaskSpec, place: str) -> None:
-    found = ", ".join(splits) or "nothing"
+def _require(splits: dict[str, pa.Table], spec: TaskSpec, source: str) -> None:
+    present = ", ".join(splits) or "nothing"
     if spec.splits.train not in splits:
-        raise SourceMissing(f"{place} has no split {spec.splits.train!r}; found {found}.")
+        raise SourceMissing(f"{source} has no split {spec.splits.train!r}; found {present}.")
     if not any(name in splits for name in spec.splits.validation):
-        wanted = " or ".join(spec.splits.validation)
+        validation = " or ".join(spec.splits.validation)
         raise SourceMissing(
-            f"{place} has no validation split ({wanted}); found {found}.",
+            f"{source} has no validation split ({validation}); found {present}.",
             "A student is selected and measured on it: name one in the task file's [splits].",
         )
 
@@ -95,7 +98,7 @@ def _read_folder(
     folder: Path, task: Task, builders: dict[str, SourceTableBuilder]
 ) -> dict[str, pa.Table]:
     spec = task.spec
-    if spec.name in LAYOUTS and tsv_file(folder, spec.splits.train).is_file():
+    if spec.name in COLUMNS and tsv_file(folder, spec.splits.train).is_file():
         present = {split: tsv_file(folder, split) for split in builders}
         return {
             split: read_tsv(path, spec, builders[split])
@@ -137,51 +140,35 @@ def _files_of(folder: Path, split: str, task: Task) -> list[Path]:
 
 
 def _read_columns(files: list[Path], spec: TaskSpec, rows: SourceTableBuilder) -> pa.Table:
+    columns = Columns(spec.text_columns, spec.label.column)
     for path in files:
         if path.stat().st_size == 0:
             raise SourceInvalid(f"{path.name} is empty.", "Expected rows.")
-        for place, record in read_records(path, rows):
-            rows.add(_raw_row(place, record, spec, rows.split))
+        for location, record in read_records(path, rows.malformed):
+            _add(location, record, columns, rows)
     return rows.build(files[0].name)
 
 
-def _raw_row(place: str, record: dict[str, Any], spec: TaskSpec, split: str) -> SourceRow:
-    label = spec.label.column
-    needed = [*spec.text_columns, *([] if split in spec.splits.test else [label])]
-    for column in needed:
-        if column not in record:
-            file, found = place.split(maxsplit=1)[0], ", ".join(record)[:200]
-            raise SourceInvalid(
-                f"{file} has no column {column!r}. Found: {found}.",
-                "Name the columns of your own data in a task file: augment init DATA > task.toml",
-            )
-    idx = record.get("idx")
-    return SourceRow(
-        place=place,
-        texts=tuple(record[column] for column in spec.text_columns),
-        label=record.get(label),
-        idx=row_number(str(idx)) if isinstance(idx, int | str) else None,
-    )
-
-
-def _looks_like_hub_name(place: str) -> bool:
-    name = place.partition(":")[0]
-    return name.count("/") == 1 and not name.startswith((".", "/")) and "\\" not in name
+def _add(location: str, record: dict[str, Any], columns: Columns, rows: SourceTableBuilder) -> None:
+    """Add the row of a record to its split's rows."""
+    columns.require(location.split(maxsplit=1)[0], record, labeled=not rows.is_test)
+    rows.add(columns.row(location, record))
 
 
 def _read_hub(
-    place: str, spec: TaskSpec, builders: dict[str, SourceTableBuilder]
+    source: str, spec: TaskSpec, builders: dict[str, SourceTableBuilder]
 ) -> dict[str, pa.Table]:
     import datasets
 
-    name, _, config = place.partition(":")
+    name, _, config = source.partition(":")
     try:
         loaded: Iterable[str] = datasets.load_dataset(name, config or None)
     except (OSError, ValueError, ConnectionError) as error:
         raise SourceMissing(
-            f"the hub data set {place} cannot be loaded: {error}.",
+            f"the hub data set {source} cannot be loaded: {first_line(error)}.",
             "Check the name and the network, or give a folder with the same files: --source DIR",
         ) from error
+    columns = Columns(spec.text_columns, spec.label.column)
     splits = {}
     for split, builder in builders.items():
         if split in loaded:
@@ -192,7 +179,7 @@ def _read_hub(
                 if hasattr(feature, "names")
             }
             for number, record in enumerate(rows):
-                row = f"{place}/{split} row {number}"
-                builder.add(_raw_row(row, named(record, names), spec, split))
-            splits[split] = builder.build(place)
+                location = f"{source}/{split} row {number}"
+                _add(location, named(record, names), columns, builder)
+            splits[split] = builder.build(source)
     return splits

@@ -1,8 +1,8 @@
-"""PURE: words of a text and pieces of the same text brought together, nothing lost, none twice.
+"""PURE: the alignment of a text's words with its tokens: no token lost, none in two words.
 
-Byte-level pieces follow rules of their own: they carry the space before a word, split letters into
-bytes, and join marks that a word tokenizer parts (``'t``, ``...``). A piece goes to the word whose
-letters it covers; words that share a piece become one span.
+Byte-level tokens follow rules of their own: they carry the space before a word, split letters into
+bytes, and join marks that a word tokenizer parts (``'t``, ``...``). A token goes to the word whose
+letters it covers; words that share a token become one span.
 """
 
 from __future__ import annotations
@@ -13,86 +13,78 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TokenSpan:
-    """One piece over the text.
+    """One token over the text.
 
     Attributes:
-        number: Its id.
+        token_id: Its id.
         start: Its first character, the space before a word included.
         end: One past its last character.
-        token: Which token of the tokenizer's own pre-tokenization it belongs to, if any.
+        pretoken: Which part of the tokenizer's own pre-tokenization it belongs to, if any.
     """
 
-    number: int
+    token_id: int
     start: int
     end: int
-    token: int | None
+    pretoken: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class TextSpan:
-    """A stretch of the text with all its pieces, in order.
+@dataclass(slots=True)
+class AlignedSpan:
+    """A stretch of the text with all its tokens, in order; it grows while tokens are aligned.
 
     Attributes:
         start: First character.
         end: One past its last character.
-        pieces: Ids.
+        token_ids: Ids.
+        last_word: The last word of the stretch; -1 between words.
     """
 
     start: int
     end: int
-    pieces: tuple[int, ...]
-
-
-@dataclass(slots=True)
-class _Open:
-    """A stretch that pieces may still join; ``last_word`` is -1 between words."""
-
-    start: int
-    end: int
-    pieces: list[int]
+    token_ids: list[int]
     last_word: int = -1
 
 
 def align(
-    length: int, words: Sequence[tuple[int, int]], pieces: Sequence[TokenSpan]
-) -> list[TextSpan]:
-    """Give every piece of a text to one stretch.
+    length: int, words: Sequence[tuple[int, int]], tokens: Sequence[TokenSpan]
+) -> list[AlignedSpan]:
+    """Give every token of a text to one stretch.
 
     Args:
         length: Characters of the text.
         words: Start and end of each word, in order and disjoint.
-        pieces: The text's pieces, in order.
+        tokens: The text's tokens, in order.
 
     Returns:
-        Disjoint stretches in order: words, words that share a piece as one, and what has pieces of
-        its own between words, such as the first of two spaces. Words without pieces are missing.
+        Disjoint stretches in order: words, words that share a token as one, and what has tokens of
+        its own between words, such as the first of two spaces. Words without tokens are missing.
     """
-    owner = [-1] * length
+    word_at = [-1] * length
     for word, (start, end) in enumerate(words):
-        owner[start:end] = [word] * (end - start)
-    found: list[_Open] = []
+        word_at[start:end] = [word] * (end - start)
+    spans: list[AlignedSpan] = []
     leading: list[int] = []
-    for i, piece in enumerate(pieces):
-        owners = [word for word in owner[piece.start : piece.end] if word >= 0]
-        if not owners and (piece.start == piece.end or _leads_on(pieces, i)):
-            leading.append(piece.number)  # the space of the word that follows, as a piece apart
+    for i, token in enumerate(tokens):
+        covered = [word for word in word_at[token.start : token.end] if word >= 0]
+        if not covered and (token.start == token.end or _continues(tokens, i)):
+            leading.append(token.token_id)  # the space of the word that follows, as a token apart
             continue
-        first, last = (owners[0], owners[-1]) if owners else (-1, -1)
-        joins = bool(found) and (found[-1].last_word >= first >= 0 or first == found[-1].last_word)
+        first, last = (covered[0], covered[-1]) if covered else (-1, -1)
+        joins = bool(spans) and (spans[-1].last_word >= first >= 0 or first == spans[-1].last_word)
         if not joins:
-            start = words[first][0] if owners else piece.start
-            found.append(_Open(start, piece.end, []))
-        now = found[-1]
-        now.last_word = max(now.last_word, last)
-        now.end = words[now.last_word][1] if owners else piece.end
-        now.pieces += [*leading, piece.number]
+            start = words[first][0] if covered else token.start
+            spans.append(AlignedSpan(start, token.end, []))
+        span = spans[-1]
+        span.last_word = max(span.last_word, last)
+        span.end = words[span.last_word][1] if covered else token.end
+        span.token_ids += [*leading, token.token_id]
         leading.clear()
-    if found:
-        found[-1].pieces += leading
-    return [TextSpan(each.start, each.end, tuple(each.pieces)) for each in found]
+    if spans:
+        spans[-1].token_ids += leading
+    return spans
 
 
-def _leads_on(pieces: Sequence[TokenSpan], i: int) -> bool:
-    """Whether a piece and the next one are parts of one token."""
-    own = pieces[i].token
-    return i + 1 < len(pieces) and own is not None and own == pieces[i + 1].token
+def _continues(tokens: Sequence[TokenSpan], i: int) -> bool:
+    """Whether a token and the next one are parts of one pre-token."""
+    pretoken = tokens[i].pretoken
+    return i + 1 < len(tokens) and pretoken is not None and pretoken == tokens[i + 1].pretoken

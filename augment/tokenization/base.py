@@ -1,4 +1,4 @@
-"""Pieces: a model's tokenizer asked for words, ids, and which pieces may be written into a text."""
+"""A model's tokenizer over the original text: spans, special tokens, which tokens are words."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CONTINUATION = "##"
 
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
-    """The special pieces around a text and around a pair of texts.
+    """The special tokens around a text and around a pair of texts.
 
     Attributes:
-        before: What stands before the first text.
-        between: What stands between the two texts of a pair.
-        after: What stands at the end.
+        before: Ids before the first text.
+        between: Ids between the two texts of a pair.
+        after: Ids at the end.
         segments: Whether the two texts of a pair have segments of their own.
     """
 
@@ -39,19 +39,16 @@ class SpecialTokens:
     segments: bool
 
 
-class PieceTokenizer(ABC):
-    """A tokenizer seen as spans over the original text.
+class ModelTokenizer(ABC):
+    """A model's tokenizer, asked for spans over the original text.
 
     Text that looks like a special token is ordinary text here.
 
     Attributes:
-        forms: In how many forms a whole word may be one piece; see ``whole_words``.
-        size: Number of pieces the model knows.
+        size: Number of tokens the model knows.
         mask: Id of the mask.
-        frame: The special pieces around texts.
+        specials: The special tokens around texts.
     """
-
-    forms = 1
 
     def __init__(self, backend: Tokenizer, mask: int, size: int) -> None:
         """Take a tokenizer; it is changed and must not be used elsewhere.
@@ -59,15 +56,15 @@ class PieceTokenizer(ABC):
         Args:
             backend: The tokenizer.
             mask: Id of its mask.
-            size: Number of pieces the model knows; the tokenizer may name fewer.
+            size: Number of tokens the model knows; the tokenizer may name fewer.
 
         Raises:
-            AssetInvalid: It puts no special pieces around a text.
+            AssetInvalid: It puts no special tokens around a text.
         """
         backend.no_truncation()
         backend.no_padding()
         self.mask = mask
-        self.frame = _frame(backend, str(backend.id_to_token(mask)))
+        self.specials = _special_tokens(backend, str(backend.id_to_token(mask)))
         self._description = backend.to_str()
         backend.encode_special_tokens = True
         self._backend = backend
@@ -79,23 +76,29 @@ class PieceTokenizer(ABC):
         return json.dumps(json.loads(self._description), sort_keys=True, ensure_ascii=False)
 
     @abstractmethod
-    def token(self, piece: int) -> str:
-        """The text that a piece writes."""
+    def decode(self, token_id: int) -> str:
+        """The text of one token, without the space before it."""
 
     @abstractmethod
-    def form_of(self, pieces: Sequence[int]) -> int:
-        """The form in which a word of these pieces stands in its text."""
+    def is_spaced(self, token_ids: Sequence[int]) -> bool:
+        """Whether a word of these tokens stands in its text with a space before it.
+
+        Always, where tokens do not carry that space.
+        """
 
     @abstractmethod
-    def whole_words(self, form: int = 0) -> np.ndarray:
-        """Which pieces may stand in a text as words of a form: ``bool``, shape ``(size,)``.
+    def whole_words(self, *, spaced: bool = True) -> np.ndarray:
+        """Which tokens may stand in a text as whole words: ``bool``, shape ``(size,)``.
 
-        Parts of words, special tokens and ``[unused…]`` places are not among them.
+        Parts of words, special tokens and ``[unused…]`` tokens are not among them.
+
+        Args:
+            spaced: Words with a space before them, or words without.
         """
 
     @abstractmethod
     def spans(self, texts: Sequence[str], rule: str) -> list[tuple[Span, ...]]:
-        """The words of each text, with the pieces they have in it.
+        """The words of each text, with the tokens they have in it.
 
         Args:
             texts: Original texts.
@@ -103,12 +106,12 @@ class PieceTokenizer(ABC):
         """
 
     @abstractmethod
-    def encode_word(self, word: str, instead_of: tuple[int, ...]) -> tuple[int, ...]:
-        """The pieces of a word that is written where these pieces stand."""
+    def encode_word(self, word: str, replaced: tuple[int, ...]) -> tuple[int, ...]:
+        """The token ids of a word that is written where the tokens ``replaced`` stand."""
 
     @abstractmethod
-    def most_pieces(self, text: str) -> int:
-        """A number of pieces that a text cannot exceed, found without tokenizing it."""
+    def max_tokens(self, text: str) -> int:
+        """An upper bound of a text's number of tokens, found without tokenizing it."""
 
     def normalize(self, word: str) -> str:
         """A word as the model knows it: NFC, then the model's own normalizer."""
@@ -137,14 +140,14 @@ def _nltk_tokenizer() -> Any:
     return NLTKWordTokenizer()
 
 
-def _frame(backend: Tokenizer, mask: str) -> SpecialTokens:
+def _special_tokens(backend: Tokenizer, mask: str) -> SpecialTokens:
     """What the tokenizer's own post-processor puts around one text and around a pair."""
     alone, pair = backend.encode(mask), backend.encode(mask, mask)
-    before, after = _split(alone, (0,))
-    opening, between, closing = _split(pair, (0, 1))
+    before, after = _around(alone, (0,))
+    opening, between, closing = _around(pair, (0, 1))
     if not before or not after or (before, after) != (opening, closing):
         raise AssetInvalid(
-            f"the tokenizer puts {len(before)} special pieces before a text, {len(after)} after it "
+            f"the tokenizer puts {len(before)} special tokens before a text, {len(after)} after it "
             f"and {len(opening)} and {len(closing)} around a pair; at least one on each side and "
             "the same ones are expected.",
             "Save it again with its post-processor: tokenizer.save_pretrained(DIR)",
@@ -152,13 +155,13 @@ def _frame(backend: Tokenizer, mask: str) -> SpecialTokens:
     return SpecialTokens(before, between, after, segments=len(set(pair.type_ids)) > 1)
 
 
-def _split(encoding: Encoding, sequences: Sequence[int]) -> list[tuple[int, ...]]:
-    """The special pieces before, between and after the sequences."""
-    parts, at = [], 0
+def _around(encoding: Encoding, sequences: Sequence[int]) -> list[tuple[int, ...]]:
+    """The special tokens before, between and after the sequences."""
+    parts, end = [], 0
     for sequence in sequences:
-        own = [i for i, number in enumerate(encoding.sequence_ids) if number == sequence]
-        if not own:
+        inside = [i for i, number in enumerate(encoding.sequence_ids) if number == sequence]
+        if not inside:
             return [()] * (len(sequences) + 1)
-        parts.append(tuple(encoding.ids[at : own[0]]))
-        at = own[-1] + 1
-    return [*parts, tuple(encoding.ids[at:])]
+        parts.append(tuple(encoding.ids[end : inside[0]]))
+        end = inside[-1] + 1
+    return [*parts, tuple(encoding.ids[end:])]

@@ -1,8 +1,8 @@
-"""Byte-level BPE tokenizers (RoBERTa, ModernBERT): ``Ġ`` in a piece is the space before a word.
+"""Byte-level BPE tokenizers (RoBERTa, ModernBERT): ``Ġ`` in a token is the space before a word.
 
-One word has two forms, with the space and without it (at the start of a text, after a bracket or
-a line break). The text is fed as the model's own tokenizer cuts it, so a word stands in the form
-that it has there, and its candidates are pieces of the same form.
+One word is spelled in two ways: spaced, and joined to what stands before it (at the start of a
+text, after a bracket or a line break). The text is fed as the model's own tokenizer cuts it, so a
+word is spelled as it stands there, and its candidates are spelled in the same way.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tokenizers.decoders import ByteLevel
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from augment.tokenization.alignment import TokenSpan, align
-from augment.tokenization.base import PieceTokenizer, is_plain, nltk_words
+from augment.tokenization.base import ModelTokenizer, is_plain, nltk_words
 from augment.tokenization.words import Span
 
 if TYPE_CHECKING:
@@ -26,52 +26,50 @@ if TYPE_CHECKING:
 
 
 SPACE = "Ġ"
-SPACED, JOINED = 0, 1
-_BYTES_A_BYTE = 3
+_BYTES_PER_BYTE = 3
 """At most: composition (NFC) turns a character of four bytes into three of four bytes."""
 
 
-class BytePieces(PieceTokenizer):
-    """A byte-level BPE tokenizer; words have the forms ``SPACED`` and ``JOINED``."""
-
-    forms = 2
+class ByteLevelTokenizer(ModelTokenizer):
+    """A byte-level BPE tokenizer."""
 
     def __init__(self, backend: Tokenizer, mask: int, size: int) -> None:
         super().__init__(backend, mask, size)
         backend.post_processor = None  # it would cut the space off the offsets
         self._decoder = ByteLevel()
-        self._words = BertPreTokenizer()
-        self._inner = _without_prefix_space(backend)
+        self._basic_words = BertPreTokenizer()
+        self._without_prefix = _without_prefix_space(backend)
         self._encode_word = lru_cache(maxsize=200_000)(self._encode_word_uncached)
 
-    def token(self, piece: int) -> str:
-        """The text that a piece writes, without the space before it."""
-        return str(self._decoder.decode([self._raw(piece)])).removeprefix(" ")
+    def decode(self, token_id: int) -> str:
+        """The text of one token, without the space before it."""
+        return str(self._decoder.decode([self._raw(token_id)])).removeprefix(" ")
 
-    def form_of(self, pieces: Sequence[int]) -> int:
-        """``SPACED`` where the first piece carries a space, else ``JOINED``."""
-        return SPACED if self._raw(pieces[0]).startswith(SPACE) else JOINED
+    def is_spaced(self, token_ids: Sequence[int]) -> bool:
+        """Whether the first token carries a space."""
+        return self._raw(token_ids[0]).startswith(SPACE)
 
-    def whole_words(self, form: int = SPACED) -> np.ndarray:
-        """Which pieces may stand in a text as words of a form: ``bool``, shape ``(size,)``.
+    def whole_words(self, *, spaced: bool = True) -> np.ndarray:
+        """Which tokens may stand in a text as whole words: ``bool``, shape ``(size,)``.
 
-        A joined piece may be a word or the end of one; it counts as a word where the vocabulary has
+        A joined token may be a word or the end of one; it counts as a word where the vocabulary has
         it with a space too.
         """
         allowed = np.zeros(self.size, dtype=bool)
-        for token, piece in self._backend.get_vocab(with_added_tokens=True).items():
-            spaced = token.startswith(SPACE)
-            if piece in self._added or spaced is not (form == SPACED) or piece >= self.size:
+        for token, token_id in self._backend.get_vocab(with_added_tokens=True).items():
+            if token.startswith(SPACE) is not spaced or token_id >= self.size:
                 continue
-            text = self.token(piece)
+            if token_id in self._added:
+                continue
+            text = self.decode(token_id)
             known = spaced or self._backend.token_to_id(SPACE + token) is not None
-            allowed[piece] = known and is_plain(text) and "\ufffd" not in text
+            allowed[token_id] = known and is_plain(text) and "\ufffd" not in text
         return allowed
 
     def spans(self, texts: Sequence[str], rule: str) -> list[tuple[Span, ...]]:
         """The words of each text, by spaces and punctuation marks or by NLTK.
 
-        What has pieces of its own between words, such as a second space, is a span as well.
+        What has tokens of its own between words, such as a second space, is a span as well.
         """
         encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
         return [
@@ -79,37 +77,31 @@ class BytePieces(PieceTokenizer):
             for text, encoding in zip(texts, encodings, strict=True)
         ]
 
-    def encode_word(self, word: str, instead_of: tuple[int, ...]) -> tuple[int, ...]:
-        """The pieces of a word in the form of those it replaces."""
-        return self._encode_word(word, self.form_of(instead_of))
+    def encode_word(self, word: str, replaced: tuple[int, ...]) -> tuple[int, ...]:
+        """The token ids of a word, spaced where the tokens it replaces are."""
+        return self._encode_word(f" {word}" if self.is_spaced(replaced) else word)
 
-    def most_pieces(self, text: str) -> int:
-        """A number of pieces that a text cannot exceed: none is shorter than a byte."""
-        return len(text.encode()) * _BYTES_A_BYTE + 1
+    def max_tokens(self, text: str) -> int:
+        """An upper bound of a text's number of tokens: none is shorter than a byte."""
+        return len(text.encode()) * _BYTES_PER_BYTE + 1
 
-    def _raw(self, piece: int) -> str:
-        return str(self._backend.id_to_token(piece))
+    def _raw(self, token_id: int) -> str:
+        return str(self._backend.id_to_token(token_id))
 
-    def _encode_word_uncached(self, word: str, form: int) -> tuple[int, ...]:
-        text = f" {word}" if form == SPACED else word
-        return tuple(self._inner.encode(text, add_special_tokens=False).ids)
+    def _encode_word_uncached(self, text: str) -> tuple[int, ...]:
+        return tuple(self._without_prefix.encode(text, add_special_tokens=False).ids)
 
     def _basic(self, text: str) -> list[tuple[int, int]]:
-        return [offsets for _, offsets in self._words.pre_tokenize_str(text)]
+        return [offsets for _, offsets in self._basic_words.pre_tokenize_str(text)]
 
     def _align(
         self, text: str, words: Sequence[tuple[int, int]], encoding: Encoding
     ) -> tuple[Span, ...]:
         parts = zip(encoding.ids, encoding.offsets, encoding.word_ids, strict=True)
-        pieces = [TokenSpan(number, start, end, token) for number, (start, end), token in parts]
+        tokens = [TokenSpan(number, *offsets, pretoken) for number, offsets, pretoken in parts]
         return tuple(
-            Span(
-                found.start,
-                found.end,
-                self.normalize(text[found.start : found.end]),
-                found.pieces,
-            )
-            for found in align(len(text), words, pieces)
+            Span(s.start, s.end, self.normalize(text[s.start : s.end]), tuple(s.token_ids))
+            for s in align(len(text), words, tokens)
         )
 
 
@@ -122,6 +114,6 @@ def _without_prefix_space(backend: Tokenizer) -> Tokenizer:
         if "add_prefix_space" in part:
             part["add_prefix_space"] = False
         todo += part.get("pretokenizers", [])
-    inner = Tokenizer.from_str(json.dumps(description))
-    inner.encode_special_tokens = True
-    return inner
+    changed = Tokenizer.from_str(json.dumps(description))
+    changed.encode_special_tokens = True
+    return changed

@@ -1,4 +1,4 @@
-"""The tokenizer of a model, wrapped by its kind."""
+"""The choice of a tokenizer's wrapper by its kind: WordPiece or byte-level BPE."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import json
 from typing import Any
 
 from augment.errors import AssetInvalid
-from augment.tokenization.base import PieceTokenizer
-from augment.tokenization.bytelevel import BytePieces
-from augment.tokenization.wordpiece import WordPieces
+from augment.tokenization.base import ModelTokenizer
+from augment.tokenization.bytelevel import ByteLevelTokenizer
+from augment.tokenization.wordpiece import WordPieceTokenizer
 
 
-def wrap_tokenizer(tokenizer: Any, size: int) -> PieceTokenizer:
-    """A fast tokenizer of transformers as words and pieces.
+def wrap_tokenizer(tokenizer: Any, size: int) -> ModelTokenizer:
+    """A fast tokenizer of transformers as words and tokens.
 
     Args:
         tokenizer: The tokenizer.
-        size: Number of pieces the model knows.
+        size: Number of tokens the model knows.
 
     Raises:
         AssetInvalid: It is neither WordPiece nor byte-level BPE, or has no mask.
     """
     kind = _kind(tokenizer)
-    wrapper = {"WordPiece": WordPieces, "byte-level BPE": BytePieces}.get(kind)
+    wrapper = {"WordPiece": WordPieceTokenizer, "byte-level BPE": ByteLevelTokenizer}.get(kind)
     if wrapper is None or tokenizer.mask_token_id is None:
         mask = "with" if tokenizer.mask_token_id is not None else "without"
         raise AssetInvalid(

@@ -8,27 +8,10 @@ from dataclasses import dataclass, replace
 
 from augment.tokenization.words import Route, Word
 
-NEGATIONS = frozenset(
-    [
-        "no",
-        "not",
-        "never",
-        "n't",
-        "nor",
-        "neither",
-        "none",
-        "nobody",
-        "nothing",
-        "nowhere",
-        "hardly",
-        "scarcely",
-        "barely",
-        "without",
-        "cannot",
-        "seldom",
-        "rarely",
-    ]
-)
+NEGATIONS = frozenset({
+    "no", "not", "never", "n't", "nor", "neither", "none", "nobody", "nothing", "nowhere", "hardly",
+    "scarcely", "barely", "without", "cannot", "seldom", "rarely",
+})  # fmt: skip
 _NUMBER = re.compile(r"\w*\d\w*")
 
 

@@ -1,4 +1,4 @@
-"""PURE: a sentence as words with character offsets, which of them may be replaced, and casing.
+"""Words of a sentence: character offsets, routes (which may be replaced, and how), and casing.
 
 Spans point into the ORIGINAL text; ``Word.text`` is what matching sees: NFC, and lower-cased and
 stripped of accents where the model's own normalizer does so.
@@ -39,48 +39,43 @@ class Word:
         start: First character in the original text.
         end: One past its last character, combining marks included.
         text: The word as the model and the vectors know it.
-        pieces: Its word-piece ids; never empty.
+        token_ids: Its tokens; never empty.
         route: Where its candidates come from, or why it is kept.
     """
 
     start: int
     end: int
     text: str
-    pieces: tuple[int, ...]
+    token_ids: tuple[int, ...]
     route: Route
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of the text with its word pieces, before it is judged."""
+    """A stretch of the text with its tokens, before it has a route."""
 
     start: int
     end: int
     text: str
-    pieces: tuple[int, ...]
+    token_ids: tuple[int, ...]
 
 
 def assign_routes(spans: Sequence[Span], rule: str) -> tuple[Word, ...]:
-    """Give every span its route; spaces with pieces of their own are spans that stay.
+    """Give every span its route; spaces with tokens of their own are spans that stay.
 
     Args:
         spans: The sentence's spans in order.
-        rule: ``basic``: plain a-z words that are no stop words (the authors' code); ``all``: every
-            span with a letter or a digit (the paper's "every word"), contractions kept whole.
+        rule: ``basic``: plain a-z words that are no stop words (the released code); ``all``: every
+            span with a letter or a digit (the paper), contractions kept whole; see
+            docs/method.md, section 5.
 
     Returns:
         One word for each span.
     """
     routes = _plain_word_routes(spans) if rule == "basic" else _every_word_routes(spans)
     return tuple(
-        Word(
-            span.start,
-            span.end,
-            span.text,
-            span.pieces,
-            route if span.text.strip() else Route.SPACE,
-        )
-        for span, route in zip(spans, routes, strict=True)
+        Word(s.start, s.end, s.text, s.token_ids, route if s.text.strip() else Route.SPACE)
+        for s, route in zip(spans, routes, strict=True)
     )
 
 
@@ -93,7 +88,7 @@ def _plain_word_routes(spans: Sequence[Span]) -> Iterator[Route]:
         elif not (folded.isascii() and folded.isalpha()):
             yield Route.NOT_PLAIN
         else:
-            yield _by_pieces(span)
+            yield _by_token_count(span)
 
 
 def _every_word_routes(spans: Sequence[Span]) -> Iterator[Route]:
@@ -106,15 +101,15 @@ def _every_word_routes(spans: Sequence[Span]) -> Iterator[Route]:
         elif glued or "'" in span.text or "’" in span.text:
             yield Route.CONTRACTION
         else:
-            yield _by_pieces(span)
+            yield _by_token_count(span)
 
 
 def _is_clitic_not(span: Span) -> bool:
     return span.text.lower().replace("’", "'") == "n't"
 
 
-def _by_pieces(span: Span) -> Route:
-    return Route.MASKED_LM if len(span.pieces) == 1 else Route.VECTORS
+def _by_token_count(span: Span) -> Route:
+    return Route.MASKED_LM if len(span.token_ids) == 1 else Route.VECTORS
 
 
 def include_combining_marks(text: str, end: int) -> int:
@@ -146,4 +141,4 @@ def stop_words() -> frozenset[str]:
 
 def stop_words_text() -> str:
     """The list as it is shipped, one word a line."""
-    return (resources.files("augment") / "stop_words.txt").read_text("utf-8")
+    return (resources.files("augment.tokenization") / "stop_words.txt").read_text("utf-8")

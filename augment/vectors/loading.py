@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from augment.contract.progress import Gauge
 from augment.errors import AssetInvalid
 from augment.progress import Narrator
 from augment.vectors.cache import Entry
@@ -16,7 +16,6 @@ from augment.vectors.table import Block, Table, build, gather_in_memory
 
 KEPT_FROM_BYTES = 16 * 2**20
 """Smaller files are read again each time: that takes less than opening a table."""
-_QUIET_SECONDS = 5.0
 
 
 def load_vectors(
@@ -71,15 +70,14 @@ def _read(path: Path, rows: int, tell: Narrator) -> Table:
 
 
 def _with_progress(path: Path, rows: int, tell: Narrator) -> Iterator[Block]:
-    """The file's rows, with a line of progress now and then."""
-    began = spoke = time.monotonic()
+    """The file's rows; on the way, how far it is read."""
     done = 0
-    for block in read_blocks(path, rows):
-        yield block
-        done += len(block.words)
-        now, share = time.monotonic(), max(block.share, done / rows)
-        if now - spoke > _QUIET_SECONDS and share < 1:
-            spoke, left = now, (now - began) * (1 / share - 1)
-            tell.say(
-                "vectors", f"reading {path.name}: {done:,} rows, {share:.0%}, {left:.0f} s left"
-            )
+    gauge = Gauge(tell, "vectors")
+    try:
+        for block in read_blocks(path, rows):
+            yield block
+            done += len(block.words)
+            share = max(block.share, done / rows)
+            gauge.show(share, f"reading {path.name}: {done:,} rows, {share:.0%}")
+    finally:
+        gauge.close()

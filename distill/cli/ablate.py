@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.cli.options import AsJson, Quiet, Recipe, Threads, Version, guard, print_json, use
+from augment.contract.terminal import AsJson
+from distill.cli.options import Quiet, Recipe, Threads, Version, use
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from distill.evaluation.results import Cells
 
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(
+    epilog="Example: distill ablate data/versions/cola --teacher models/cola-teacher --student "
+    "tinybert-4l-312d --general models/general/student --seeds 3 --out runs/ablation"
+)
 def ablate(
     version: Version,
     teacher: Annotated[str, typer.Option(help="Folder or hub name of a fine-tuned classifier.")],
@@ -45,42 +51,35 @@ def ablate(
 
     Arms share the tokens and, where it is the same, the first stage; the same command again goes
     on where it was interrupted, and with more seeds or arms adds them.
-
-    Example: distill ablate data/versions/cola --teacher models/cola-teacher
-    --student tinybert-4l-312d --general models/general/student --seeds 3 --out runs/ablation
     """
-    with guard():
-        use(threads)
-        from distill.ablation import ablate_task
+    use(threads)
+    from distill.ablation import ablate_task
+    from distill.cli.output import emit
 
-        result = ablate_task(
-            version,
-            teacher=teacher,
-            student=student,
-            out=out,
-            general=general,
-            recipe=recipe,
-            arms=arm or [],
-            seeds=range(seeds),
-            quiet=quiet,
-        )
-        if as_json:
-            print_json(result)
-        else:
-            _print(result)
+    result = ablate_task(
+        version,
+        teacher=teacher,
+        student=student,
+        out=out,
+        general=general,
+        recipe=recipe,
+        arms=arm or [],
+        seeds=range(seeds),
+        quiet=quiet,
+    )
+    emit(result, as_json, _print)
 
 
-def _print(result: dict[str, Any]) -> None:
-    from distill.cli.options import stdout
+def _print(result: dict[str, Any], console: Console) -> None:
+    from augment.contract.progress import labeled
     from distill.cli.output import print_table
 
-    console = stdout()
     runs = len(result["seeds"])
-    console.print(
-        f"  ablation    {result['version']} · {result['metric']} on {result['split']} · "
-        f"teacher {result['teacher']:.3f} · {runs} seed{'s' if runs > 1 else ''}",
-        markup=False,
+    what = (
+        f"{result['version']} · {result['metric']} on {result['split']} · "
+        f"teacher {result['teacher']:.3f} · {runs} seed{'s' if runs > 1 else ''}"
     )
+    console.print(labeled("ablation", what))
     head = ["arm", "score", "of teacher", "paper", ""]
     print_table(head, [_cells(line) for line in result["arms"]], console, words=(0, 4))
     console.print(

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distill.cli.options import (
-    AsJson,
-    Init,
-    Quiet,
-    Recipe,
-    Start,
-    Threads,
-    guard,
-    print_json,
-    stdout,
-    use,
-)
+from augment.contract.terminal import AsJson
+from distill.cli.options import Init, Quiet, Recipe, Start, Threads, use
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 app = typer.Typer()
 
@@ -76,7 +70,13 @@ Processes = Annotated[
 ]
 
 
-@app.command()
+@app.command(
+    epilog="Example: distill general corpus/ --teacher google-bert/bert-base-uncased --student "
+    "tinybert-4l-312d --out models/general --hours 2\n\n"
+    "Example: distill general wikimedia/wikipedia:20231101.en --teacher "
+    "google-bert/bert-base-uncased --student tinybert-4l-312d --out models/general --tokens"
+    " 500000000 --recipe paper"
+)
 def general(
     corpus: Corpus,
     teacher: Teacher,
@@ -98,36 +98,29 @@ def general(
     """Distil an untuned encoder on raw text, before any task.
 
     The same command again goes on where it was interrupted.
-
-    Example: distill general corpus/ --teacher google-bert/bert-base-uncased
-    --student tinybert-4l-312d --out models/general --hours 2
-
-    Example: distill general wikimedia/wikipedia:20231101.en --teacher google-bert/bert-base-uncased
-    --student tinybert-4l-312d --out models/general --tokens 500000000 --recipe paper
     """
-    with guard():
-        use(threads)
-        from distill.data.corpus import Source
-        from distill.general import distill_general
-        from distill.training.budget import Budget
+    use(threads)
+    from distill.cli.output import emit
+    from distill.data.corpus import Source
+    from distill.general import distill_general
+    from distill.training.budget import Budget
 
-        result = distill_general(
-            Source(corpus, column, documents.value, take, cache, processes),
-            teacher=teacher,
-            student=student,
-            out=out,
-            recipe=recipe,
-            budget=Budget(hours, tokens),
-            init=init.value,
-            quiet=quiet,
-        )
-        if as_json:
-            print_json(result)
-        else:
-            _show(result)
+    result = distill_general(
+        Source(corpus, column, documents.value, take, cache, processes),
+        teacher=teacher,
+        student=student,
+        out=out,
+        recipe=recipe,
+        budget=Budget(hours, tokens),
+        init=init.value,
+        quiet=quiet,
+    )
+    emit(result, as_json, _print)
 
 
-def _show(result: dict[str, Any]) -> None:
+def _print(result: dict[str, Any], console: Console) -> None:
+    from augment.contract.progress import labeled
+
     losses = ", ".join(f"{name} {value:.4f}" for name, value in result["held_out"].items())
     lines = {
         "student": f"{result['student']} · {result['size']}",
@@ -137,4 +130,4 @@ def _show(result: dict[str, Any]) -> None:
         "next": f"distill run VERSION --teacher … --student {result['student']} --out …",
     }
     for label, text in lines.items():
-        stdout().print(f"  {label:<11} {text}", markup=False)
+        console.print(labeled(label, text))

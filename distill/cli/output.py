@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from augment.contract.progress import labeled, open_console
+from augment.contract.terminal import print_json
+from distill.distributed import is_main_process
 from distill.evaluation.results import EXPLANATIONS, Cells, metric_columns, retention, teacher_of
 from distill.progress import megabytes, short
 
-if TYPE_CHECKING:
-    pass
+
+def emit(
+    result: Any, as_json: bool, show: Callable[[Any, Console], None], last: Text | None = None
+) -> None:
+    """Print a result on stdout; of several processes the first one does.
+
+    Args:
+        result: Of a command.
+        as_json: For machines; ``show`` prints it for a person.
+        show: Prints it on a console.
+        last: What comes next, or where it lies: a line below.
+    """
+    if not is_main_process():
+        return
+    if as_json:
+        print_json(result)
+        return
+    console = open_console()
+    show(result, console)
+    if last:
+        console.print(last)
 
 
 def print_result(result: dict[str, Any], console: Console) -> None:
     """Print the table and what its columns mean."""
-    console.print(f"  {_headline(result)}", markup=False)
+    console.print(labeled("result", _headline(result)))
     print_table(*_cells(result), console)
     for note in _notes(result):
-        console.print(f"  {note}", markup=False)
+        console.print(f"  {note}")
 
 
 def print_export(result: dict[str, Any], console: Console) -> None:
     """Print what an export was measured at, form by form, and what the columns mean."""
     chosen, forms = result["selection"], result["forms"]
     place = f"{result['model']} · {result['version']} · {_rows(result)}"
-    console.print(f"  export      {place}", markup=False)
+    console.print(labeled("export", place))
     metrics = [name for name, _ in metric_columns(forms[0])]
     head = ["form", *metrics, "drop", "logits", "changed", "batch 1", "batch 32", "file"]
     lines = []
@@ -43,7 +65,16 @@ def print_export(result: dict[str, Any], console: Console) -> None:
         "logits = largest difference of a logit, changed = rows with another class",
         speed_note(forms[0]["latency"]),
     ):
-        console.print(f"  {note}", markup=False)
+        console.print(f"  {note}")
+
+
+def print_predictions(result: dict[str, Any], console: Console) -> None:
+    """Print what was written: a submission, or how many rows a table has."""
+    if "files" in result:
+        print_submission(result, console)
+    else:
+        splits = ", ".join(result["splits"])
+        console.print(f"  {result['place']}: {result['rows']:,} rows of {splits}")
 
 
 def print_submission(result: dict[str, Any], console: Console) -> None:
@@ -53,19 +84,16 @@ def print_submission(result: dict[str, Any], console: Console) -> None:
     for file in result["files"]:
         state = "; ".join(file["faults"]) or ("written" if file["file"] in written else "right")
         lines.append([file["file"], f"{file['rows']:,}", state])
-    console.print(f"  submission  {result['place']}", markup=False)
+    console.print(labeled("submission", result["place"]))
     print_table(["file", "rows", "state"], lines, console, words=(0, 2))
     if missing := result["missing"]:
-        console.print(f"  warning     missing: {', '.join(missing)}", markup=False)
+        console.print(labeled("warning", f"missing: {', '.join(missing)}"))
 
 
 def print_diagnosis(result: dict[str, Any], console: Console) -> None:
     """Print the checks of ``distill doctor``, each with what to do about it."""
-    console.print(
-        f"  doctor      {result['teacher']} · {result['version']} · {result['student']} · "
-        f"{result['recipe']}",
-        markup=False,
-    )
+    parts = (result[name] for name in ("teacher", "version", "student", "recipe"))
+    console.print(labeled("doctor", " · ".join(parts)))
     for check in result["checks"]:
         style = {"error": "bold red", "warning": "yellow", "ok": "green"}.get(check["status"])
         console.print(
@@ -75,7 +103,7 @@ def print_diagnosis(result: dict[str, Any], console: Console) -> None:
             sep="",
         )
         for line in check["hint"].splitlines():
-            console.print(f"  {'':<20} {line}", markup=False)
+            console.print(f"  {'':<20} {line}")
 
 
 def print_table(
@@ -98,7 +126,7 @@ def print_table(
         console.print(table)
     else:
         for row in plain_text([head, *lines], words):
-            console.print(f"    {row}", markup=False)
+            console.print(f"    {row}")
 
 
 def plain_text(rows: Sequence[Cells], words: Sequence[int] = (0,)) -> list[str]:
@@ -132,7 +160,7 @@ def _cells(result: dict[str, Any]) -> tuple[Cells, list[Cells]]:
 def _headline(result: dict[str, Any]) -> str:
     chosen = result["selection"]
     best = f" · best step by {chosen['metric']} on {chosen['split']}" if teacher_of(result) else ""
-    return f"result      {result['version']} · {_rows(result)}{best}"
+    return f"{result['version']} · {_rows(result)}{best}"
 
 
 def _rows(result: dict[str, Any]) -> str:
@@ -152,7 +180,7 @@ def _notes(result: dict[str, Any]) -> list[str]:
             notes.append(f"the teachers' mean scores {chosen['metric']} {score:.3f}")
     notes.append(
         "FLOPs = for a sentence, mean over the split at its real lengths "
-        f"(at most {' or '.join(map(str, lengths))} pieces), 2 for a multiply-add"
+        f"(at most {' or '.join(map(str, lengths))} tokens), 2 for a multiply-add"
     )
     return [*notes, speed_note(result["models"][0]["latency"])]
 

@@ -8,21 +8,8 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.options import (
-    UNCHANGED,
-    AsJson,
-    Init,
-    Quiet,
-    Recipe,
-    Start,
-    Threads,
-    Version,
-    guard,
-    print_json,
-    show,
-    stdout,
-    use,
-)
+from augment.contract.terminal import AsJson
+from distill.cli.options import Init, Quiet, Recipe, Start, Threads, Version, use
 
 app = typer.Typer()
 
@@ -38,7 +25,9 @@ class Form(StrEnum):
 Model = Annotated[str, typer.Argument(help="Folder, run directory or hub name of a classifier.")]
 
 
-@app.command()
+@app.command(
+    epilog="Example: distill evaluate models/sst2-teacher runs/sst2/student data/versions/sst2"
+)
 def evaluate(
     models: Annotated[
         list[str], typer.Argument(help="Folders, run directories or hub names of classifiers.")
@@ -50,18 +39,18 @@ def evaluate(
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score, weigh and time models on a version.
+    """Score, weigh and time models on a version."""
+    use(threads)
+    from distill.cli.output import emit, print_result
+    from distill.evaluation.compare import evaluate_models
 
-    Example: distill evaluate models/sst2-teacher runs/sst2/student data/versions/sst2
-    """
-    with guard(UNCHANGED):
-        use(threads)
-        from distill.evaluation.compare import evaluate_models
-
-        show(evaluate_models(models, version, split=split), as_json)
+    emit(evaluate_models(models, version, split=split), as_json, print_result)
 
 
-@app.command()
+@app.command(
+    epilog="Example: distill export runs/sst2 data/versions/sst2 --to onnx --to onnx-int8 --out "
+    "export"
+)
 def export(
     model: Model,
     version: Version,
@@ -77,24 +66,18 @@ def export(
 
     Every form is scored and timed on the version's validation rows, and its logits are compared
     with those of the model. The extra "onnx" is needed for ONNX.
-
-    Example: distill export runs/sst2 data/versions/sst2 --to onnx --to onnx-int8 --out export
     """
-    with guard(UNCHANGED):
-        use(threads)
-        from distill.cli.output import print_export
-        from distill.serving.export import FORMS, export_model
+    use(threads)
+    from augment.contract.progress import labeled
+    from distill.cli.output import emit, print_export
+    from distill.serving.export import FORMS, export_model
 
-        forms = [form.value for form in to] if to else list(FORMS)
-        result = export_model(model, version, out=out, forms=forms, quiet=quiet)
-        if as_json:
-            print_json(result)
-        else:
-            print_export(result, stdout())
-            stdout().print(f"  {'written':<11} {out}", markup=False)
+    forms = [form.value for form in to] if to else list(FORMS)
+    result = export_model(model, version, out=out, forms=forms, quiet=quiet)
+    emit(result, as_json, print_export, labeled("written", str(out)))
 
 
-@app.command()
+@app.command(epilog="Example: distill predict runs/sst2 data/versions/sst2 --out glue.zip")
 def predict(
     model: Model,
     version: Version,
@@ -117,49 +100,34 @@ def predict(
     """Answer the test rows: as GLUE's submission, or as a table of labels and probabilities.
 
     A submission grows task by task: the files of other tasks in it are kept.
-
-    Example: distill predict runs/sst2 data/versions/sst2 --out glue.zip
     """
-    with guard(UNCHANGED):
-        use(threads)
-        from distill.cli.output import print_submission
-        from distill.serving.predict import predict_split
+    use(threads)
+    from distill.cli.output import emit, print_predictions
+    from distill.serving.predict import predict_split
 
-        result = predict_split(
-            model, version, out=out, split=split, diagnostic=diagnostic, quiet=quiet
-        )
-        if as_json:
-            print_json(result)
-        elif "files" in result:
-            print_submission(result, stdout())
-        else:
-            splits = ", ".join(result["splits"])
-            stdout().print(f"  {out}: {result['rows']:,} rows of {splits}", markup=False)
+    result = predict_split(model, version, out=out, split=split, diagnostic=diagnostic, quiet=quiet)
+    emit(result, as_json, print_predictions)
 
 
-@app.command()
+@app.command(epilog="Example: distill submission glue.zip")
 def submission(
     place: Annotated[Path, typer.Argument(help="A zip or a folder.")],
     as_json: AsJson = False,
 ) -> None:
-    """Check a GLUE submission: names, headers, rows, order and answers of every file.
+    """Check a GLUE submission: names, headers, rows, order and answers of every file."""
+    from distill.cli.output import emit, print_submission
+    from distill.serving.glue_submission import check_submission
 
-    Example: distill submission glue.zip
-    """
-    with guard(UNCHANGED):
-        from distill.cli.output import print_submission
-        from distill.serving.glue_submission import check_submission
-
-        result = check_submission(place)
-        if as_json:
-            print_json(result)
-        else:
-            print_submission(result, stdout())
-        if any(file["faults"] for file in result["files"]):
-            raise typer.Exit(3)
+    result = check_submission(place)
+    emit(result, as_json, print_submission)
+    if any(file["faults"] for file in result["files"]):
+        raise typer.Exit(3)
 
 
-@app.command()
+@app.command(
+    epilog="Example: distill doctor models/sst2-teacher data/versions/sst2 --student "
+    "tinybert-4l-312d"
+)
 def doctor(
     teacher: Annotated[str, typer.Argument(help="Folder or hub name of a fine-tuned classifier.")],
     version: Version,
@@ -180,26 +148,20 @@ def doctor(
 
     Takes about a minute: a few real steps of every stage are trained and thrown away. The exit
     code is that of the first error.
-
-    Example: distill doctor models/sst2-teacher data/versions/sst2 --student tinybert-4l-312d
     """
-    with guard(UNCHANGED):
-        use(threads)
-        from distill.cli.output import print_diagnosis
-        from distill.doctor.diagnose import diagnose
+    use(threads)
+    from distill.cli.output import emit, print_diagnosis
+    from distill.doctor.diagnose import diagnose
 
-        result = diagnose(
-            teacher,
-            version,
-            student=student,
-            recipe=recipe,
-            init=init.value,
-            plain=plain,
-            out=out,
-            quiet=quiet,
-        )
-        if as_json:
-            print_json(result)
-        else:
-            print_diagnosis(result, stdout())
-        raise typer.Exit(result["exit_code"])
+    result = diagnose(
+        teacher,
+        version,
+        student=student,
+        recipe=recipe,
+        init=init.value,
+        plain=plain,
+        out=out,
+        quiet=quiet,
+    )
+    emit(result, as_json, print_diagnosis)
+    raise typer.Exit(result["exit_code"])

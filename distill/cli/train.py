@@ -7,23 +7,16 @@ from typing import Annotated
 
 import typer
 
-from distill.cli.options import (
-    AsJson,
-    Init,
-    Quiet,
-    Recipe,
-    Start,
-    Threads,
-    Version,
-    guard,
-    show,
-    use,
-)
+from augment.contract.terminal import AsJson
+from distill.cli.options import Init, Quiet, Recipe, Start, Threads, Version, use
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(
+    epilog="Example: distill teacher data/versions/sst2 --init google-bert/bert-base-uncased --out"
+    " models/sst2-teacher"
+)
 def teacher(
     version: Version,
     init: Annotated[str, typer.Option(help="Folder or hub name of a pre-trained encoder.")],
@@ -33,20 +26,21 @@ def teacher(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fine-tune a teacher on the original rows of a version.
+    """Fine-tune a teacher on the original rows of a version."""
+    use(threads)
+    from augment.contract.progress import labeled
+    from distill.cli.output import emit, print_result
+    from distill.teacher import fine_tune_teacher
 
-    Example: distill teacher data/versions/sst2 --init google-bert/bert-base-uncased
-    --out models/sst2-teacher
-    """
-    with guard():
-        use(threads)
-        from distill.teacher import fine_tune_teacher
-
-        result = fine_tune_teacher(version, init=init, out=out, recipe=recipe, quiet=quiet)
-        show(result, as_json, f"next        distill run {version} --teacher {out} --student …")
+    result = fine_tune_teacher(version, init=init, out=out, recipe=recipe, quiet=quiet)
+    after = labeled("next", f"distill run {version} --teacher {out} --student …")
+    emit(result, as_json, print_result, after)
 
 
-@app.command()
+@app.command(
+    epilog="Example: distill run data/versions/sst2 --teacher models/sst2-teacher --student "
+    "tinybert-4l-312d --out runs/sst2"
+)
 def run(
     version: Version,
     teacher: Annotated[
@@ -80,44 +74,38 @@ def run(
     """Distil a teacher into a student, in two stages, and measure both.
 
     The same command again goes on where it was interrupted.
-
-    Example: distill run data/versions/sst2 --teacher models/sst2-teacher
-    --student tinybert-4l-312d --out runs/sst2
     """
-    with guard():
-        use(threads)
-        from distill.pipeline import distill_task
+    use(threads)
+    from augment.contract.progress import labeled
+    from distill.cli.output import emit, print_result
+    from distill.pipeline import distill_task
 
-        done = distill_task(
-            version,
-            teacher=teacher,
-            student=student,
-            out=out,
-            recipe=recipe,
-            init=init.value,
-            plain=plain,
-            allow_weak_teacher=allow_weak_teacher,
-            quiet=quiet,
-        )
-        show(done.result, as_json, f"student     {done.student}")
+    done = distill_task(
+        version,
+        teacher=teacher,
+        student=student,
+        out=out,
+        recipe=recipe,
+        init=init.value,
+        plain=plain,
+        allow_weak_teacher=allow_weak_teacher,
+        quiet=quiet,
+    )
+    emit(done.result, as_json, print_result, labeled("student", str(done.student)))
 
 
-@app.command()
+@app.command(epilog="Example: distill recipe quick > my.toml")
 def recipe(
     name: Annotated[
         str | None, typer.Argument(help="quick, paper, logits, pkd, …; all if left out.")
     ] = None,
 ) -> None:
-    """Print a shipped recipe with its comments, or the names of all.
+    """Print a shipped recipe with its comments, or the names of all."""
+    from distill.recipes.load import RECIPES
 
-    Example: distill recipe quick > my.toml
-    """
-    with guard():
-        from distill.recipes.load import recipe_text, shipped
-
-        if name is None:
-            for known in shipped():
-                first = recipe_text(known).splitlines()[0].removeprefix("# ")
-                typer.echo(f"  {first}")
-        else:
-            typer.echo(recipe_text(name), nl=False)
+    if name is None:
+        for known in RECIPES.names:
+            first = RECIPES.text(known).splitlines()[0].removeprefix("# ")
+            typer.echo(f"  {first}")
+    else:
+        typer.echo(RECIPES.text(name), nl=False)

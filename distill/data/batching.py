@@ -1,4 +1,4 @@
-"""Batches: collated, of like length, in an order that is a function of seed and epoch."""
+"""Batching: collation, batches of like length, evenly spread and longest rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Collator:
     """Pads to the longest row of the batch, and no further.
 
     Attributes:
-        pad_token_id: What fills ``input_ids``.
+        pad_token_id: Fills ``input_ids``.
         fixed_length: Pad every batch to this length instead: only for losses that count padding.
     """
 
@@ -43,8 +43,7 @@ class Collator:
             ``variant`` or ``document`` where the rows have them, of shape (batch,);
             ``soft_labels``, float32 of shape (batch, classes), where the rows have them.
         """
-        longest = max(len(row["input_ids"]) for row in rows)
-        length = self.fixed_length or longest
+        length = self.fixed_length or max(len(row["input_ids"]) for row in rows)
         batch = {
             "input_ids": _padded([row["input_ids"] for row in rows], length, self.pad_token_id),
             "attention_mask": _padded([[1] * len(row["input_ids"]) for row in rows], length, 0),
@@ -67,7 +66,7 @@ class LengthGrouped(Sampler[int]):
     the rows that an undisturbed one would have seen.
 
     Args:
-        lengths: Pieces of each row, shape (rows,).
+        lengths: Tokens of each row, shape (rows,).
         batch_size: Rows a batch.
         seed: Of the order.
     """
@@ -88,19 +87,19 @@ class LengthGrouped(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         draw = np.random.default_rng((self.seed, self.epoch))
         order = draw.permutation(len(self.lengths))
-        whole = len(order) // self.batch_size * self.batch_size
-        pool = self.batch_size * BATCHES_IN_POOL
-        for start in range(0, whole, pool):
-            some = order[start : min(start + pool, whole)]
-            order[start : start + len(some)] = some[np.argsort(self.lengths[some], kind="stable")]
-        batches = order[:whole].reshape(-1, self.batch_size)
+        full = len(order) // self.batch_size * self.batch_size  # rows of full batches
+        pool_size = self.batch_size * BATCHES_IN_POOL
+        for start in range(0, full, pool_size):
+            pool = order[start : min(start + pool_size, full)]
+            pool[:] = pool[np.argsort(self.lengths[pool], kind="stable")]
+        batches = order[:full].reshape(-1, self.batch_size)
         for batch in draw.permutation(batches):  # one list of millions would be a third of a GiB
             yield from batch.tolist()
-        yield from order[whole:].tolist()
+        yield from order[full:].tolist()
 
 
 def model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What a model reads of a batch: neither labels nor row numbers."""
+    """The inputs of a model in a batch: neither labels nor row numbers."""
     return {name: tensor for name, tensor in batch.items() if name in MODEL_INPUTS}
 
 
@@ -109,7 +108,7 @@ def _padded(rows: Sequence[Sequence[int]], length: int, filler: int) -> Tensor:
 
 
 def lengths_of(rows: datasets.Dataset) -> NDArray[np.int32]:
-    """The ``length`` column, shape (rows,); of chosen rows those, in their order.
+    """The ``length`` column of the selected rows in their order, in tokens, shape (rows,).
 
     Taken from the mapped table: by way of ``rows["length"]`` it takes a minute for millions.
     """
@@ -118,12 +117,16 @@ def lengths_of(rows: datasets.Dataset) -> NDArray[np.int32]:
     return lengths if chosen is None else lengths[chosen.column(0).to_numpy()]
 
 
+def evenly_spread(total: int, count: int) -> NDArray[np.int64]:
+    """``count`` indices below ``total`` at even distances, ascending; some twice if it is less."""
+    return ((np.arange(count) + 0.5) * total / count).astype(np.int64)
+
+
 def spread(rows: datasets.Dataset, count: int) -> NDArray[np.int64]:
-    """Places of ``count`` rows at even ranks of length; of fewer rows, some of them twice."""
-    ranks = (np.arange(count) + 0.5) * len(rows) / count
-    return np.argsort(lengths_of(rows), kind="stable")[ranks.astype(np.int64)]
+    """Indices of ``count`` rows at even ranks of length; of fewer rows, some of them twice."""
+    return np.argsort(lengths_of(rows), kind="stable")[evenly_spread(len(rows), count)]
 
 
 def longest(rows: datasets.Dataset, count: int) -> NDArray[np.int64]:
-    """Places of the longest rows, at most ``count``."""
+    """Indices of the longest rows, at most ``count``."""
     return np.argsort(lengths_of(rows), kind="stable")[-count:]

@@ -1,9 +1,10 @@
-"""A corpus as blocks in one memory-mapped Arrow file, tokenized once.
+"""Cache of tokenized corpora: blocks in one memory-mapped Arrow file, tokenized once.
 
 CACHE/<key>/blocks.arrow   input_ids, document, length: one row for each block, in corpus order
-CACHE/<key>/counts.json    what became of the corpus
+CACHE/<key>/counts.json    ``CorpusCounts``
 
-The key covers the corpus' content, the tokenizer and the cut. The folder appears in one step.
+The key covers the corpus' content, the tokenizer and the blocks' lengths. The folder appears in one
+step.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from transformers import PreTrainedTokenizerBase
 
 from augment.contract.files import commit_folder, locked, write_json
 from distill.data.corpus import Corpus
-from distill.data.packing import Counts, Frame, Packed
-from distill.data.tokenize_pool import Tokenized, tokenize_parts
+from distill.data.packing import BlockSpec, CorpusCounts, PackedBlocks
+from distill.data.tokenize_pool import TokenizedBatch, tokenize_batches
 from distill.data.versions import tokenizer_rules
 from distill.errors import DataInvalid, ModelInvalid
 from distill.progress import Gauge, Narrator
@@ -43,38 +44,51 @@ class Blocks:
     """
 
     rows: datasets.Dataset
-    counts: Counts
+    counts: CorpusCounts
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Blocks to train on, and blocks of other documents to measure losses on."""
+    """Blocks to train on, and blocks of other documents to measure losses on.
+
+    Attributes:
+        train: Rows as in ``Blocks``.
+        held_out: Likewise; may be empty.
+    """
 
     train: datasets.Dataset
     held_out: datasets.Dataset
 
 
-def frame_of(tokenizer: PreTrainedTokenizerBase, name: str, *, length: int, minimum: int) -> Frame:
-    """What a block looks like to a model.
+def block_spec(
+    tokenizer: PreTrainedTokenizerBase, name: str, *, max_length: int, min_length: int
+) -> BlockSpec:
+    """A block as a model reads it.
+
+    Args:
+        tokenizer: The model's.
+        name: What the user called the model.
+        max_length: In tokens, special ones included.
+        min_length: Likewise.
 
     Raises:
-        ModelInvalid: Its tokenizer does not put one piece before and one after a text.
+        ModelInvalid: Its tokenizer does not put one token before and one after a text.
     """
-    whole = tokenizer("a")["input_ids"]
+    ids = tokenizer("a")["input_ids"]
     inner = tokenizer("a", add_special_tokens=False)["input_ids"]
-    if len(whole) < 3 or whole[1:-1] != inner or tokenizer.pad_token_id is None:
+    if len(ids) < 3 or ids[1:-1] != inner or tokenizer.pad_token_id is None:
         raise ModelInvalid(
             f"the tokenizer of {name} does not frame a text as an encoder's does: expected one "
-            "piece before it, one after it and one for padding.",
+            "token before it, one after it and one for padding.",
             "Use an encoder such as BERT, RoBERTa or ELECTRA with its own tokenizer.",
         )
-    return Frame(length, minimum, opening=whole[0], closing=whole[-1])
+    return BlockSpec(max_length, min_length, cls_id=ids[0], sep_id=ids[-1])
 
 
 def tokenize_corpus(
     corpus: Corpus,
     tokenizer: PreTrainedTokenizerBase,
-    frame: Frame,
+    spec: BlockSpec,
     *,
     take: int | None,
     cache: Path,
@@ -86,8 +100,8 @@ def tokenize_corpus(
     Args:
         corpus: Read once, as a stream.
         tokenizer: The teacher's.
-        frame: What a block looks like.
-        take: Stop when the blocks hold so many pieces, or nothing for the whole corpus.
+        spec: Of a block.
+        take: Stop when the blocks hold so many tokens; None for the whole corpus.
         cache: Folder of tokenized corpora.
         processes: How many tokenize; their number does not change the result.
         narrator: Where progress is shown.
@@ -96,29 +110,28 @@ def tokenize_corpus(
         DataInvalid: A file cannot be read, or there is no block in all of them.
     """
     rules = tokenizer_rules(tokenizer)
-    parts = [FORMAT, corpus.digest, rules, dataclasses.astuple(frame), take]
-    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-    folder = cache / key
-    kind = pa.uint16() if len(tokenizer) <= 1 << 16 else pa.int32()
+    identity = [FORMAT, corpus.digest, rules, dataclasses.astuple(spec), take]
+    folder = cache / hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+    id_type = pa.uint16() if len(tokenizer) <= 1 << 16 else pa.int32()
 
     def fill(staging: Path) -> None:
         gauge = Gauge(narrator, "tokenizing")
         try:
-            found = tokenize_parts(corpus, rules, frame, processes)
-            counts = _write(staging / ROWS, _shown(_taken(found, take), corpus, take, gauge), kind)
+            batches = _first_tokens(tokenize_batches(corpus, rules, spec, processes), take)
+            counts = _write(staging / ROWS, _with_progress(batches, corpus, take, gauge), id_type)
         finally:
             gauge.close()
         if not counts.blocks:
-            raise _nothing(corpus, counts, frame)
+            raise _no_blocks(corpus, counts, spec)
         write_json(staging / COUNTS, dataclasses.asdict(counts))
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    told = partial(narrator.say, "waiting", "another process tokenizes this corpus")
-    with locked(folder.with_name(f".{folder.name}.lock"), told):
+    waiting = partial(narrator.say, "waiting", "another process tokenizes this corpus")
+    with locked(folder.with_name(f".{folder.name}.lock"), waiting):
         if not folder.is_dir():
             commit_folder(folder, fill)
     stored = json.loads((folder / COUNTS).read_text(encoding="utf-8"))
-    return Blocks(datasets.Dataset.from_file(str(folder / ROWS)), Counts(**stored))
+    return Blocks(datasets.Dataset.from_file(str(folder / ROWS)), CorpusCounts(**stored))
 
 
 def split(blocks: Blocks, share: float, seed: int) -> Split:
@@ -131,54 +144,54 @@ def split(blocks: Blocks, share: float, seed: int) -> Split:
     """
     documents = blocks.rows.data.column("document").to_numpy()
     draw = np.random.default_rng(seed).random(int(documents[-1]) + 1)
-    aside = (draw <= max(share, draw[documents].min()))[documents]
-    if not share or aside.all():
-        aside[:] = False
-    return Split(
-        blocks.rows.select(np.flatnonzero(~aside)), blocks.rows.select(np.flatnonzero(aside))
-    )
+    held_out = (draw <= max(share, draw[documents].min()))[documents]
+    if not share or held_out.all():
+        held_out[:] = False
+    train, aside = (blocks.rows.select(np.flatnonzero(rows)) for rows in (~held_out, held_out))
+    return Split(train, aside)
 
 
-def _taken(found: Iterable[Tokenized], take: int | None) -> Iterator[Tokenized]:
+def _first_tokens(batches: Iterable[TokenizedBatch], take: int | None) -> Iterator[TokenizedBatch]:
+    """Batches until their blocks hold so many tokens."""
     left = take
-    for some in found:
-        if left is not None and some.packed.counts.tokens >= left:
-            yield Tokenized(some.packed.first(left), some.at)
+    for batch in batches:
+        if left is not None and batch.packed.counts.tokens >= left:
+            yield TokenizedBatch(batch.packed.first(left), batch.bytes_read)
             return
-        left = None if left is None else left - some.packed.counts.tokens
-        yield some
+        left = None if left is None else left - batch.packed.counts.tokens
+        yield batch
 
 
-def _shown(
-    found: Iterable[Tokenized], corpus: Corpus, take: int | None, gauge: Gauge
-) -> Iterator[Packed]:
-    """The blocks; on the way, how far they are of the corpus or of what is taken."""
+def _with_progress(
+    batches: Iterable[TokenizedBatch], corpus: Corpus, take: int | None, gauge: Gauge
+) -> Iterator[PackedBlocks]:
+    """The blocks; on the way, the share of the corpus, or of what is taken, is shown."""
     tokens = 0
-    for some in found:
-        tokens += some.packed.counts.tokens
+    for batch in batches:
+        tokens += batch.packed.counts.tokens
         shares = [tokens / take] if take else []
-        shares += [some.at / corpus.size] if corpus.size else []
+        shares += [batch.bytes_read / corpus.size] if corpus.size else []
         gauge.show(min(max(shares), 1.0) if shares else None, f"{tokens:,} tokens")
-        yield some.packed
+        yield batch.packed
 
 
-def _write(path: Path, found: Iterable[Packed], kind: pa.DataType) -> Counts:
-    columns = {"input_ids": pa.list_(kind), "document": pa.int64(), "length": pa.int32()}
+def _write(path: Path, blocks: Iterable[PackedBlocks], id_type: pa.DataType) -> CorpusCounts:
+    columns = {"input_ids": pa.list_(id_type), "document": pa.int64(), "length": pa.int32()}
     schema = pa.schema(list(columns.items()))
-    counts = Counts()
+    counts = CorpusCounts()
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-        for packed in found:
+        for packed in blocks:
             counts += packed.counts
             ends = np.concatenate([[0], np.cumsum(packed.lengths)]).astype(np.int32)
-            ids = pa.ListArray.from_arrays(pa.array(ends), pa.array(packed.ids).cast(kind))
+            ids = pa.ListArray.from_arrays(pa.array(ends), pa.array(packed.ids).cast(id_type))
             rows = [ids, pa.array(packed.documents), pa.array(packed.lengths)]
             writer.write_batch(pa.record_batch(rows, schema=schema))
     return counts
 
 
-def _nothing(corpus: Corpus, counts: Counts, frame: Frame) -> DataInvalid:
+def _no_blocks(corpus: Corpus, counts: CorpusCounts, spec: BlockSpec) -> DataInvalid:
     return DataInvalid(
         f"{corpus.name} holds no text to train on: {counts.empty:,} documents are empty and "
-        f"{counts.short:,} have fewer than {frame.minimum} pieces.",
+        f"{counts.short:,} have fewer than {spec.min_length} tokens.",
         "Name another corpus, or lower general.min_length in the recipe.",
     )

@@ -1,4 +1,4 @@
-"""Raw text → documents, as a stream: memory does not grow with the corpus, nor with its lines.
+"""Corpora of raw text: documents as a stream; memory does not grow with the corpus or its lines.
 
 A corpus is a text, JSONL or Parquet file, a folder of such files, or a data set of the hub.
 """
@@ -10,17 +10,18 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
 
 from augment.contract import sha256_file
+from augment.contract.models import first_line, is_hub_name
 from distill.data.text_files import (
     KINDS,
+    DocumentPart,
     Documents,
-    Part,
     choose_column,
     has_blank_lines,
     in_parts,
@@ -43,7 +44,7 @@ class Source:
         documents: Of text files: ``line``: each line is a document; ``blank-line``: blank lines
             divide documents; ``auto``: they do if there is one between two lines near the start
             of any of the files.
-        take: Read no more than so many pieces of it, or nothing for all.
+        take: Read no more than so many tokens of it; None for all.
         cache: Where tokenized corpora are kept, to share them between runs; in the run if left out.
         processes: How many tokenize, which changes nothing; one a processor if left out.
     """
@@ -58,17 +59,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Where the text comes from.
+    """A corpus that was found, not yet read.
 
     Attributes:
         name: What the user called it.
         digest: SHA-256 in hex over the content and how it is read.
-        size: Bytes, 0 where nobody knows.
+        size: In bytes; 0 if unknown.
         files: Read in this order.
         left_out: Files of the folder that are for evaluation, by their names.
         column: Of JSONL, Parquet and hub rows.
-        documents: What a document is in its text files, where it has some.
-        hub: Instead of files, a data set of the hub.
+        documents: What a document is in its text files; None without any.
+        hub: A data set of the hub, instead of files.
     """
 
     name: str
@@ -80,7 +81,7 @@ class Corpus:
     documents: Documents | None = None
     hub: HubData | None = None
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[DocumentPart]:
         """The documents in order.
 
         Raises:
@@ -94,11 +95,11 @@ class Corpus:
         for file in self.files:
             try:
                 for part in read_file(file, first, self.column, self.documents or "line"):
-                    yield Part(part.document, part.text, before + part.at)
+                    yield replace(part, bytes_read=before + part.bytes_read)
                     first = part.document + 1
             except (pa.ArrowException, OSError) as error:
                 raise DataInvalid(
-                    f"{file} cannot be read: {str(error).splitlines()[0]}",
+                    f"{file} cannot be read: {first_line(error)}",
                     "Replace the file, or take it out of the corpus.",
                 ) from error
             before += file.stat().st_size
@@ -136,39 +137,43 @@ class HubData:
 def open_corpus(source: Source) -> Corpus:
     """Find a corpus and take its digest.
 
+    Args:
+        source: Named by the user.
+
     Raises:
         DataInvalid: There is no such corpus, or it holds no file of a known kind.
     """
-    place, name = Path(source.name).expanduser(), str(source.name)
-    if not place.exists():
+    path, name = Path(source.name).expanduser(), str(source.name)
+    if not path.exists():
         return _open_hub(name, source.column)
-    found = sorted(p for p in place.rglob("*") if _is_text(p, place)) if place.is_dir() else [place]
-    left_out = [p for p in found if place.is_dir() and _FOR_EVALUATION.fullmatch(p.stem.lower())]
-    files = [path for path in found if path not in left_out]
+    is_folder = path.is_dir()
+    found = sorted(p for p in path.rglob("*") if _is_text(p, path)) if is_folder else [path]
+    left_out = [p for p in found if is_folder and _FOR_EVALUATION.fullmatch(p.stem.lower())]
+    files = [file for file in found if file not in left_out]
     if not files or files[0].suffix not in KINDS:
         raise DataInvalid(
             f"{name} holds no corpus: expected {', '.join(KINDS)} files that are not named "
             "for evaluation.",
             "Name such a file or folder, or a hub data set: owner/name.",
         )
-    divided = _divided([path for path in files if path.suffix == ".txt"], source.documents)
+    documents = _resolve_documents([f for f in files if f.suffix == ".txt"], source.documents)
     with ThreadPoolExecutor() as pool:
-        parts = [
-            f"{f.suffix}{digest}"
-            for f, digest in zip(files, pool.map(sha256_file, files), strict=True)
-        ]
+        digests = pool.map(sha256_file, files)
+        contents = [f"{f.suffix}{digest}" for f, digest in zip(files, digests, strict=True)]
     return Corpus(
         name=name,
-        digest=_digest(*parts, source.column, divided),
+        digest=_digest(*contents, source.column, documents),
         size=sum(file.stat().st_size for file in files),
         files=tuple(files),
         left_out=tuple(left_out),
         column=source.column,
-        documents=divided,
+        documents=documents,
     )
 
 
-def _divided(files: list[Path], documents: Documents | Literal["auto"]) -> Documents | None:
+def _resolve_documents(
+    files: list[Path], documents: Documents | Literal["auto"]
+) -> Documents | None:
     if not files:
         return None
     if documents != "auto":
@@ -185,7 +190,7 @@ def _open_hub(name: str, column: str | None) -> Corpus:
         f"there is no corpus {name}: neither a file or folder here nor a data set on the hub.",
         "Check the path, or the name: owner/name or owner/name:config.",
     )
-    if name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith(KINDS):
+    if not is_hub_name(repository) or name.endswith(KINDS):
         raise absent
     try:
         revision = HfApi().dataset_info(repository).sha
@@ -198,9 +203,8 @@ def _open_hub(name: str, column: str | None) -> Corpus:
 
 
 def _hub_fault(name: str, error: Exception) -> DataInvalid:
-    first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
     return DataInvalid(
-        f"the hub data set {name} cannot be read: {first}",
+        f"the hub data set {name} cannot be read: {first_line(error)}",
         "Look for the network and the name (owner/name:config), or download it and name its "
         "folder of Parquet files.",
     )

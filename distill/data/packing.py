@@ -1,7 +1,4 @@
-"""Documents of pieces → blocks of at most one length; a block never holds two documents.
-
-Pure: numbers in, numbers out.
-"""
+"""Packing: token ids of documents → blocks of bounded length, each of one document. PURE."""
 
 from __future__ import annotations
 
@@ -13,41 +10,41 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """What a block looks like: ``opening``, some pieces of one document, ``closing``.
+class BlockSpec:
+    """A block: [CLS], some tokens of one document, [SEP].
 
     Attributes:
-        length: The most pieces, the special ones included.
-        minimum: The fewest; what is left of a document below it is left out.
-        opening: Id of [CLS].
-        closing: Id of [SEP].
+        max_length: In tokens, special ones included.
+        min_length: Likewise; what is left of a document below it is left out.
+        cls_id: Id of [CLS].
+        sep_id: Id of [SEP].
     """
 
-    length: int
-    minimum: int
-    opening: int
-    closing: int
+    max_length: int
+    min_length: int
+    cls_id: int
+    sep_id: int
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
-    """A document, or a part of an oversized one, as ids without special pieces."""
+class DocumentTokens:
+    """Token ids of a document, or of a part of an oversized one, without special tokens."""
 
     document: int
     ids: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """What became of the corpus.
+class CorpusCounts:
+    """What became of a corpus.
 
     Attributes:
         blocks: Blocks made.
-        tokens: Pieces in them, the special ones included.
-        empty: Documents without a piece.
+        tokens: Tokens in them, special ones included.
+        empty: Documents without a token.
         damaged: Documents with bytes that are no UTF-8; these are read as replacement characters.
         short: Documents, and ends of documents, that were left out because they are too short.
-        short_tokens: Pieces in these.
+        short_tokens: Tokens in these.
     """
 
     blocks: int = 0
@@ -57,74 +54,74 @@ class Counts:
     short: int = 0
     short_tokens: int = 0
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+    def __add__(self, other: CorpusCounts) -> CorpusCounts:
+        return CorpusCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
-    def reasons(self, frame: Frame) -> list[str]:
+    def notices(self, spec: BlockSpec) -> list[str]:
         """What was left out or altered, one sentence each."""
-        said = {
+        counts = {
             f"{self.empty:,} empty documents left out": self.empty,
             f"{self.damaged:,} documents hold bytes that are no UTF-8": self.damaged,
-            f"{self.short:,} documents and ends under {frame.minimum} pieces left out "
-            f"({self.short_tokens:,} pieces)": self.short,
+            f"{self.short:,} documents and ends under {spec.min_length} tokens left out "
+            f"({self.short_tokens:,} tokens)": self.short,
         }
-        return [sentence for sentence, count in said.items() if count]
+        return [sentence for sentence, count in counts.items() if count]
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class PackedBlocks:
     """Blocks, one after the other.
 
     Attributes:
-        ids: All pieces, shape (tokens,).
-        lengths: Pieces of each block, shape (blocks,).
-        documents: The document each block is of, shape (blocks,).
+        ids: Token ids of all blocks, shape (tokens,).
+        lengths: Tokens of each block, shape (blocks,).
+        documents: The document of each block, shape (blocks,).
         counts: Of these blocks and of what was left out.
     """
 
     ids: NDArray[np.int32]
     lengths: NDArray[np.int32]
     documents: NDArray[np.int64]
-    counts: Counts
+    counts: CorpusCounts
 
-    def first(self, tokens: int) -> Packed:
+    def first(self, tokens: int) -> PackedBlocks:
         """The first blocks, as many as it takes to reach a number of tokens."""
         ends = np.cumsum(self.lengths)
         blocks = min(int(np.searchsorted(ends, tokens)) + 1, len(ends))
         counts = replace(self.counts, blocks=blocks, tokens=int(ends[blocks - 1]) if blocks else 0)
-        return Packed(
+        return PackedBlocks(
             self.ids[: counts.tokens], self.lengths[:blocks], self.documents[:blocks], counts
         )
 
 
-def pack(documents: Iterable[Pieces], frame: Frame) -> Packed:
+def pack(documents: Iterable[DocumentTokens], spec: BlockSpec) -> PackedBlocks:
     """Cut each document into consecutive blocks, all of them full but the last one.
 
     Args:
         documents: In the order of the corpus.
-        frame: What a block looks like.
+        spec: Of a block.
 
     Returns:
         The blocks in the same order.
     """
-    room = frame.length - 2
+    room = spec.max_length - 2
     ids: list[int] = []
     lengths: list[int] = []
-    owners: list[int] = []
-    empty = short = lost = 0
+    numbers: list[int] = []
+    empty = short = short_tokens = 0
     for document in documents:
         empty += not document.ids
         for start in range(0, len(document.ids), room):
-            some = document.ids[start : start + room]
-            if len(some) + 2 < frame.minimum:
-                short, lost = short + 1, lost + len(some)
+            inner = document.ids[start : start + room]
+            if len(inner) + 2 < spec.min_length:
+                short, short_tokens = short + 1, short_tokens + len(inner)
                 continue
-            ids += (frame.opening, *some, frame.closing)
-            lengths.append(len(some) + 2)
-            owners.append(document.document)
-    return Packed(
+            ids += (spec.cls_id, *inner, spec.sep_id)
+            lengths.append(len(inner) + 2)
+            numbers.append(document.document)
+    return PackedBlocks(
         np.array(ids, np.int32),
         np.array(lengths, np.int32),
-        np.array(owners, np.int64),
-        Counts(len(lengths), len(ids), empty, 0, short, lost),
+        np.array(numbers, np.int64),
+        CorpusCounts(len(lengths), len(ids), empty, 0, short, short_tokens),
     )

@@ -1,4 +1,4 @@
-"""Text, JSONL and Parquet files → documents, as a stream with bounded memory.
+"""Readers of text, JSONL and Parquet files: documents as a stream with bounded memory.
 
 Bytes that are no UTF-8 become replacement characters, and a document of any size comes in parts.
 """
@@ -21,28 +21,31 @@ from distill.errors import DataInvalid
 Documents = Literal["line", "blank-line"]
 KINDS = (".txt", ".jsonl", ".parquet")
 DEFAULT_COLUMN = "text"
-PART = 1 << 20
-MOST_JSON = 1 << 24
+PART_CHARACTERS = 1 << 20
+MAX_JSON_CHARACTERS = 1 << 24
 ROWS_AT_ONCE = 256
 _MEND = "Mend the line, or take it out of the file."
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A document, or a piece of an oversized one.
+class DocumentPart:
+    """A document, or a part of an oversized one.
 
     Attributes:
         document: Its number in the corpus; the parts of one document share it.
-        text: At most ``PART`` characters.
-        at: Bytes of the corpus read so far, about; 0 where nobody knows.
+        text: Of a JSONL or Parquet row at most ``PART_CHARACTERS``; of a text file less than
+            twice as many.
+        bytes_read: Of the corpus so far, about; 0 if unknown.
     """
 
     document: int
     text: str
-    at: int = 0
+    bytes_read: int = 0
 
 
-def read_file(file: Path, first: int, column: str | None, documents: Documents) -> Iterator[Part]:
+def read_file(
+    file: Path, first: int, column: str | None, documents: Documents
+) -> Iterator[DocumentPart]:
     """The documents of a file in order.
 
     Args:
@@ -55,47 +58,48 @@ def read_file(file: Path, first: int, column: str | None, documents: Documents) 
         DataInvalid: Something in it is no text, with file and line.
     """
     if file.suffix == ".parquet":
-        return _parquet(file, column, first)
+        return _read_parquet(file, column, first)
     if file.suffix == ".jsonl":
-        return _jsonl(file, column, first)
-    return _plain(file, documents, first)
+        return _read_jsonl(file, column, first)
+    return _read_text(file, documents, first)
 
 
-def _plain(file: Path, documents: Documents, number: int) -> Iterator[Part]:
+def _read_text(file: Path, documents: Documents, number: int) -> Iterator[DocumentPart]:
     """Lines, or what blank lines divide; oversized ones in parts."""
     by_line = documents == "line"
-    held: list[str] = []
+    lines: list[str] = []
     size, begun = 0, False
     with _open(file) as stream:
-        while line := stream.readline(PART):
+        while line := stream.readline(PART_CHARACTERS):
             if text := line.strip():
-                held.append(text)
+                lines.append(text)
                 size, begun = size + len(text), True
             ends = begun and line.endswith("\n") and (by_line or not text)
-            if held and (ends or size >= PART):
-                yield Part(number, " ".join(held), _read_so_far(stream))
-                held, size = [], 0
+            if lines and (ends or size >= PART_CHARACTERS):
+                yield DocumentPart(number, " ".join(lines), _bytes_read(stream))
+                lines, size = [], 0
             if ends:
                 number, begun = number + 1, False
-        if held:
-            yield Part(number, " ".join(held), _read_so_far(stream))
+        if lines:
+            yield DocumentPart(number, " ".join(lines), _bytes_read(stream))
 
 
 def has_blank_lines(file: Path) -> bool:
-    """Whether a blank line stands between two others in the first ``PART`` characters."""
+    """Whether a blank line stands between two others near the start of a file."""
     with _open(file) as stream:
-        lines = stream.read(PART).strip().splitlines()
+        lines = stream.read(PART_CHARACTERS).strip().splitlines()
     return any(not line.strip() for line in lines)
 
 
-def _jsonl(file: Path, column: str | None, number: int) -> Iterator[Part]:
+def _read_jsonl(file: Path, column: str | None, number: int) -> Iterator[DocumentPart]:
     with _open(file) as stream:
-        count = 0
-        while line := stream.readline(MOST_JSON):
-            count += 1
+        lines = iter(lambda: stream.readline(MAX_JSON_CHARACTERS), "")
+        for count, line in enumerate(lines, start=1):
             where = f"{file}, line {count}"
-            if len(line) == MOST_JSON:
-                raise DataInvalid(f"{where}: longer than {MOST_JSON:,} characters.", _MEND)
+            if len(line) == MAX_JSON_CHARACTERS:
+                raise DataInvalid(
+                    f"{where}: longer than {MAX_JSON_CHARACTERS:,} characters.", _MEND
+                )
             if not line.strip():
                 continue
             try:
@@ -105,11 +109,11 @@ def _jsonl(file: Path, column: str | None, number: int) -> Iterator[Part]:
             if not isinstance(row, dict):
                 raise DataInvalid(f"{where}: is no JSON object.", _MEND)
             column = column or choose_column(row, where)
-            yield from in_parts(number, text_of(row, column, where), _read_so_far(stream))
+            yield from in_parts(number, text_of(row, column, where), _bytes_read(stream))
             number += 1
 
 
-def _parquet(file: Path, column: str | None, number: int) -> Iterator[Part]:
+def _read_parquet(file: Path, column: str | None, number: int) -> Iterator[DocumentPart]:
     with pq.ParquetFile(file) as source:
         schema, rows = source.schema_arrow, max(source.metadata.num_rows, 1)
         row = {n: "" if _holds_text(schema.field(n).type) else None for n in schema.names}
@@ -125,11 +129,8 @@ def _parquet(file: Path, column: str | None, number: int) -> Iterator[Part]:
 
 
 def _holds_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return value in (pa.string(), pa.large_string(), pa.string_view())
 
 
 def choose_column(row: Mapping[str, object], where: str) -> str:
@@ -147,7 +148,7 @@ def choose_column(row: Mapping[str, object], where: str) -> str:
 
 
 def text_of(row: Mapping[str, object], column: str, where: str) -> str:
-    """A row's text; nothing counts as no text.
+    """A row's text; empty for null.
 
     Raises:
         DataInvalid: There is no such column, or something else is in it.
@@ -169,16 +170,16 @@ def _no_column(where: str, column: str, names: Sequence[str]) -> DataInvalid:
     )
 
 
-def in_parts(document: int, text: str, at: int) -> Iterator[Part]:
+def in_parts(document: int, text: str, bytes_read: int) -> Iterator[DocumentPart]:
     """A document of any size, in parts."""
-    for start in range(0, max(len(text), 1), PART):
-        yield Part(document, text[start : start + PART], at)
+    for start in range(0, max(len(text), 1), PART_CHARACTERS):
+        yield DocumentPart(document, text[start : start + PART_CHARACTERS], bytes_read)
 
 
 def _open(file: Path) -> TextIOWrapper:
     return file.open(encoding="utf-8-sig", errors="replace")
 
 
-def _read_so_far(stream: TextIOWrapper) -> int:
-    """Bytes, a buffer ahead; ``tell`` of a text stream would be slow."""
+def _bytes_read(stream: TextIOWrapper) -> int:
+    """A buffer ahead; ``tell`` of a text stream would be slow."""
     return os.lseek(stream.fileno(), 0, os.SEEK_CUR)

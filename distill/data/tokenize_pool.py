@@ -1,7 +1,7 @@
-"""Documents → blocks, in as many processes as wished: the result is the same with any number.
+"""Parallel tokenization: documents → blocks, the same with any number of processes.
 
-Chunks of the corpus are cut by its text alone and come back in order. A worker needs neither torch
-nor transformers, so that it starts in a second.
+The corpus is cut into batches by its text alone, and blocks come back in order. A worker needs
+neither torch nor transformers, so that it starts in a second.
 """
 
 from __future__ import annotations
@@ -19,89 +19,80 @@ from multiprocessing.connection import wait as wait_for
 
 from tokenizers import Tokenizer
 
-from distill.data.packing import Frame, Packed, Pieces, pack
-from distill.data.text_files import Part
+from distill.data.packing import BlockSpec, DocumentTokens, PackedBlocks, pack
+from distill.data.text_files import DocumentPart
 from distill.errors import DataInvalid
 
-CHUNK = 1 << 18
-_AHEAD = 3
+BATCH_CHARACTERS = 1 << 18
+_BATCHES_AHEAD = 3  # for each process
 _REPLACED = "\ufffd"
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """What a worker gets at a time: about ``CHUNK`` characters."""
+class TokenizedBatch:
+    """The blocks of a batch, and how far the corpus is read with it.
 
-    parts: Sequence[Part]
+    Attributes:
+        packed: The blocks.
+        bytes_read: See ``DocumentPart``; of the last part.
+    """
 
-    @property
-    def at(self) -> int:
-        """Bytes of the corpus up to its end, about."""
-        return self.parts[-1].at
-
-
-@dataclass(frozen=True, slots=True)
-class Tokenized:
-    """The blocks of a chunk, and how far the corpus is read with it (``Part.at``)."""
-
-    packed: Packed
-    at: int
+    packed: PackedBlocks
+    bytes_read: int
 
 
-class Worker:
-    """Tokenizes chunks; special tokens that a text spells out are plain text.
+class CorpusTokenizer:
+    """Tokenizes batches of a corpus; special tokens that a text spells out are plain text.
 
     Args:
         rules: The tokenizer as the JSON of ``tokenizers``.
-        frame: What a block looks like.
+        spec: Of a block.
     """
 
-    def __init__(self, rules: str, frame: Frame) -> None:
-        self.frame = frame
+    def __init__(self, rules: str, spec: BlockSpec) -> None:
+        self.spec = spec
         self._tokenizer = Tokenizer.from_str(rules)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
 
-    def __call__(self, chunk: Chunk) -> Tokenized:
-        """The blocks of a chunk."""
-        texts = [part.text for part in chunk.parts]
-        found = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        packed = pack(
-            (Pieces(p.document, e.ids) for p, e in zip(chunk.parts, found, strict=True)),
-            self.frame,
-        )
-        damaged = sum(_REPLACED in text for text in texts)
-        return Tokenized(replace(packed, counts=replace(packed.counts, damaged=damaged)), chunk.at)
+    def __call__(self, batch: Sequence[DocumentPart]) -> TokenizedBatch:
+        """The blocks of a batch."""
+        texts = [part.text for part in batch]
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        tokens = (DocumentTokens(p.document, e.ids) for p, e in zip(batch, encodings, strict=True))
+        packed = pack(tokens, self.spec)
+        counts = replace(packed.counts, damaged=sum(_REPLACED in text for text in texts))
+        return TokenizedBatch(replace(packed, counts=counts), batch[-1].bytes_read)
 
 
-def tokenize_parts(
-    parts: Iterable[Part], rules: str, frame: Frame, processes: int
-) -> Iterator[Tokenized]:
+def tokenize_batches(
+    parts: Iterable[DocumentPart], rules: str, spec: BlockSpec, processes: int
+) -> Iterator[TokenizedBatch]:
     """Tokenize and pack a corpus.
 
     Args:
-        parts: The corpus in order; it is read a few chunks ahead.
+        parts: The corpus in order; it is read a few batches ahead.
         rules: The tokenizer as the JSON of ``tokenizers``.
-        frame: What a block looks like.
+        spec: Of a block.
         processes: 1 works in this one.
 
     Yields:
-        The blocks of each chunk, in the order of the corpus.
+        The blocks of each batch, in the order of the corpus.
 
     Raises:
         DataInvalid: A worker process was killed.
     """
     if processes == 1:
-        yield from map(Worker(rules, frame), chunks(parts))
+        yield from map(CorpusTokenizer(rules, spec), text_batches(parts))
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, _start_worker, (rules, frame))
-    running: deque[Future[Tokenized]] = deque()
+    pool = ProcessPoolExecutor(processes, context, _start_worker, (rules, spec))
+    running: deque[Future[TokenizedBatch]] = deque()
     try:
-        for chunk in chunks(parts):
-            running.append(pool.submit(_run, chunk))
-            if len(running) >= processes * _AHEAD:
+        for batch in text_batches(parts):
+            running.append(pool.submit(_tokenize, batch))
+            if len(running) >= processes * _BATCHES_AHEAD:
                 yield running.popleft().result()
         while running:
             yield running.popleft().result()
@@ -114,38 +105,38 @@ def tokenize_parts(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def chunks(parts: Iterable[Part]) -> Iterator[Chunk]:
-    """Cut the corpus where ``CHUNK`` characters are full."""
-    held: list[Part] = []
+def text_batches(parts: Iterable[DocumentPart]) -> Iterator[tuple[DocumentPart, ...]]:
+    """Cut a corpus into batches of ``BATCH_CHARACTERS`` characters or slightly more."""
+    batch: list[DocumentPart] = []
     size = 0
     for part in parts:
-        held.append(part)
+        batch.append(part)
         size += len(part.text) + 1
-        if size >= CHUNK:
-            yield Chunk(tuple(held))
-            held, size = [], 0
-    if held:
-        yield Chunk(tuple(held))
+        if size >= BATCH_CHARACTERS:
+            yield tuple(batch)
+            batch, size = [], 0
+    if batch:
+        yield tuple(batch)
 
 
-_here: list[Worker] = []
+_tokenizer_here: list[CorpusTokenizer] = []  # of this worker process
 
 
-def _start_worker(rules: str, frame: Frame) -> None:
+def _start_worker(rules: str, spec: BlockSpec) -> None:
     """Once for each worker; the parent alone answers Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _here.append(Worker(rules, frame))
+    _tokenizer_here.append(CorpusTokenizer(rules, spec))
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed must not live on."""
+    """End this worker when its parent ends, even if it was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait_for([parent.sentinel])
         os._exit(1)
 
 
-def _run(chunk: Chunk) -> Tokenized:
-    return _here[0](chunk)
+def _tokenize(batch: Sequence[DocumentPart]) -> TokenizedBatch:
+    return _tokenizer_here[0](batch)

@@ -1,4 +1,4 @@
-"""The rows of a version, tokenized into a memory-mapped cache; samples and counts of a split."""
+"""Tokenized versions in a memory-mapped cache; samples and counts of a split."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from augment.contract import UNLABELED, TaskSpec, Version
+from augment.contract import UNLABELED, TaskSpec, Version, models
 from augment.contract.files import disk_errors
+from distill.data.batching import evenly_spread
 from distill.distributed import main_process_first
 from distill.errors import DataInvalid
+from distill.models.limits import NO_LIMIT
 
 ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class TokenizedSplits:
     """The tokenized splits of a version.
 
     Attributes:
         train: All rows; columns ``input_ids``, ``token_type_ids`` where the tokenizer gives
-            them, ``labels``, ``idx``, ``variant`` and ``length`` (pieces, special ones included).
+            them, ``labels``, ``idx``, ``variant`` and ``length`` (tokens, special ones included).
         validation: Split name to its labeled rows; the first selects the best checkpoint.
     """
 
@@ -47,13 +49,13 @@ class Tokens:
 
 def tokenize(
     version: Version, tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path
-) -> Tokens:
+) -> TokenizedSplits:
     """Tokenize training and validation splits, or open what an earlier call left in the cache.
 
     Args:
         version: An opened version.
-        tokenizer: The teacher's, which the student shares.
-        max_length: Pieces a row is cut to.
+        tokenizer: Of the model that reads the rows.
+        max_length: Tokens a row is cut to.
         cache: A folder; files in it are named by version, tokenizer and length.
 
     Raises:
@@ -61,7 +63,7 @@ def tokenize(
     """
     with main_process_first():
         train = tokenize_split(version, version.task.splits.train, tokenizer, max_length, cache)
-        return Tokens(train, tokenize_validation(version, tokenizer, max_length, cache))
+        return TokenizedSplits(train, tokenize_validation(version, tokenizer, max_length, cache))
 
 
 def tokenize_validation(
@@ -72,21 +74,23 @@ def tokenize_validation(
     Raises:
         DataInvalid: There is none.
     """
-    found = {}
-    for split in version.task.splits.validation:
-        if split in version.splits:
-            rows = tokenize_split(version, split, tokenizer, max_length, cache)
-            found[split] = labeled(rows, version.task, split)
-    if not any(len(rows) for rows in found.values()):
+    validation = {
+        split: labeled(
+            tokenize_split(version, split, tokenizer, max_length, cache), version.task, split
+        )
+        for split in version.task.splits.validation
+        if split in version.splits
+    }
+    if not any(validation.values()):
         raise DataInvalid(
             f"{version.reference} has no labeled validation rows: nothing could be measured.",
             "Make a version whose source has a labeled validation split.",
         )
-    return {split: rows for split, rows in found.items() if len(rows)}
+    return {split: rows for split, rows in validation.items() if len(rows)}
 
 
 def labeled(rows: datasets.Dataset, task: TaskSpec, split: str) -> datasets.Dataset:
-    """Without the rows that carry no label; -1 is a score like any other outside a test split."""
+    """The rows with a label; -1 is a score like any other outside a test split."""
     if task.label.kind == "regression" and split not in task.splits.test:
         return rows
     return _keep(rows, "labels", lambda labels: labels != UNLABELED)
@@ -121,7 +125,7 @@ def tokenize_split(
 
 
 def fingerprint(version: Version, tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
-    """16 hex digits over everything that decides the tokens."""
+    """16 hex digits over everything that decides the tokenized rows."""
     parts = [
         version.manifest.id,
         tokenizer_rules(tokenizer),
@@ -134,9 +138,7 @@ def fingerprint(version: Version, tokenizer: PreTrainedTokenizerBase, max_length
 def tokenizer_rules(tokenizer: PreTrainedTokenizerBase) -> str:
     """All that decides how a tokenizer splits a text, as canonical JSON."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = json.loads(backend.to_str()) if backend else tokenizer.get_vocab()
-    for left_by_an_earlier_call in ("truncation", "padding"):
-        rules.pop(left_by_an_earlier_call, None)
+    rules = models.tokenizer_rules(backend.to_str()) if backend else tokenizer.get_vocab()
     return json.dumps(rules, sort_keys=True)
 
 
@@ -162,18 +164,18 @@ def _write(
 def batches(version: Version, split: str) -> Iterator[pa.RecordBatch]:
     """The rows of a split, a few thousand at a time: texts, label, ``idx``, ``variant``."""
     task = version.task
-    wanted = [*task.text_columns, task.label.column, "idx", "variant"]
+    columns = [*task.text_columns, task.label.column, "idx", "variant"]
     for file in version.files(split):
-        yield from pq.ParquetFile(file).iter_batches(ROWS_AT_ONCE, columns=wanted)
+        yield from pq.ParquetFile(file).iter_batches(ROWS_AT_ONCE, columns=columns)
 
 
 def encode(
     task: TaskSpec, batch: pa.RecordBatch, tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> dict[str, Any]:
-    """Columns of a tokenized data set for some rows of a version."""
+    """Rows of a version as columns of a tokenized data set."""
     texts = [batch.column(name).to_pylist() for name in task.text_columns]
     return {
-        **_pieces(texts, tokenizer, max_length),
+        **_token_columns(texts, tokenizer, max_length),
         "labels": batch.column(task.label.column),
         "idx": batch.column("idx"),
         "variant": batch.column("variant"),
@@ -188,12 +190,12 @@ def tokenize_texts(
     Args:
         texts: One list of texts, or two of the same length for pairs.
         tokenizer: Of the model that will read them.
-        max_length: Pieces a row is cut to.
+        max_length: Tokens a row is cut to.
     """
-    return datasets.Dataset.from_dict(_pieces(texts, tokenizer, max_length))
+    return datasets.Dataset.from_dict(_token_columns(texts, tokenizer, max_length))
 
 
-def _pieces(
+def _token_columns(
     texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> dict[str, Any]:
     encoded = tokenizer(
@@ -217,7 +219,7 @@ def _features(task: TaskSpec, segments: bool) -> datasets.Features:
 
 
 def check_labels(version: Version, split: str, batch: pa.RecordBatch) -> None:
-    """Labels are within the task; only training rows must have one.
+    """Check that labels are within the task; only training rows must have one.
 
     Raises:
         DataInvalid: One is not, or a text or label is missing.
@@ -232,27 +234,24 @@ def check_labels(version: Version, split: str, batch: pa.RecordBatch) -> None:
     missing = labels == UNLABELED
     if task.label.names:
         bad, last = (labels < 0) | (labels >= len(task.label.names)), len(task.label.names) - 1
-        wish = f"is not one of 0 to {last}"
+        fault = f"is not one of 0 to {last}"
     else:
-        bad, wish = ~np.isfinite(labels), "is not a usable score"
+        bad, fault = ~np.isfinite(labels), "is not a usable score"
     if split != task.splits.train:
         bad &= ~missing
     if bad.any():
         row = batch.column("idx")[int(bad.argmax())]
-        raise DataInvalid(f"{where} {row}: label {labels[bad.argmax()]} {wish}.")
+        raise DataInvalid(f"{where} {row}: label {labels[bad.argmax()]} {fault}.")
 
 
-def _keep(rows: datasets.Dataset, column: str, wanted: Any) -> datasets.Dataset:
-    chosen = wanted(np.concatenate([c.to_numpy() for c in rows.data.column(column).chunks]))
-    return rows if chosen.all() else rows.select(np.flatnonzero(chosen))
-
-
-NO_CUT = 10**6
+def _keep(rows: datasets.Dataset, column: str, condition: Any) -> datasets.Dataset:
+    kept = condition(np.concatenate([c.to_numpy() for c in rows.data.column(column).chunks]))
+    return rows if kept.all() else rows.select(np.flatnonzero(kept))
 
 
 @dataclass(frozen=True, slots=True)
 class SplitCounts:
-    """All rows of a split, counted.
+    """Rows of a split by class and variant.
 
     Attributes:
         rows: In all.
@@ -286,20 +285,28 @@ def sample(version: Version, split: str, most: int) -> pa.Table:
     Raises:
         DataInvalid: A row read on the way has no usable text or label.
     """
-    every = -(-version.rows(split) // most)
-    found, seen = [], 0
+    total, first = version.rows(split), 0
+    indices = evenly_spread(total, min(most, total))
+    taken = []
     for batch in batches(version, split):
         check_labels(version, split, batch)
-        wanted = np.arange(-seen % every, len(batch), every)
-        found.append(batch.take(pa.array(wanted)))
-        seen += len(batch)
-    return pa.Table.from_batches(found)
+        within = indices[(indices >= first) & (indices < first + len(batch))] - first
+        taken.append(batch.take(pa.array(within)))
+        first += len(batch)
+    return pa.Table.from_batches(taken)
 
 
 def tokenize_sample(
-    task: TaskSpec, rows: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int = NO_CUT
+    task: TaskSpec, rows: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int = NO_LIMIT
 ) -> datasets.Dataset:
-    """Rows of a version as the trainer reads them, in memory."""
+    """Rows of a version as the trainer reads them, in memory.
+
+    Args:
+        task: The version's.
+        rows: As ``sample`` gives them.
+        tokenizer: Of the model that reads the rows.
+        max_length: Tokens a row is cut to.
+    """
     batch = rows.combine_chunks().to_batches()[0]
     columns = encode(task, batch, tokenizer, max_length)
     plain = {n: c.to_pylist() if isinstance(c, pa.Array) else c for n, c in columns.items()}

@@ -23,7 +23,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from augment.contract import Version
 from distill.data.batching import longest, spread
-from distill.data.versions import Tokens, tokenize_sample
+from distill.data.versions import TokenizedSplits, tokenize_sample
 from distill.distributed import device
 from distill.evaluation.evaluate import predict
 from distill.models.bf16 import autocast
@@ -83,7 +83,7 @@ class Trial:
     def on(self, places: NDArray[np.int64]) -> Trial:
         """The same on some of its rows."""
         ours, theirs = (
-            Tokens(own.train.select(places), own.validation)
+            TokenizedSplits(own.train.select(places), own.validation)
             for own in (self.context.tokens, self.teacher.tokens)
         )
         return dataclasses.replace(
@@ -155,9 +155,9 @@ def open_trial(
     return Trial(context, spec, student, Teacher("teacher", teacher, theirs, {}), tokenizing)
 
 
-def _splits(version: Version, rows: datasets.Dataset) -> Tokens:
+def _splits(version: Version, rows: datasets.Dataset) -> TokenizedSplits:
     few = rows.select(range(min(VALIDATED, len(rows))))
-    return Tokens(rows, {version.task.splits.validation[0]: few})
+    return TokenizedSplits(rows, {version.task.splits.validation[0]: few})
 
 
 def calibrate(

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from augment.contract import Fault, Version
+from augment.contract.models import quiet_libraries
 from distill.doctor import checks
 from distill.doctor.calibrate import STAGES, Timings, Trial, calibrate, open_trial
 from distill.doctor.checks import Check
 from distill.doctor.forecast import Forecast
 from distill.errors import LabelMismatch
-from distill.models.folders import quiet_libraries
 from distill.models.limits import resolve_length
 from distill.models.shapes import NAMED
 from distill.models.students import Init, parse_student

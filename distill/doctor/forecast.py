@@ -1,4 +1,4 @@
-"""From what a few steps took to what a whole run will take. Pure."""
+"""From what a few steps took to what a whole run will take."""
 
 from __future__ import annotations
 

@@ -10,12 +10,12 @@ from typing import Any
 import datasets
 
 from augment.contract import Version
+from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.versions import labeled, tokenize_split, tokenize_validation
 from distill.errors import DataInvalid
 from distill.evaluation.evaluate import EvaluationTarget, measure
 from distill.evaluation.results import result_of
-from distill.models.folders import quiet_libraries
 from distill.models.loading import Classifier, open_classifier, own_length
 
 

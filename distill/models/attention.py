@@ -1,8 +1,8 @@
-"""How the attention of an encoder is overheard, family by family.
+"""Attention of encoders: capture of raw scores, queries, keys and values; a plain backward pass.
 
 No modelling code is copied. Encoders that call transformers' attention interface get a function of
 ours, registered under a name of its own: it computes what ``sdpa`` computes and, while a recorder
-is attached, notes what was asked for. DeBERTa-v2 calls no interface; there, the method that adds
+is attached, records what was asked for. DeBERTa-v2 calls no interface; there, the method that adds
 its position terms is wrapped for the length of one forward pass.
 """
 
@@ -22,75 +22,79 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfA
 from transformers.utils.output_capturing import OutputRecorder, maybe_install_capturing_hooks
 
 from distill.errors import EncoderUnsupported
-from distill.models.qkv import Heads
+from distill.models.qkv import QKV
 
 ATTENTION = "sdpa_with_scores"
-LONGEST_PLAIN = 192  # pieces; from 256 on sdpa is faster, backward pass included
+# Tokens up to which scores, softmax and product beat sdpa, backward pass included. Measured, a
+# layer of 12 heads and 32 rows: 5 ms instead of 24 at 64 tokens, 19 instead of 55 at 128, equal
+# at 192, slower from 256 on.
+MAX_PLAIN_LENGTH = 192
 STACKED = ("bert", "roberta", "electra", "xlm-roberta", "camembert")
 _RECORDER = "_distill_recorder"
 
 
 @dataclass(slots=True)
 class AttentionRecorder:
-    """Notes the attention of one forward pass; layers are told apart by the order of the calls.
+    """Records the attention of one forward pass; layers are told apart by the order of the calls.
 
     Attributes:
-        score_layers: Layers, counted from 1, whose scores are kept.
-        head_layers: Layers whose queries, keys and values are kept.
-        longest: Of longer texts they are kept in place of the scores, where nothing but they
-            makes the scores.
+        score_layers: Layers, counted from 1, whose scores are recorded.
+        qkv_layers: Layers whose queries, keys and values are recorded.
+        max_score_length: Of longer texts, in tokens, queries and keys are recorded in place of
+            the scores, if the scores are their product and nothing else.
         calls: Attention layers that were run.
-        scores: Layer to QKᵀ/√d before mask and softmax, (batch, heads, length, length).
-        heads: Layer to its queries, keys and values.
-        reach: Layer to the distance in tokens that it attends to, where that is limited.
+        scores: Layer to QKᵀ/√d before mask and softmax, shape (batch, heads, length, length).
+        qkv: Layer to its queries, keys and values.
+        windows: Layer to its window: pairs at this distance in tokens, or further apart, are not
+            attended to. Layers without a window are left out.
     """
 
     score_layers: Sequence[int]
-    head_layers: Sequence[int]
-    longest: int | None = None
+    qkv_layers: Sequence[int]
+    max_score_length: int | None = None
     calls: int = 0
     scores: dict[int, Tensor] = field(default_factory=dict)
-    heads: dict[int, Heads] = field(default_factory=dict)
-    reach: dict[int, int] = field(default_factory=dict)
+    qkv: dict[int, QKV] = field(default_factory=dict)
+    windows: dict[int, int] = field(default_factory=dict)
 
-    def note(
-        self, heads: Heads, bias: Tensor | None = None, window: int | None = None
+    def record(
+        self, qkv: QKV, bias: Tensor | None = None, window: int | None = None
     ) -> Tensor | None:
-        """Keep what is wanted of the next layer.
+        """Record what is asked for of the next layer.
 
         Args:
-            heads: Its queries, keys and values.
-            bias: Position terms that belong to the score, shape of the scores.
-            window: Pairs at this distance or beyond are never attended to.
+            qkv: Its queries, keys and values.
+            bias: Position terms that belong to the scores, same shape.
+            window: See ``windows``.
 
         Returns:
-            The scores in float32, where they are kept.
+            The scores in float32, if they are recorded.
         """
         self.calls += 1
-        if self.calls in self.head_layers:
-            self.heads[self.calls] = heads
+        if self.calls in self.qkv_layers:
+            self.qkv[self.calls] = qkv
         if self.calls not in self.score_layers:
             return None
-        plain = bias is None and window is None
-        if plain and self.longest is not None and heads.query.shape[2] > self.longest:
-            self.heads[self.calls] = heads
+        product_only = bias is None and window is None
+        if product_only and self.max_score_length and qkv.query.shape[2] > self.max_score_length:
+            self.qkv[self.calls] = qkv
             return None
-        product = heads.scores()
+        product = qkv.scores()
         scores = product if bias is None else product + bias
         self.scores[self.calls] = scores
         if window is not None:
-            self.reach[self.calls] = window - 1
+            self.windows[self.calls] = window
         return scores
 
 
 def enable_capture(model: PreTrainedModel) -> list[nn.Module]:
-    """Make an encoder ready to be overheard; it computes the same as before.
+    """Prepare an encoder for ``capture_attention``; it computes the same as before.
 
     Returns:
-        Its attention modules; fewer than layers where layers share theirs (ALBERT).
+        Its attention modules; fewer than layers if layers share theirs (ALBERT).
 
     Raises:
-        EncoderUnsupported: Its attention is out of reach.
+        EncoderUnsupported: Its attention cannot be captured.
     """
     modules, layers = attention_modules(model), model.config.num_hidden_layers
     if not modules or layers % len(modules):
@@ -100,34 +104,34 @@ def enable_capture(model: PreTrainedModel) -> list[nn.Module]:
             "Set weights.attention = 0 in the recipe, or use --recipe logits. Scores "
             "are seen in BERT, RoBERTa, ELECTRA, DistilBERT, DeBERTa-v2, ModernBERT and relatives.",
         )
-    _compute(model, modules)
+    _use_own_attention(model, modules)
     return modules
 
 
 def use_plain_attention(model: PreTrainedModel) -> None:
-    """Let a model that is trained on a processor do without sdpa's backward pass, where it can."""
+    """Train a model on a processor without sdpa's backward pass, if its family allows it."""
     if modules := attention_modules(model):
-        _compute(model, modules)
+        _use_own_attention(model, modules)
 
 
-def _compute(model: PreTrainedModel, modules: Sequence[nn.Module]) -> None:
+def _use_own_attention(model: PreTrainedModel, modules: Sequence[nn.Module]) -> None:
     if not isinstance(modules[0], DisentangledSelfAttention):
         model.set_attn_implementation(ATTENTION)
 
 
 def attention_modules(model: PreTrainedModel) -> list[nn.Module]:
-    """The self-attention modules of an encoder that can be overheard, from the lowest upwards."""
+    """The self-attention modules that can be captured, from the lowest layer upwards."""
     encoder = model.base_model
     spec = (getattr(type(encoder), "_can_record_outputs", None) or {}).get("attentions")
     target = spec.target_class if isinstance(spec, OutputRecorder) else spec
     kinds = tuple(kind for kind in (target, DisentangledSelfAttention) if isinstance(kind, type))
-    found = [module for module in encoder.modules() if isinstance(module, kinds)]
-    blind = [m for m in found if not getattr(m, "relative_attention", True)]
-    return [] if blind else found
+    modules = [module for module in encoder.modules() if isinstance(module, kinds)]
+    has_scores = all(getattr(module, "relative_attention", True) for module in modules)
+    return modules if has_scores else []
 
 
 def lower_layers(model: PreTrainedModel, highest: int) -> nn.ModuleList | None:
-    """The layers up to the highest that is wanted; nothing where all are, or it is not that easy.
+    """The layers up to the highest that is captured; None for all, and for families beyond BERT's.
 
     Where a norm follows the last layer, a lower one must not be taken for the last.
     """
@@ -140,16 +144,16 @@ def lower_layers(model: PreTrainedModel, highest: int) -> nn.ModuleList | None:
 
 @contextmanager
 def use_layers(model: PreTrainedModel, layers: nn.ModuleList | None) -> Iterator[None]:
-    """Let an encoder have these layers for the length of one forward pass."""
+    """Run an encoder with these layers alone for the length of one forward pass."""
     if layers is None:
         yield
         return
     encoder: Any = model.base_model.encoder
-    whole, encoder.layer = encoder.layer, layers
+    all_layers, encoder.layer = encoder.layer, layers
     try:
         yield
     finally:
-        encoder.layer = whole
+        encoder.layer = all_layers
 
 
 @contextmanager
@@ -170,10 +174,10 @@ def capture_attention(modules: Sequence[nn.Module], recorder: AttentionRecorder)
 
 
 def _wrap(module: Any, recorder: AttentionRecorder) -> Any:
-    """Note queries, keys and position terms where DeBERTa-v2 brings them together.
+    """Record queries, keys and position terms in the method of DeBERTa-v2 that adds them up.
 
-    Its score is (QKᵀ + position terms)/√(d·f), f = 1 + the number of position terms. Values pass
-    by earlier in the same call.
+    Its score is (QKᵀ + position terms)/√(d·f), f = 1 + the number of position terms. Values are
+    computed earlier in the same call.
     """
     original, values, count = module.disentangled_attention_bias, [], module.num_attention_heads
     hook = module.value_proj.register_forward_hook(lambda *call: values.append(call[-1]))
@@ -183,7 +187,7 @@ def _wrap(module: Any, recorder: AttentionRecorder) -> Any:
         query, key, split = (t.view(-1, count, *t.shape[1:]) for t in (query, key, terms))
         value = values.pop().view(len(query), -1, count, query.shape[-1]).transpose(1, 2)
         scale = (query.shape[-1] * factor) ** -0.5
-        recorder.note(Heads(query, key, value, scale), split)
+        recorder.record(QKV(query, key, value, scale), split)
         return terms
 
     module.disentangled_attention_bias = bias
@@ -203,21 +207,23 @@ def _attention(
 ) -> tuple[Tensor, Tensor | None]:
     """Attention as sdpa computes it; queries and keys are (batch, heads, length, head size).
 
-    Where a recorder wants the scores, they are computed once, in float32, and serve for both.
+    Scores that are recorded are computed once, in float32, and serve for both.
     """
     recorder: AttentionRecorder | None = getattr(module, _RECORDER, None)
     plain = _is_faster_plain(query)
     if recorder is not None or plain:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         groups = query.shape[1] // key.shape[1]  # heads that share keys and values
-        own = [t.repeat_interleave(groups, dim=1) if groups > 1 else t for t in (key, value)]
-        heads = Heads(query, own[0], own[1], scale)
+        keys, values = (
+            t.repeat_interleave(groups, dim=1) if groups > 1 else t for t in (key, value)
+        )
+        qkv = QKV(query, keys, values, scale)
         window = options.get("sliding_window")
-        scores = None if recorder is None else recorder.note(heads, window=window)
+        scores = None if recorder is None else recorder.record(qkv, window=window)
         if scores is None and plain:
-            scores = torch.matmul(query * scale, heads.key.mT)  # in bfloat16 where autocast is on
+            scores = torch.matmul(query * scale, qkv.key.mT)  # in bfloat16 where autocast is on
         if scores is not None:
-            return _attend(scores, heads.value, attention_mask, dropout).transpose(1, 2), None
+            return _attend(scores, qkv.value, attention_mask, dropout).transpose(1, 2), None
     context, _ = sdpa_attention_forward(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
     )
@@ -225,14 +231,15 @@ def _attention(
 
 
 def _is_faster_plain(query: Tensor) -> bool:
-    """Whether sdpa's backward pass is to come, where it takes several times as long."""
-    return query.requires_grad and query.device.type == "cpu" and query.shape[2] <= LONGEST_PLAIN
+    """Whether sdpa's backward pass would follow, on a processor and for a short text."""
+    short = query.shape[2] <= MAX_PLAIN_LENGTH
+    return query.requires_grad and query.device.type == "cpu" and short
 
 
 def _attend(scores: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
     """Values weighted by softmax(scores), shape (batch, heads, length, head size).
 
-    A query that may look at nothing gets zeros, as from sdpa: padding beside a local window.
+    A query that may attend to nothing gets zeros, as from sdpa: padding beside a local window.
     """
     boolean = mask is not None and mask.dtype is torch.bool
     if mask is not None:

@@ -1,4 +1,4 @@
-"""bfloat16: whether a processor computes in it, autocast, and a frozen copy of a teacher."""
+"""bfloat16: support of the processor, autocast, and a frozen copy of a teacher."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FrozenLinear(nn.Module):
     """``nn.Linear`` in bfloat16 without gradient.
 
     Args:
-        linear: Where the weights come from.
+        linear: Gives the weights.
     """
 
     weight: Tensor
@@ -38,7 +38,7 @@ class FrozenLinear(nn.Module):
         self.register_buffer("bias", bias, persistent=False)
 
     def forward(self, states: Tensor) -> Tensor:
-        """States (…, in) of any format to (…, out) in bfloat16."""
+        """Map states (…, in) of any format to (…, out) in bfloat16."""
         rows = states.to(torch.bfloat16)
         if self._packed is None:
             return nn.functional.linear(rows, self.weight, self.bias)
@@ -50,26 +50,31 @@ class FrozenLinear(nn.Module):
 
 def _packs() -> bool:
     """Whether oneDNN is there and takes bfloat16 on this processor."""
-    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return bool(supported and supported())
+    ops: Any = torch.ops.mkldnn
+    supported = getattr(ops, "_is_mkldnn_bf16_supported", None)
+    return hasattr(ops, "_linear_pointwise") and bool(supported and supported())
 
 
 def frozen(teacher: PreTrainedModel, precision: str) -> PreTrainedModel:
-    """A twin of a teacher for forward passes under autocast; itself where they are float32.
+    """A copy of a teacher for forward passes under autocast; the teacher itself in float32.
 
     Args:
-        teacher: At rest; it stays as it is, and shares all weights but those of its matrices.
-        precision: ``auto``, ``bfloat16`` or ``float32``, see ``precision``.
+        teacher: In evaluation mode; it stays as it is, and shares all weights but those of its
+            matrices.
+        precision: ``auto``, ``bfloat16`` or ``float32``, see ``uses_bfloat16``.
+
+    Returns:
+        The copy, in evaluation mode; its matrices are bfloat16.
     """
     if not uses_bfloat16(precision):
         return teacher
     shared = {id(weight): weight for weight in teacher.parameters()}
-    twin = copy.deepcopy(teacher, shared)
-    for module in list(twin.base_model.modules()):
+    copied = copy.deepcopy(teacher, shared)
+    for module in list(copied.base_model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Linear:
                 setattr(module, name, FrozenLinear(child))
-    return eval_mode(twin)
+    return eval_mode(copied)
 
 
 def uses_bfloat16(precision: str) -> bool:
@@ -85,5 +90,5 @@ def computes_bfloat16() -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context that forward passes run in: the trainer's own, for use outside of it."""
+    """The context of forward passes, as in the trainer, for use outside of it."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bfloat16(precision))

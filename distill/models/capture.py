@@ -1,4 +1,4 @@
-"""Raw attention scores, queries, keys, values and hidden states of chosen layers of any encoder.
+"""Activation capture: raw scores, queries, keys, values and hidden states of any encoder's layers.
 
 Scores are QKᵀ/√d before the mask, the softmax and dropout, which is the quantity of Eq. 1 and 7.
 (The probabilities that transformers calls ``attentions`` are another one.) What that means by
@@ -22,53 +22,52 @@ from distill.models.attention import (
     use_layers,
 )
 from distill.models.limits import filter_inputs
-from distill.models.qkv import Heads
+from distill.models.qkv import QKV
 
 
 @dataclass(frozen=True, slots=True)
 class Activations:
-    """What one forward pass of a model showed; layers are counted from 1.
+    """What was captured in one forward pass; layers are counted from 1.
 
     Attributes:
-        embedding: What the first layer reads, shape (batch, length, width): the output of the
-            embedding layer, brought to the model's width where the table is narrower (ELECTRA).
-        hidden: Layer to its output, shape (batch, length, width). Where a norm follows the last
-            layer (ModernBERT), the last one is taken behind it.
+        embedding: The input of the first layer, shape (batch, length, width): the output of the
+            embedding layer, mapped to the model's width if the table is narrower (ELECTRA).
+        hidden: Layer to its output, shape (batch, length, width). If a norm follows the last
+            layer (ModernBERT), its output is that of the norm.
         scores: Layer to its raw scores QKᵀ/√d, float32 of shape (batch, heads, length, length).
-        reach: Layer to the distance in tokens that it attends to; layers that see everything
-            are left out.
-        heads: Layer to its queries, keys and values.
-        logits: Of the head, shape (batch, classes); nothing where the head was not run.
+        windows: Layer to its window, see ``AttentionRecorder``.
+        qkv: Layer to its queries, keys and values.
+        logits: Of the task head, shape (batch, classes); None if the head was not run.
     """
 
     embedding: Tensor
     hidden: Mapping[int, Tensor]
     scores: Mapping[int, Tensor]
-    reach: Mapping[int, int]
-    heads: Mapping[int, Heads]
+    windows: Mapping[int, int]
+    qkv: Mapping[int, QKV]
     logits: Tensor | None = None
 
     def scores_of(self, layer: int) -> Tensor:
-        """A layer's scores, seen or made of its heads."""
-        return self.scores[layer] if layer in self.scores else self.heads[layer].scores()
+        """A layer's scores: as captured, or computed from its queries and keys."""
+        return self.scores[layer] if layer in self.scores else self.qkv[layer].scores()
 
 
 class ActivationCapture:
-    """An encoder together with the layers to listen to; of some kinds, those above are not run.
+    """Runs an encoder and captures some of its layers; in some families, layers above are not run.
 
-    Deliberately no ``nn.Module``: a module that holds a tap does not own the model's weights.
+    Deliberately no ``nn.Module``: a module that holds a capture does not own the model's weights.
 
     Args:
-        model: A model with or without a task head; where scores or heads are wanted, its
-            attention implementation is replaced by one that computes the same.
-        layers: Layers, counted from 1, whose hidden states are wanted.
-        scores: Layers whose scores are wanted; ``layers`` if left out.
-        heads: Layers whose queries, keys and values are wanted.
-        head: Run the task head as well.
-        longest: Of longer texts ``heads`` are given in place of ``scores``, where they say all.
+        model: A model with or without a task head; if scores, queries, keys or values are
+            captured, its attention implementation is replaced by one that computes the same.
+        layers: Layers, counted from 1, whose hidden states are captured.
+        scores: Layers whose scores are captured; ``layers`` if left out.
+        qkv: Layers whose queries, keys and values are captured.
+        task_head: Run the task head as well.
+        max_score_length: See ``AttentionRecorder``.
 
     Raises:
-        EncoderUnsupported: The architecture does not show its attention, and it is wanted.
+        EncoderUnsupported: Attention is to be captured and the architecture does not allow it.
     """
 
     def __init__(
@@ -77,35 +76,35 @@ class ActivationCapture:
         layers: Sequence[int],
         *,
         scores: Sequence[int] | None = None,
-        heads: Sequence[int] = (),
-        head: bool = False,
-        longest: int | None = None,
+        qkv: Sequence[int] = (),
+        task_head: bool = False,
+        max_score_length: int | None = None,
     ) -> None:
         self.model = model
         self.layers = tuple(layers)
         self.scores = self.layers if scores is None else tuple(scores)
-        self.heads = tuple(heads)
-        self.longest = longest
-        self._run = model if head else model.base_model
-        self._modules = enable_capture(model) if self.scores or self.heads else []
-        highest = max((1, *self.layers, *self.scores, *self.heads))  # one shows what it reads
-        self.height = int(model.config.num_hidden_layers)
-        self._low = None if head else lower_layers(model, highest)
-        if self._low is not None:
-            self.height = highest
+        self.qkv = tuple(qkv)
+        self.max_score_length = max_score_length
+        self._run = model if task_head else model.base_model
+        self._modules = enable_capture(model) if self.scores or self.qkv else []
+        highest = max((1, *self.layers, *self.scores, *self.qkv))  # layer 1 gives the embedding
+        self.depth = int(model.config.num_hidden_layers)
+        self._lower = None if task_head else lower_layers(model, highest)
+        if self._lower is not None:
+            self.depth = highest
 
     def __call__(self, **inputs: Tensor) -> Activations:
         """Run the model.
 
         Args:
-            **inputs: ``input_ids`` and ``attention_mask``, shape (batch, length), and what else
-                the tokenizer gives.
+            **inputs: ``input_ids`` and ``attention_mask``, int64 of shape (batch, length), and
+                ``token_type_ids`` of the same shape where the tokenizer gives them.
 
         Raises:
             EncoderUnsupported: It ran another number of layers than its config says.
         """
-        recorder = AttentionRecorder(self.scores, self.heads, self.longest)
-        with capture_attention(self._modules, recorder), use_layers(self.model, self._low):
+        recorder = AttentionRecorder(self.scores, self.qkv, self.max_score_length)
+        with capture_attention(self._modules, recorder), use_layers(self.model, self._lower):
             output = self._run(
                 **filter_inputs(self.model, inputs), output_hidden_states=[0, *self.layers]
             )
@@ -115,14 +114,14 @@ class ActivationCapture:
             embedding=hidden[0],
             hidden={layer: hidden[layer] for layer in self.layers},
             scores=recorder.scores,
-            reach=recorder.reach,
-            heads=recorder.heads,
+            windows=recorder.windows,
+            qkv=recorder.qkv,
             logits=getattr(output, "logits", None),
         )
 
     def _check(self, states: Sequence[Tensor], layers: int, attentions: int) -> None:
-        """Every layer was seen once, and reads and gives the same tokens."""
-        expected = self.height
+        """Every layer was run once, and reads and gives the same tokens."""
+        expected = self.depth
         calls = {layers, attentions} if self._modules else {layers}
         if calls != {expected} or len({state.shape[1] for state in states}) > 1:
             raise EncoderUnsupported(

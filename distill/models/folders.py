@@ -1,4 +1,4 @@
-"""Model folders: found here or on the hub, digested, written with their tokenizer."""
+"""Model folders: lookup here or on the hub, digests, writing with a tokenizer."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from augment.contract import sha256_file
+from augment.contract.models import is_hub_name
 from distill.errors import ModelInvalid, ModelNotFound
 from distill.run_directory import RUN, STUDENT
 
-
-def quiet_libraries() -> None:
-    """Let transformers and datasets say nothing but errors: this program reports itself."""
-    import datasets
-    import transformers
-
-    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    datasets.disable_progress_bars()
-
-
 SAFETENSORS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
+_DESCRIPTIONS = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
 
 
 def model_folder(name: str) -> Path:
@@ -53,8 +53,7 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
-    if looks_local or Path(name).exists():
+    if not is_hub_name(name) or Path(name).exists():
         raise ModelNotFound(f"there is no model folder {name}.", "Check the path.")
     small = ["*.json", "*.txt", "*.model", "*.safetensors"]
     try:
@@ -74,20 +73,13 @@ def _from_hub(name: str) -> Path:
     return folder
 
 
-_DESCRIPTIONS = (
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-)
-
-
 def folder_digest(name: str) -> str:
-    """SHA-256 over a model's config, weights and tokenizer, in hex: wherever they lie."""
+    """SHA-256 in hex over a model's config, weights and tokenizer, not over where they lie.
+
+    Raises:
+        ModelNotFound: See ``model_folder``.
+        ModelInvalid: See ``model_folder``.
+    """
     total = hashlib.sha256()
     for file in sorted(model_folder(name).iterdir()):
         if file.suffix in (".safetensors", ".bin", ".model") or file.name in _DESCRIPTIONS:
@@ -100,10 +92,14 @@ def save_clean(
 ) -> None:
     """Write a plain transformers folder: config, safetensors, tokenizer.
 
-    safetensors lets only the owner read its file; a server may be someone else.
+    Args:
+        model: With or without a head.
+        tokenizer: Left as it is.
+        folder: Where to.
+        max_length: See ``save_tokenizer``.
     """
     model.save_pretrained(folder)
-    for weights in folder.glob("*.safetensors"):
+    for weights in folder.glob("*.safetensors"):  # by itself readable for its owner alone
         weights.chmod((folder / "config.json").stat().st_mode)
     save_tokenizer(tokenizer, folder, max_length)
 
@@ -111,12 +107,12 @@ def save_clean(
 def save_tokenizer(
     tokenizer: PreTrainedTokenizerBase, folder: Path, max_length: int, *, ready: bool = False
 ) -> None:
-    """Write a tokenizer that records how many pieces texts were cut to.
+    """Write a tokenizer that records how many tokens texts were cut to.
 
     Args:
         tokenizer: Left as it is.
         folder: Where to.
-        max_length: Whoever opens the model later cuts texts at the same place.
+        max_length: In tokens; whoever opens the model later cuts texts at the same length.
         ready: Let ``tokenizer.json`` cut and pad by itself, for readers without transformers.
     """
     tokenizer = copy.deepcopy(tokenizer)

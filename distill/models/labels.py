@@ -1,8 +1,9 @@
-"""A model's label names against those of the data."""
+"""Label names of a model, matched with those of a task."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from transformers import PreTrainedConfig
@@ -13,36 +14,48 @@ from distill.errors import LabelMismatch
 MOST_NAMES = 8
 
 
-def label_order(
-    name: str, config: PreTrainedConfig, task: TaskSpec
-) -> tuple[tuple[int, ...] | None, str]:
-    """Match the model's label names with the task's.
+@dataclass(frozen=True, slots=True)
+class MatchedLabels:
+    """How a model's logits are read as a task's labels.
 
-    Returns:
-        The model's column for each label of the task (nothing where the orders agree), and a
-        notice (empty where there is nothing to say).
+    Attributes:
+        columns: The model's column for each label of the task; None if the orders agree.
+        notice: A sentence that the user should see, or empty.
+    """
+
+    columns: tuple[int, ...] | None
+    notice: str
+
+
+def match_label_names(name: str, config: PreTrainedConfig, task: TaskSpec) -> MatchedLabels:
+    """Match a model's label names with a task's.
+
+    Args:
+        name: What the user called the model.
+        config: Its own.
+        task: Of the data.
 
     Raises:
         LabelMismatch: The names or their number differ.
     """
-    theirs, ours = _label_names(config), task.label.names
-    order = match_labels(theirs, task)
+    model_names, task_names = _label_names(config), task.label.names
+    order = match_labels(model_names, task)
     if order is None and task.label.kind == "regression":
         raise LabelMismatch(
-            f"{name} tells {len(theirs)} classes apart; {task.name} asks for one score.",
+            f"{name} tells {len(model_names)} classes apart; {task.name} asks for one score.",
             "Fine-tune a model on this version: distill teacher.",
         )
     if order is None:
         raise LabelMismatch(
-            f"{name} has the labels {_listed(theirs)}; {task.name} has {_listed(ours)}.",
+            f"{name} has the labels {_listed(model_names)}; {task.name} has {_listed(task_names)}.",
             "Fine-tune a model on this version (distill teacher), or correct id2label in its "
             "config.",
         )
     if not order.named:
-        named = _listed([f"{a} = {b}" for a, b in zip(theirs, ours, strict=True)])
-        return None, f"{name} does not name its labels; taken by position: {named}"
-    notice = f"{name} orders its labels {_listed(theirs)}" if order.columns else ""
-    return order.columns, notice
+        named = _listed([f"{a} = {b}" for a, b in zip(model_names, task_names, strict=True)])
+        return MatchedLabels(None, f"{name} does not name its labels; taken by position: {named}")
+    notice = f"{name} orders its labels {_listed(model_names)}" if order.columns else ""
+    return MatchedLabels(order.columns, notice)
 
 
 def _label_names(config: PreTrainedConfig) -> list[str]:
@@ -51,14 +64,14 @@ def _label_names(config: PreTrainedConfig) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Names as a sentence shows them: a hundred of them would hide what it says."""
+    """Names in a sentence, shortened: a hundred of them would hide what it says."""
     if len(names) <= MOST_NAMES:
         return ", ".join(names)
     return f"{', '.join(names[: MOST_NAMES - 1])} … {names[-1]} ({len(names)} in all)"
 
 
 def label_settings(task: TaskSpec) -> dict[str, Any]:
-    """What a config says about labels, in the task's order."""
+    """Settings of a model's config that state the task's labels, in its order."""
     if task.label.kind == "regression":
         return {"num_labels": 1, "problem_type": "regression"}
     names: Sequence[str] = task.label.names

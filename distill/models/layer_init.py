@@ -8,9 +8,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from augment.contract.models import max_input_length
 from distill.errors import ShapeMismatch
 from distill.models.attention import STACKED
-from distill.models.limits import most_pieces
 from distill.models.loading import Classifier, Encoder, Student, fresh
 from distill.models.shapes import FAMILIES, POSITIONS, Shape, intermediate_size
 from distill.models.width_pruning import prune_width, synthetic_inputs
@@ -62,7 +62,7 @@ def init_from_layers(
     if theirs == shape:
         _copy_layers(model, teacher.model, mapping)
         return Student(model, origin, teacher.tokenizer)
-    texts = synthetic_inputs(teacher.tokenizer, seed, most_pieces(config) or POSITIONS)
+    texts = synthetic_inputs(teacher.tokenizer, seed, max_input_length(config) or POSITIONS)
     projection = prune_width(model, teacher.model, mapping, texts)
     return Student(model, f"{origin}, made narrower", teacher.tokenizer, (projection,))
 

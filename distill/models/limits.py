@@ -1,4 +1,4 @@
-"""How long a row may be: of the recipe, of a model's positions, and what inputs a model takes."""
+"""Limits of inputs: longest text of a recipe and of a model, and the inputs that a model reads."""
 
 from __future__ import annotations
 
@@ -8,48 +8,41 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from augment.contract import TaskSpec
+from augment.contract.models import max_input_length
 from distill.errors import ModelInvalid
+
+SINGLE_LENGTH, PAIR_LENGTH = 64, 128
+NO_LIMIT = 10**6  # tokens; tokenizers record far larger numbers where they know none
 
 
 def filter_inputs(model: PreTrainedModel, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The inputs that a model reads: segments only where it has a table of them."""
+    """The inputs that a model reads: ``token_type_ids`` only if it has a table of them."""
     if getattr(model.config, "type_vocab_size", 0) > 1:
         return inputs
     return {name: tensor for name, tensor in inputs.items() if name != "token_type_ids"}
 
 
-SINGLE_LENGTH, PAIR_LENGTH = 64, 128
-
-
 def resolve_length(max_length: int | str, task: TaskSpec) -> int:
-    """The recipe's ``max_length`` in pieces: ``auto`` is 64 or 128 (docs/method.md, section 6)."""
+    """The recipe's ``max_length`` in tokens: ``auto`` is 64 or 128 (docs/method.md, section 6)."""
     if isinstance(max_length, int):
         return max_length
     return SINGLE_LENGTH if len(task.text_columns) == 1 else PAIR_LENGTH
 
 
-COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "ibert")
-
-
 def check_length(max_length: int, name: str, config: Any) -> None:
     """Refuse texts longer than a model's position table.
+
+    Args:
+        max_length: In tokens.
+        name: What the user called the model.
+        config: Its own.
 
     Raises:
         ModelInvalid: ``max_length`` exceeds it.
     """
-    most = most_pieces(config)
+    most = max_input_length(config)
     if most is not None and max_length > most:
         raise ModelInvalid(
-            f"max_length is {max_length} pieces, {name} reads at most {most}.",
+            f"max_length is {max_length} tokens, {name} reads at most {most}.",
             f"Set max_length = {most} in the recipe.",
         )
-
-
-def most_pieces(config: Any) -> int | None:
-    """Pieces that a model can read at once; nothing where it has no position table."""
-    reserved = config.pad_token_id + 1 if config.model_type in COUNT_FROM_PADDING else 0
-    positions = getattr(config, "max_position_embeddings", None)
-    return None if positions is None else int(positions) - reserved
-
-
-NO_LIMIT = 10**6

@@ -1,4 +1,4 @@
-"""Models from folders and hub names: classifiers, encoders, configs, tokenizers."""
+"""Loading of classifiers, encoders, configs and tokenizers from folders and hub names."""
 
 from __future__ import annotations
 
@@ -19,13 +19,18 @@ from transformers import (
 )
 
 from augment.contract import TaskSpec
+from augment.contract.models import WHOLE_WEIGHTS, loading, max_input_length
 from distill.distributed import device
 from distill.errors import ModelInvalid, VocabularyMismatch
-from distill.models.folders import PICKLED, SAFETENSORS, model_folder
-from distill.models.labels import label_order
-from distill.models.limits import NO_LIMIT, filter_inputs, most_pieces, resolve_length
+from distill.models.folders import model_folder
+from distill.models.labels import match_label_names
+from distill.models.limits import NO_LIMIT, filter_inputs, resolve_length
 from distill.models.projections import Pretrained
 from distill.progress import short
+
+HEAD = "ForSequenceClassification"
+_POOLER = "pooler."
+KNOWN_ONLY = "Only architectures that come with transformers are loaded; remote code is never run."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class Encoder:
         name: What the user called it.
         model: In evaluation mode, float32, frozen.
         tokenizer: Its own.
-        notice: A sentence about where it comes from that the user should see, or nothing.
+        notice: A sentence about where it comes from that the user should see, or empty.
     """
 
     name: str
@@ -46,7 +51,7 @@ class Encoder:
 
 
 def load_encoder(name: str) -> Encoder:
-    """Load an encoder for general distillation, with or without a head: frozen, at rest.
+    """Load an encoder for general distillation, with or without a head: frozen, in evaluation mode.
 
     Raises:
         ModelInvalid: Its weights or its tokenizer cannot be used.
@@ -63,21 +68,16 @@ def load_encoder(name: str) -> Encoder:
     return Encoder(name, model, read_tokenizer(name), notice)
 
 
-HEAD = "ForSequenceClassification"
-_POOLER = "pooler."
-
-
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A sequence classifier whose answers come in the order of the data's labels.
+    """A sequence classifier whose logits come in the order of the data's labels.
 
     Attributes:
         name: What the user called it.
         model: In evaluation mode, float32.
         tokenizer: Its own.
-        order: Column of the model's logits for each label of the data, or nothing where both
-            orders agree.
-        notice: A sentence about the labels that the user should see, or nothing.
+        order: Column of the model's logits for each label of the data; None if both orders agree.
+        notice: A sentence about the labels that the user should see, or empty.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Classifier:
 
     @property
     def classes(self) -> int:
-        """How many logits a row has; 1 for a regression."""
+        """Number of logits of a row; 1 for a regression."""
         return len(self.model.config.id2label or {})
 
     def logits(self, inputs: dict[str, Tensor]) -> Tensor:
@@ -123,7 +123,7 @@ def read_config(name: str, **changes: Any) -> PreTrainedConfig:
         ModelInvalid: transformers does not know the architecture.
     """
     folder = model_folder(name)
-    try:
+    with loading("config", name, ModelInvalid, KNOWN_ONLY):
         raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = {} if "model_type" in raw else {"model_type": "bert"}
         config: PreTrainedConfig = (
@@ -131,11 +131,6 @@ def read_config(name: str, **changes: Any) -> PreTrainedConfig:
             if kind
             else AutoConfig.from_pretrained(folder, trust_remote_code=False, **changes)
         )
-    except (ValueError, KeyError, OSError, AttributeError) as error:
-        raise ModelInvalid(
-            f"the config of {name} cannot be used: {_first_line(error)}",
-            "Only architectures that come with transformers are loaded; remote code is never run.",
-        ) from error
     return config
 
 
@@ -154,25 +149,20 @@ def read_weights(name: str, config: PreTrainedConfig, *, head: bool = True) -> P
     """
     folder = model_folder(name)
     kind: Any = AutoModelForSequenceClassification if head else AutoModel
-    try:
+    with loading("weights", name, ModelInvalid, WHOLE_WEIGHTS):
         model: PreTrainedModel
-        model, loading = kind.from_pretrained(
+        model, report = kind.from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except Exception as error:  # safetensors, torch and transformers each raise their own
-        raise ModelInvalid(
-            f"the weights of {name} cannot be loaded: {_first_line(error)}",
-            f"A complete {SAFETENSORS} (or {PICKLED}) that fits config.json is needed.",
-        ) from error
-    missing = [] if head else [k for k in sorted(loading["missing_keys"]) if _POOLER not in k]
+    missing = [] if head else [k for k in sorted(report["missing_keys"]) if _POOLER not in k]
     if missing:
         raise ModelInvalid(
             f"the weights of {name} lack {len(missing)} tensors of its encoder ({missing[0]} …).",
-            f"A complete {SAFETENSORS} (or {PICKLED}) that fits config.json is needed.",
+            WHOLE_WEIGHTS,
         )
     return model
 
@@ -181,20 +171,18 @@ def read_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """A model's tokenizer, checked against its config.
 
     Raises:
-        ModelInvalid: It is missing, or has more pieces than the model has embeddings.
+        ModelInvalid: It is missing, or has more tokens than the model has embeddings, or fewer
+            than half as many.
     """
     folder = model_folder(name)
-    try:
+    with loading(
+        "tokenizer", name, ModelInvalid, "Put tokenizer.json, or vocab.txt, beside config.json."
+    ):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # tokenizers raises bare exceptions
-        raise ModelInvalid(
-            f"the tokenizer of {name} cannot be loaded: {_first_line(error)}",
-            "Put tokenizer.json, or vocab.txt, beside config.json.",
-        ) from error
     size = read_config(name).vocab_size
     if len(tokenizer) > size or len(tokenizer) < size // 2:
         raise ModelInvalid(
-            f"the tokenizer of {name} has {len(tokenizer):,} pieces, the model {size:,}.",
+            f"the tokenizer of {name} has {len(tokenizer):,} tokens, the model {size:,}.",
             "Put the model's own tokenizer.json, or vocab.txt, beside config.json.",
         )
     return tokenizer
@@ -214,10 +202,10 @@ def load_classifier(name: str, task: TaskSpec) -> Classifier:
             f"{name} has no sequence-classification head: it was saved as {built_as}.",
             f"Fine-tune it first: distill teacher … --init {name} --out {name}-{task.name}",
         )
-    order, notice = label_order(name, config, task)
+    labels = match_label_names(name, config, task)
     model = eval_mode(read_weights(name, config))
     model.requires_grad_(False)
-    return Classifier(name, model, read_tokenizer(name), order, notice)
+    return Classifier(name, model, read_tokenizer(name), labels.columns, labels.notice)
 
 
 def same_vocabulary(
@@ -226,15 +214,15 @@ def same_vocabulary(
     """Refuse two models that split text differently.
 
     Raises:
-        VocabularyMismatch: The tokenizers' pieces or their numbers differ.
+        VocabularyMismatch: The tokenizers' tokens or their ids differ.
     """
-    ours, theirs = tokenizer.get_vocab(), other_tokenizer.get_vocab()
-    if ours == theirs:
+    ids, other_ids = tokenizer.get_vocab(), other_tokenizer.get_vocab()
+    if ids == other_ids:
         return
-    shared = sum(theirs.get(piece) == index for piece, index in ours.items())
+    shared = sum(other_ids.get(token) == index for token, index in ids.items())
     raise VocabularyMismatch(
-        f"{name} has a vocabulary of {len(ours):,} pieces, {other} one of {len(theirs):,}; "
-        f"{shared:,} agree in piece and number.",
+        f"{name} has a vocabulary of {len(ids):,} tokens, {other} one of {len(other_ids):,}; "
+        f"{shared:,} agree in token and id.",
         "Hidden states and attention are compared token by token, so both need one vocabulary. "
         "With --recipe logits each reads the text in its own way.",
     )
@@ -249,13 +237,8 @@ def eval_mode(model: PreTrainedModel) -> PreTrainedModel:
 def fresh(config: PreTrainedConfig, *, head: bool = True) -> PreTrainedModel:
     """A sequence classifier, or an encoder alone, with random weights, in float32."""
     kind: Any = AutoModelForSequenceClassification if head else AutoModel
-    build = kind.from_config
-    model: PreTrainedModel = build(config, dtype=torch.float32)
+    model: PreTrainedModel = kind.from_config(config, dtype=torch.float32)
     return model
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def describe(model: PreTrainedModel) -> str:
@@ -265,18 +248,23 @@ def describe(model: PreTrainedModel) -> str:
 
 
 def open_classifier(model: str, task: TaskSpec) -> Classifier:
-    """Load a classifier for a task and put it where it works."""
+    """Load a classifier for a task and move it to the device.
+
+    Raises:
+        ModelInvalid: See ``load_classifier``.
+        LabelMismatch: See ``load_classifier``.
+    """
     classifier = load_classifier(model, task)
     nn.Module.to(classifier.model, device())
     return classifier
 
 
 def own_length(classifier: Classifier, task: TaskSpec) -> int:
-    """Pieces that a model's texts are cut to.
+    """Tokens that a model's texts are cut to.
 
-    What its tokenizer records (every model made here does), else the recipe's ``auto``; never
-    more than the model can read.
+    As its tokenizer records (that of every model made here does), else the recipe's ``auto``;
+    never more than the model can read.
     """
     recorded = classifier.tokenizer.model_max_length
     length = recorded if recorded < NO_LIMIT else resolve_length("auto", task)
-    return min(length, most_pieces(classifier.model.config) or length)
+    return min(length, max_input_length(classifier.model.config) or length)

@@ -1,4 +1,4 @@
-"""PURE: the least loss with which numbers, heads and matrices get fewer."""
+"""Low-rank approximation and selection of dimensions: docs/method.md, section 8.1."""
 
 from __future__ import annotations
 
@@ -13,28 +13,36 @@ RIDGE = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """y = W x + b: weight (out, in), bias (out,)."""
+    """An affine map y = W x + b.
+
+    Attributes:
+        weight: W, shape (out, in).
+        bias: b, shape (out,).
+    """
 
     weight: Tensor
     bias: Tensor
 
-    def after(self, inner: Affine) -> Affine:
-        """This map of what ``inner`` gives, as one map."""
+    def compose(self, inner: Affine) -> Affine:
+        """The map x → self(inner(x))."""
         return Affine(self.weight @ inner.weight, self.weight @ inner.bias + self.bias)
 
     def __call__(self, states: Tensor) -> Tensor:
-        """States (n, in) to (n, out)."""
+        """Map states of shape (n, in) to (n, out)."""
         return states @ self.weight.T + self.bias
 
 
 def select_dimensions(states: Tensor, count: int) -> Tensor:
-    """Numbers of the width that explain the others well, ascending.
+    """Select dimensions that explain the others well, by a pivoted QR of the centered states.
 
-    By a pivoted QR of the centered states: each next one is that with most variance left.
+    Each next one is that with most variance left (section 8.1, step 1).
 
     Args:
         states: Shape (n, width).
         count: How many to keep.
+
+    Returns:
+        Indices of dimensions, ascending, shape (count,).
     """
     centered = (states - states.mean(dim=0)).double()
     covariance = centered.T @ centered / len(centered)
@@ -45,19 +53,30 @@ def select_dimensions(states: Tensor, count: int) -> Tensor:
 
 
 def reconstruction(states: Tensor, keep: Tensor) -> Affine:
-    """The map from the kept numbers back to all of them, exact for those kept."""
-    back = fit(states[:, keep], states)
-    back.weight[keep] = torch.eye(len(keep), device=states.device)
-    back.bias[keep] = 0.0
-    return back
+    """The affine map from the kept dimensions to all, exact for those kept (step 2).
+
+    Args:
+        states: Shape (n, width).
+        keep: Indices of the dimensions that are kept, shape (kept,).
+
+    Returns:
+        A map with a weight of shape (width, kept).
+    """
+    expand = fit(states[:, keep], states)
+    expand.weight[keep] = torch.eye(len(keep), device=states.device)
+    expand.bias[keep] = 0.0
+    return expand
 
 
 def fit(inputs: Tensor, targets: Tensor) -> Affine:
-    """Least squares with a slight ridge.
+    """The affine map from inputs to targets with the least squared error, up to a small ridge.
 
     Args:
         inputs: Shape (n, in).
         targets: Shape (n, out).
+
+    Returns:
+        A map in float32, fitted in float64.
     """
     mean_in, mean_out = inputs.mean(dim=0), targets.mean(dim=0)
     centered = (inputs - mean_in).double()
@@ -67,46 +86,66 @@ def fit(inputs: Tensor, targets: Tensor) -> Affine:
     return Affine(weight, mean_out - weight @ mean_in)
 
 
-def low_rank_scores(queries: Tensor, keys: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Maps of queries and keys to a smaller head size that keep q·k/√d best in the mean square.
+@dataclass(frozen=True, slots=True)
+class ScoreMaps:
+    """Maps to a smaller head size.
+
+    Attributes:
+        query: Of queries, shape (heads, new head size, head size).
+        key: Of keys, same shape.
+    """
+
+    query: Tensor
+    key: Tensor
+
+
+def low_rank_scores(queries: Tensor, keys: Tensor, size: int) -> ScoreMaps:
+    """The maps to a smaller head size that keep qᵀk/√e best in the mean square (step 3).
 
     Args:
         queries: Shape (heads, n, head size), float64.
-        keys: The same.
-        size: The new head size d'.
-
-    Returns:
-        Two maps, each of shape (heads, d', head size).
+        keys: Same shape.
+        size: The new head size.
     """
-    roots = _root(queries), _root(keys)
-    left, values, right = torch.linalg.svd(roots[0].mT @ roots[1])
+    query_root, key_root = _root(queries), _root(keys)
+    left, values, right = torch.linalg.svd(query_root.mT @ key_root)
     scale = (size / queries.shape[-1]) ** 0.25 * values[:, :size, None].sqrt()
-    return (
-        scale * torch.linalg.solve(roots[0].mT, left[:, :, :size]).mT,
-        scale * torch.linalg.solve(roots[1].mT, right.mT[:, :, :size]).mT,
+    return ScoreMaps(
+        scale * torch.linalg.solve(query_root.mT, left[:, :, :size]).mT,
+        scale * torch.linalg.solve(key_root.mT, right.mT[:, :, :size]).mT,
     )
 
 
-def low_rank_values(values: Tensor, columns: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """A map of values to a smaller head size, and what reads them, that keep their product best.
+@dataclass(frozen=True, slots=True)
+class ValueMaps:
+    """Values of a smaller head size, and the output matrix that reads them.
+
+    Attributes:
+        value: Map of values, shape (heads, new head size, head size).
+        output: Shape (heads, width, new head size).
+    """
+
+    value: Tensor
+    output: Tensor
+
+
+def low_rank_values(values: Tensor, output: Tensor, size: int) -> ValueMaps:
+    """The maps to a smaller head size that keep what heads write best in the mean square (step 4).
 
     Args:
         values: Shape (heads, n, head size), float64.
-        columns: What the output layer makes of them, shape (heads, width, head size).
-        size: The new head size d'.
-
-    Returns:
-        Shapes (heads, d', head size) and (heads, width, d').
+        output: Columns of the output matrix that read each head, (heads, width, head size).
+        size: The new head size.
     """
     root = _root(values)
-    left, strength, right = torch.linalg.svd(columns @ root, full_matrices=False)
-    scale = strength[:, :size].sqrt()
-    small = torch.linalg.solve(root.mT, right.mT[:, :, :size]).mT
-    return scale[:, :, None] * small, left[:, :, :size] * scale[:, None, :]
+    left, singular, right = torch.linalg.svd(output @ root, full_matrices=False)
+    scale = singular[:, :size].sqrt()
+    whitened = torch.linalg.solve(root.mT, right.mT[:, :, :size]).mT
+    return ValueMaps(scale[:, :, None] * whitened, left[:, :, :size] * scale[:, None, :])
 
 
 def _root(states: Tensor) -> Tensor:
-    """L of E[x xᵀ] = L Lᵀ, shape (heads, size, size)."""
+    """L of E[x xᵀ] = L Lᵀ, up to a small ridge; shape (heads, head size, head size)."""
     moments = states.mT @ states / states.shape[1]
     size = moments.shape[-1]
     ridge = moments.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None] * 1e-6

@@ -1,15 +1,16 @@
-"""Student width → teacher width: W_h and W_e of Eq. 8 and 9."""
+"""Projections from the student's width to the teacher's: W_h and W_e of Eq. 8 and 9."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-Pretrained = tuple[tuple[Tensor, Tensor], ...]
+from distill.models.low_rank import Affine
+
+Pretrained = tuple[Affine, ...]
 Kind = Literal["shared", "per_layer", "separate_embedding"]
 INIT_STD = 0.02
 
@@ -19,11 +20,15 @@ class Projections(nn.Module):
 
     Args:
         student_width: d'.
-        teacher_width: d. Where both are equal and nothing is given: the identity.
+        teacher_width: d. If both are equal and nothing is pretrained: the identity.
         layers: M, the student's layers.
         kind: ``shared``: one map for embeddings and all layers; ``separate_embedding``: one for
             the embeddings, one for all layers; ``per_layer``: M + 1 maps.
-        pretrained: Weights (d, d') and biases (d,) of a general student: one pair, or M + 1.
+        pretrained: Of a general student, weights of shape (d, d'): one map, or M + 1. Those that
+            do not fit are left out.
+
+    Attributes:
+        notice: A sentence about pretrained maps that were left out, or empty.
     """
 
     def __init__(
@@ -37,6 +42,16 @@ class Projections(nn.Module):
     ) -> None:
         super().__init__()
         count = {"shared": 1, "separate_embedding": 2, "per_layer": layers + 1}[kind]
+        shape = (teacher_width, student_width)
+        right = all(tuple(affine.weight.shape) == shape for affine in pretrained)
+        start = pretrained if right and len(pretrained) in (1, count) else ()
+        self.notice = ""
+        if pretrained and not start:
+            rows, columns = pretrained[0].weight.shape
+            self.notice = (
+                f"start at random: the recipe needs {count} ({student_width} to {teacher_width}), "
+                f"the checkpoint has {len(pretrained)} ({columns} to {rows})"
+            )
         self.maps = nn.ModuleList()
         if student_width == teacher_width and not pretrained:
             return
@@ -45,11 +60,9 @@ class Projections(nn.Module):
             nn.init.normal_(linear.weight, std=INIT_STD)
             nn.init.zeros_(linear.bias)
             self.maps.append(linear)
-            if fits(pretrained, student_width, teacher_width, count):
-                weight, bias = pretrained[index % len(pretrained)]
-                with torch.no_grad():
-                    linear.weight.copy_(weight)
-                    linear.bias.copy_(bias)
+            if start:
+                affine = start[index % len(start)]
+                linear.load_state_dict({"weight": affine.weight, "bias": affine.bias})
 
     def forward(self, states: Tensor, layer: int) -> Tensor:
         """Project states of a layer.
@@ -68,9 +81,9 @@ class Projections(nn.Module):
 
 
 def save_projections(projections: Projections, weights: Path) -> None:
-    """Put projections into a model's weights file, as published TinyBERT checkpoints hold them.
+    """Add projections to a model's weights file, as published TinyBERT checkpoints hold them.
 
-    Their names are ``fit_dense``, or ``fit_denses.N`` for several; transformers passes over them.
+    Their names are ``fit_dense``, or ``fit_denses.N`` for several; transformers ignores them.
 
     Args:
         projections: Trained.
@@ -83,10 +96,3 @@ def save_projections(projections: Projections, weights: Path) -> None:
         for name, tensor in linear.named_parameters():
             tensors[f"{prefix}.{name}"] = tensor.detach().cpu().contiguous()
     save_file(tensors, weights, metadata={"format": "pt"})
-
-
-def fits(pretrained: Pretrained, student_width: int, teacher_width: int, count: int) -> bool:
-    """Whether a checkpoint's projections can start ours: the right shape, and one or as many."""
-    shape = (teacher_width, student_width)
-    right = all(tuple(weight.shape) == shape for weight, _ in pretrained)
-    return bool(pretrained) and right and len(pretrained) in (1, count)

@@ -1,4 +1,4 @@
-"""PURE: what attention is made of."""
+"""Queries, keys and values of a layer, and the raw scores they give."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Heads:
+class QKV:
     """Queries, keys and values of one layer, each of shape (batch, heads, length, head size).
 
-    They are what the scores are made of: after rotation where positions are rotated in.
+    Queries and keys are those whose product is the scores: after rotation in ModernBERT.
 
     Attributes:
+        query: Q.
+        key: K.
+        value: V.
         scale: 1/√d, or what the architecture has in its place.
     """
 
@@ -24,6 +27,6 @@ class Heads:
     scale: float
 
     def scores(self) -> Tensor:
-        """Their products in float32, (batch, heads, length, length)."""
+        """The raw scores QKᵀ·scale in float32, shape (batch, heads, length, length)."""
         with torch.autocast(self.query.device.type, enabled=False):
             return torch.matmul(self.query.float() * self.scale, self.key.float().mT)

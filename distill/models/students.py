@@ -28,6 +28,7 @@ from distill.models.loading import (
     read_weights,
     same_vocabulary,
 )
+from distill.models.low_rank import Affine
 from distill.models.projections import Pretrained
 from distill.models.seeding import seeded
 from distill.models.shapes import NAMED, InputSpec, Shape, config_of, parse_shape
@@ -208,7 +209,7 @@ def checkpoint_projections(folder: Path) -> Pretrained:
     """The projections in a TinyBERT checkpoint: one (``fit_dense``), or M + 1 (``fit_denses.N``).
 
     Returns:
-        Pairs of weight (d, d') and bias (d,), from the embeddings upwards; empty without any.
+        Maps with weights of shape (d, d'), from the embeddings upwards; empty without any.
     """
     pairs: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _checkpoint(folder).items():
@@ -216,7 +217,7 @@ def checkpoint_projections(folder: Path) -> Pretrained:
         if match:
             pairs.setdefault(int(match[1] or 0), {})[match[2]] = tensor.float()
     complete = [pairs[index] for index in sorted(pairs) if len(pairs[index]) == 2]
-    return tuple((pair["weight"], pair["bias"]) for pair in complete)
+    return tuple(Affine(**pair) for pair in complete)
 
 
 def _checkpoint(folder: Path) -> dict[str, Tensor]:

@@ -1,14 +1,8 @@
-"""A teacher's layers made narrower: the start of a student that is thinner than its teacher.
+"""Width pruning: a narrower student starts from its teacher's layers (docs/method.md, section 8.1).
 
-Pure but for one forward pass of the teacher. TinyBERT starts its general student from random
-weights; here a thinner student begins as an approximation of the teacher, which the losses then
-repair. Of the width, the numbers are kept that explain the others best, and every matrix that read
-a number which is gone reads its best linear guess from those kept instead. So embeddings and the
-residual stream are the teacher's own, number by number. An attention head keeps its scores QKᵀ as
-closely as its new size allows (the best product of that rank in the mean square), its values
-likewise, and the feed-forward layer its most active neurons. Norms over fewer numbers see another
-spread: from the bottom upwards their weights are fitted to what the teacher gives there. All of it
-is measured on made-up texts, so no data is needed and the same call gives the same weights.
+Dimensions of the residual stream are selected; each matrix that read all of them reads their linear
+reconstruction; heads become low-rank; the strongest neurons stay; norms are fitted. The teacher
+runs once, on synthetic inputs: no data is needed, and the same seed gives the same weights.
 """
 
 from __future__ import annotations
@@ -31,7 +25,7 @@ from distill.models.low_rank import (
     select_dimensions,
 )
 
-TEXTS, TOKENS = 64, 64
+TEXTS, TOKENS = 64, 64  # of the synthetic inputs
 
 
 @torch.no_grad()
@@ -39,84 +33,85 @@ def prune_width(
     student: PreTrainedModel,
     teacher: PreTrainedModel,
     mapping: Sequence[int],
-    texts: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Write a thinner copy of a teacher's layers into a student.
+    inputs: Tensor,
+) -> Affine:
+    """Overwrite a student's encoder with its teacher's mapped layers, pruned to its width.
 
     Args:
-        student: Same kind and number of heads, at most as wide; its encoder is overwritten.
-        teacher: At rest, without dropout.
+        student: Of the same family and number of heads, at most as wide.
+        teacher: In evaluation mode.
         mapping: Teacher layer for each student layer, counted from 1.
-        texts: What is measured on, piece ids of shape (texts, pieces) without padding.
+        inputs: Token ids that the teacher is measured on, shape (texts, tokens), no padding.
 
     Returns:
-        The projection that gives back the teacher's states: weight (d, d') and bias (d,).
+        The projection to the teacher's states, with a weight of shape (d, d').
     """
-    ours: Any = student.base_model
-    theirs: Any = copy.deepcopy(teacher.base_model).cpu()  # the same weights wherever it works
-    states = theirs(texts, output_hidden_states=True).hidden_states
-    seen = torch.cat([_rows(states[layer]) for layer in (0, *mapping)])
-    keep = select_dimensions(seen, student.config.hidden_size)
-    _narrow_embeddings(ours.embeddings, theirs.embeddings, keep)
-    trained = student.training
+    pruned: Any = student.base_model
+    source: Any = copy.deepcopy(teacher.base_model).cpu()  # the same weights wherever it works
+    states = source(inputs, output_hidden_states=True).hidden_states
+    compared = torch.cat([_rows(states[layer]) for layer in (0, *mapping)])
+    keep = select_dimensions(compared, student.config.hidden_size)
+    _prune_embeddings(pruned.embeddings, source.embeddings, keep)
+    was_training = student.training
     eval_mode(student)  # without dropout
-    own = ours.embeddings(input_ids=texts)
-    for target, layer in zip(ours.encoder.layer, mapping, strict=True):
-        middle = _narrow_layer(target, theirs.encoder.layer[layer - 1], states[layer - 1], keep)
-        _fit_norm(target.attention.output.LayerNorm, target, own, middle[:, keep])
-        own = _fit_norm(target.output.LayerNorm, target, own, _rows(states[layer])[:, keep])
-    student.train(trained)
-    if getattr(ours, "pooler", None) is not None and getattr(theirs, "pooler", None) is not None:
+    hidden = pruned.embeddings(input_ids=inputs)
+    for target, layer in zip(pruned.encoder.layer, mapping, strict=True):
+        middle = _prune_layer(target, source.encoder.layer[layer - 1], states[layer - 1], keep)
+        _fit_norm(target.attention.output.LayerNorm, target, hidden, middle[:, keep])
+        output = _rows(states[layer])[:, keep]
+        hidden = _fit_norm(target.output.LayerNorm, target, hidden, output)
+    student.train(was_training)
+    if getattr(pruned, "pooler", None) is not None and getattr(source, "pooler", None) is not None:
         last = reconstruction(_rows(states[mapping[-1]]), keep)
-        _put(ours.pooler.dense, _pick(_of(theirs.pooler.dense).after(last), keep))
-    back = reconstruction(seen, keep)
-    return back.weight, back.bias
+        _assign(pruned.pooler.dense, _select_rows(_affine(source.pooler.dense).compose(last), keep))
+    return reconstruction(compared, keep)
 
 
-def synthetic_inputs(tokenizer: PreTrainedTokenizerBase, seed: int, most: int = TOKENS) -> Tensor:
-    """Random pieces, early ones of the vocabulary (which are the frequent ones) more often.
+def synthetic_inputs(
+    tokenizer: PreTrainedTokenizerBase, seed: int, max_length: int = TOKENS
+) -> Tensor:
+    """Random tokens, those early in the vocabulary (which are the frequent ones) more often.
 
     Args:
         tokenizer: The teacher's.
         seed: Of the draw.
-        most: The most pieces that the teacher reads at once.
+        max_length: The most tokens that the teacher reads at once.
 
     Returns:
-        Piece ids of shape (texts, pieces), special ones at both ends.
+        Token ids of shape (texts, tokens), special ones at both ends.
     """
     special = set(tokenizer.all_special_ids)
-    words = [
+    usable = [
         index
-        for piece, index in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-        if index not in special and not piece.startswith("[unused")
+        for token, index in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+        if index not in special and not token.startswith("[unused")
     ]
     generator = torch.Generator().manual_seed(seed)
-    share = torch.rand((TEXTS, min(TOKENS, most) - 2), generator=generator)
-    places = (len(words) ** share).long().clamp(max=len(words) - 1)
-    drawn = torch.tensor(words)[places].tolist()
+    share = torch.rand((TEXTS, min(TOKENS, max_length) - 2), generator=generator)
+    ranks = (len(usable) ** share).long().clamp(max=len(usable) - 1)
+    drawn = torch.tensor(usable)[ranks].tolist()
     first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
     return torch.tensor([[first, *row, last] for row in drawn])
 
 
-def _narrow_embeddings(target: Any, source: Any, keep: Tensor) -> None:
+def _prune_embeddings(target: Any, source: Any, keep: Tensor) -> None:
     for name, table in source.named_children():
         if isinstance(table, nn.Embedding):
             getattr(target, name).weight.copy_(table.weight[:, keep])
-    _put_norm(target.LayerNorm, source.LayerNorm, keep)
+    _assign_norm(target.LayerNorm, source.LayerNorm, keep)
 
 
-def _narrow_layer(target: Any, source: Any, states: Tensor, keep: Tensor) -> Tensor:
-    """One layer; ``states`` (texts, pieces, width) is what the teacher's layer reads.
+def _prune_layer(target: Any, source: Any, states: Tensor, keep: Tensor) -> Tensor:
+    """Prune one layer; ``states``, (texts, tokens, width), are the teacher layer's input.
 
     Returns:
-        What the teacher has between attention and feed-forward layer, shape (n, width).
+        The teacher's states between attention and feed-forward part, shape (n, width).
     """
     rows = _rows(states)
-    back = reconstruction(rows, keep)
-    _narrow_attention(target.attention, source.attention, rows, back, keep)
-    caught: dict[str, Tensor] = {}
+    _prune_attention(target.attention, source.attention, rows, keep)
+    outputs: dict[str, Tensor] = {}
     hooks = [
-        module.register_forward_hook(lambda _m, _i, out, name=name: caught.update({name: out}))
+        module.register_forward_hook(lambda _m, _i, out, name=name: outputs.update({name: out}))
         for name, module in (("middle", source.attention.output), ("active", source.intermediate))
     ]
     try:
@@ -124,67 +119,67 @@ def _narrow_layer(target: Any, source: Any, states: Tensor, keep: Tensor) -> Ten
     finally:
         for hook in hooks:
             hook.remove()
-    middle, active = _rows(caught["middle"]), _rows(caught["active"])
-    read = _of(source.intermediate.dense).after(reconstruction(middle, keep))
-    write = _pick(_of(source.output.dense), keep)
+    middle, active = _rows(outputs["middle"]), _rows(outputs["active"])
+    read = _affine(source.intermediate.dense).compose(reconstruction(middle, keep))
+    write = _select_rows(_affine(source.output.dense), keep)
     strength = active.square().mean(dim=0) * write.weight.square().sum(dim=0)
-    chosen = strength.topk(min(target.intermediate.dense.out_features, len(strength))).indices
-    chosen = chosen.sort().values
-    _put(target.intermediate.dense, _pick(read, chosen))
-    _put(target.output.dense, fit(active[:, chosen], write(active)))
-    _put_norm(target.output.LayerNorm, source.output.LayerNorm, keep)
+    count = min(target.intermediate.dense.out_features, len(strength))
+    neurons = strength.topk(count).indices.sort().values
+    _assign(target.intermediate.dense, _select_rows(read, neurons))
+    _assign(target.output.dense, fit(active[:, neurons], write(active)))
+    _assign_norm(target.output.LayerNorm, source.output.LayerNorm, keep)
     return middle
 
 
-def _fit_norm(norm: Any, layer: Any, own: Tensor, wanted: Tensor) -> Tensor:
-    """Weights of a norm that bring a layer of the student closest to its teacher there.
+def _fit_norm(norm: Any, layer: Any, hidden: Tensor, target: Tensor) -> Tensor:
+    """Fit weights of a norm so that a layer of the student is closest to its teacher there.
 
     Args:
-        norm: The norm, in the layer.
+        norm: One of the layer's norms.
         layer: The student's.
-        own: What the layer reads, shape (texts, pieces, width).
-        wanted: What the teacher has behind the norm, shape (n, width).
+        hidden: The layer's input, shape (texts, tokens, width).
+        target: The teacher's states after the norm, shape (n, width).
 
     Returns:
-        What the norm gives then, shape (texts, pieces, width).
+        The output of the fitted norm, shape (texts, tokens, width).
     """
-    caught: list[Tensor] = []
-    hook = norm.register_forward_pre_hook(lambda _module, inputs: caught.append(inputs[0]))
+    inputs: list[Tensor] = []
+    hook = norm.register_forward_pre_hook(lambda _module, args: inputs.append(args[0]))
     try:
-        layer(own)
+        layer(hidden)
     finally:
         hook.remove()
-    read = nn.functional.layer_norm(_rows(caught[0]), wanted.shape[1:], eps=norm.eps)
+    read = nn.functional.layer_norm(_rows(inputs[0]), target.shape[1:], eps=norm.eps)
     centered = read - read.mean(dim=0)
-    slope = (centered * (wanted - wanted.mean(dim=0))).sum(dim=0) / centered.square().sum(dim=0)
+    slope = (centered * (target - target.mean(dim=0))).sum(dim=0) / centered.square().sum(dim=0)
     norm.weight.copy_(slope)
-    norm.bias.copy_(wanted.mean(dim=0) - slope * read.mean(dim=0))
-    given: Tensor = norm(caught[0])
-    return given
+    norm.bias.copy_(target.mean(dim=0) - slope * read.mean(dim=0))
+    output: Tensor = norm(inputs[0])
+    return output
 
 
-def _narrow_attention(target: Any, source: Any, rows: Tensor, back: Affine, keep: Tensor) -> None:
+def _prune_attention(target: Any, source: Any, rows: Tensor, keep: Tensor) -> None:
     read, write = source.self, source.output.dense
     heads = read.num_attention_heads
     size = target.self.query.out_features // heads
-    maps = {name: _of(getattr(read, name)) for name in ("query", "key", "value")}
+    wide = {name: _affine(getattr(read, name)) for name in ("query", "key", "value")}
     split = {
-        name: one(rows).view(len(rows), heads, -1).double().transpose(0, 1)
-        for name, one in maps.items()
+        name: affine(rows).view(len(rows), heads, -1).double().transpose(0, 1)
+        for name, affine in wide.items()
     }
-    queries, keys = low_rank_scores(split["query"], split["key"], size)
-    thin = {"query": queries, "key": keys}
+    scores = low_rank_scores(split["query"], split["key"], size)
     columns = write.weight[keep].view(len(keep), heads, -1).double().transpose(0, 1)
-    thin["value"], outs = low_rank_values(split["value"], columns, size)
-    for name, small in thin.items():
-        _put(getattr(target.self, name), _by_head(small, maps[name]).after(back))
-    target.output.dense.weight.copy_(outs.transpose(0, 1).flatten(1).float())
+    values = low_rank_values(split["value"], columns, size)
+    expand = reconstruction(rows, keep)
+    for name, small in (("query", scores.query), ("key", scores.key), ("value", values.value)):
+        _assign(getattr(target.self, name), _by_head(small, wide[name]).compose(expand))
+    target.output.dense.weight.copy_(values.output.transpose(0, 1).flatten(1).float())
     target.output.dense.bias.copy_(write.bias[keep])
-    _put_norm(target.output.LayerNorm, source.output.LayerNorm, keep)
+    _assign_norm(target.output.LayerNorm, source.output.LayerNorm, keep)
 
 
 def _by_head(small: Tensor, wide: Affine) -> Affine:
-    """A map of each head after one of all heads."""
+    """A map of each head, (heads, new head size, head size), composed with one of all heads."""
     heads, size = small.shape[0], small.shape[1]
     weight = wide.weight.view(heads, small.shape[2], -1).double()
     bias = wide.bias.view(heads, small.shape[2], 1).double()
@@ -196,20 +191,20 @@ def _rows(states: Tensor) -> Tensor:
     return states.flatten(0, 1).float()
 
 
-def _of(linear: Any) -> Affine:
+def _affine(linear: Any) -> Affine:
     return Affine(linear.weight, linear.bias)
 
 
-def _pick(wide: Affine, keep: Tensor) -> Affine:
-    return Affine(wide.weight[keep], wide.bias[keep])
+def _select_rows(affine: Affine, keep: Tensor) -> Affine:
+    return Affine(affine.weight[keep], affine.bias[keep])
 
 
-def _put(linear: Any, new: Affine) -> None:
+def _assign(linear: Any, affine: Affine) -> None:
     """Where the student has more neurons than the teacher, the others stay as they were."""
-    linear.weight[: len(new.weight), : new.weight.shape[1]].copy_(new.weight)
-    linear.bias[: len(new.bias)].copy_(new.bias)
+    linear.weight[: len(affine.weight), : affine.weight.shape[1]].copy_(affine.weight)
+    linear.bias[: len(affine.bias)].copy_(affine.bias)
 
 
-def _put_norm(norm: Any, source: Any, keep: Tensor) -> None:
+def _assign_norm(norm: Any, source: Any, keep: Tensor) -> None:
     norm.weight.copy_(source.weight[keep])
     norm.bias.copy_(source.bias[keep])

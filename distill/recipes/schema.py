@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 def _length(value: object) -> object:
     if value == "auto" or (type(value) is int and 8 <= value <= 512):
         return value
-    raise ValueError(f'must be "auto" or 8 to 512 pieces, found {value!r}')
+    raise ValueError(f'must be "auto" or 8 to 512 tokens, found {value!r}')
 
 
 def _layers(value: object) -> object:
@@ -192,7 +192,7 @@ class General(Optimization, Layerwise):
     Its last step is kept; ``--tokens`` and ``--hours`` stand for ``epochs`` and ``max_steps``.
 
     Attributes:
-        length: The most pieces a block has, special ones included.
+        length: The most tokens a block has, special ones included.
         min_length: Ends of documents with fewer are left out; 3 keeps all that is not empty.
         held_out: Share of the documents that losses are measured on and that are never trained on.
     """
@@ -208,7 +208,7 @@ class General(Optimization, Layerwise):
     def _there_is_something_to_learn(self) -> Self:
         if self.min_length > self.length:
             raise ValueError(
-                f"min_length {self.min_length} leaves no block of at most {self.length} pieces"
+                f"min_length {self.min_length} leaves no block of at most {self.length} tokens"
             )
         if not self.attends and not self.matches_states:
             raise ValueError("every weight is 0")

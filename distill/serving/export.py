@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 
 from augment.contract import TaskSpec, Version
 from augment.contract.files import commit_folder, write_json
+from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
-from distill.errors import UsageInvalid
+from distill.errors import UsageError
 from distill.evaluation.compare import labeled_splits
 from distill.evaluation.cost import Answer, Latency, TimedModel, time_answers, weight_bytes
 from distill.evaluation.evaluate import Scores, Splits, answers, collect, scores_of
 from distill.evaluation.results import measured_on
-from distill.models.folders import folder_digest, quiet_libraries, save_clean, save_tokenizer
+from distill.models.folders import folder_digest, save_clean, save_tokenizer
 from distill.models.loading import Classifier, load_classifier, own_length
 from distill.progress import Narrator
 from distill.serving.onnx import PACKAGES, graph_answers, quantize, require_onnx, write_onnx
@@ -91,16 +92,16 @@ def export_model(
         What ``export.json`` holds.
 
     Raises:
-        UsageInvalid: ``out`` exists, or a form is unknown.
+        UsageError: ``out`` exists, or a form is unknown.
         ExtraMissing: ONNX is asked for and not installed.
         Fault: With a sentence that says what to do.
     """
     quiet_libraries()
     out, narrator = Path(out), Narrator(quiet=quiet)
     if out.exists():
-        raise UsageInvalid(f"{out} exists.", "Choose another --out, or remove it.")
+        raise UsageError(f"{out} exists.", "Choose another --out, or remove it.")
     if unknown := [form for form in forms if form not in FORMS]:
-        raise UsageInvalid(f"there is no form {unknown[0]!r}.", f"Known: {', '.join(FORMS)}.")
+        raise UsageError(f"there is no form {unknown[0]!r}.", f"Known: {', '.join(FORMS)}.")
     if any(form.startswith("onnx") for form in forms):
         require_onnx()
     opened = open_checked(version)

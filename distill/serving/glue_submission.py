@@ -11,7 +11,7 @@ from typing import Any
 
 from augment.contract import TaskSpec
 from augment.contract.files import write_file, write_text
-from distill.errors import DataInvalid, UsageInvalid
+from distill.errors import DataInvalid, UsageError
 
 HEADER = "index\tprediction"
 DIAGNOSTIC = "AX.tsv"
@@ -70,7 +70,7 @@ def submission_file(task: TaskSpec, split: str) -> SubmissionFile:
     """The file that answers a split.
 
     Raises:
-        UsageInvalid: The task is not GLUE's, has other labels, or the split is not asked for.
+        UsageError: The task is not GLUE's, has other labels, or the split is not asked for.
     """
     found = [
         sheet
@@ -79,11 +79,9 @@ def submission_file(task: TaskSpec, split: str) -> SubmissionFile:
     ]
     hint = "Write a table of predictions instead: --out predictions.csv"
     if not found:
-        raise UsageInvalid(
-            f"GLUE's submission has no file for split {split!r} of {task.name}.", hint
-        )
+        raise UsageError(f"GLUE's submission has no file for split {split!r} of {task.name}.", hint)
     if set(found[0].words) != set(task.label.names):
-        raise UsageInvalid(
+        raise UsageError(
             f"{task.name} has the labels {', '.join(task.label.names) or 'of a score'}; "
             f"GLUE's {found[0].file} has {', '.join(found[0].words) or 'a score'}.",
             hint,

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from augment.contract import TaskSpec, Version
 from augment.contract.files import write_file
+from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.versions import tokenize_split, tokenize_texts
-from distill.errors import DataInvalid, UsageInvalid
+from distill.errors import DataInvalid, UsageError
 from distill.evaluation.evaluate import answers, collect
-from distill.models.folders import quiet_libraries
 from distill.models.loading import Classifier, open_classifier, own_length
 from distill.progress import Gauge, Narrator
 from distill.serving.glue_diagnostic import read_diagnostic
@@ -90,7 +90,7 @@ def predict_split(
         files are ``written``.
 
     Raises:
-        UsageInvalid: The place, the task and the split do not go together.
+        UsageError: The place, the task and the split do not go together.
         DataInvalid: A split is missing, or is not the one that GLUE asks for.
         Fault: With a sentence that says what to do.
     """
@@ -127,16 +127,16 @@ def _is_table(out: Path, diagnostic: str | Path | None) -> bool:
     """Whether a place asks for a table; otherwise it asks for a submission.
 
     Raises:
-        UsageInvalid: It asks for neither, or for what a table does not hold.
+        UsageError: It asks for neither, or for what a table does not hold.
     """
     table = out.suffix in TABLES
     if not table and out.suffix not in ("", ".zip"):
-        raise UsageInvalid(
+        raise UsageError(
             f"{out} is no place for predictions.",
             f"End it in .zip or nothing (a GLUE submission), or in {', '.join(TABLES)} (a table).",
         )
     if table and diagnostic:
-        raise UsageInvalid(
+        raise UsageError(
             "the diagnostic set is a part of a GLUE submission.", "Let --out end in .zip."
         )
     return table

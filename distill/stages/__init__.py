@@ -1,4 +1,4 @@
-"""The stages of a distillation: a batch in, named losses out.
+"""Stages of a distillation: a batch in, named losses out.
 
 A stage is the module that the trainer trains: the student and, for the intermediate stage, the
 projections. The teacher stays outside the module tree, so checkpoints do not hold it, no
@@ -8,8 +8,8 @@ optimizer sees it and ``train()`` does not reach it.
 from __future__ import annotations
 
 from distill.stages.base import Stage, assert_frozen_eval
-from distill.stages.hard_labels import HardLabels
-from distill.stages.intermediate import Intermediate
-from distill.stages.prediction import Prediction
+from distill.stages.hard_labels import HardLabelStage
+from distill.stages.intermediate import IntermediateStage
+from distill.stages.prediction import PredictionStage
 
-__all__ = ["HardLabels", "Intermediate", "Prediction", "Stage", "assert_frozen_eval"]
+__all__ = ["HardLabelStage", "IntermediateStage", "PredictionStage", "Stage", "assert_frozen_eval"]

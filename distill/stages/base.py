@@ -1,4 +1,4 @@
-"""What a stage is: a batch in, named losses out."""
+"""Stage: the module that the trainer trains; a batch in, named losses out."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from distill.models.attention import use_plain_attention
 
 
 class Stage(nn.Module, ABC):
-    """What the trainer knows of a stage.
+    """A student with a loss, and the teacher that the loss may need.
 
     Attributes:
+        name: Of the stage: in progress, metrics and the run directory.
         student: The model that is trained.
-        teacher: The model that is not, or nothing.
-        whole: Whether every weight of the student takes part in the loss.
+        teacher: The frozen model, or None.
+        trains_all_parameters: Whether every weight of the student takes part in the loss.
         pads_to_fixed_length: Whether the loss counts padding, so that all batches have one length.
     """
 
     name: str
-    whole = True
+    trains_all_parameters = True
     pads_to_fixed_length = False
 
     def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel | None = None) -> None:
@@ -37,18 +38,30 @@ class Stage(nn.Module, ABC):
         return self._outside[0]
 
     def start(self, device: torch.device) -> None:
-        """Called once before training: put the teacher to its place and check that it rests."""
+        """Prepare for training on a device; called once.
+
+        Raises:
+            AssertionError: The teacher is not frozen in evaluation mode; a fault of this program.
+        """
         if device.type == "cpu":
             use_plain_attention(self.student)
         if self.teacher is not None:
             nn.Module.to(self.teacher, device)
             assert_frozen_eval(self.teacher)
 
+    def notices(self) -> dict[str, str]:
+        """Label to a sentence that the user should see before anything is trained."""
+        return {}
+
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         """Losses of a batch.
 
+        Args:
+            **batch: As ``Collator`` gives it, on the student's device.
+
         Returns:
-            ``loss``, which is minimized, and its terms by name, each as it counts in ``loss``.
+            ``loss``, which is minimized, and its terms by name, each as it counts in ``loss``;
+            float32 scalars.
         """
         terms = dict(self.terms(batch))
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}
@@ -59,12 +72,12 @@ class Stage(nn.Module, ABC):
 
 
 def assert_frozen_eval(teacher: PreTrainedModel) -> None:
-    """The teacher is frozen and in evaluation mode: no dropout (docs/method.md, departure 16).
+    """Check that a teacher has no gradients and no dropout (docs/method.md, departure 16).
 
     Raises:
-        AssertionError: It is not; a fault of this program.
+        AssertionError: It has; a fault of this program.
     """
-    moving = [name for name, weight in teacher.named_parameters() if weight.requires_grad]
-    awake = [name for name, module in teacher.named_modules() if module.training]
-    assert not moving, f"teacher weights are not frozen: {moving[:3]}"
-    assert not awake, f"teacher modules are in training mode: {awake[:3]}"
+    trainable = [name for name, weight in teacher.named_parameters() if weight.requires_grad]
+    training = [name for name, module in teacher.named_modules() if module.training]
+    assert not trainable, f"teacher weights are not frozen: {trainable[:3]}"
+    assert not training, f"teacher modules are in training mode: {training[:3]}"

@@ -1,4 +1,4 @@
-"""Plain fine-tuning on the labels of the data."""
+"""Fine-tuning on hard labels, the labels of the data."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from distill.stages.base import Stage
 from distill.stages.losses import label_loss
 
 
-class HardLabels(Stage):
-    """Plain fine-tuning: of a teacher, or of the student that distillation is compared with."""
+class HardLabelStage(Stage):
+    """Fine-tuning of a teacher, or of the plain student that distillation is compared with.
+
+    Args:
+        student: The model that is fine-tuned.
+        name: Of the stage.
+    """
 
     def __init__(self, student: PreTrainedModel, name: str) -> None:
         super().__init__(student)

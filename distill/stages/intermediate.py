@@ -1,4 +1,4 @@
-"""Stage 1: the teacher's embeddings, hidden states and attention."""
+"""Intermediate-layer distillation, stage 1: embeddings, hidden states and attention."""
 
 from __future__ import annotations
 
@@ -26,32 +26,37 @@ from distill.stages.losses import (
 )
 from distill.stages.relations import plan_relations
 
-MOST_SCORED = 192  # pieces; at 128 scores are faster, from 256 on products of heads are
+# Tokens up to which attention is compared by its scores, beyond it by ``attention_product_loss``.
+# Measured, attention and loss of a layer on one thread: 254 ms instead of 425 at 128 tokens, but
+# 928 instead of 406 at 256 and 2,177 instead of 613 at 512.
+MAX_SCORE_LENGTH = 192
 
 
-class Intermediate(Stage):
+class IntermediateStage(Stage):
     """Stage 1: embedding, hidden and attention losses (Eq. 7 to 9, weighted as in Eq. 6).
 
     Args:
         student: Trained together with the projections.
         teacher: Frozen, in evaluation mode.
-        mapping: Teacher layer for each student layer, see ``mapping.layer_map``.
+        mapping: Teacher layer for each student layer, see ``layer_mapping.layer_map``.
         recipe: Loss weights, and how attention is compared.
-        reduction: See ``losses``.
+        reduction: See ``losses.attention_score_loss``.
         projection: How many projections, see ``projections.Projections``.
         pretrained: Projections of a general student's checkpoint.
-        name: In the log and among the checkpoints.
+        max_score_length: Of longer texts, in tokens, no scores are computed (docs/method.md,
+            section 8.3).
+        name: In progress, metrics and the run directory.
 
     Attributes:
-        relations: What is compared where attention is learnt by relations, or nothing.
+        relations: What is compared if attention is learnt by relations, or None.
 
     Raises:
         ShapeMismatch: The numbers of heads differ while scores are asked for, relation heads do
             not divide the widths, or there is not one weight for each layer.
-        EncoderUnsupported: Attention counts, and one of the models does not show it.
+        EncoderUnsupported: Attention has a weight, and that of a model cannot be captured.
     """
 
-    whole = False
+    trains_all_parameters = False
 
     def __init__(
         self,
@@ -63,6 +68,7 @@ class Intermediate(Stage):
         reduction: Reduction = "masked",
         projection: Kind = "shared",
         pretrained: Pretrained = (),
+        max_score_length: int = MAX_SCORE_LENGTH,
         name: str = "intermediate",
     ) -> None:
         super().__init__(student, teacher)
@@ -75,7 +81,14 @@ class Intermediate(Stage):
         self.attention_weights = _per_layer(weights, len(mapping), "attention")
         self.hidden_weights = _per_layer(recipe.weights.hidden, len(mapping), "hidden")
         self.embedding_weight = recipe.weights.embedding
-        self.student_tap, self.teacher_tap = self._taps(student, teacher)
+        longest = max_score_length if reduction == "masked" else None
+        plan, layers = self.relations, self.mapping
+        self.student_capture = self._capture(
+            student, range(1, len(layers) + 1), [plan.student_layer] if plan else [], longest
+        )
+        self.teacher_capture = self._capture(
+            teacher, layers, [plan.teacher_layer] if plan else [], longest
+        )
         self.projections = Projections(
             student.config.hidden_size,
             teacher.config.hidden_size,
@@ -84,88 +97,86 @@ class Intermediate(Stage):
             pretrained=pretrained,
         )
 
-    def _taps(
-        self, student: PreTrainedModel, teacher: PreTrainedModel
-    ) -> tuple[ActivationCapture, ActivationCapture]:
-        """Listen to nothing that has no weight."""
-        states = [m for m, weight in enumerate(self.hidden_weights, start=1) if weight]
-        scores = [m for m, weight in enumerate(self.attention_weights, start=1) if weight]
-        ours = [self.relations.student_layer] if self.relations else []
-        theirs = [self.relations.teacher_layer] if self.relations else []
-        longest = MOST_SCORED if self.reduction == "masked" else None
-        return (
-            ActivationCapture(student, states, scores=scores, heads=ours, longest=longest),
-            ActivationCapture(
-                teacher,
-                self._mapped(states),
-                scores=self._mapped(scores),
-                heads=theirs,
-                longest=longest,
-            ),
+    def _capture(
+        self,
+        model: PreTrainedModel,
+        layers: Sequence[int],
+        related: Sequence[int],
+        longest: int | None,
+    ) -> ActivationCapture:
+        """Capture those of a model's layers, one for each of the student's, that have a weight."""
+        return ActivationCapture(
+            model,
+            [layer for layer, weight in zip(layers, self.hidden_weights, strict=True) if weight],
+            scores=[n for n, weight in zip(layers, self.attention_weights, strict=True) if weight],
+            qkv=related,
+            max_score_length=longest,
         )
 
-    def _mapped(self, layers: Sequence[int]) -> list[int]:
-        return [self.mapping[layer - 1] for layer in layers]
+    def notices(self) -> dict[str, str]:
+        """What attention is learnt by, and pretrained projections that are left out."""
+        notices = {"attention": str(self.relations or ""), "projections": self.projections.notice}
+        return {label: notice for label, notice in notices.items() if notice}
 
     def terms(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         """``attention`` (or ``relation``), ``hidden`` and ``embedding``, summed over layers."""
         inputs = model_inputs(batch)
         mask = inputs["attention_mask"]
         with torch.no_grad():
-            target = self.teacher_tap(**inputs)
-        seen = self.student_tap(**inputs)
-        tokens = self._share(lambda: mask)
+            teacher = self.teacher_capture(**inputs)
+        student = self.student_capture(**inputs)
+        scale = self._scale(lambda: mask)
         if self.relations:
-            yield "relation", tokens * self._relation(seen, target, mask)
+            yield "relation", scale * self._relation(student, teacher, mask)
         else:
-            yield "attention", self._attention(seen, target, mask)
-        yield "hidden", tokens * self._hidden(seen, target, mask)
-        yield "embedding", tokens * self._embedding(seen, target, mask)
+            yield "attention", self._attention(student, teacher, mask)
+        yield "hidden", scale * self._hidden(student, teacher, mask)
+        yield "embedding", scale * self._embedding(student, teacher, mask)
 
-    def _attention(self, seen: Activations, target: Activations, mask: Tensor) -> Tensor:
+    def _attention(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         total = mask.new_zeros((), dtype=torch.float32)
-        shares: dict[int | None, Tensor | float] = {}
-        for layer, source, weight in self._weighted(self.attention_weights):
-            reach = target.reach.get(source)
-            if reach not in shares:
-                shares[reach] = self._share(partial(real_pairs, mask, reach))
-            if layer in seen.heads and source in target.heads:
-                loss = attention_product_loss(seen.heads[layer], target.heads[source], mask)
+        scales: dict[int | None, Tensor | float] = {}
+        for layer, mapped, weight in self._weighted(self.attention_weights):
+            window = teacher.windows.get(mapped)
+            if window not in scales:
+                scales[window] = self._scale(partial(real_pairs, mask, window))
+            if layer in student.qkv and mapped in teacher.qkv:
+                loss = attention_product_loss(student.qkv[layer], teacher.qkv[mapped], mask)
             else:
-                scores = seen.scores_of(layer), target.scores_of(source)
-                loss = attention_score_loss(*scores, mask, self.reduction, reach)
-            total = total + weight * shares[reach] * loss
+                scores = student.scores_of(layer), teacher.scores_of(mapped)
+                loss = attention_score_loss(*scores, mask, self.reduction, window)
+            total = total + weight * scales[window] * loss
         return total
 
-    def _share(self, real: Callable[[], Tensor]) -> Tensor | float:
-        """``official`` means run over padding too, alike in all processes."""
-        return gradient_scale(real) if self.reduction == "masked" else 1.0
+    def _scale(self, counted: Callable[[], Tensor]) -> Tensor | float:
+        """The factor of a mean over what counts; ``official`` means run over padding too."""
+        return gradient_scale(counted) if self.reduction == "masked" else 1.0
 
-    def _relation(self, seen: Activations, target: Activations, mask: Tensor) -> Tensor:
+    def _relation(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         assert self.relations is not None
-        ours = seen.heads[self.relations.student_layer]
-        theirs = target.heads[self.relations.teacher_layer]
+        student_qkv = student.qkv[self.relations.student_layer]
+        teacher_qkv = teacher.qkv[self.relations.teacher_layer]
         total = mask.new_zeros((), dtype=torch.float32)
         for name, weight in self.relations.weights.items():
-            pair = getattr(ours, name), getattr(theirs, name)
+            pair = getattr(student_qkv, name), getattr(teacher_qkv, name)
             total = total + weight * relation_loss(*pair, mask, self.relations.heads)
         return total
 
-    def _hidden(self, seen: Activations, target: Activations, mask: Tensor) -> Tensor:
+    def _hidden(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         total = mask.new_zeros((), dtype=torch.float32)
-        for layer, source, weight in self._weighted(self.hidden_weights):
-            states = self.projections(seen.hidden[layer], layer), target.hidden[source]
+        for layer, mapped, weight in self._weighted(self.hidden_weights):
+            states = self.projections(student.hidden[layer], layer), teacher.hidden[mapped]
             total = total + weight * hidden_loss(*states, mask, self.reduction)
         return total
 
-    def _embedding(self, seen: Activations, target: Activations, mask: Tensor) -> Tensor:
+    def _embedding(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         if not self.embedding_weight:
             return mask.new_zeros((), dtype=torch.float32)
-        states = self.projections(seen.embedding, 0), target.embedding
+        states = self.projections(student.embedding, 0), teacher.embedding
         return self.embedding_weight * hidden_loss(*states, mask, self.reduction)
 
     def _weighted(self, weights: Sequence[float]) -> Iterator[tuple[int, int, float]]:
-        """Student layers that count, with their teacher layer and weight."""
+        """Student layers with a weight: layer, teacher layer, weight."""
         layers = zip(range(1, len(weights) + 1), self.mapping, weights, strict=True)
         yield from (layer for layer in layers if layer[-1])
 

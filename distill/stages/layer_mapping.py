@@ -1,7 +1,7 @@
-"""Which teacher layer each student layer learns from: n = g(m), docs/method.md, section 2.
+"""Layer mapping n = g(m), from student layers to teacher layers: docs/method.md, section 2. PURE.
 
-Pure. Layers are counted from 1; index 0 is the embedding output and always maps to 0, so it is
-left out of the tuples here.
+Layers are counted from 1; index 0 is the embedding output and always maps to 0, so it is left out
+of the tuples here.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def layer_map(
 
 
 def arrows(mapping: Sequence[int]) -> str:
-    """Which layer learns from which, such as ``1→3 2→6``."""
+    """A mapping as text, such as ``1→3 2→6``."""
     return " ".join(f"{m}→{n}" for m, n in enumerate(mapping, start=1))
 
 

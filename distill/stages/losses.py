@@ -1,8 +1,8 @@
-"""The terms of the distillation objective: tensors in, one float32 scalar out.
+"""Losses of distillation: tensors in, one float32 scalar out.
 
-Pure: no model, no file, no device. Everything is computed in float32 with autocast switched off,
-whatever precision the forward passes ran in. Equation numbers are those of the TinyBERT paper;
-losses of other papers name theirs.
+No model, no file, no device. Everything is computed in float32 with autocast switched off,
+whatever precision the forward passes ran in. Equation numbers are those of the TinyBERT paper, as
+docs/method.md states them; losses of other papers name theirs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from distill.models.qkv import Heads
+from distill.models.qkv import QKV
 
 Reduction = Literal["masked", "official"]
 LogitsLoss = Literal["soft_cross_entropy", "kl", "mse"]
@@ -25,7 +25,7 @@ def attention_score_loss(
     teacher: Tensor,
     mask: Tensor,
     reduction: Reduction = "masked",
-    reach: int | None = None,
+    window: int | None = None,
 ) -> Tensor:
     """Mean squared difference of raw attention scores, Eq. 7 for one layer.
 
@@ -39,8 +39,9 @@ def attention_score_loss(
         teacher: The same of the teacher, same shape.
         mask: 1 for real tokens, 0 for padding, shape (batch, length).
         reduction: ``masked`` or ``official``.
-        reach: ``masked`` leaves out pairs further apart than this: the teacher's layer does not
-            attend to them (ModernBERT's local layers), so their scores mean nothing.
+        window: ``masked`` leaves out pairs at this distance in tokens or further apart: the
+            teacher's layer does not attend to them (ModernBERT's local layers), so their scores
+            mean nothing.
 
     Returns:
         A float32 scalar.
@@ -51,20 +52,20 @@ def attention_score_loss(
         if reduction == "official":
             clean = [s.masked_fill(~keys | (s <= SCORE_FLOOR), 0.0) for s in scores]
             return F.mse_loss(clean[0], clean[1])
-        pairs = real_pairs(mask, reach)
+        pairs = real_pairs(mask, window)
         squares = (scores[0] - scores[1]).masked_fill(~pairs, 0.0).square()
         return squares.sum() / (pairs.sum() * student.shape[1])
 
 
-def attention_product_loss(student: Heads, teacher: Heads, mask: Tensor) -> Tensor:
-    """The ``masked`` mean of ``attention_score_loss`` without the scores, for long texts.
+def attention_product_loss(student: QKV, teacher: QKV, mask: Tensor) -> Tensor:
+    """The ``masked`` mean of ``attention_score_loss`` without scores (docs/method.md, section 8.3).
 
     Σ(QKᵀ - Q'K'ᵀ)² over all pairs is ⟨QᵀQ, KᵀK⟩ + ⟨Q'ᵀQ', K'ᵀK'⟩ - 2⟨QᵀQ', KᵀK'⟩: products of
     the size of a head instead of the square of the length, and the same number but for rounding,
     which grows with the part of the scores that both sides have in common: the sums are float64.
 
     Args:
-        student: Its queries and keys, (batch, heads, length, head size).
+        student: Its queries and keys, shape (batch, heads, length, head size).
         teacher: The same of the teacher; the head size may differ.
         mask: 1 for real tokens, 0 for padding, shape (batch, length).
 
@@ -72,35 +73,36 @@ def attention_product_loss(student: Heads, teacher: Heads, mask: Tensor) -> Tens
         A float32 scalar.
     """
     with _float32(student.query):
-        queries = [_real(heads.query, mask) * heads.scale for heads in (student, teacher)]
-        keys = [_real(heads.key, mask) for heads in (student, teacher)]
-        own, theirs, both = (
+        queries = [_real(qkv.query, mask) * qkv.scale for qkv in (student, teacher)]
+        keys = [_real(qkv.key, mask) for qkv in (student, teacher)]
+        student_square, teacher_square, product = (
             ((queries[a].mT @ queries[b]).double() * (keys[a].mT @ keys[b])).sum()
             for a, b in ((0, 0), (1, 1), (0, 1))
         )
         pairs = mask.sum(dim=1).float().square().sum() * student.query.shape[1]
-        return ((own + theirs - 2 * both).clamp(min=0.0) / pairs).float()
+        squares = student_square + teacher_square - 2 * product
+        return (squares.clamp(min=0.0) / pairs).float()
 
 
 def _real(states: Tensor, mask: Tensor) -> Tensor:
     return states.float().masked_fill(~mask.bool()[:, None, :, None], 0.0)
 
 
-def real_pairs(mask: Tensor, reach: int | None = None) -> Tensor:
-    """Which query and key are both real, and not further apart than ``reach``.
+def real_pairs(mask: Tensor, window: int | None = None) -> Tensor:
+    """Whether query and key are both real tokens, less than a window apart.
 
     Args:
         mask: 1 for real tokens, 0 for padding, shape (batch, length).
-        reach: In tokens; no limit if left out.
+        window: In tokens; no limit if left out.
 
     Returns:
         Booleans, shape (batch, 1, length, length).
     """
     real = mask.bool()
     pairs = real[:, None, None, :] & real[:, None, :, None]
-    if reach is not None:
-        place = torch.arange(mask.shape[1], device=mask.device)
-        pairs = pairs & ((place[:, None] - place).abs() <= reach)
+    if window is not None:
+        positions = torch.arange(mask.shape[1], device=mask.device)
+        pairs = pairs & ((positions[:, None] - positions).abs() < window)
     return pairs
 
 
@@ -127,7 +129,7 @@ def hidden_loss(
 
 
 def relation_loss(student: Tensor, teacher: Tensor, mask: Tensor, heads: int) -> Tensor:
-    """How tokens relate to each other, KL(teacher ‖ student), as in MiniLMv2 (Wang et al. 2021).
+    """KL(teacher ‖ student) of relations between tokens: MiniLMv2 (docs/method.md, section 8.2).
 
     For one of queries, keys or values. Heads are joined and split again into ``heads`` relation
     heads on either side, so the numbers of attention heads and the widths may differ. A relation
@@ -143,8 +145,10 @@ def relation_loss(student: Tensor, teacher: Tensor, mask: Tensor, heads: int) ->
         A float32 scalar in nats, the mean over real tokens and relation heads.
     """
     with _float32(student):
-        ours, theirs = (_log_relations(a.float(), mask.bool(), heads) for a in (student, teacher))
-        divergence = (theirs.exp() * (theirs - ours)).sum(dim=-1)
+        log_student, log_teacher = (
+            _log_relations(states.float(), mask.bool(), heads) for states in (student, teacher)
+        )
+        divergence = (log_teacher.exp() * (log_teacher - log_student)).sum(dim=-1)
         rows = mask.bool()[:, None, :].expand_as(divergence)
         return divergence[rows].mean()
 
@@ -154,8 +158,8 @@ def _log_relations(states: Tensor, real: Tensor, heads: int) -> Tensor:
     joined = states.transpose(1, 2).flatten(2).masked_fill(~real[:, :, None], 0.0)
     split = joined.view(*joined.shape[:2], heads, -1).transpose(1, 2)
     products = torch.matmul(split, split.mT) * split.shape[-1] ** -0.5
-    hidden = torch.finfo(products.dtype).min
-    return F.log_softmax(products.masked_fill(~real[:, None, None, :], hidden), dim=-1)
+    lowest = torch.finfo(products.dtype).min
+    return F.log_softmax(products.masked_fill(~real[:, None, None, :], lowest), dim=-1)
 
 
 def patient_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -198,7 +202,7 @@ def logits_loss(
     kind: LogitsLoss = "soft_cross_entropy",
     temperature: float = 1.0,
 ) -> Tensor:
-    """How far the student's answers are from the teacher's.
+    """Distance of the student's logits from the teacher's.
 
     - ``soft_cross_entropy``: against the teacher's softened distribution, Eq. 10. Summed over
       classes and averaged over rows; the authors' code averages over classes too and so divides
@@ -240,7 +244,7 @@ def regression_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """The task's own loss on hard labels: cross-entropy, or squared error for a regression.
+    """Loss on hard labels: cross-entropy, or mean squared error for a regression.
 
     Args:
         logits: Shape (batch, classes), or (batch, 1) for a regression.

@@ -1,8 +1,9 @@
-"""Stage 2: the teacher's logits, labels, and states that baselines compare beside them."""
+"""Prediction-layer distillation, stage 2: logits, labels, and the states that baselines match."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,7 @@ from distill.errors import ShapeMismatch
 from distill.models.capture import ActivationCapture, Activations
 from distill.models.limits import filter_inputs
 from distill.models.projections import Kind, Pretrained, Projections
-from distill.recipes.schema import Prediction as PredictionRecipe
-from distill.recipes.schema import PredictionWeights
+from distill.recipes.schema import Prediction, PredictionWeights
 from distill.stages.base import Stage
 from distill.stages.losses import (
     cosine_loss,
@@ -26,17 +26,17 @@ from distill.stages.losses import (
 )
 
 
-class Prediction(Stage):
+class PredictionStage(Stage):
     """Prediction-layer loss (Eq. 10) on the soft labels that come with each batch.
 
-    To it a recipe may add the labels of the data, and PKD's and DistilBERT's losses: those look
-    into the teacher, which is run at every step then.
+    A recipe may add hard labels, and the losses of PKD and DistilBERT: those match states, and the
+    teacher is run at every step.
 
     Args:
-        student: Trained.
+        student: The model that is trained.
         recipe: Loss, temperature and weights.
-        teacher: Frozen, in evaluation mode; used where the recipe matches states.
-        mapping: Teacher layer for each student layer; used there too.
+        teacher: Frozen, in evaluation mode; used if the recipe matches states.
+        mapping: Teacher layer for each student layer; likewise.
         projection: How many projections, see ``projections.Projections``.
         pretrained: Projections of a general student's checkpoint.
     """
@@ -46,7 +46,7 @@ class Prediction(Stage):
     def __init__(
         self,
         student: PreTrainedModel,
-        recipe: PredictionRecipe,
+        recipe: Prediction,
         *,
         teacher: PreTrainedModel | None = None,
         mapping: Sequence[int] = (),
@@ -66,18 +66,23 @@ class Prediction(Stage):
                 pretrained=pretrained,
             )
 
+    def notices(self) -> dict[str, str]:
+        """Pretrained projections that are left out."""
+        notice = self.states.projections.notice if self.states else ""
+        return {"projections": notice} if notice else {}
+
     def terms(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-        """``prediction``, ``label``, ``patient`` and ``cosine``, each where it has a weight."""
+        """``prediction``, ``label``, ``patient`` and ``cosine``, each if it has a weight."""
         inputs, weights = model_inputs(batch), self.recipe.weights
-        seen = self.states.answer(inputs) if self.states else None
-        logits = seen.logits if seen else self.student(**filter_inputs(self.student, inputs)).logits
-        assert logits is not None, "the student was run without its head"
+        activations = self.states.student_capture(**inputs) if self.states else None
+        output: Any = activations or self.student(**filter_inputs(self.student, inputs))
+        logits: Tensor = output.logits
         if weights.logits:
             yield "prediction", weights.logits * self._distance(logits, batch[SOFT_LABELS])
         if weights.labels:
             yield "label", weights.labels * label_loss(logits, batch["labels"])
-        if self.states and seen:
-            yield from self.states.terms(seen, inputs)
+        if self.states and activations:
+            yield from self.states.terms(activations, inputs)
 
     def _distance(self, logits: Tensor, target: Tensor) -> Tensor:
         if logits.shape[-1] == 1:
@@ -86,15 +91,15 @@ class Prediction(Stage):
 
 
 class StateTerms(nn.Module):
-    """Hidden states of mapped layers, compared beside the answers; owns their projections.
+    """PKD's and DistilBERT's losses on hidden states of mapped layers, with their projections.
 
-    Both methods come from students as wide as their teacher, where the projection is the identity.
+    Both methods have students as wide as their teacher, where the projection is the identity.
 
     Args:
         student: Trained by the stage that holds these terms.
         teacher: Frozen, in evaluation mode.
         mapping: Teacher layer for each student layer; ``patient`` needs it.
-        weights: ``patient`` and ``cosine`` count here.
+        weights: ``patient`` (PKD) and ``cosine`` (DistilBERT) count here.
         projection: How many projections, see ``projections.Projections``.
         pretrained: Projections of a general student's checkpoint.
 
@@ -114,7 +119,9 @@ class StateTerms(nn.Module):
     ) -> None:
         super().__init__()
         self.weights = weights
-        self.layers, self.top = (int(m.config.num_hidden_layers) for m in (student, teacher))
+        self.last, self.teacher_last = (
+            int(model.config.num_hidden_layers) for model in (student, teacher)
+        )
         self.pairs = list(enumerate(mapping[:-1], start=1)) if weights.patient else []
         if weights.patient and not self.pairs:
             raise ShapeMismatch(
@@ -122,33 +129,37 @@ class StateTerms(nn.Module):
                 "the student has 1 layer.",
                 "Choose a student of at least 2 layers, or set the weight to 0.",
             )
-        ours, theirs = [m for m, _ in self.pairs], [n for _, n in self.pairs]
-        self.student_tap = ActivationCapture(student, [*ours, self.layers], scores=(), head=True)
-        self.teacher_tap = ActivationCapture(teacher, [*theirs, self.top], scores=())
+        layers = [*(m for m, _ in self.pairs), self.last]
+        teacher_layers = [*(n for _, n in self.pairs), self.teacher_last]
+        self.student_capture = ActivationCapture(student, layers, scores=(), task_head=True)
+        self.teacher_capture = ActivationCapture(teacher, teacher_layers, scores=())
         self.projections = Projections(
             student.config.hidden_size,
             teacher.config.hidden_size,
-            layers=self.layers,
+            layers=self.last,
             kind=projection,
             pretrained=pretrained,
         )
 
-    def answer(self, inputs: dict[str, Tensor]) -> Activations:
-        """One forward pass of the student: its logits and its states."""
-        return self.student_tap(**inputs)
+    def terms(
+        self, student: Activations, inputs: dict[str, Tensor]
+    ) -> Iterator[tuple[str, Tensor]]:
+        """``patient`` and ``cosine``, each if it has a weight.
 
-    def terms(self, seen: Activations, inputs: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-        """``patient`` and ``cosine``, each where it has a weight."""
+        Args:
+            student: As its capture gave them for these inputs.
+            inputs: Of the batch, for the teacher.
+        """
         with torch.no_grad():
-            target = self.teacher_tap(**inputs)
+            teacher = self.teacher_capture(**inputs)
         if self.weights.patient:
             losses = [
-                patient_loss(self.projections(seen.hidden[m], m), target.hidden[n])
+                patient_loss(self.projections(student.hidden[m], m), teacher.hidden[n])
                 for m, n in self.pairs
             ]
             yield "patient", self.weights.patient * torch.stack(losses).sum()
         if self.weights.cosine:
-            last = self.projections(seen.hidden[self.layers], self.layers)
+            projected = self.projections(student.hidden[self.last], self.last)
             mask = inputs["attention_mask"]
-            loss = cosine_loss(last, target.hidden[self.top], mask)
+            loss = cosine_loss(projected, teacher.hidden[self.teacher_last], mask)
             yield "cosine", self.weights.cosine * gradient_scale(lambda: mask) * loss

@@ -1,4 +1,4 @@
-"""What MiniLMv2's relation losses compare, decided before anything is trained."""
+"""MiniLMv2 relations: their layers, heads and weights (docs/method.md, section 8.2)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALLEST_HEAD = 8
 
 @dataclass(frozen=True, slots=True)
 class RelationPlan:
-    """One student layer learns the relations of one teacher layer.
+    """Relations that one student layer learns from one teacher layer.
 
     Attributes:
         student_layer: Its last, counted from 1.
@@ -41,30 +41,38 @@ def plan_relations(
     mapping: tuple[int, ...],
     recipe: Layerwise,
 ) -> RelationPlan | None:
-    """Whether attention is learnt by relations, and by which.
+    """Decide whether attention is learnt by relations, and by which.
+
+    Args:
+        student: Its layers, heads and width count.
+        teacher: Likewise.
+        mapping: Teacher layer for each student layer.
+        recipe: Weights, and how attention is compared.
 
     Returns:
-        The plan; nothing where scores are compared head by head, or attention does not count.
+        The plan; None if scores are compared head by head, or attention has no weight.
 
     Raises:
         ShapeMismatch: Scores are asked for and heads differ; or the relation heads do not divide
             both widths; or weights are given by layer.
         MappingInvalid: The teacher has no such layer.
     """
-    ours, theirs = student.config.num_attention_heads, teacher.config.num_attention_heads
-    if not recipe.attends or (recipe.attention != "relations" and ours == theirs):
+    student_heads = student.config.num_attention_heads
+    teacher_heads = teacher.config.num_attention_heads
+    if not recipe.attends or (recipe.attention != "relations" and student_heads == teacher_heads):
         return None
     if recipe.attention == "scores":
         raise ShapeMismatch(
-            f"the student has {ours} attention heads, the teacher {theirs}; attention scores are "
-            "matched head by head.",
-            f"Choose a student with {theirs} heads (such as 4x312-1200-{theirs}), or set "
-            'attention = "relations", which any numbers of heads have.',
+            f"the student has {student_heads} attention heads, the teacher {teacher_heads}; "
+            "attention scores are matched head by head.",
+            f"Choose a student with {teacher_heads} heads (such as 4x312-1200-{teacher_heads}), or "
+            'set attention = "relations", which any numbers of heads have.',
         )
     if isinstance(recipe.weights.attention, tuple):
         raise ShapeMismatch(
-            f"the student has {ours} attention heads, the teacher {theirs}, so relations of one "
-            "layer are compared; weights.attention lists one number for each layer.",
+            f"the student has {student_heads} attention heads, the teacher {teacher_heads}, so "
+            "relations of one layer are compared; weights.attention lists one number for each "
+            "layer.",
             "Give it a single number.",
         )
     layer = mapping[-1] if recipe.relations.layer == "auto" else recipe.relations.layer
@@ -77,20 +85,21 @@ def plan_relations(
     chosen = recipe.relations
     each = {"query": chosen.query, "key": chosen.key, "value": chosen.value}
     weights = {name: recipe.weights.attention * w for name, w in each.items() if w}
-    heads = _heads(student.config.hidden_size, teacher.config.hidden_size, chosen.heads)
+    heads = _relation_heads(student.config.hidden_size, teacher.config.hidden_size, chosen.heads)
     return RelationPlan(len(mapping), layer, heads, weights)
 
 
-def _heads(ours: int, theirs: int, wanted: int | str) -> int:
-    both = math.gcd(ours, theirs)
-    most = min(PAPER_HEADS, ours // SMALLEST_HEAD, theirs // SMALLEST_HEAD)
-    common = [count for count in range(1, both + 1) if both % count == 0]
-    if isinstance(wanted, str):
-        return max(count for count in common if count <= max(1, most))
-    if wanted not in common:
+def _relation_heads(student_width: int, teacher_width: int, heads: int | str) -> int:
+    """As the recipe says; ``auto``: the most up to 48 that leave each at least 8 dimensions."""
+    common = math.gcd(student_width, teacher_width)
+    divisors = [count for count in range(1, common + 1) if common % count == 0]
+    if isinstance(heads, str):
+        most = min(PAPER_HEADS, student_width // SMALLEST_HEAD, teacher_width // SMALLEST_HEAD)
+        return max(count for count in divisors if count <= max(1, most))
+    if heads not in divisors:
         raise ShapeMismatch(
-            f"relations.heads is {wanted}, which does not divide both the student's "
-            f"width {ours} and the teacher's {theirs}.",
-            f"Possible are {', '.join(map(str, common))}.",
+            f"relations.heads is {heads}, which does not divide both the student's "
+            f"width {student_width} and the teacher's {teacher_width}.",
+            f"Possible are {', '.join(map(str, divisors))}.",
         )
-    return wanted
+    return heads

@@ -12,7 +12,7 @@ import numpy as np
 
 from distill.data.batching import spread
 from distill.distributed import barrier
-from distill.errors import UsageInvalid
+from distill.errors import UsageError
 from distill.progress import Narrator
 from distill.run_directory import MetricLog
 from distill.training.callbacks import StepClock
@@ -32,7 +32,7 @@ class Budget:
         tokens: To train on, padding not counted, repeated ones counted again.
 
     Raises:
-        UsageInvalid: Both are given, or one that is not greater than 0.
+        UsageError: Both are given, or one that is not greater than 0.
     """
 
     hours: float | None = None
@@ -40,10 +40,10 @@ class Budget:
 
     def __post_init__(self) -> None:
         if self.hours is not None and self.tokens is not None:
-            raise UsageInvalid("--hours and --tokens exclude each other.", "Give one of them.")
+            raise UsageError("--hours and --tokens exclude each other.", "Give one of them.")
         for name, value in (("--hours", self.hours), ("--tokens", self.tokens)):
             if value is not None and not 0 < value < math.inf:
-                raise UsageInvalid(f"{name} is {value}; it must be greater than 0.")
+                raise UsageError(f"{name} is {value}; it must be greater than 0.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +93,14 @@ def plan_for_seconds(
         tokens_per_step: See ``Plan``.
 
     Raises:
-        UsageInvalid: No step fits.
+        UsageError: No step fits.
     """
     left = seconds * (1 - RESERVE)
     fitting = int(left * EVALUATING / max(timing.evaluation, 1e-9))
     count = max(1, min(evaluations, fitting))
     steps = int((left - count * timing.evaluation) / timing.step)
     if steps < 1:
-        raise UsageInvalid(
+        raise UsageError(
             f"--hours leaves {max(seconds, 0.0):.0f} s to train in; a step takes "
             f"{timing.step:.2f} s, an evaluation {timing.evaluation:.2f} s.",
             "Give more hours; the tokenized corpus is kept and is not made again.",

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from augment.contract import Version
 from augment.contract.files import commit_folder, write_json
 from distill.data.batching import Collator
-from distill.data.versions import Tokens, fingerprint, tokenize
+from distill.data.versions import TokenizedSplits, fingerprint, tokenize
 from distill.distributed import on_main_process
 from distill.evaluation.evaluate import Measurement, evaluate
 from distill.evaluation.results import result_of
@@ -28,7 +28,7 @@ from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
 from distill.recipes.schema import Layerwise, Optimization, Training
 from distill.run_directory import METRICS, OUTCOME, MetricLog, RunDirectory
-from distill.stages import Intermediate, Stage
+from distill.stages import IntermediateStage, Stage
 from distill.training.job import Evaluation, Job
 from distill.training.soft_labels import Logits
 from distill.training.trainer import train_stage
@@ -54,7 +54,7 @@ class RunContext:
 
     def layerwise_stage(
         self, name: str, student: Student, teacher: PreTrainedModel, recipe: Layerwise
-    ) -> Intermediate:
+    ) -> IntermediateStage:
         """Put student, teacher and fresh projections together: the same at every call.
 
         Args:
@@ -68,7 +68,7 @@ class RunContext:
         """
         return seeded(
             self.recipe.seed,
-            lambda: Intermediate(
+            lambda: IntermediateStage(
                 student.model,
                 frozen(teacher, self.recipe.precision),
                 student.mapping,
@@ -120,9 +120,9 @@ class TaskContext(RunContext):
     """
 
     version: Version
-    tokens: Tokens
+    tokens: TokenizedSplits
 
-    def read_by(self, tokenizer: PreTrainedTokenizerBase) -> Tokens:
+    def read_by(self, tokenizer: PreTrainedTokenizerBase) -> TokenizedSplits:
         """The version as a tokenizer splits it; tokens that are open are not mapped once more."""
         ours, theirs = (
             fingerprint(self.version, reader, self.max_length)

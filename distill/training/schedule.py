@@ -15,7 +15,7 @@ from torch import nn
 
 from distill.data.batching import LengthGrouped, lengths_of
 from distill.distributed import world_size
-from distill.errors import UsageInvalid
+from distill.errors import UsageError
 from distill.recipes.schema import Optimization
 
 
@@ -69,11 +69,11 @@ def rows_a_process(training: Optimization) -> int:
     """Rows a step of one process; together the processes see the rows that one alone would see.
 
     Raises:
-        UsageInvalid: The processes cannot have equal parts.
+        UsageError: The processes cannot have equal parts.
     """
     rows, rest = divmod(training.batch_size, world_size())
     if rest or not rows:
-        raise UsageInvalid(
+        raise UsageError(
             f"batch_size = {training.batch_size} is not a multiple of the {world_size()} "
             "processes.",
             "Start another number of processes, or change batch_size in the recipe.",

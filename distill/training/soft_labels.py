@@ -83,7 +83,7 @@ def soft_labels(
     Args:
         teachers: Each reads the rows in its own tokenization.
         version: The version that is distilled on.
-        data: ``augmented`` or ``original``, see ``Tokens.rows``.
+        data: ``augmented`` or ``original``, see ``TokenizedSplits.rows``.
         needed: Places of the rows that will be asked for, increasing.
         precision: Of the forward passes, see ``precision``.
         folder: Where each teacher's logits are kept.

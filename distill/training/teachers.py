@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from augment.contract import TaskSpec
-from distill.data.versions import Tokens
+from distill.data.versions import TokenizedSplits
 from distill.evaluation.evaluate import Scores, predict, scores_of
 from distill.models.loading import Classifier
 
@@ -26,7 +26,7 @@ class Teacher:
 
     name: str
     classifier: Classifier
-    tokens: Tokens
+    tokens: TokenizedSplits
     scores: Scores
 
 

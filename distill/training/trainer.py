@@ -203,7 +203,7 @@ def _arguments(job: Job, steps: int) -> TrainingArguments:
         save_strategy="steps",
         save_steps=every,
         save_total_limit=None,  # see rotate_checkpoints
-        ddp_find_unused_parameters=not job.stage.whole,
+        ddp_find_unused_parameters=not job.stage.trains_all_parameters,
         ddp_timeout=int(LONGEST_WAIT.total_seconds()),
         disable_tqdm=True,
         report_to="none",

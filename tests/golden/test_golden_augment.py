@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from transformers import BertTokenizer
 
-from augment.masked_lm.inputs import build_query
-from augment.masked_lm.model import Ranked
+from augment.masked_lm.inputs import build_input
+from augment.masked_lm.model import Ranking
 from augment.recipes.load import load_recipe
 from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidates import CandidateFinder
 from augment.replacement.sampling import TextOfRow, sample, sample_originals
-from augment.tokenization.base import PieceTokenizer, is_plain
+from augment.tokenization.base import ModelTokenizer, is_plain
 from augment.tokenization.load import wrap_tokenizer
 from augment.tokenization.words import Route, Word, assign_routes, match_case, stop_words
 from augment.vectors import Vectors
@@ -32,7 +32,7 @@ def golden(shared: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def pieces(golden: dict[str, Any]) -> PieceTokenizer:
+def tokenizer(golden: dict[str, Any]) -> ModelTokenizer:
     vocabulary = golden["end_to_end"]["vocab"]
     tokenizer = BertTokenizer(vocab={token: i for i, token in enumerate(vocabulary)})
     return wrap_tokenizer(tokenizer, len(vocabulary))
@@ -78,7 +78,7 @@ def test_eligibility(golden: dict[str, Any]) -> None:
 
 
 def test_candidate_filter(golden: dict[str, Any]) -> None:
-    """``##`` pieces go after the cut; special tokens go too, which the released code keeps."""
+    """``##`` tokens go after the cut; special tokens go too, which the released code keeps."""
     for case in golden["candidate_filter"]:
         kept = [token for token in case["top_m"] if is_plain(token)]
         if case.get("mode") == "official":
@@ -100,13 +100,13 @@ def test_vectors(golden: dict[str, Any], table: Vectors) -> None:
     assert len(golden["glove"]["cases"]) == 6
 
 
-def test_masked_lm_input(golden: dict[str, Any], pieces: PieceTokenizer) -> None:
+def test_masked_lm_input(golden: dict[str, Any], tokenizer: ModelTokenizer) -> None:
     for case in golden["mlm_input"]:
-        words = [span.pieces for span in pieces.spans([case["sentence"]], "basic")[0]]
-        texts = [span.text for span in pieces.spans([case["sentence"]], "basic")[0]]
-        query = build_query(words, texts.index(case["word"]), pieces, case["context"], 512)
+        words = [span.token_ids for span in tokenizer.spans([case["sentence"]], "basic")[0]]
+        texts = [span.text for span in tokenizer.spans([case["sentence"]], "basic")[0]]
+        query = build_input(words, texts.index(case["word"]), tokenizer, case["context"], 512)
         assert query is not None
-        assert [pieces.token(i) for i in query.ids] == case["tokens"]
+        assert [tokenizer.decode(i) for i in query.ids] == case["tokens"]
         assert query.mask_at == case["mask_index"]
         if "segments" in case:
             assert [int(i >= query.first_segment) for i in range(len(query.ids))] == case[
@@ -115,17 +115,17 @@ def test_masked_lm_input(golden: dict[str, Any], pieces: PieceTokenizer) -> None
     assert len(golden["mlm_input"]) == 2
 
 
-def test_truncation(golden: dict[str, Any], pieces: PieceTokenizer) -> None:
+def test_truncation(golden: dict[str, Any], tokenizer: ModelTokenizer) -> None:
     """With ``long_text = "truncate"``: the fed length, its segments, and no mask beyond 512."""
     for case in golden["truncation"]:
         words = [(20,)] * case["pieces_in_sentence"]
-        query = build_query(words, 0, pieces, "pair", 512)
+        query = build_input(words, 0, tokenizer, "pair", 512)
         assert query is not None
         assert len(query.ids) == case["fed_length"]
         assert query.first_segment == case["segment0"]
         assert len(query.ids) - query.first_segment == case["segment1"]
         for at in range(len(words)):
-            assert (build_query(words, at, pieces, "pair", 512) is None) == (at + 1 >= 512)
+            assert (build_input(words, at, tokenizer, "pair", 512) is None) == (at + 1 >= 512)
     assert len(golden["truncation"]) == 8
 
 
@@ -198,28 +198,28 @@ def test_end_to_end_sampling(golden: dict[str, Any]) -> None:
 class _StubMaskedLM:
     """Ranks as the golden file says: the listed tokens first, then the rest by id."""
 
-    def __init__(self, golden: dict[str, Any], tokenizer: PieceTokenizer) -> None:
+    def __init__(self, golden: dict[str, Any], tokenizer: ModelTokenizer) -> None:
         self.tokenizer, self.limit = tokenizer, 512
         self._vocabulary = golden["end_to_end"]["vocab"]
         self._top = golden["end_to_end"]["stub_mlm_top"]
 
-    def rank(self, queries: Any, k: int, *, words_only: bool, on_batch: Any) -> list[Ranked]:
+    def rank(self, queries: Any, k: int, *, words_only: bool, on_batch: Any) -> list[Ranking]:
         return [self._rank(query, k) for query in queries]
 
-    def _rank(self, query: Any, k: int) -> Ranked:
+    def _rank(self, query: Any, k: int) -> Ranking:
         offset = query.first_segment
         original = self._vocabulary[query.ids[offset + query.mask_at - 1]]
         first = self._top.get(original, [])
         order = [*first, *(token for token in self._vocabulary if token not in first)][:k]
-        return Ranked(
+        return Ranking(
             tuple(self._vocabulary.index(token) for token in order),
             tuple(-float(i) for i in range(k)),
         )
 
 
-def test_end_to_end_plan(golden: dict[str, Any], pieces: PieceTokenizer, table: Vectors) -> None:
+def test_end_to_end_plan(golden: dict[str, Any], tokenizer: ModelTokenizer, table: Vectors) -> None:
     """Tokens, routes and candidates of every sentence; special tokens are our difference."""
-    stub: Any = _StubMaskedLM(golden, pieces)
+    stub: Any = _StubMaskedLM(golden, tokenizer)
     finder = CandidateFinder(stub, table, AugmentRecipe())
     specials = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
     seen = 0
@@ -228,7 +228,7 @@ def test_end_to_end_plan(golden: dict[str, Any], pieces: PieceTokenizer, table: 
         found = finder.for_sentences([words])[0]
         assert [word.text for word in words] == case["tokens"]
         for word, step in zip(words, case["plan"], strict=True):
-            assert [pieces.token(i) for i in word.pieces] == step["pieces"]
+            assert [tokenizer.decode(i) for i in word.token_ids] == step["pieces"]
             at = step["index"]
             if step["action"].startswith("skip"):
                 assert not word.route.replaceable
@@ -246,10 +246,10 @@ def test_end_to_end_plan(golden: dict[str, Any], pieces: PieceTokenizer, table: 
 
 
 def test_text_keeps_its_form(
-    golden: dict[str, Any], pieces: PieceTokenizer, table: Vectors
+    golden: dict[str, Any], tokenizer: ModelTokenizer, table: Vectors
 ) -> None:
     """Where the released code lower-cases and spaces tokens out, our text stays as it is."""
-    stub: Any = _StubMaskedLM(golden, pieces)
+    stub: Any = _StubMaskedLM(golden, tokenizer)
     finder = CandidateFinder(stub, table, AugmentRecipe(variants=30))
     text = "They don't like the 3 café-bar!"
     words = finder.words_of([text])[0]

@@ -17,7 +17,7 @@ from augment.contract import Version
 from augment.executor.base import Engine
 from augment.executor.ray import require_ray
 from augment.recipes.schema import AugmentRecipe
-from tests.unit.augment.conftest import MANY_PIECES, WORDS, classifier_dir, mlm_dir, vectors_file
+from tests.unit.augment.conftest import MANY_TOKENS, WORDS, classifier_dir, mlm_dir, vectors_file
 
 __all__ = ["classifier_dir", "mlm_dir", "pair_source", "vectors_file"]
 
@@ -63,7 +63,7 @@ def digests(version: Version) -> list[str]:
 
 
 def sentence(generator: random.Random) -> str:
-    words = generator.choices([*WORDS, *MANY_PIECES], k=generator.randint(1, 12))
+    words = generator.choices([*WORDS, *MANY_TOKENS], k=generator.randint(1, 12))
     if generator.random() < 0.3:
         words[0] = words[0].title()
     return " ".join(words) + generator.choice(["", ".", " !", "…"])

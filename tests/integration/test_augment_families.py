@@ -108,7 +108,7 @@ def _digests(version: Version) -> list[str]:
 
 
 def _explained(original: str, text: str, edits: list[dict[str, str]]) -> None:
-    """The edits make the text, no piece's mark is in a word, and the casing is that of the text."""
+    """The edits make the text, no token's mark is in a word, and the casing is that of the text."""
     parts, at = [], 0
     for edit in edits:
         start, end, before, after = (edit[key] for key in ("start", "end", "before", "after"))

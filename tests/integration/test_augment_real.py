@@ -16,7 +16,7 @@ from augment.recipes.schema import AugmentRecipe
 from augment.sources.read import read_source
 from augment.tasks import get_task
 from augment.tokenization.words import Route
-from tests.reference.masked_lm import ranked_pieces
+from tests.reference.masked_lm import ranked_tokens
 from tests.reference.vectors import nearest
 
 ROUNDING = 1e-5  # logits closer than this are equal in float32: two runs of one model differ so
@@ -44,11 +44,11 @@ def test_candidates_equal_the_oracle(shared: Path, task: str, every: int, words:
         for at, word in enumerate(sentence):
             if word.route is not Route.MASKED_LM:
                 continue
-            ranked = ranked_pieces(model, tokenizer, names, at, pair=True, depth=16)
+            ranked = ranked_tokens(model, tokenizer, names, at, pair=True, depth=16)
             gap = ranked[14][1] - ranked[15][1]
             whole = finder.masked_lm.tokenizer.whole_words()
-            best = {piece for piece, _ in ranked[:15] if whole[piece]}
-            expected = {tokenizer.convert_ids_to_tokens(piece) for piece in best}
+            best = {token_id for token_id, _ in ranked[:15] if whole[token_id]}
+            expected = {tokenizer.convert_ids_to_tokens(token_id) for token_id in best}
             if gap < ROUNDING:
                 ties += 1
                 continue

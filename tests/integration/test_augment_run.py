@@ -16,7 +16,7 @@ from augment.contract import OutputBusy
 from augment.errors import TextTooLong, UsageError
 from augment.executor.worker import WorkerSpec
 from augment.masked_lm import model as masked_lm
-from augment.masked_lm.inputs import Query
+from augment.masked_lm.inputs import MaskedInput
 from augment.masked_lm.model import MaskedLM
 from augment.recipes.load import load_recipe
 from augment.replacement.candidate_store import describe_store
@@ -118,7 +118,7 @@ def test_resampling_needs_no_forward(
     forwards: list[int] = []
     original = MaskedLM._logits
 
-    def counted(self: MaskedLM, queries: list[Query], **options: bool) -> torch.Tensor:
+    def counted(self: MaskedLM, queries: list[MaskedInput], **options: bool) -> torch.Tensor:
         forwards.append(len(queries))
         return original(self, queries, **options)
 
@@ -158,7 +158,7 @@ def test_a_text_beyond_the_model(run: Run, tmp_path: Path, pair_source: Path) ->
     longer = SMALL.model_copy(update={"long_text": "truncate"})
     try:
         train.write_text(original + f"9999\t{'film ' * 400}\tfilm\tentailment\n")
-        with pytest.raises(TextTooLong, match="row 9999, sentence1, has 400 pieces") as caught:
+        with pytest.raises(TextTooLong, match="row 9999, sentence1, has 400 tokens") as caught:
             run()
         assert 'long_text = "truncate"' in caught.value.hint
         assert not list((tmp_path / "out").rglob("*.parquet"))

@@ -48,6 +48,7 @@ class Meddler(Narrator):
         at_start: Callable[[], object] | None = None,
         at_chunk: Callable[[], object] | None = None,
     ) -> None:
+        super().__init__()
         self.at_start, self.at_chunk = at_start, at_chunk
         self.said: list[str] = []
 
@@ -82,7 +83,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str, int]] = {
     "no label": (lambda f: _write(f, "sentence,label\nfilm,\n"), "line 2 has no label", 3),
     "too long a text": (
         lambda f: _write(f, f"sentence,label\n{'film ' * 600},1\n"),
-        "has 600 pieces, the masked LM reads 126",
+        "has 600 tokens, the masked LM reads 126",
         3,
     ),
     "a cut Parquet": (
@@ -105,7 +106,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str, int]] = {
     "a model without a head": (lambda f: _headless(f / "mlm"), "no masked-LM head", 4),
     "a model that is cut": (
         lambda f: os.truncate(f / "mlm" / "model.safetensors", 1000),
-        "cannot be read",
+        "cannot be loaded",
         4,
     ),
     "a model that returns NaN": (lambda f: _nan(f / "mlm"), "returns NaN", 4),

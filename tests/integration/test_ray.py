@@ -40,6 +40,7 @@ class Nodes(Narrator):
     """Kills a node with everything on it as soon as it has begun to work, mid-run."""
 
     def __init__(self, node: Any) -> None:
+        super().__init__()
         self.pids = [info.process.pid for infos in node.all_processes.values() for info in infos]
         self.killed_at = self.kept = 0
 
@@ -136,13 +137,13 @@ import time
 import augment.cli.output
 import augment.pipeline
 
-kept = augment.progress.ConsoleNarrator.rows
+kept = augment.progress.Narrator.rows
 
 def wait_for_ctrl_c(self, count):
     kept(self, count)
     time.sleep(300)
 
-augment.progress.ConsoleNarrator.rows = wait_for_ctrl_c
+augment.progress.Narrator.rows = wait_for_ctrl_c
 augment.pipeline.CHUNK_ROWS = 20
 from augment.cli import main
 main()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.reference.masked_lm import ranked_pieces
+from tests.reference.masked_lm import ranked_tokens
 from tests.reference.vectors import nearest
 
 
@@ -33,7 +33,7 @@ def paper_copy(
         model: The masked LM.
         tokenizer: Its tokenizer.
         table: Words and vectors.
-        may_stand: Piece ids that are whole words.
+        may_stand: Token ids that are whole words.
         k: K.
         p: The threshold.
     """
@@ -42,9 +42,9 @@ def paper_copy(
         if i in kept or draws[i, 1] >= p:
             continue
         if len(tokenizer.tokenize(word)) == 1:
-            ranked = ranked_pieces(model, tokenizer, copy, i, pair=False)
-            best = [piece for piece, _ in ranked if piece in may_stand][:k]
-            candidates = [tokenizer.convert_ids_to_tokens(piece) for piece in sorted(best)]
+            ranked = ranked_tokens(model, tokenizer, copy, i, pair=False)
+            best = [token_id for token_id, _ in ranked if token_id in may_stand][:k]
+            candidates = [tokenizer.convert_ids_to_tokens(token_id) for token_id in sorted(best)]
         else:
             near = nearest(*table, word, k)
             candidates = sorted(near, key=table[0].index)

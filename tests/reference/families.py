@@ -16,16 +16,16 @@ BYTE_LEVEL = ("roberta", "modernbert")
 
 @dataclass(frozen=True)
 class Masked:
-    """A masked word: its own piece, and all pieces with their logits, best first."""
+    """A masked word: its own token, and all tokens with their logits, best first."""
 
-    piece: int
+    token_id: int
     ranked: list[tuple[int, float]]
 
 
-def ranked_pieces(
+def ranked_tokens(
     model: Any, tokenizer: Any, text: str, start: int, end: int, *, pair: bool
 ) -> Masked | None:
-    """All pieces for the word at ``start:end``, best first, or None where it is not one piece.
+    """All tokens for the word at ``start:end``, best first, or None where it is not one token.
 
     Args:
         model: A masked LM in eval mode.
@@ -42,7 +42,7 @@ def ranked_pieces(
     inside = [i for i, (a, b) in enumerate(offsets) if a < end and start < b]
     glued = inside and inside[0] > 0 and tokenizer.convert_ids_to_tokens(ids[inside[0] - 1]) == "Ġ"
     parted = glued and encoded.token_to_word(inside[0] - 1) == encoded.token_to_word(inside[0])
-    if len(inside) != 1 or parted:  # the space before it may be a piece apart
+    if len(inside) != 1 or parted:  # the space before it may be a token apart
         return None
     masked = [*ids[: inside[0]], tokenizer.mask_token_id, *ids[inside[0] + 1 :]]
     cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
@@ -58,11 +58,11 @@ def ranked_pieces(
     return Masked(ids[inside[0]], [(int(i), float(logits[i])) for i in order])
 
 
-def plain_word(model: Any, tokenizer: Any, piece: int, like: int) -> str | None:
-    """The word that a piece would write in place of another one, or None where it is no word."""
-    if piece >= len(tokenizer) or piece in tokenizer.added_tokens_decoder:
+def plain_word(model: Any, tokenizer: Any, token_id: int, like: int) -> str | None:
+    """The word that a token would write in place of another one, or None where it is no word."""
+    if token_id >= len(tokenizer) or token_id in tokenizer.added_tokens_decoder:
         return None
-    token = tokenizer.convert_ids_to_tokens(piece)
+    token = tokenizer.convert_ids_to_tokens(token_id)
     if model.config.model_type not in BYTE_LEVEL:
         return None if token.startswith(("##", "[")) and len(token) > 1 else token
     original = tokenizer.convert_ids_to_tokens(like)
@@ -104,12 +104,14 @@ def paper_copy(
         start, end = first + len(copy) - len(text), last + len(copy) - len(text)
         if first == last or draws[i, 1] >= p:
             continue
-        masked = ranked_pieces(model, tokenizer, copy, start, end, pair=False)
+        masked = ranked_tokens(model, tokenizer, copy, start, end, pair=False)
         if masked is None:
             near = nearest(*table, copy[start:end].lower(), k)
             candidates = sorted(near, key=table[0].index)
         else:
-            named = [(i, plain_word(model, tokenizer, i, masked.piece)) for i, _ in masked.ranked]
+            named = [
+                (i, plain_word(model, tokenizer, i, masked.token_id)) for i, _ in masked.ranked
+            ]
             candidates = [word for _, word in sorted([(i, w) for i, w in named if w][:k])]
         if candidates:
             drawn = candidates[int(draws[i, 0] * len(candidates))]

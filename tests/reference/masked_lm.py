@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 
-def ranked_pieces(
+def ranked_tokens(
     model: Any,
     tokenizer: Any,
     words: list[str],
@@ -18,21 +18,21 @@ def ranked_pieces(
     limit: int = 512,
     depth: int | None = None,
 ) -> list[tuple[int, float]]:
-    """The pieces for the masked word of a sentence given as basic tokens, best first.
+    """The tokens for the masked word of a sentence given as basic tokens, best first.
 
     Args:
         model: A BERT with its masked-LM head, in eval mode.
         tokenizer: Its tokenizer.
         words: The sentence's words.
-        at: The word to mask; it is one piece.
+        at: The word to mask; it is one token.
         pair: Feed the unmasked sentence as second segment, as the released code does.
         limit: The longest input.
         depth: How many of them are handed out; all are sorted.
     """
-    pieces = [tokenizer.tokenize(word) for word in words]
-    masked = [p for i, word in enumerate(pieces) for p in (["[MASK]"] if i == at else word)]
+    tokens = [tokenizer.tokenize(word) for word in words]
+    masked = [p for i, word in enumerate(tokens) for p in (["[MASK]"] if i == at else word)]
     first = ["[CLS]", *masked, "[SEP]"]
-    second = [*(p for word in pieces for p in word), "[SEP]"] if pair else []
+    second = [*(p for word in tokens for p in word), "[SEP]"] if pair else []
     ids = tokenizer.convert_tokens_to_ids([*first, *second])[:limit]
     segments = ([0] * len(first) + [1] * len(second))[:limit]
     with torch.no_grad():
@@ -42,7 +42,7 @@ def ranked_pieces(
                 token_type_ids=torch.tensor([segments]),
                 attention_mask=torch.ones(1, len(ids), dtype=torch.long),
             )
-            .logits[0, 1 + sum(len(word) for word in pieces[:at])]
+            .logits[0, 1 + sum(len(word) for word in tokens[:at])]
             .numpy()
         )
     order = np.argsort(-logits, kind="stable")

@@ -26,7 +26,7 @@ MARKS = [*".,'!?-()[]#3"]
 VOCABULARY = list(
     dict.fromkeys([*SPECIALS, *MARKS, *LETTERS, *(f"##{x}" for x in LETTERS), *WORDS, "[unused1]"])
 )
-MANY_PIECES = ["ukulele", "banjos", "wonderful", "splendid", "terrible", "unfussily"]
+MANY_TOKENS = ["ukulele", "banjos", "wonderful", "splendid", "terrible", "unfussily"]
 
 
 def make_masked_lm(folder: Path, *, positions: int = 128, seed: int = 0) -> Path:
@@ -67,7 +67,7 @@ def make_vectors(path: Path, words: list[str] | None = None, dimensions: int = 8
     generator = np.random.default_rng(3)
     lines = [
         " ".join([word, *(f"{x:.4f}" for x in generator.normal(size=dimensions))])
-        for word in words or [*WORDS, *MANY_PIECES]
+        for word in words or [*WORDS, *MANY_TOKENS]
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

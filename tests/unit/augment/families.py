@@ -52,7 +52,7 @@ def opinionated(model: Any, folder: Path, *, seed: int = 0) -> None:
 
 
 def byte_level_bpe(specials: list[str], *, normalizer: Any = None) -> Tokenizer:
-    """A byte-level BPE trained on ``CORPUS``: words are pieces with and without their space."""
+    """A byte-level BPE trained on ``CORPUS``: words are tokens with and without their space."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -88,7 +88,7 @@ def roberta(folder: Path) -> None:
 
 
 def modernbert_tokenizer() -> PreTrainedTokenizerFast:
-    """As the published one: NFC, runs of spaces and a place holder as added pieces."""
+    """As the published one: NFC, runs of spaces and a place holder as added tokens."""
     trained = byte_level_bpe(["[UNK]", "[CLS]", "[SEP]", "[PAD]"], normalizer=normalizers.NFC())
     trained.add_tokens([AddedToken("  ", normalized=True), AddedToken("|||IP|||", normalized=True)])
     trained.add_special_tokens([AddedToken("[MASK]", lstrip=True)])
@@ -104,7 +104,7 @@ def modernbert_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def modernbert(folder: Path, *, layers: int = 3) -> None:
-    """Layers 1, 2, 4, 5 look four pieces to both sides; the vocabulary is rounded up."""
+    """Layers 1, 2, 4, 5 look four tokens to both sides; the vocabulary is rounded up."""
     tokenizer = modernbert_tokenizer()
     tokenizer.save_pretrained(folder)
     config = ModernBertConfig(

@@ -15,8 +15,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from augment.analysis.preview import preview
 from augment.errors import AssetInvalid
-from augment.masked_lm import model as masked_lm
-from augment.masked_lm.inputs import Query, pack
+from augment.masked_lm.inputs import MaskedInput, pack
 from augment.masked_lm.loading import load_masked_lm
 from augment.masked_lm.model import MaskedLM
 from augment.masked_lm.registry import forward_of, longest_input
@@ -26,7 +25,7 @@ from augment.replacement.candidates import CandidateFinder
 from augment.replacement.sampling import TextOfRow, row_draws, sample_copies
 from augment.tokenization.words import Route
 from augment.vectors import Vectors, load_vectors
-from tests.reference.families import paper_copy, plain_word, ranked_pieces
+from tests.reference.families import paper_copy, plain_word, ranked_tokens
 from tests.unit.augment.families import BUILDERS, modernbert
 
 ROUNDING = 1e-6  # of ModernBERT in float64: transformers turns its queries in float32
@@ -70,18 +69,18 @@ def test_candidates_equal_one_forward_a_word(
         for at, word in enumerate(words):
             if not word.route.replaceable:
                 continue
-            masked = ranked_pieces(
+            masked = ranked_tokens(
                 model, tokenizer, text, word.start, word.end, pair=context == "pair"
             )
             assert (masked is not None) is (word.route is Route.MASKED_LM), (text, word)
             if masked is None:
                 continue
             ranked = masked.ranked
-            names = {i: plain_word(model, tokenizer, i, masked.piece) for i, _ in ranked}
+            names = {i: plain_word(model, tokenizer, i, masked.token_id) for i, _ in ranked}
             if top_k_of == "words":
-                ranked = [(piece, score) for piece, score in ranked if names[piece]]
+                ranked = [(token_id, score) for token_id, score in ranked if names[token_id]]
             assert ranked[11][1] - ranked[12][1] > ROUNDING
-            kept = [names[piece] for piece, _ in ranked[:12] if names[piece]]
+            kept = [names[token_id] for token_id, _ in ranked[:12] if names[token_id]]
             assert sorted(found[at].words if at in found else []) == sorted(kept), (text, word)
             compared += 1
     assert compared >= 15
@@ -110,12 +109,12 @@ def _compare_forwards(model: Any) -> None:
         torch.testing.assert_close(ours, whole, atol=2e-4 if turned else tolerance, rtol=0)
 
 
-def some_queries(vocabulary: int, count: int = 40) -> list[Query]:
+def some_queries(vocabulary: int, count: int = 40) -> list[MaskedInput]:
     """Random inputs of many lengths in order, with a second segment."""
     generator = torch.Generator().manual_seed(1)
     lengths = sorted(torch.randint(4, 30, (count,), generator=generator).tolist())
     return [
-        Query(
+        MaskedInput(
             tuple(torch.randint(5, vocabulary, (length,), generator=generator).tolist()),
             int(torch.randint(1, length + 1, (), generator=generator)),
             int(torch.randint(0, length, (), generator=generator)),
@@ -124,7 +123,7 @@ def some_queries(vocabulary: int, count: int = 40) -> list[Query]:
     ]
 
 
-def _whole_forward(model: Any, query: Query) -> torch.Tensor:
+def _whole_forward(model: Any, query: MaskedInput) -> torch.Tensor:
     inputs = {"input_ids": torch.tensor([query.ids])}
     if model.config.model_type in ("bert", "electra"):
         segments = torch.arange(len(query.ids)) >= query.first_segment
@@ -145,15 +144,13 @@ def test_bfloat16_has_the_same_bits_in_any_company(folder: Path) -> None:
     assert together.dtype is torch.float32
 
 
-def test_the_canonical_way_agrees_with_batches(
-    folder: Path, vectors_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_canonical_way_agrees_with_batches(folder: Path, vectors_file: Path) -> None:
     finder = finder_of(folder, vectors_file)
     sentences = finder.words_of(TEXTS)
     batched = finder.for_sentences(sentences)
     finder.masked_lm.tokens_a_batch = 1
     alone = finder.for_sentences(sentences)
-    monkeypatch.setattr(masked_lm, "TIE_GAP", 1e9)
+    finder.masked_lm.tie_gap = 1e9
     canonical = finder.for_sentences(sentences)
 
     def draws(found: list[Any]) -> list[dict[int, tuple[str, ...]]]:
@@ -183,24 +180,24 @@ def test_the_paper_preset_equals_algorithm_1(folder: Path, vectors_file: Path) -
     assert replaced >= 12
 
 
-def test_special_pieces_are_no_candidates(folder: Path) -> None:
+def test_special_tokens_are_no_candidates(folder: Path) -> None:
     lm = load_masked_lm(str(folder))
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    for form in range(lm.tokenizer.forms):
-        allowed = lm.tokenizer.whole_words(form)
+    for spaced in (False, True):
+        allowed = lm.tokenizer.whole_words(spaced=spaced)
         assert not any(allowed[i] for i in tokenizer.all_special_ids)
         assert len(allowed) == lm.tokenizer.size == whole_model(folder).config.vocab_size
-        words = [lm.tokenizer.token(int(i)) for i in allowed.nonzero()[0]]
+        words = [lm.tokenizer.decode(int(i)) for i in allowed.nonzero()[0]]
         assert {"film", "good"} <= set(words)
         assert not [word for word in words if "Ġ" in word or word.startswith("##")]
         assert len(set(words)) == len(words)
 
 
 def test_the_longest_input_is_read(folder: Path) -> None:
-    """A full input runs, and one piece more does not: RoBERTa numbers positions from 2."""
+    """A full input runs, and one token more does not: RoBERTa numbers positions from 2."""
     model = whole_model(folder)
     limit = longest_input(model.config)
-    forward_of(model)(pack([Query((7,) * limit, limit, limit - 1)], "cpu"))
+    forward_of(model)(pack([MaskedInput((7,) * limit, limit, limit - 1)], "cpu"))
     with torch.inference_mode():
         if model.config.model_type != "modernbert":  # rotates any position
             longer = torch.full((1, limit + 1), 7)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from transformers import BertForMaskedLM
 
-from augment.masked_lm.bert import MaskForward
-from augment.masked_lm.inputs import Packed, Query, pack
+from augment.masked_lm.bert import BertForward
+from augment.masked_lm.inputs import MaskedInput, PackedInputs, pack
 from augment.masked_lm.kernels import Linear
 from augment.masked_lm.loading import load_masked_lm
 from augment.masked_lm.model import MaskedLM
+from distill.models.bf16 import FrozenLinear
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def some_queries(count: int = 60) -> list[Query]:
+def some_queries(count: int = 60) -> list[MaskedInput]:
     """Random inputs of many lengths, in the order of their lengths."""
     generator = torch.Generator().manual_seed(1)
 
@@ -39,11 +41,11 @@ def some_queries(count: int = 60) -> list[Query]:
     for _ in range(count):
         length = draw(4, 30)
         ids = tuple(draw(5, 60) for _ in range(length))
-        queries.append(Query(ids, draw(1, length + 1), draw(0, length)))
+        queries.append(MaskedInput(ids, draw(1, length + 1), draw(0, length)))
     return sorted(queries, key=lambda query: len(query.ids))
 
 
-def slow(model: BertForMaskedLM, query: Query) -> torch.Tensor:
+def slow(model: BertForMaskedLM, query: MaskedInput) -> torch.Tensor:
     segments = (torch.arange(len(query.ids)) >= query.first_segment).long()[None]
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([query.ids]), token_type_ids=segments).logits
@@ -56,7 +58,7 @@ def test_logits_are_those_of_the_whole_model(
 ) -> None:
     model = model.to(getattr(torch, dtype))
     queries = some_queries()
-    found = MaskForward(model, getattr(torch, dtype))(pack(queries, "cpu"))
+    found = BertForward(model, getattr(torch, dtype))(pack(queries, "cpu"))
     expected = torch.stack([slow(model, query) for query in queries])
 
     torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
@@ -65,7 +67,7 @@ def test_logits_are_those_of_the_whole_model(
 def test_a_model_of_one_layer(mlm_dir: Path) -> None:
     model = BertForMaskedLM.from_pretrained(mlm_dir, num_hidden_layers=1).eval()
     queries = some_queries(9)
-    found = MaskForward(model)(pack(queries, "cpu"))
+    found = BertForward(model)(pack(queries, "cpu"))
 
     torch.testing.assert_close(
         found, torch.stack([slow(model, query) for query in queries]), atol=1e-4, rtol=0
@@ -75,7 +77,7 @@ def test_a_model_of_one_layer(mlm_dir: Path) -> None:
 @pytest.mark.usefixtures("two_threads")
 def test_bfloat16_has_the_same_bits_in_any_company(model: BertForMaskedLM) -> None:
     """No gap settles a bfloat16 ranking, so its bits must not depend on batch or threads."""
-    forward, queries = MaskForward(model, torch.bfloat16), some_queries()
+    forward, queries = BertForward(model, torch.bfloat16), some_queries()
     torch.set_num_threads(1)
     together = forward(pack(queries, "cpu"))
     torch.set_num_threads(2)
@@ -110,19 +112,42 @@ def test_a_linear_layer_and_what_follows_it(rows: int, activation: str) -> None:
     )
 
 
+@pytest.mark.parametrize("rows", [2, 33])
+@pytest.mark.parametrize("bias", [True, False])
+def test_both_packages_compute_bfloat16_alike(rows: int, bias: bool) -> None:
+    """A layer of the masked LM and one of a frozen teacher have the same bits, packed or not."""
+    torch.manual_seed(0)
+    layer, x = torch.nn.Linear(48, 32, bias=bias), torch.randn(rows, 48).bfloat16()
+    ours, frozen = Linear.of(layer, torch.bfloat16), FrozenLinear(layer)
+
+    assert torch.equal(ours(x), frozen(x))
+    assert ours._packed is (frozen._packed is not None)
+
+
+@pytest.mark.parametrize("missing", ["_linear_pointwise", "_is_mkldnn_bf16_supported"])
+def test_neither_packs_bfloat16_without_its_kernels(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"_linear_pointwise", "_is_mkldnn_bf16_supported"} - {missing}
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(**dict.fromkeys(names, lambda: True)))
+    layer, x = torch.nn.Linear(48, 32), torch.randn(3, 48).bfloat16()
+
+    assert torch.equal(Linear.of(layer, torch.bfloat16)(x), FrozenLinear(layer)(x))
+
+
 def test_out_of_memory_halves_the_batch(mlm_dir: Path) -> None:
     lm = load_masked_lm(str(mlm_dir))
     whole, queries = lm._forward, some_queries()
 
-    def small(inputs: Packed) -> torch.Tensor:
+    def small(inputs: PackedInputs) -> torch.Tensor:
         if len(inputs.masks) > 8:
             raise torch.OutOfMemoryError
         return whole(inputs)
 
-    expected = [ranked.pieces for ranked in lm.rank(queries, 5, words_only=False)]
+    expected = [ranked.token_ids for ranked in lm.rank(queries, 5, words_only=False)]
     lm._forward = small  # type: ignore[assignment]
 
-    assert [ranked.pieces for ranked in lm.rank(queries, 5, words_only=False)] == expected
+    assert [ranked.token_ids for ranked in lm.rank(queries, 5, words_only=False)] == expected
     assert lm.tokens_a_batch < 2048
 
 
@@ -133,7 +158,7 @@ def test_each_batch_too_large_does_not_shrink_the_next_ones_further(mlm_dir: Pat
     lm.tokens_a_batch = 10 * max(len(query.ids) for query in queries)
     room = lm.tokens_a_batch // 2
 
-    def small(inputs: Packed) -> torch.Tensor:
+    def small(inputs: PackedInputs) -> torch.Tensor:
         if len(inputs.ids) > room:
             raise torch.OutOfMemoryError
         return whole(inputs)
@@ -147,7 +172,7 @@ def test_each_batch_too_large_does_not_shrink_the_next_ones_further(mlm_dir: Pat
 def test_no_room_for_a_single_position_is_an_error(mlm_dir: Path) -> None:
     lm: MaskedLM = load_masked_lm(str(mlm_dir))
 
-    def none(_: Packed) -> torch.Tensor:
+    def none(_: PackedInputs) -> torch.Tensor:
         raise torch.OutOfMemoryError
 
     lm._forward = none  # type: ignore[assignment]
@@ -156,18 +181,18 @@ def test_no_room_for_a_single_position_is_an_error(mlm_dir: Path) -> None:
 
 
 def test_packing_keeps_every_input_whole() -> None:
-    queries: Sequence[Query] = some_queries(20)
+    queries: Sequence[MaskedInput] = some_queries(20)
     packed = pack(queries, "cpu")
 
-    for run, first in zip(packed.runs, _firsts(packed), strict=True):
-        rows = packed.ids[run.pieces].view(run.inputs, run.length).tolist()
-        assert rows == [list(query.ids) for query in queries[first : first + run.inputs]]
+    for group, first in zip(packed.groups, _firsts(packed), strict=True):
+        rows = packed.ids[group.tokens].view(group.inputs, group.length).tolist()
+        assert rows == [list(query.ids) for query in queries[first : first + group.inputs]]
     assert packed.ids[packed.masks].tolist() == [query.ids[query.mask_at] for query in queries]
 
 
-def _firsts(packed: Packed) -> list[int]:
+def _firsts(packed: PackedInputs) -> list[int]:
     firsts, total = [], 0
-    for run in packed.runs:
+    for group in packed.groups:
         firsts.append(total)
-        total += run.inputs
+        total += group.inputs
     return firsts

@@ -10,11 +10,10 @@ import torch
 from transformers import BertForMaskedLM, BertModel, BertTokenizer
 
 from augment.errors import AssetInvalid, AssetMissing
-from augment.masked_lm import model as masked_lm
-from augment.masked_lm.inputs import Query, build_query
+from augment.masked_lm.inputs import MaskedInput, build_input
 from augment.masked_lm.loading import load_masked_lm
 from augment.masked_lm.model import MaskedLM
-from tests.reference.masked_lm import ranked_pieces
+from tests.reference.masked_lm import ranked_tokens
 
 SENTENCES = [
     "the quick brown fox ran .",
@@ -30,14 +29,14 @@ def lm(mlm_dir: Path) -> MaskedLM:
     return load_masked_lm(str(mlm_dir))
 
 
-def queries(lm: MaskedLM, context: str) -> tuple[list[Query], list[tuple[list[str], int]]]:
-    """Every one-piece word of the sentences as a query, and as words for the oracle."""
+def queries(lm: MaskedLM, context: str) -> tuple[list[MaskedInput], list[tuple[list[str], int]]]:
+    """Every one-token word of the sentences as a query, and as words for the oracle."""
     asked, words_and_places = [], []
     for spans in lm.tokenizer.spans(SENTENCES, "basic"):
-        pieces, texts = [span.pieces for span in spans], [span.text for span in spans]
+        token_ids, texts = [span.token_ids for span in spans], [span.text for span in spans]
         for at, span in enumerate(spans):
-            query = build_query(pieces, at, lm.tokenizer, context, lm.limit)
-            if len(span.pieces) == 1 and query is not None:
+            query = build_input(token_ids, at, lm.tokenizer, context, lm.limit)
+            if len(span.token_ids) == 1 and query is not None:
                 asked.append(query)
                 words_and_places.append((texts, at))
     return asked, words_and_places
@@ -53,8 +52,8 @@ def test_agrees_with_one_forward_a_word(lm: MaskedLM, mlm_dir: Path, context: st
     found = lm.rank(asked, 5, words_only=False)
 
     for ranked, (words, at) in zip(found, places, strict=True):
-        expected = ranked_pieces(model.eval(), tokenizer, words, at, pair=context == "pair")[:5]
-        assert list(ranked.pieces) == [piece for piece, _ in expected]
+        expected = ranked_tokens(model.eval(), tokenizer, words, at, pair=context == "pair")[:5]
+        assert list(ranked.token_ids) == [token_id for token_id, _ in expected]
         torch.testing.assert_close(
             torch.tensor(ranked.scores), torch.tensor([s for _, s in expected]), atol=1e-4, rtol=0
         )
@@ -63,19 +62,19 @@ def test_agrees_with_one_forward_a_word(lm: MaskedLM, mlm_dir: Path, context: st
 
 def test_batch_size_does_not_matter(lm: MaskedLM) -> None:
     asked, _ = queries(lm, "pair")
-    whole = [ranked.pieces for ranked in lm.rank(asked, 5, words_only=False)]
+    whole = [ranked.token_ids for ranked in lm.rank(asked, 5, words_only=False)]
     lm.tokens_a_batch = 1
 
-    assert [ranked.pieces for ranked in lm.rank(asked, 5, words_only=False)] == whole
+    assert [ranked.token_ids for ranked in lm.rank(asked, 5, words_only=False)] == whole
 
 
-def test_close_ranks_are_computed_alone(lm: MaskedLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_ranks_are_computed_alone(lm: MaskedLM) -> None:
     """With every gap called close, all positions go the canonical way and agree."""
     asked, _ = queries(lm, "pair")
-    batched = [set(ranked.pieces) for ranked in lm.rank(asked, 5, words_only=False)]
-    monkeypatch.setattr(masked_lm, "TIE_GAP", 1e9)
+    batched = [set(ranked.token_ids) for ranked in lm.rank(asked, 5, words_only=False)]
+    lm.tie_gap = 1e9
 
-    assert [set(ranked.pieces) for ranked in lm.rank(asked, 5, words_only=False)] == batched
+    assert [set(ranked.token_ids) for ranked in lm.rank(asked, 5, words_only=False)] == batched
 
 
 def test_only_whole_words_where_asked(lm: MaskedLM) -> None:
@@ -83,8 +82,8 @@ def test_only_whole_words_where_asked(lm: MaskedLM) -> None:
     allowed = lm.tokenizer.whole_words()
 
     for ranked in lm.rank(asked, 60, words_only=True):
-        assert all(allowed[piece] for piece in ranked.pieces)
-        assert len(ranked.pieces) == min(60, int(allowed.sum()))
+        assert all(allowed[token_id] for token_id in ranked.token_ids)
+        assert len(ranked.token_ids) == min(60, int(allowed.sum()))
 
 
 def test_progress_counts_positions(lm: MaskedLM) -> None:
@@ -114,7 +113,7 @@ def test_damaged_weights_are_refused(mlm_dir: Path, tmp_path: Path) -> None:
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
 
-    with pytest.raises(AssetInvalid, match="cannot be read"):
+    with pytest.raises(AssetInvalid, match="cannot be loaded"):
         load_masked_lm(str(tmp_path / "cut"))
 
 

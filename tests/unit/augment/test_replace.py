@@ -15,7 +15,7 @@ from augment.tokenization.words import Route, Word
 
 
 def words_of(text: str) -> tuple[Word, ...]:
-    """Letters-only stretches of a text as one-piece words."""
+    """Letters-only stretches of a text as one-token words."""
     words, at = [], 0
     while at < len(text):
         end = at

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from augment.errors import RowMalformed, SourceInvalid, SourceMissing
-from augment.sources.examples import source_split
+from augment.sources.examples import SourceRow, SourceTableBuilder, source_split
 from augment.sources.infer import sniff
 from augment.sources.read import read_source
 from augment.tasks import GLUE, Task, get_task, load_task
@@ -292,11 +292,11 @@ def test_malformed_json_lines(tmp_path: Path, line: str) -> None:
         read_source(GLUE["sst2"], str(tmp_path))
 
 
-def test_an_oversized_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("augment.sources.examples.MAX_CHARACTERS", 3)
+def test_an_oversized_text() -> None:
+    rows = SourceTableBuilder(GLUE["sst2"].spec, "train", max_characters=3)
 
     with pytest.raises(RowMalformed, match="4 characters; the limit is 3"):
-        read_source(GLUE["sst2"], str(write_columns(tmp_path, ".csv")))
+        rows.add(SourceRow("train.csv line 2", ("fine",), 1))
 
 
 def custom(tmp_path: Path, train: str = "train.csv") -> Task:

@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 
 from augment.errors import StoreInvalid
-from augment.masked_lm.inputs import Query
-from augment.masked_lm.model import TIE_GAP, Ranked
+from augment.masked_lm.inputs import MaskedInput
+from augment.masked_lm.model import TIE_GAP, Ranking
 from augment.replacement.candidate_store import CandidateStore, describe_store, key_of, prune
 
 DIGEST = "a" * 64
 
 
-def ranking(*scores: float, settled: bool = False) -> Ranked:
-    return Ranked(tuple(range(len(scores))), scores, settled)
+def ranking(*scores: float, settled: bool = False) -> Ranking:
+    return Ranking(tuple(range(len(scores))), scores, settled)
 
 
 def filled(folder: Path, count: int = 20) -> tuple[CandidateStore, list[bytes]]:
     store = CandidateStore(folder, DIGEST, words_only=False)
-    keys = [key_of(Query((1, 2, i), 3, 1)) for i in range(count)]
+    keys = [key_of(MaskedInput((1, 2, i), 3, 1)) for i in range(count)]
     store.put({key: ranking(3.0, 2.0, 1.0) for key in keys}, 3)
     return store, keys
 
@@ -46,10 +46,10 @@ def test_keys_follow_everything_the_model_reads() -> None:
     keys = {
         key_of(query)
         for query in (
-            Query((1, 2, 3), 3, 1),
-            Query((1, 2, 4), 3, 1),
-            Query((1, 2, 3), 2, 1),
-            Query((1, 2, 3), 3, 2),
+            MaskedInput((1, 2, 3), 3, 1),
+            MaskedInput((1, 2, 4), 3, 1),
+            MaskedInput((1, 2, 3), 2, 1),
+            MaskedInput((1, 2, 3), 3, 2),
         )
     }
 
@@ -63,7 +63,7 @@ def test_a_smaller_k_is_a_cut_where_the_cut_is_clear(tmp_path: Path) -> None:
     store.put({b"settled": ranking(3.0, 2.0, close, settled=True)}, 3)
     found = store.get([b"clear", b"close", b"settled"], 2)
 
-    assert found[b"clear"].pieces == found[b"settled"].pieces == (0, 1)
+    assert found[b"clear"].token_ids == found[b"settled"].token_ids == (0, 1)
     assert b"close" not in found
     assert store.get([b"clear"], 4) == {}
 
@@ -122,7 +122,7 @@ def test_pruning_drops_the_oldest(tmp_path: Path) -> None:
 def _fill(folder: Path, start: int) -> None:
     store = CandidateStore(folder, DIGEST, words_only=False)
     for i in range(start, start + 200):
-        store.put({key_of(Query((i,), 1, 0)): ranking(2.0, 1.0)}, 2)
+        store.put({key_of(MaskedInput((i,), 1, 0)): ranking(2.0, 1.0)}, 2)
     assert not store.trouble
 
 

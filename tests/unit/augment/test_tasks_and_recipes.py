@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from augment.errors import RecipeInvalid, SourceMissing
-from augment.recipes.load import PRESETS, describe, load_recipe
+from augment.recipes.load import RECIPES, describe, load_recipe
 from augment.recipes.schema import AugmentRecipe
 from augment.tasks import GLUE, get_task, load_task
 
@@ -78,7 +78,7 @@ def test_a_missing_task_file(tmp_path: Path) -> None:
         get_task(str(tmp_path / "no.toml"))
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", RECIPES.names)
 @pytest.mark.parametrize("task", list(GLUE))
 def test_presets_resolve_for_every_task_and_round_trip(
     preset: str, task: str, tmp_path: Path
@@ -127,3 +127,27 @@ def test_a_recipe_that_is_not_toml(tmp_path: Path, text: str) -> None:
 
 def test_the_name_of_a_preset_is_not_part_of_the_id() -> None:
     assert AugmentRecipe(preset="mine").canonical() == AugmentRecipe().canonical()
+
+
+def test_overrides_of_every_task_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text("[task.cola]\nvariant = 3\n[task.sst2]\ntop_k = 0\n")
+
+    with pytest.raises(RecipeInvalid) as caught:
+        load_recipe(str(path), "sst2")
+    assert caught.value.hint.splitlines() == [
+        "task.cola.variant  unknown key; did you mean 'variants'?",
+        "task.sst2.top_k    must be at least 1, found 0",
+    ]
+
+
+def test_a_fault_in_a_task_file_is_named_by_its_key_path(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(TASK_FILE.replace('name = "reviews"', "").replace("names =", "name ="))
+
+    with pytest.raises(RecipeInvalid) as caught:
+        load_task(path)
+    assert caught.value.problem == f"{path} has 2 faults"
+    lines = dict(line.split(maxsplit=1) for line in caught.value.hint.splitlines())
+    assert lines["name"] == "is missing"
+    assert lines["label.name"] == "unknown key; did you mean 'names'?"

@@ -28,6 +28,7 @@ class Listener(Narrator):
     """Keeps what it hears."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.heard: list[str] = []
 
     def say(self, label: str, text: str) -> None:

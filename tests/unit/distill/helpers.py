@@ -110,7 +110,7 @@ def mood_rows(count: int, seed: int, variants: int = 1) -> list[Row]:
 
 def make_tokenizer(words: Sequence[str] = (*PLAIN, *GOOD, *BAD)) -> BertTokenizerFast:
     """A WordPiece tokenizer that knows these words."""
-    vocabulary = {piece: i for i, piece in enumerate((*SPECIAL, *words))}
+    vocabulary = {token: i for i, token in enumerate((*SPECIAL, *words))}
     core = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     core.normalizer = normalizers.BertNormalizer(lowercase=True)
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

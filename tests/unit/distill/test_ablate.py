@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from augment.contract import Version
 from distill.ablation import ARMS, BY_NAME, ablate_task, arm_recipe
 from distill.cli import app
-from distill.errors import UsageInvalid
+from distill.errors import UsageError
 from distill.recipes.load import DistillRecipe, load_recipe
 
 
@@ -43,9 +43,9 @@ def test_the_papers_figures() -> None:
 
 
 def test_an_unknown_arm_is_named(version: Version, tmp_path: Path) -> None:
-    with pytest.raises(UsageInvalid, match="no-such"):
+    with pytest.raises(UsageError, match="no-such"):
         ablate_task(version, teacher="x", student="2x16-32-2", out=tmp_path, arms=["no-such"])
-    with pytest.raises(UsageInvalid, match="general student"):
+    with pytest.raises(UsageError, match="general student"):
         ablate_task(version, teacher="x", student="2x16-32-2", out=tmp_path, arms=["no-gd"])
 
 

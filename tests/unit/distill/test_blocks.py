@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.data.blocks import frame_of, split, tokenize_corpus
-from distill.data.corpus import Source, open_corpus
-from distill.data.tokenize_pool import CHUNK
+from distill.data.blocks import block_spec, split, tokenize_corpus
+from distill.data.corpus import Corpus, Source, open_corpus
+from distill.data.tokenize_pool import BATCH_CHARACTERS
 from distill.errors import DataInvalid, ModelInvalid
 from distill.progress import Narrator
 from tests.unit.distill.helpers import BAD, GOOD, PLAIN, make_tokenizer
@@ -34,19 +34,19 @@ def write_text(path, characters, seed=0):
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
-    """Text of several chunks."""
-    return write_text(tmp_path_factory.mktemp("corpus") / "text.txt", 3.5 * CHUNK)
+    """Text of several batches."""
+    return write_text(tmp_path_factory.mktemp("corpus") / "text.txt", 3.5 * BATCH_CHARACTERS)
 
 
 @pytest.fixture
 def go(tokenizer, tmp_path):
     def run(file, *, length=32, minimum=6, cache="cache", **options):
         settings = {"take": None, "processes": 1, **options}
-        frame = frame_of(tokenizer, "teacher", length=length, minimum=minimum)
+        spec = block_spec(tokenizer, "teacher", max_length=length, min_length=minimum)
         return tokenize_corpus(
-            open_corpus(Source(file)),
+            file if isinstance(file, Corpus) else open_corpus(Source(file)),
             tokenizer,
-            frame,
+            spec,
             cache=tmp_path / cache,
             narrator=Narrator(quiet=True),
             **settings,
@@ -79,13 +79,23 @@ def test_any_number_of_processes_writes_the_same_bytes(go, text, tmp_path):
     assert one.counts.short > 0
 
 
-def test_the_second_start_tokenizes_nothing(go, text, monkeypatch, tmp_path):
+class Unread(Corpus):
+    """A corpus that is interrupted as soon as it is read."""
+
+    def __iter__(self):
+        raise KeyboardInterrupt
+
+
+def unread(file):
+    corpus = open_corpus(Source(file))
+    return Unread(corpus.name, corpus.digest, corpus.size, corpus.files)
+
+
+def test_the_second_start_reads_nothing(go, text, tmp_path):
     first = go(text)
-    monkeypatch.setattr("distill.data.blocks.tokenize_parts", None)
-    again = go(text)
+    again = go(unread(text))
     assert again.counts == first.counts
     assert len(again.rows) == len(first.rows)
-    monkeypatch.undo()
     go(text, length=16)
     go(text, minimum=3)
     go(text, take=500)
@@ -114,14 +124,9 @@ def test_damaged_documents_are_counted(go, tmp_path):
     assert go(tmp_path / "a.txt").counts.damaged == 1
 
 
-def test_an_interrupted_tokenization_leaves_no_blocks(go, text, monkeypatch, tmp_path):
-    def stop(self, chunk):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("distill.data.tokenize_pool.Worker.__call__", stop)
-        with pytest.raises(KeyboardInterrupt):
-            go(text)
+def test_an_interrupted_tokenization_leaves_no_blocks(go, text, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        go(unread(text))
     assert not list((tmp_path / "cache").glob("[!.]*"))
     assert len(go(text).rows) > 1000
 
@@ -155,23 +160,25 @@ def test_a_tokenizer_that_frames_nothing_is_refused(tokenizer):
     core = bare.backend_tokenizer
     core.post_processor = None
     with pytest.raises(ModelInvalid, match="does not frame a text"):
-        frame_of(PreTrainedTokenizerFast(tokenizer_object=core), "gpt", length=8, minimum=3)
-    frame = frame_of(tokenizer, "bert", length=8, minimum=3)
-    assert (frame.opening, frame.closing) == (tokenizer.cls_token_id, tokenizer.sep_token_id)
+        block_spec(
+            PreTrainedTokenizerFast(tokenizer_object=core), "gpt", max_length=8, min_length=3
+        )
+    spec = block_spec(tokenizer, "bert", max_length=8, min_length=3)
+    assert (spec.cls_id, spec.sep_id) == (tokenizer.cls_token_id, tokenizer.sep_token_id)
 
 
 ENDLESS = """
 import sys
-from distill.data.packing import Frame
-from distill.data.text_files import Part
-from distill.data.tokenize_pool import tokenize_parts
+from distill.data.packing import BlockSpec
+from distill.data.text_files import DocumentPart
+from distill.data.tokenize_pool import tokenize_batches
 
 def endless():
     while True:
-        yield Part(0, "the day was good " * 1000)
+        yield DocumentPart(0, "the day was good " * 1000)
 
 if __name__ == "__main__":
-    found = tokenize_parts(endless(), open(sys.argv[1]).read(), Frame(8, 3, 2, 3), 2)
+    found = tokenize_batches(endless(), open(sys.argv[1]).read(), BlockSpec(8, 3, 2, 3), 2)
     for _ in found:
         print("at work", flush=True)
 """

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from distill.errors import UsageInvalid
+from distill.errors import UsageError
 from distill.training.budget import Budget, Plan, Timing, plan_for_seconds, steps_for_tokens
 from distill.training.callbacks import FEWEST, Deadline, StepClock
 
@@ -22,7 +22,7 @@ from distill.training.callbacks import FEWEST, Deadline, StepClock
     ],
 )
 def test_budgets_that_are_none(values: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(UsageInvalid, match=sentence):
+    with pytest.raises(UsageError, match=sentence):
         Budget(**values)
 
 
@@ -47,9 +47,9 @@ def test_evaluations_take_little_of_the_time() -> None:
 
 
 def test_no_step_fits() -> None:
-    with pytest.raises(UsageInvalid, match=r"leaves 2 s to train in; a step takes 2\.00 s"):
+    with pytest.raises(UsageError, match=r"leaves 2 s to train in; a step takes 2\.00 s"):
         plan_for_seconds(2.0, Timing(step=2.0, evaluation=1.0), 3, 1.0)
-    with pytest.raises(UsageInvalid, match="leaves 0 s"):
+    with pytest.raises(UsageError, match="leaves 0 s"):
         plan_for_seconds(-5.0, Timing(step=2.0, evaluation=0.0), 3, 1.0)
 
 

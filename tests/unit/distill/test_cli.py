@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import distill
 from distill.cli import app
-from distill.recipes.load import recipe_text
+from distill.recipes.load import RECIPES
 
 PACKAGE = Path(distill.__file__).parent
 
@@ -23,7 +23,7 @@ def call():
 
 
 def test_recipes_are_printed(call):
-    assert call("recipe", "quick").stdout == recipe_text("quick")
+    assert call("recipe", "quick").stdout == RECIPES.text("quick")
     assert [line.split(":")[0].strip() for line in call("recipe").stdout.splitlines()] == [
         "demo",
         "distilbert",
@@ -133,7 +133,11 @@ def test_a_teacher_may_be_given_several_times(call, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("command", "works", "sentence"),
     [
-        ("evaluate", "distill.evaluation.compare.evaluate_models", "stopped. Nothing was written."),
+        (
+            "evaluate",
+            "distill.evaluation.compare.evaluate_models",
+            "stopped. No result was written",
+        ),
         ("run", "distill.pipeline.distill_task", "the same command goes on from there"),
     ],
 )

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distill.data import text_files
 from distill.data.corpus import Source
 from distill.data.corpus import open_corpus as open_source
+from distill.data.text_files import MAX_JSON_CHARACTERS, PART_CHARACTERS
 from distill.errors import DataInvalid
 
 TEXTS = ["the first day was warm", "food", "the room was cold and dull"]
@@ -39,9 +39,9 @@ def every_kind(tmp_path):
 
 
 def test_each_kind_gives_the_same_documents(every_kind):
-    wanted = list(enumerate(TEXTS))
+    expected = list(enumerate(TEXTS))
     for name in ("a.parquet", "b.jsonl", "c.txt"):
-        assert read(every_kind / name) == wanted
+        assert read(every_kind / name) == expected
 
 
 def test_a_folder_is_read_in_the_order_of_its_names(every_kind):
@@ -59,7 +59,7 @@ def test_a_folder_is_read_in_the_order_of_its_names(every_kind):
         "test-00000.txt",
         "validation.txt",
     ]
-    assert list(corpus)[-1].at == corpus.size
+    assert list(corpus)[-1].bytes_read == corpus.size
 
 
 @pytest.mark.parametrize(
@@ -84,24 +84,22 @@ def test_documents_of_a_text_file(tmp_path, content, documents, found):
 
 @pytest.mark.parametrize("documents", ["line", "blank-line"])
 @pytest.mark.parametrize("separator", ["", " "])
-def test_an_oversized_line_comes_in_parts_of_one_document(
-    tmp_path, monkeypatch, documents, separator
-):
-    monkeypatch.setattr(text_files, "PART", 64)
-    long = separator.join("abcdefg" for _ in range(100))
+def test_an_oversized_line_comes_in_parts_of_one_document(tmp_path, documents, separator):
+    long = separator.join("abcdefg" for _ in range(PART_CHARACTERS // 2))
     file = write(tmp_path / "a.txt", f"{long}\n\nnext\n")
     found = read(file, documents=documents)
-    assert max(len(text) for _, text in found) <= 2 * 64
-    own = [text for document, text in found if document == 0]
-    assert "".join(own).replace(" ", "") == long.replace(" ", "")
+    assert max(len(text) for _, text in found) <= 2 * PART_CHARACTERS
+    parts = [text for document, text in found if document == 0]
+    assert "".join(parts).replace(" ", "") == long.replace(" ", "")
     assert found[-1] == (1, "next")
 
 
-def test_oversized_cells_come_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr(text_files, "PART", 10)
-    pq.write_table(pa.table({"text": ["x" * 25, "", None, "y"]}), tmp_path / "a.parquet")
-    wanted = [(0, "x" * 10), (0, "x" * 10), (0, "x" * 5), (1, ""), (2, ""), (3, "y")]
-    assert read(tmp_path / "a.parquet") == wanted
+def test_oversized_cells_come_in_parts(tmp_path):
+    long = "x" * (2 * PART_CHARACTERS + 5)
+    pq.write_table(pa.table({"text": [long, "", None, "y"]}), tmp_path / "a.parquet")
+    full = "x" * PART_CHARACTERS
+    expected = [(0, full), (0, full), (0, "x" * 5), (1, ""), (2, ""), (3, "y")]
+    assert read(tmp_path / "a.parquet") == expected
 
 
 def test_bytes_that_are_no_utf8_are_replaced(tmp_path):
@@ -133,10 +131,10 @@ def test_lines_that_hold_no_text(tmp_path, content, sentence):
     assert caught.value.exit_code == 3
 
 
-def test_an_oversized_json_line_is_refused_before_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(text_files, "MOST_JSON", 100)
-    with pytest.raises(DataInvalid, match="line 1: longer than 100 characters"):
-        read(write(tmp_path / "a.jsonl", json.dumps({"text": "x" * 200}) + "\n"))
+def test_an_oversized_json_line_is_refused_before_it_is_read(tmp_path):
+    line = json.dumps({"text": "x" * MAX_JSON_CHARACTERS}) + "\n"
+    with pytest.raises(DataInvalid, match="line 1: longer than 16,777,216 characters"):
+        read(write(tmp_path / "a.jsonl", line))
 
 
 def test_columns(tmp_path):

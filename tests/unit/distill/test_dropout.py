@@ -6,7 +6,7 @@ from transformers import ModernBertConfig
 
 from distill.errors import RecipeInvalid
 from distill.models.shapes import FAMILIES
-from distill.recipes.load import resolve
+from distill.recipes.load import RECIPES
 from distill.training.schedule import use_dropout
 from tests.unit.distill.helpers import make_model
 
@@ -64,5 +64,5 @@ def test_it_is_given_back_after_a_failure(tokenizer):
 @pytest.mark.parametrize("value", [1.0, -0.1, "none", True])
 def test_a_recipe_with_another_share_is_refused(value):
     with pytest.raises(RecipeInvalid) as caught:
-        resolve({"intermediate": {"dropout": value}}, "mood", source="mine")
+        RECIPES.resolve({"intermediate": {"dropout": value}}, "mood", source="mine")
     assert 'must be "auto" or at least 0 and below 1' in str(caught.value.hint)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from augment.contract import Label, Splits, TaskSpec
 from distill.cli import app
-from distill.errors import ExtraMissing, UsageInvalid
+from distill.errors import ExtraMissing, UsageError
 from distill.serving import onnx as onnx_model
 from distill.serving.export import export_model
 from tests.conftest import ROOT
@@ -146,7 +146,7 @@ def test_pairs_regression_and_two_validation_splits(tokenizer, tmp_path):
 
 def test_refusals_write_nothing(teacher, version, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    with pytest.raises(UsageInvalid, match="there is no form 'gguf'"):
+    with pytest.raises(UsageError, match="there is no form 'gguf'"):
         export_model(str(teacher), version, out=out, forms=["gguf"])
     monkeypatch.setattr(onnx_model, "find_spec", lambda name: None)
     with pytest.raises(ExtraMissing, match="not installed: onnx, onnxscript") as caught:
@@ -155,7 +155,7 @@ def test_refusals_write_nothing(teacher, version, tmp_path, monkeypatch):
     assert not out.exists()
     export_model(str(teacher), version, out=out, forms=["transformers"], quiet=True)
     before = os.stat(out).st_mtime_ns
-    with pytest.raises(UsageInvalid, match="out exists"):
+    with pytest.raises(UsageError, match="out exists"):
         export_model(str(teacher), version, out=out, forms=["transformers"])
     assert os.stat(out).st_mtime_ns == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -12,10 +12,8 @@ from distill.models.limits import check_length
 from distill.models.loading import Classifier
 from distill.models.shapes import FAMILIES, Shape, parse_shape
 from distill.models.students import build_student, parse_student
-from distill.recipes.schema import Intermediate as Recipe
-from distill.recipes.schema import Prediction as PredictionRecipe
-from distill.recipes.schema import PredictionWeights
-from distill.stages import Intermediate, Prediction, intermediate
+from distill.recipes.schema import Intermediate, Prediction, PredictionWeights
+from distill.stages import IntermediateStage, PredictionStage
 from tests.unit.distill.helpers import SENTIMENT, make_bert, make_model, make_tokenizer, save
 
 
@@ -72,11 +70,11 @@ def test_a_teacher_of_any_family_teaches_a_bert(tokenizer, family):
 def learns_both(student, guide, tokenizer):
     """Every loss of both stages is a number, and moves the student."""
     inputs = batch(tokenizer)
-    first = Intermediate(student.model, guide.model, student.mapping, recipe=Recipe())
+    first = IntermediateStage(student.model, guide.model, student.mapping, recipe=Intermediate())
     weights = PredictionWeights(patient=1.0, cosine=1.0)
-    second = Prediction(
+    second = PredictionStage(
         student.model,
-        PredictionRecipe(weights=weights),
+        Prediction(weights=weights),
         teacher=guide.model,
         mapping=student.mapping,
     )
@@ -116,19 +114,20 @@ def test_teacher_layers_in_any_family(tokenizer, family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("guided_by", ["bert", "modernbert", "deberta-v2"])
-def test_long_texts_have_the_same_loss_without_scores(tokenizer, family, guided_by, monkeypatch):
+def test_long_texts_have_the_same_loss_without_scores(tokenizer, family, guided_by):
     """Where both sides allow it; a local window or position terms need the scores."""
     guide = guide_of(guided_by, tokenizer)
     student = build(f"{family}:2x16-32-4", guide)
     losses = []
     for most in (192, 4):
-        monkeypatch.setattr(intermediate, "MOST_SCORED", most)
-        stage = Intermediate(student.model, guide.model, (2, 4), recipe=Recipe()).eval()
+        stage = IntermediateStage(
+            student.model, guide.model, (2, 4), recipe=Intermediate(), max_score_length=most
+        ).eval()
         losses.append(stage(**batch(tokenizer))["attention"].item())
     if family == guided_by == "bert":
-        seen = stage.student_tap(**model_inputs(batch(tokenizer)))
+        seen = stage.student_capture(**model_inputs(batch(tokenizer)))
         assert not seen.scores
-        assert set(seen.heads) == {1, 2}
+        assert set(seen.qkv) == {1, 2}
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
@@ -146,7 +145,7 @@ def test_a_head_of_odd_width_cannot_be_rotated(tokenizer):
 
 
 def test_roberta_counts_positions_from_the_padding(tokenizer):
-    """512 pieces fit, the table has one row for each of them above the padding's id."""
+    """512 tokens fit, the table has one row for each of them above the padding's id."""
     config = build("roberta:2x16-32-4", guide_of("bert", tokenizer)).model.config
     assert config.max_position_embeddings == 513
     with pytest.raises(ModelInvalid, match="reads at most 512"):
@@ -168,7 +167,7 @@ def test_a_folder_with_a_config_alone_gives_the_shape(tokenizer, tmp_path):
 def test_a_student_may_read_in_its_own_way_where_nothing_is_compared_by_token(tokenizer, tmp_path):
     guide, other = guide_of("bert", tokenizer), make_tokenizer(["other", "words"])
     save(make_bert(other, layers=2, width=16), other, tmp_path)
-    with pytest.raises(VocabularyMismatch, match=r"29 pieces, .* one of 7") as caught:
+    with pytest.raises(VocabularyMismatch, match=r"29 tokens, .* one of 7") as caught:
         build(tmp_path, guide)
     assert "--recipe logits" in caught.value.hint
     student = build(tmp_path, guide, mapping=(), own_vocabulary=True)

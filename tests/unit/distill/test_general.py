@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
 
 from augment.contract import Version, sha256_file
+from distill import distill_task
 from distill.data.blocks import split
 from distill.data.corpus import Source, open_corpus
 from distill.errors import (
@@ -29,7 +30,7 @@ from distill.errors import (
     RunDiffers,
     ShapeMismatch,
     TrainingFailed,
-    UsageInvalid,
+    UsageError,
     VocabularyMismatch,
 )
 from distill.general import (
@@ -207,16 +208,32 @@ def test_a_task_run_starts_from_encoder_and_projections(
     assert encoder.keys() == stage.student.base_model.state_dict().keys()
     for name, tensor in stage.student.base_model.state_dict().items():
         assert torch.equal(tensor, encoder[name]), name
-    pairs = checkpoint_projections(out / "student")
+    pretrained = checkpoint_projections(out / "student")
 
-    assert len(pairs) == {"shared": 1, "per_layer": 3, "separate_embedding": 2}[projection]
+    assert len(pretrained) == {"shared": 1, "per_layer": 3, "separate_embedding": 2}[projection]
     fresh = Projections(16, 32, layers=2, kind=projection)
 
     assert len(stage.projections.maps) == len(fresh.maps)
-    for linear, (weight, bias) in zip(stage.projections.maps, pairs, strict=True):
-        assert torch.equal(linear.weight, weight)
-        assert torch.equal(linear.bias, bias)
-        assert bias.abs().max() > 0
+    for linear, affine in zip(stage.projections.maps, pretrained, strict=True):
+        assert torch.equal(linear.weight, affine.weight)
+        assert torch.equal(linear.bias, affine.bias)
+        assert affine.bias.abs().max() > 0
+
+
+def test_projections_that_do_not_fit_the_recipe_are_named(
+    go: Go, tmp_path: Path, version: Version, teacher: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The checkpoint has M + 1 of them, the recipe asks for a shared one."""
+    go(tmp_path / "general", recipe=recipe_file(tmp_path, "per_layer"), tokens=2000)
+    short = "[intermediate]\nmax_steps = 1\n[prediction]\nmax_steps = 1\n"
+    recipe = tmp_path / "short.toml"
+    recipe.write_text(RECIPE.format(projection="shared") + short)
+    student = str(tmp_path / "general" / "student")
+    out = tmp_path / "task"
+    distill_task(version, teacher=teacher, student=student, out=out, recipe=recipe, plain=False)
+    said = "projections start at random: the recipe needs 1 (16 to 32), the checkpoint has 3 (16"
+
+    assert capsys.readouterr().err.count(said) == 1
 
 
 def test_a_general_student_can_go_on_from_a_checkpoint(
@@ -304,7 +321,7 @@ def test_hours_become_steps_once(planning: Callable[..., Plan], tmp_path: Path) 
 
 def test_a_plan_is_kept_to(go: Go, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with pytest.raises(UsageInvalid, match="--hours leaves 0 s to train in"):
+    with pytest.raises(UsageError, match="--hours leaves 0 s to train in"):
         go(out, hours=1e-6)
 
     assert list(out.glob("work/tokens/*/blocks.arrow"))

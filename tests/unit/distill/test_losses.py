@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.models.qkv import Heads
+from distill.models.qkv import QKV
 from distill.stages.losses import (
     attention_product_loss,
     attention_score_loss,
@@ -42,13 +42,13 @@ def test_products_of_heads_give_the_masked_attention_loss_and_its_gradient(sizes
     """The same number without the scores, whatever stands in the padding."""
     draw = torch.Generator().manual_seed(2)
     ours, theirs = (
-        Heads(*torch.randn((3, BATCH, HEADS, LENGTH, size), generator=draw), 0.7 / size)
+        QKV(*torch.randn((3, BATCH, HEADS, LENGTH, size), generator=draw), 0.7 / size)
         for size in sizes
     )
     found = {}
     for name in ("scores", "products"):
         query, key = (t.clone().requires_grad_() for t in (ours.query, ours.key))
-        heads = Heads(query, key, ours.value, ours.scale)
+        heads = QKV(query, key, ours.value, ours.scale)
         if name == "scores":
             loss = attention_score_loss(heads.scores(), theirs.scores(), MASK)
         else:
@@ -156,7 +156,7 @@ def test_cosine_is_a_mean_over_real_tokens():
     assert cosine_loss(-teacher, teacher, MASK).item() == pytest.approx(2)
 
 
-def test_pairs_out_of_reach_do_not_count():
+def test_pairs_beyond_the_window_do_not_count():
     student, teacher = pair(BATCH, HEADS, LENGTH, LENGTH)
     squares = [
         ((student - teacher)[b, :, i, j] ** 2).numpy()
@@ -165,7 +165,7 @@ def test_pairs_out_of_reach_do_not_count():
         for j in range(n)
         if abs(i - j) <= 2
     ]
-    found = attention_score_loss(student, teacher, MASK, reach=2).item()
+    found = attention_score_loss(student, teacher, MASK, window=3).item()
     assert found == pytest.approx(np.mean(squares), rel=1e-6)
 
 

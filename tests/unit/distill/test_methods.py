@@ -11,7 +11,7 @@ from tokenizers.trainers import BpeTrainer
 from augment.contract import Label, TaskSpec
 from distill import distill_task
 from distill.errors import EncoderUnsupported, VocabularyMismatch
-from distill.recipes.load import recipe_text
+from distill.recipes.load import RECIPES
 from distill.training import trainer
 from tests.unit.distill.helpers import (
     BAD,
@@ -47,7 +47,7 @@ def go(version, teacher, tmp_path):
     def run(name, *, data=version, steps=8, more="", out="run", **changes):
         file = tmp_path / f"{name}.toml"
         few = FEW_STEPS.format(task=data.task.name, steps=steps)
-        file.write_text(f"{recipe_text(name)}\n{few}\n{more}")
+        file.write_text(f"{RECIPES.text(name)}\n{few}\n{more}")
         settings = {"teacher": teacher, "student": "2x16-32-4", "plain": False, "quiet": True}
         return distill_task(data, recipe=file, out=tmp_path / out, **{**settings, **changes})
 
@@ -145,7 +145,7 @@ def test_other_vocabularies_learn_from_logits_alone(go, stranger):
 
 @pytest.mark.parametrize("name", ["quick", "distilbert", "minilmv2"])
 def test_other_vocabularies_are_refused_where_tokens_are_compared(go, stranger, name, tmp_path):
-    with pytest.raises(VocabularyMismatch, match=r"29 pieces, .*stranger one of 28") as caught:
+    with pytest.raises(VocabularyMismatch, match=r"29 tokens, .*stranger one of 28") as caught:
         go(name, student=str(stranger[0]))
     assert "With --recipe logits each reads the text in its own way" in caught.value.hint
     assert not (tmp_path / "run").exists()
@@ -219,7 +219,7 @@ def test_a_hundred_labels_very_unevenly_spread(go, tokenizer, tmp_path):
 
 
 def byte_level(folder):
-    """A tokenizer as RoBERTa's: byte-level pieces, padding 1, no segments."""
+    """A tokenizer as RoBERTa's: byte-level tokens, padding 1, no segments."""
     specials = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
     core = Tokenizer(models.BPE(unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

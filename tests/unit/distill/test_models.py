@@ -102,7 +102,7 @@ def test_damaged_folders(tokenizer, folder):
     with pytest.raises(ModelInvalid, match=r"weights of .* cannot be loaded"):
         load_classifier(str(folder), SENTIMENT)
     (folder / "config.json").write_text('{"model_type": "unheard-of"}')
-    with pytest.raises(ModelInvalid, match=r"config of .* cannot be used"):
+    with pytest.raises(ModelInvalid, match=r"config of .* cannot be loaded"):
         load_classifier(str(folder), SENTIMENT)
 
 
@@ -112,7 +112,7 @@ def test_code_that_comes_with_a_model_is_not_run(tokenizer, folder):
     config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "own.py").write_text("raise SystemExit('ran')")
-    with pytest.raises(ModelInvalid, match="cannot be used"):
+    with pytest.raises(ModelInvalid, match="cannot be loaded"):
         load_classifier(str(folder), SENTIMENT)
 
 
@@ -148,13 +148,13 @@ def test_a_hub_name_loads_what_the_hub_hands_over(tokenizer, folder, monkeypatch
 def test_vocabularies_are_compared_piece_by_piece(tokenizer):
     models.same_vocabulary("a", tokenizer, "b", make_tokenizer())
     other = make_tokenizer(["other", "words"])
-    with pytest.raises(VocabularyMismatch, match="29 pieces, b one of 7; 5 agree"):
+    with pytest.raises(VocabularyMismatch, match="29 tokens, b one of 7; 5 agree"):
         models.same_vocabulary("a", tokenizer, "b", other)
 
 
 def test_a_tokenizer_that_is_not_the_models_own(tokenizer, folder):
     save(make_bert(tokenizer), make_tokenizer(["one"]), folder)
-    with pytest.raises(ModelInvalid, match="has 6 pieces, the model 29"):
+    with pytest.raises(ModelInvalid, match="has 6 tokens, the model 29"):
         load_classifier(str(folder), SENTIMENT)
 
 

@@ -18,7 +18,7 @@ from distill.errors import (
     MappingInvalid,
     RunDiffers,
     ShapeMismatch,
-    UsageInvalid,
+    UsageError,
     WeakTeacher,
 )
 from distill.evaluation.compare import evaluate_models
@@ -128,7 +128,7 @@ def test_a_directory_belongs_to_one_run(finished: Run, go: Go, tmp_path: Path) -
         go(finished.path, recipe=other)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").touch()
-    with pytest.raises(UsageInvalid, match="is not empty and holds no run"):
+    with pytest.raises(UsageError, match="is not empty and holds no run"):
         go(tmp_path / "full")
 
 
@@ -208,7 +208,7 @@ def test_fine_tuning_a_teacher(
     again = fine_tune_teacher(version, init=str(encoder), out=out, recipe=recipe, quiet=True)
 
     assert again == result
-    with pytest.raises(UsageInvalid, match="exists and is not this teacher"):
+    with pytest.raises(UsageError, match="exists and is not this teacher"):
         fine_tune_teacher(version, init=str(encoder), out=out, recipe="demo", quiet=True)
     measured = evaluate_models([str(out)], version)
 

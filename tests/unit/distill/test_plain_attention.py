@@ -4,17 +4,17 @@ import pytest
 import torch
 import transformers as t
 
-from distill.models import attention as listening
-from distill.models.attention import use_plain_attention
-from distill.stages import HardLabels
-from tests.unit.distill.test_taps import CONFIGS, LAYERS, build, few_keys, inputs
+from distill.models import attention
+from distill.models.attention import MAX_PLAIN_LENGTH, use_plain_attention
+from distill.stages import HardLabelStage
+from tests.unit.distill.test_capture import CONFIGS, LAYERS, build, few_keys, inputs
 
 
-def learnt(model, *, bfloat16=False):
-    """Answers and the gradient of every weight."""
+def learnt(model, *, batch=None, bfloat16=False):
+    """Logits and the gradient of every weight."""
     model.zero_grad()
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        logits = model(**inputs()).logits.float()
+        logits = model(**(batch or inputs())).logits.float()
     logits.square().sum().backward()
     gradients = {n: w.grad.clone() for n, w in model.named_parameters() if w.grad is not None}
     return {"logits": logits.detach(), **gradients}
@@ -48,27 +48,27 @@ def test_bfloat16_costs_no_more_than_in_sdpa():
 
 @pytest.fixture
 def sdpa_calls(monkeypatch):
-    calls, original = [], listening.sdpa_attention_forward
+    calls, original = [], attention.sdpa_attention_forward
 
     def counted(*args, **options):
         calls.append(1)
         return original(*args, **options)
 
-    monkeypatch.setattr(listening, "sdpa_attention_forward", counted)
+    monkeypatch.setattr(attention, "sdpa_attention_forward", counted)
     return calls
 
 
-def test_sdpa_is_left_to_long_texts_and_forward_passes(sdpa_calls, monkeypatch):
+def test_sdpa_is_left_to_long_texts_and_forward_passes(sdpa_calls):
     model = build("bert")
-    HardLabels(model, "labels-only").start(torch.device("cpu"))
+    HardLabelStage(model, "labels-only").start(torch.device("cpu"))
     learnt(model)
     assert not sdpa_calls
     with torch.no_grad():
         model(**inputs())
     assert len(sdpa_calls) == LAYERS
-    monkeypatch.setattr(listening, "LONGEST_PLAIN", 4)
-    learnt(model)
-    assert len(sdpa_calls) == 2 * LAYERS
+    for length, calls in ((MAX_PLAIN_LENGTH, LAYERS), (MAX_PLAIN_LENGTH + 1, 2 * LAYERS)):
+        learnt(model, batch={"input_ids": torch.full((1, length), 5)})
+        assert len(sdpa_calls) == calls
 
 
 def test_an_encoder_that_shows_nothing_is_left_alone():

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from augment.contract import Label, Splits, TaskSpec
 from distill.cli import app
-from distill.errors import DataInvalid, UsageInvalid
+from distill.errors import DataInvalid, UsageError
 from distill.serving.glue_submission import (
     SUBMISSION_FILES,
     check_submission,
@@ -252,19 +252,19 @@ def test_refusals(version, teacher, wnli, wnli_model, tokenizer, tmp_path):
         with pytest.raises(kind, match=sentence):
             predict_split(str(model), data, out=tmp_path / out, quiet=True, **more)
 
-    refused(UsageInvalid, "no file for split 'validation' of mood", teacher, version, "a.zip",
+    refused(UsageError, "no file for split 'validation' of mood", teacher, version, "a.zip",
             split="validation")  # fmt: skip
     refused(DataInvalid, "has no split 'test'; it has train, validation", teacher, version, "a.csv")
-    refused(UsageInvalid, "is no place for predictions", teacher, version, "a.txt")
-    refused(UsageInvalid, "part of a GLUE submission", wnli_model, wnli, "a.csv", diagnostic="x")
-    refused(UsageInvalid, "no file for split 'diagnostic' of wnli", wnli_model, wnli, "a.zip",
+    refused(UsageError, "is no place for predictions", teacher, version, "a.txt")
+    refused(UsageError, "part of a GLUE submission", wnli_model, wnli, "a.csv", diagnostic="x")
+    refused(UsageError, "no file for split 'diagnostic' of wnli", wnli_model, wnli, "a.zip",
             diagnostic="x")  # fmt: skip
     short = make_version(tmp_path / "v", WNLI, test=10)
     refused(DataInvalid, "has 10 rows, GLUE's WNLI.tsv has 146", wnli_model, short, "a.zip")
     named = WNLI.model_copy(update={"label": Label(names=("no", "yes"))})
     other = make_version(tmp_path / "w", named, test=146)
     folder = save(make_bert(tokenizer, labels=("no", "yes"), layers=1), tokenizer, tmp_path / "m")
-    refused(UsageInvalid, "wnli has the labels no, yes; GLUE's WNLI.tsv", folder, other, "a.zip")
+    refused(UsageError, "wnli has the labels no, yes; GLUE's WNLI.tsv", folder, other, "a.zip")
     with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
         archive.writestr("../notes.txt", "x")
     refused(DataInvalid, "holds '../notes.txt', which is no file", wnli_model, wnli, "mine.zip")

@@ -1,7 +1,12 @@
 import pytest
 import torch
 
+from distill.models.low_rank import Affine
 from distill.models.projections import Projections
+
+
+def numbered(count):
+    return tuple(Affine(torch.full((32, 16), float(i)), torch.zeros(32)) for i in range(count))
 
 
 def count(**settings):
@@ -32,15 +37,28 @@ def test_equal_widths_are_the_identity():
 
 @pytest.mark.parametrize("kind", ["shared", "separate_embedding", "per_layer"])
 def test_pretrained_ones_are_taken_over(kind):
-    weight, bias = torch.randn(32, 16), torch.randn(32)
-    projections = Projections(16, 32, layers=3, kind=kind, pretrained=((weight, bias),))
-    assert all(
-        torch.equal(m.weight, weight) and torch.equal(m.bias, bias) for m in projections.maps
-    )
-    assert all(m.weight.data_ptr() != weight.data_ptr() for m in projections.maps)
+    given = Affine(torch.randn(32, 16), torch.randn(32))
+    projections = Projections(16, 32, layers=3, kind=kind, pretrained=(given,))
+    for linear in projections.maps:
+        assert torch.equal(linear.weight, given.weight)
+        assert torch.equal(linear.bias, given.bias)
+        assert linear.weight.data_ptr() != given.weight.data_ptr()
+    assert not projections.notice
 
 
 def test_one_for_each_layer_is_taken_over_in_order():
-    pairs = tuple((torch.full((32, 16), float(i)), torch.zeros(32)) for i in range(4))
-    projections = Projections(16, 32, layers=3, kind="per_layer", pretrained=pairs)
+    projections = Projections(16, 32, layers=3, kind="per_layer", pretrained=numbered(4))
     assert [m.weight[0, 0].item() for m in projections.maps] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("maps", "width"), [(4, 16), (1, 24)])
+def test_those_that_do_not_fit_are_left_out_with_a_notice(maps, width):
+    torch.manual_seed(0)
+    projections = Projections(width, 32, layers=3, pretrained=numbered(maps))
+    assert projections.notice == (
+        f"start at random: the recipe needs 1 ({width} to 32), the checkpoint has {maps} (16 to 32)"
+    )
+    torch.manual_seed(0)
+    fresh = Projections(width, 32, layers=3)
+    assert torch.equal(projections.maps[0].weight, fresh.maps[0].weight)
+    assert not fresh.notice

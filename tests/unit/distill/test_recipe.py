@@ -1,7 +1,7 @@
 import pytest
 
 from distill.errors import RecipeInvalid
-from distill.recipes.load import DistillRecipe, load_recipe, recipe_text, resolve, shipped
+from distill.recipes.load import RECIPES, DistillRecipe, load_recipe
 from distill.recipes.schema import LossWeights
 
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
@@ -9,11 +9,11 @@ NOTHING = {"attention": 0.0, "hidden": 0.0, "embedding": 0.0}
 
 
 def test_shipped_recipes_are_valid_and_begin_with_their_name():
-    assert shipped() == ("demo", "distilbert", "logits", "minilmv2", "paper", "pkd", "quick")
-    for name in shipped():
+    assert RECIPES.names == ("demo", "distilbert", "logits", "minilmv2", "paper", "pkd", "quick")
+    for name in RECIPES.names:
         for task in (*GLUE, "my-own"):
             assert isinstance(load_recipe(name, task), DistillRecipe)
-        first = recipe_text(name).splitlines()[0]
+        first = RECIPES.text(name).splitlines()[0]
         assert first.startswith(f"# {name}: ")
         assert first.endswith(".")
 
@@ -43,7 +43,7 @@ def test_quick_has_a_step_budget_for_every_task(task):
 
 
 def test_what_the_baselines_compare():
-    parts = {name: load_recipe(name, "sst2") for name in shipped()}
+    parts = {name: load_recipe(name, "sst2") for name in RECIPES.names}
     weights = {name: recipe.prediction.weights for name, recipe in parts.items()}
     assert not parts["logits"].compares_tokens
     assert not parts["logits"].maps_layers
@@ -76,13 +76,13 @@ def test_what_the_baselines_compare():
 )
 def test_losses_that_make_no_sense(section, values, sentence):
     with pytest.raises(RecipeInvalid) as caught:
-        resolve({section: values}, "sst2")
+        RECIPES.resolve({section: values}, "sst2")
     assert caught.value.hint.startswith(section)
     assert sentence in caught.value.hint
 
 
 def test_a_stage_that_is_left_out_may_weigh_nothing():
-    assert resolve({"intermediate": {"enabled": False, "weights": NOTHING}}, "x")
+    assert RECIPES.resolve({"intermediate": {"enabled": False, "weights": NOTHING}}, "x")
 
 
 def test_every_fault_is_reported_at_once_by_key_path():
@@ -97,13 +97,13 @@ def test_every_fault_is_reported_at_once_by_key_path():
         "task": {"cola": {"intermediate": {"epochs": 0}}},
     }
     with pytest.raises(RecipeInvalid) as caught:
-        resolve(raw, "sst2", source="my.toml")
+        RECIPES.resolve(raw, "sst2", source="my.toml")
     lines = dict(line.split("  ", 1) for line in caught.value.hint.splitlines())
     faults = {key: fault.strip() for key, fault in lines.items()}
     assert caught.value.exit_code == 2
     assert caught.value.problem == f"my.toml has {len(faults)} faults"
     assert faults == {
-        "max_length": 'must be "auto" or 8 to 512 pieces, found 1000',
+        "max_length": 'must be "auto" or 8 to 512 tokens, found 1000',
         "layers": 'must be "uniform", "top", "bottom" or a list of layers, found \'middle\'',
         "sed": "unknown key; did you mean 'seed'?",
         "intermediate.epoch": "unknown key; did you mean 'epochs'?",
@@ -120,14 +120,19 @@ def test_every_fault_is_reported_at_once_by_key_path():
 
 
 def test_a_recipe_survives_its_own_json():
-    recipe = resolve({"layers": [1, 2], "intermediate": {"weights": {"hidden": [1, 2.5]}}}, "x")
+    recipe = RECIPES.resolve(
+        {"layers": [1, 2], "intermediate": {"weights": {"hidden": [1, 2.5]}}}, "x"
+    )
     assert recipe.layers == (1, 2)
     assert DistillRecipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
 @pytest.mark.parametrize(
     ("source", "sentence"),
-    [("quik", "no recipe 'quik'"), ("absent.toml", "absent.toml is not there")],
+    [
+        ("quik", "no recipe 'quik'"),
+        ("absent.toml", "neither a shipped one"),
+    ],
 )
 def test_unknown_recipes(source, sentence):
     with pytest.raises(RecipeInvalid, match=sentence):
@@ -136,11 +141,11 @@ def test_unknown_recipes(source, sentence):
 
 def test_blocks_shorter_than_the_shortest_are_a_fault():
     with pytest.raises(RecipeInvalid) as caught:
-        resolve({"general": {"length": 16, "min_length": 32, "data": "original"}}, "x")
+        RECIPES.resolve({"general": {"length": 16, "min_length": 32, "data": "original"}}, "x")
     assert "general.data  unknown key" in caught.value.hint
     with pytest.raises(RecipeInvalid) as caught:
-        resolve({"general": {"length": 16, "min_length": 32}}, "x")
-    assert caught.value.hint == "general  min_length 32 leaves no block of at most 16 pieces"
+        RECIPES.resolve({"general": {"length": 16, "min_length": 32}}, "x")
+    assert caught.value.hint == "general  min_length 32 leaves no block of at most 16 tokens"
 
 
 def test_a_file_that_is_not_toml(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from distill.errors import UsageInvalid
+from distill.errors import UsageError
 from distill.recipes.load import load_recipe
 from distill.training import schedule
 from tests.unit.distill.helpers import (
@@ -92,7 +92,7 @@ def test_two_processes_equal_one(inputs, tmp_path):
 def test_processes_have_equal_parts(monkeypatch):
     training = load_recipe("quick", "sst2").prediction
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(UsageInvalid, match="not a multiple of the 3 processes"):
+    with pytest.raises(UsageError, match="not a multiple of the 3 processes"):
         schedule.rows_a_process(training)
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert schedule.rows_a_process(training) == training.batch_size // 2

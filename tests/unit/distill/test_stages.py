@@ -7,10 +7,14 @@ import transformers as t
 
 from distill.data.batching import Collator
 from distill.errors import MappingInvalid, ShapeMismatch
-from distill.recipes.schema import Intermediate as Recipe
-from distill.recipes.schema import LossWeights, PredictionWeights, Relations
-from distill.recipes.schema import Prediction as PredictionRecipe
-from distill.stages import HardLabels, Intermediate, Prediction
+from distill.recipes.schema import (
+    Intermediate,
+    LossWeights,
+    Prediction,
+    PredictionWeights,
+    Relations,
+)
+from distill.stages import HardLabelStage, IntermediateStage, PredictionStage
 from distill.stages.losses import cosine_loss, logits_loss, patient_loss, relation_loss
 from distill.stages.relations import RelationPlan, plan_relations
 from tests.unit.distill.helpers import make_bert, mood_rows
@@ -29,8 +33,8 @@ def batch(tokenizer, fixed=None):
 
 
 def intermediate(student, teacher, mapping=(2, 4), *, weights=None, **settings):
-    recipe = Recipe(weights=weights or LossWeights(), **settings)
-    return Intermediate(student, frozen(teacher), mapping, recipe=recipe)
+    recipe = Intermediate(weights=weights or LossWeights(), **settings)
+    return IntermediateStage(student, frozen(teacher), mapping, recipe=recipe)
 
 
 def test_a_teacher_copied_into_a_student_has_no_loss(tokenizer):
@@ -152,7 +156,7 @@ def test_other_numbers_of_heads_are_compared_by_relations(tokenizer):
 
 
 def test_relations_alone_with_any_number_of_heads(tokenizer):
-    """As MiniLMv2: equal heads, a chosen layer, chosen relations; nothing else is listened to."""
+    """As MiniLMv2: equal heads, a chosen layer, chosen relations; nothing else is captured."""
     student, teacher = make_bert(tokenizer, layers=2, width=16), make_bert(tokenizer)
     stage = intermediate(
         student,
@@ -165,7 +169,7 @@ def test_relations_alone_with_any_number_of_heads(tokenizer):
     assert str(stage.relations) == "key-key, value-value relations of teacher layer 3, 8 heads"
     terms = stage(**batch(tokenizer))
     assert terms["hidden"].item() == terms["embedding"].item() == 0
-    assert not stage.teacher_tap.layers
+    assert not stage.teacher_capture.layers
     with pytest.raises(ShapeMismatch, match=r"heads is 3, which does not divide .* 16 .* 32") as e:
         intermediate(student, teacher, attention="relations", relations=Relations(heads=3))
     assert e.value.hint == "Possible are 1, 2, 4, 8, 16."
@@ -181,7 +185,7 @@ def test_relations_alone_with_any_number_of_heads(tokenizer):
 )
 def test_how_many_relation_heads(widths, heads):
     models = [SimpleNamespace(config=t.BertConfig(hidden_size=w)) for w in widths]
-    plan = plan_relations(*models, (12,), Recipe(attention="relations"))
+    plan = plan_relations(*models, (12,), Intermediate(attention="relations"))
     assert plan.heads == heads
 
 
@@ -193,8 +197,8 @@ def test_prediction_adds_up_what_has_a_weight(tokenizer):
     student, inputs = make_bert(tokenizer, layers=2).eval(), batch(tokenizer)
     target = torch.randn(8, 2, generator=torch.Generator().manual_seed(3))
     weights = PredictionWeights(logits=2.0, labels=0.5)
-    recipe = PredictionRecipe(temperature=2.0, loss="kl", weights=weights)
-    stage = Prediction(student, recipe, teacher=make_bert(tokenizer))
+    recipe = Prediction(temperature=2.0, loss="kl", weights=weights)
+    stage = PredictionStage(student, recipe, teacher=make_bert(tokenizer))
     assert stage.teacher is None
     found = stage(**soft(inputs, target))
     assert list(found) == ["loss", "prediction", "label"]
@@ -206,8 +210,8 @@ def test_prediction_adds_up_what_has_a_weight(tokenizer):
 
 
 def test_labels_alone_need_no_teacher(tokenizer):
-    recipe = PredictionRecipe(weights=PredictionWeights(logits=0.0, labels=1.0))
-    found = Prediction(make_bert(tokenizer).eval(), recipe)(**batch(tokenizer))
+    recipe = Prediction(weights=PredictionWeights(logits=0.0, labels=1.0))
+    found = PredictionStage(make_bert(tokenizer).eval(), recipe)(**batch(tokenizer))
     assert list(found) == ["loss", "label"]
 
 
@@ -215,7 +219,7 @@ def test_regression_learns_the_teachers_score(tokenizer):
     student = make_bert(tokenizer, labels=("score",), layers=2).eval()
     inputs = soft(batch(tokenizer), torch.ones(8, 1))
     inputs["labels"] = torch.full((8,), 1e6)  # the gold score plays no part
-    found = Prediction(student, PredictionRecipe())(**inputs)
+    found = PredictionStage(student, Prediction())(**inputs)
     assert found["prediction"].item() < 10
 
 
@@ -224,8 +228,8 @@ def test_states_beside_the_answers(tokenizer):
     teacher = frozen(make_bert(tokenizer, layers=6))
     student = make_bert(tokenizer, layers=3, width=16, seed=1).eval()
     weights = PredictionWeights(patient=10.0, cosine=0.5)
-    recipe = PredictionRecipe(weights=weights)
-    stage = Prediction(student, recipe, teacher=teacher, mapping=(2, 4, 5)).eval()
+    recipe = Prediction(weights=weights)
+    stage = PredictionStage(student, recipe, teacher=teacher, mapping=(2, 4, 5)).eval()
     inputs = soft(batch(tokenizer), torch.zeros(8, 2))
     found = stage(**inputs)
     assert list(found) == ["loss", "prediction", "patient", "cosine"]
@@ -245,13 +249,13 @@ def test_states_beside_the_answers(tokenizer):
 
 
 def test_pkd_needs_a_layer_below_the_last(tokenizer):
-    recipe = PredictionRecipe(weights=PredictionWeights(patient=1.0))
+    recipe = Prediction(weights=PredictionWeights(patient=1.0))
     student, teacher = make_bert(tokenizer, layers=1), make_bert(tokenizer)
     with pytest.raises(ShapeMismatch, match="the student has 1 layer"):
-        Prediction(student, recipe, teacher=teacher, mapping=(4,))
+        PredictionStage(student, recipe, teacher=teacher, mapping=(4,))
 
 
 def test_hard_labels(tokenizer):
     student, inputs = make_bert(tokenizer).eval(), batch(tokenizer)
-    found = HardLabels(student, "plain")(**inputs)["label"].item()
+    found = HardLabelStage(student, "plain")(**inputs)["label"].item()
     assert found == pytest.approx(student(**inputs).loss.item(), rel=1e-6)

@@ -110,7 +110,9 @@ def test_published_checkpoints_load_with_their_projections(
     key = "bert.encoder.layer.1.output.dense.weight"
 
     assert torch.equal(student.model.state_dict()[key], weights[key])
-    assert [w[0, 0].item() for w, _ in student.pretrained] == [float(i) for i in range(len(names))]
+    assert [p.weight[0, 0].item() for p in student.pretrained] == [
+        float(i) for i in range(len(names))
+    ]
     assert student.model.config.id2label == {0: "negative", 1: "positive"}
     assert student.origin.startswith("general student")
 
@@ -118,7 +120,7 @@ def test_published_checkpoints_load_with_their_projections(
 def test_students_of_another_vocabulary_are_refused(guide: Classifier, tmp_path: Path) -> None:
     other = make_tokenizer(["other", "words"])
     save(make_bert(other, layers=2, width=16), other, tmp_path / "a")
-    with pytest.raises(VocabularyMismatch, match=r"29 pieces, .* one of 7"):
+    with pytest.raises(VocabularyMismatch, match=r"29 tokens, .* one of 7"):
         build(tmp_path / "a", guide)
     make_bert(other, layers=2, width=16).save_pretrained(tmp_path / "b")
     with pytest.raises(VocabularyMismatch, match="7 embeddings and no tokenizer"):

@@ -50,9 +50,9 @@ def test_a_loss_that_is_no_number_names_its_rows(
     go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row at fault in the second half of stage 1: every batch with it has no finite loss."""
-    from distill.stages import Intermediate
+    from distill.stages import IntermediateStage
 
-    terms, seen = Intermediate.terms, set()
+    terms, seen = IntermediateStage.terms, set()
 
     def spoilt(self: Any, batch: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         rows = list(zip(batch["idx"].tolist(), batch["variant"].tolist(), strict=True))
@@ -61,7 +61,7 @@ def test_a_loss_that_is_no_number_names_its_rows(
             late = len(seen) == 400 and (17, 1) in rows  # every row was seen: after epoch 1
             yield name, term * float("nan") if late and name == "hidden" else term
 
-    monkeypatch.setattr(Intermediate, "terms", spoilt)
+    monkeypatch.setattr(IntermediateStage, "terms", spoilt)
     with pytest.raises(TrainingFailed) as caught:
         go(tmp_path / "run")
 

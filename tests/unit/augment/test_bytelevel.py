@@ -1,4 +1,4 @@
-"""Byte-level pieces: each piece of a text belongs to one word; words stand as they were fed."""
+"""Byte-level tokenizers: each token of a text belongs to one word; words stand as they were fed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augment.errors import AssetInvalid
-from augment.masked_lm.inputs import build_query
+from augment.masked_lm.inputs import build_input
 from augment.tokenization.alignment import TokenSpan, align
-from augment.tokenization.base import PieceTokenizer
-from augment.tokenization.bytelevel import JOINED, SPACED, BytePieces
+from augment.tokenization.base import ModelTokenizer
+from augment.tokenization.bytelevel import ByteLevelTokenizer
 from augment.tokenization.load import wrap_tokenizer
 from augment.tokenization.words import Route, Word, assign_routes
 from tests.unit.augment.families import modernbert_tokenizer, roberta_tokenizer
@@ -32,43 +32,43 @@ def own(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture(scope="module")
-def pieces(own: Any) -> PieceTokenizer:
+def tokenizer(own: Any) -> ModelTokenizer:
     return wrap_tokenizer(own, len(own))
 
 
 @pytest.fixture(scope="module")
-def roberta() -> PieceTokenizer:
+def roberta() -> ModelTokenizer:
     tokenizer = roberta_tokenizer()
     return wrap_tokenizer(tokenizer, len(tokenizer))
 
 
-def words_of(pieces: PieceTokenizer, text: str, rule: str = "basic") -> dict[str, Word]:
-    return {text[w.start : w.end]: w for w in assign_routes(pieces.spans([text], rule)[0], rule)}
+def words_of(tokenizer: ModelTokenizer, text: str, rule: str = "basic") -> dict[str, Word]:
+    return {text[w.start : w.end]: w for w in assign_routes(tokenizer.spans([text], rule)[0], rule)}
 
 
 @pytest.mark.parametrize("rule", ["basic", "all"])
 @settings(max_examples=200, deadline=None)
 @given(parts=st.lists(st.one_of(ODD, LITERAL), max_size=6))
-def test_no_piece_is_lost(own: Any, pieces: PieceTokenizer, rule: str, parts: list[str]) -> None:
-    """The pieces of all words in order are what the model's own tokenizer makes of the text."""
+def test_no_token_is_lost(own: Any, tokenizer: ModelTokenizer, rule: str, parts: list[str]) -> None:
+    """The tokens of all words in order are what the model's own tokenizer makes of the text."""
     text = "".join(parts)
-    spans = pieces.spans([text], rule)[0]
+    spans = tokenizer.spans([text], rule)[0]
 
     expected = own(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    assert [piece for span in spans for piece in span.pieces] == expected
+    assert [token_id for span in spans for token_id in span.token_ids] == expected
     at = 0
     for span in spans:
         assert at <= span.start < span.end <= len(text)
         at = span.end
-    assert sum(len(span.pieces) for span in spans) <= pieces.most_pieces(text)
+    assert sum(len(span.token_ids) for span in spans) <= tokenizer.max_tokens(text)
 
 
-def test_a_word_after_a_space_and_one_without(roberta: PieceTokenizer) -> None:
+def test_a_word_after_a_space_and_one_without(roberta: ModelTokenizer) -> None:
     words = words_of(roberta, "film (good) movie\nbad \tplot")
-    forms = {text: roberta.form_of(word.pieces) for text, word in words.items()}
+    spaced = {text: roberta.is_spaced(word.token_ids) for text, word in words.items()}
 
-    assert {w: forms[w] for w in ("film", "good", "movie", "bad", "plot")} == {
-        "film": JOINED, "good": JOINED, "movie": SPACED, "bad": JOINED, "plot": JOINED,
+    assert {w: spaced[w] for w in ("film", "good", "movie", "bad", "plot")} == {
+        "film": False, "good": False, "movie": True, "bad": False, "plot": False,
     }  # fmt: skip
     assert all(words[w].route is Route.MASKED_LM for w in ("film", "good", "movie", "bad", "plot"))
 
@@ -76,12 +76,15 @@ def test_a_word_after_a_space_and_one_without(roberta: PieceTokenizer) -> None:
 def test_a_tokenizer_that_adds_a_space_says_so() -> None:
     """``add_prefix_space`` of the model's own tokenizer is kept: the first word has the space."""
     tokenizer = roberta_tokenizer(add_prefix_space=True)
-    pieces = wrap_tokenizer(tokenizer, len(tokenizer))
-    first = pieces.spans(["film good"], "basic")[0][0]
+    tokenizer = wrap_tokenizer(tokenizer, len(tokenizer))
+    first = tokenizer.spans(["film good"], "basic")[0][0]
 
-    assert (first.start, first.end, len(first.pieces)) == (0, 4, 1)
-    assert pieces.form_of(first.pieces) == SPACED
-    assert pieces.encode_word("good", first.pieces) == pieces.spans(["good"], "basic")[0][0].pieces
+    assert (first.start, first.end, len(first.token_ids)) == (0, 4, 1)
+    assert tokenizer.is_spaced(first.token_ids)
+    assert (
+        tokenizer.encode_word("good", first.token_ids)
+        == tokenizer.spans(["good"], "basic")[0][0].token_ids
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,14 +99,14 @@ def test_a_tokenizer_that_adds_a_space_says_so() -> None:
         (unicodedata.normalize("NFD", "é good"), {"é": "not_plain", "good": "masked_lm"}),
     ],
 )
-def test_routes_of_basic_words(roberta: PieceTokenizer, text: str, routes: dict[str, str]) -> None:
+def test_routes_of_basic_words(roberta: ModelTokenizer, text: str, routes: dict[str, str]) -> None:
     words = words_of(roberta, text)
     found = {unicodedata.normalize("NFC", word): w.route.value for word, w in words.items()}
 
     assert {word: found.get(word) for word in routes} == routes
 
 
-def test_routes_of_every_word(roberta: PieceTokenizer) -> None:
+def test_routes_of_every_word(roberta: ModelTokenizer) -> None:
     words = words_of(roberta, "The film isn't U.S. lazy-cat  it's", "all")
 
     assert {word: w.route.value for word, w in words.items()} == {
@@ -118,21 +121,21 @@ def test_routes_of_every_word(roberta: PieceTokenizer) -> None:
     }
 
 
-def test_the_space_of_a_word_in_parts_is_one_of_them(roberta: PieceTokenizer) -> None:
-    """Where "Ġ" stays a piece apart, the word after it is no one-piece word."""
+def test_the_space_of_a_word_in_parts_is_one_of_them(roberta: ModelTokenizer) -> None:
+    """Where "Ġ" stays a token apart, the word after it is no one-token word."""
     word = words_of(roberta, "a q")["q"]
 
-    assert [roberta._backend.id_to_token(piece) for piece in word.pieces] == ["Ġ", "q"]
+    assert [roberta._backend.id_to_token(token_id) for token_id in word.token_ids] == ["Ġ", "q"]
     assert word.route is Route.VECTORS
-    assert roberta.form_of(word.pieces) == SPACED
+    assert roberta.is_spaced(word.token_ids)
 
 
-def test_the_input_is_framed_as_the_models_own(own: Any, pieces: PieceTokenizer) -> None:
+def test_the_input_is_framed_as_the_models_own(own: Any, tokenizer: ModelTokenizer) -> None:
     text = "The film,  good (movie)"
-    words = [span.pieces for span in pieces.spans([text], "basic")[0]]
+    words = [span.token_ids for span in tokenizer.spans([text], "basic")[0]]
     for at, word in enumerate(words):
-        single = build_query(words, at, pieces, "single", 96)
-        pair = build_query(words, at, pieces, "pair", 96)
+        single = build_input(words, at, tokenizer, "single", 96)
+        pair = build_input(words, at, tokenizer, "pair", 96)
         assert single is not None
         assert pair is not None
         restored = [*pair.ids]
@@ -143,40 +146,40 @@ def test_the_input_is_framed_as_the_models_own(own: Any, pieces: PieceTokenizer)
         assert single.ids == pair.ids[: len(single.ids)]
 
 
-def test_candidates_have_the_form_of_the_word(pieces: PieceTokenizer) -> None:
-    assert isinstance(pieces, BytePieces)
+def test_candidates_have_the_form_of_the_word(tokenizer: ModelTokenizer) -> None:
+    assert isinstance(tokenizer, ByteLevelTokenizer)
     tokens = {
-        form: [pieces._raw(int(i)) for i in pieces.whole_words(form).nonzero()[0]]
-        for form in (SPACED, JOINED)
+        spaced: [tokenizer._raw(int(i)) for i in tokenizer.whole_words(spaced=spaced).nonzero()[0]]
+        for spaced in (False, True)
     }
 
-    assert "Ġfilm" in tokens[SPACED]
-    assert all(token.startswith("Ġ") and len(token) > 1 for token in tokens[SPACED])
-    assert "film" in tokens[JOINED]
-    assert all(f"Ġ{token}" in pieces._backend.get_vocab() for token in tokens[JOINED])
-    assert not {"'t", "Ġ", "  ", "|||IP|||", "Ã", "Ċ"} & {*tokens[SPACED], *tokens[JOINED]}
+    assert "Ġfilm" in tokens[True]
+    assert all(token.startswith("Ġ") and len(token) > 1 for token in tokens[True])
+    assert "film" in tokens[False]
+    assert all(f"Ġ{token}" in tokenizer._backend.get_vocab() for token in tokens[False])
+    assert not {"'t", "Ġ", "  ", "|||IP|||", "Ã", "Ċ"} & {*tokens[True], *tokens[False]}
 
 
-def test_a_word_is_written_in_the_form_it_replaces(roberta: PieceTokenizer) -> None:
-    spaced, joined = (words_of(roberta, text)["film"].pieces for text in ("a film", "(film)"))
+def test_a_word_is_written_in_the_form_it_replaces(roberta: ModelTokenizer) -> None:
+    spaced, joined = (words_of(roberta, text)["film"].token_ids for text in ("a film", "(film)"))
     written = [roberta.encode_word("ukulele", old) for old in (spaced, joined)]
 
     assert written == [
-        words_of(roberta, text)["ukulele"].pieces for text in ("a ukulele", "(ukulele)")
+        words_of(roberta, text)["ukulele"].token_ids for text in ("a ukulele", "(ukulele)")
     ]
     assert written[0] != written[1]
 
 
-def test_align_merges_words_that_share_a_piece() -> None:
-    """The words "can", "not", "go" under pieces "cannot" and " go", and two spaces at the end."""
+def test_align_merges_words_that_share_a_token() -> None:
+    """The words "can", "not", "go" under tokens "cannot" and " go", and two spaces at the end."""
     words = [(0, 3), (3, 6), (7, 9)]
     given = [(0, 6, 0), (6, 9, 1), (9, 10, 2), (10, 11, 3)]
-    found = align(11, words, [TokenSpan(i, *piece) for i, piece in enumerate(given)])
+    found = align(11, words, [TokenSpan(i, *token) for i, token in enumerate(given)])
 
-    assert [(each.start, each.end, each.pieces) for each in found] == [
-        (0, 6, (0,)),
-        (7, 9, (1,)),
-        (9, 11, (2, 3)),
+    assert [(each.start, each.end, each.token_ids) for each in found] == [
+        (0, 6, [0]),
+        (7, 9, [1]),
+        (9, 11, [2, 3]),
     ]
 
 
@@ -184,7 +187,7 @@ def test_other_tokenizers_are_refused() -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    def wrapped(tokenizer: Tokenizer, **names: str) -> PieceTokenizer:
+    def wrapped(tokenizer: Tokenizer, **names: str) -> ModelTokenizer:
         fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
         return wrap_tokenizer(fast, len(fast))
 
@@ -199,6 +202,6 @@ def test_other_tokenizers_are_refused() -> None:
     byte_level.pre_tokenizer = pre_tokenizers.ByteLevel()
     with pytest.raises(AssetInvalid, match="byte-level BPE, without a mask"):
         wrapped(byte_level)
-    with pytest.raises(AssetInvalid, match="puts 0 special pieces before a text") as caught:
+    with pytest.raises(AssetInvalid, match="puts 0 special tokens before a text") as caught:
         wrapped(byte_level, mask_token="<mask>")
     assert "post-processor" in caught.value.hint

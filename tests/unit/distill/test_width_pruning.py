@@ -15,8 +15,8 @@ from distill.models.low_rank import (
 )
 from distill.models.students import build_student, parse_student
 from distill.models.width_pruning import prune_width, synthetic_inputs
-from distill.recipes.schema import Intermediate as Section
-from distill.stages import Intermediate
+from distill.recipes.schema import Intermediate
+from distill.stages import IntermediateStage
 from tests.unit.distill.helpers import SENTIMENT, make_bert, make_model
 
 
@@ -24,15 +24,15 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_the_numbers_kept_are_those_that_explain_the_others():
+def test_the_dimensions_kept_are_those_that_explain_the_others():
     base = normal(500, 3).float()
-    copies = torch.cat([base, base @ normal(3, 4).float(), torch.zeros(500, 1)], dim=1)
-    keep = select_dimensions(copies, 3)
+    states = torch.cat([base, base @ normal(3, 4).float(), torch.zeros(500, 1)], dim=1)
+    keep = select_dimensions(states, 3)
     assert len(keep) == 3
     assert 7 not in keep.tolist()
-    back = reconstruction(copies, keep)
-    torch.testing.assert_close(back(copies[:, keep]), copies, atol=1e-2, rtol=1e-2)
-    assert torch.equal(back(copies[:, keep])[:, keep], copies[:, keep])
+    expand = reconstruction(states, keep)
+    torch.testing.assert_close(expand(states[:, keep]), states, atol=1e-2, rtol=1e-2)
+    assert torch.equal(expand(states[:, keep])[:, keep], states[:, keep])
 
 
 def test_least_squares_with_bias():
@@ -42,17 +42,17 @@ def test_least_squares_with_bias():
     torch.testing.assert_close(found.weight, truth.weight, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(found.bias, truth.bias, atol=1e-3, rtol=1e-3)
     other = Affine(normal(3, 2, seed=2).float(), torch.ones(3))
-    torch.testing.assert_close(other.after(truth)(inputs), other(truth(inputs)))
+    torch.testing.assert_close(other.compose(truth)(inputs), other(truth(inputs)))
 
 
-def test_thin_queries_and_keys_keep_the_scores_as_well_as_their_rank_allows():
+def test_low_rank_queries_and_keys_keep_the_scores_as_well_as_their_rank_allows():
     """The mean squared error is the tail of the singular values; at full size it is 0."""
     queries, keys = normal(2, 4000, 6), normal(2, 4000, 6, seed=1) * torch.arange(1, 7)
     scores = queries @ keys.mT / 6**0.5
     for size in (6, 4, 2):
         maps = low_rank_scores(queries, keys, size)
-        thin = [states @ one.mT for states, one in zip((queries, keys), maps, strict=True)]
-        error = (thin[0] @ thin[1].mT / size**0.5 - scores).square().mean()
+        approximation = (queries @ maps.query.mT) @ (keys @ maps.key.mT).mT / size**0.5
+        error = (approximation - scores).square().mean()
         roots = [torch.linalg.cholesky(s.mT @ s / s.shape[1]) for s in (queries, keys)]
         values = torch.linalg.svdvals(roots[0].mT @ roots[1])
         tail = values[:, size:].square().sum(dim=1).mean() / 6
@@ -61,18 +61,19 @@ def test_thin_queries_and_keys_keep_the_scores_as_well_as_their_rank_allows():
         assert size == 6 or error < (cut - scores).square().mean()
 
 
-def test_thin_values_keep_what_the_output_layer_makes_of_them():
+def test_low_rank_values_keep_what_the_output_layer_makes_of_them():
     values, columns = normal(2, 4000, 6), normal(2, 9, 6, seed=1)
     for size, most in ((6, 1e-9), (5, 0.12)):
-        small, outs = low_rank_values(values, columns, size)
-        wanted = values @ columns.mT
-        error = (values @ small.mT @ outs.mT - wanted).square().mean() / wanted.square().mean()
+        maps = low_rank_values(values, columns, size)
+        exact = values @ columns.mT
+        difference = values @ maps.value.mT @ maps.output.mT - exact
+        error = difference.square().mean() / exact.square().mean()
         assert error < most
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "electra"])
 def test_at_full_width_nothing_changes(tokenizer, family):
-    """All numbers, heads and neurons kept: the very function of the teacher, layer for layer."""
+    """All dimensions, heads and neurons kept: the very function of the teacher, layer for layer."""
     guide, twin = (make_model(family, tokenizer).eval() for _ in range(2))
     for weight in twin.parameters():
         torch.nn.init.zeros_(weight)
@@ -82,7 +83,7 @@ def test_at_full_width_nothing_changes(tokenizer, family):
     ours = twin.base_model(texts, output_hidden_states=True).hidden_states
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, atol=2e-2, rtol=2e-2)
-    torch.testing.assert_close(projection[0], torch.eye(32))
+    torch.testing.assert_close(projection.weight, torch.eye(32))
 
 
 def test_a_narrower_student_starts_nearer_to_its_teacher(tokenizer):
@@ -93,11 +94,11 @@ def test_a_narrower_student_starts_nearer_to_its_teacher(tokenizer):
     def losses(init, seed=0):
         spec = parse_student("2x24-48-4", init, "")
         student = build_student(spec, SENTIMENT, guide, mapping=(2, 4), seed=seed)
-        stage = Intermediate(
+        stage = IntermediateStage(
             student.model,
             guide.model,
             (2, 4),
-            recipe=Section(),
+            recipe=Intermediate(),
             pretrained=student.pretrained,
         ).eval()
         return {name: loss.item() for name, loss in stage.terms(batch)}, student
@@ -108,9 +109,9 @@ def test_a_narrower_student_starts_nearer_to_its_teacher(tokenizer):
     assert narrowed["attention"] < random["attention"]
     ours = student.model.bert(texts, output_hidden_states=True).hidden_states
     theirs = guide.model.bert(texts, output_hidden_states=True).hidden_states
-    weight, bias = student.pretrained[0]
+    projection = student.pretrained[0]
     for layer, source in ((1, 2), (2, 4)):
-        error = (ours[layer] @ weight.T + bias - theirs[source]).square().mean()
+        error = (projection(ours[layer]) - theirs[source]).square().mean()
         assert error < 0.7 * theirs[source].var()
     assert student.origin == "teacher layers 2, 4, made narrower"
     assert student.model.config.intermediate_size == 48
@@ -118,7 +119,7 @@ def test_a_narrower_student_starts_nearer_to_its_teacher(tokenizer):
     assert all(torch.equal(again[k], v) for k, v in student.model.state_dict().items())
 
 
-def test_made_up_texts_are_seeded_and_hold_real_pieces(tokenizer):
+def test_synthetic_inputs_are_seeded_and_hold_real_tokens(tokenizer):
     texts = synthetic_inputs(tokenizer, seed=3)
     assert torch.equal(texts, synthetic_inputs(tokenizer, seed=3))
     assert not torch.equal(texts, synthetic_inputs(tokenizer, seed=4))

@@ -156,7 +156,7 @@ def test_scores_equal_a_manual_product(name):
     with torch.no_grad():
         plain = model(**batch).logits
         expected = {layer: manual(model, name, layer) for layer in (2, LAYERS)}
-        seen = ActivationCapture(model, [2, LAYERS], head=True)(**batch)
+        seen = ActivationCapture(model, [2, LAYERS], task_head=True)(**batch)
         for layer, scores in expected.items():
             torch.testing.assert_close(seen.scores[layer], scores, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(seen.logits, plain)
@@ -171,14 +171,14 @@ def test_softmax_of_masked_scores_is_the_models_own_attention(name):
         eager = model(**batch, output_attentions=True).attentions
         seen = ActivationCapture(model, [1, 3])(**batch)
     real = batch["attention_mask"].bool()
-    place = torch.arange(LENGTH)
+    positions = torch.arange(LENGTH)
     for layer in (1, 3):
-        far = (place[:, None] - place).abs() > seen.reach.get(layer, LENGTH)
+        far = (positions[:, None] - positions).abs() >= seen.windows.get(layer, LENGTH)
         unseen = far | ~real[:, None, None, :]
         scores = seen.scores[layer].masked_fill(unseen, float("-inf"))
         mine, theirs = (p.transpose(1, 2)[real] for p in (scores.softmax(-1), eager[layer - 1]))
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
-    assert seen.reach == ({3: 3} if name == "modernbert" else {})
+    assert seen.windows == ({3: 4} if name == "modernbert" else {})
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -230,24 +230,24 @@ def test_queries_keys_and_values(name):
     model, layer = build(name), 3
     query, key, value = query_key_value(model, name)[layer - 1]
     with torch.no_grad():
-        seen = ActivationCapture(model, [], heads=[layer])(**inputs())
+        seen = ActivationCapture(model, [], qkv=[layer])(**inputs())
     if name == "modernbert":
         base = model.config.rope_parameters[model.config.layer_types[layer - 1]]["rope_theta"]
         query, key = rotated(query, base), rotated(key, base)
-    assert list(seen.heads) == [layer]
+    assert list(seen.qkv) == [layer]
     for mine, theirs in zip(("query", "key", "value"), (query, key, value), strict=True):
         torch.testing.assert_close(
-            getattr(seen.heads[layer], mine), theirs, rtol=1e-4, atol=1e-5, msg=mine
+            getattr(seen.qkv[layer], mine), theirs, rtol=1e-4, atol=1e-5, msg=mine
         )
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_gradients_reach_queries_and_keys_and_nothing_above(name):
     model = build(name).train()
-    seen = ActivationCapture(model, [3], heads=[2])(**inputs())
+    seen = ActivationCapture(model, [3], qkv=[2])(**inputs())
     assert list(seen.scores) == list(seen.hidden) == [3]
     seen.scores[3].square().mean().backward(retain_graph=True)
-    seen.heads[2].value.sum().backward()
+    seen.qkv[2].value.sum().backward()
     moved = [n for n, w in model.named_parameters() if w.grad is not None and w.grad.any()]
     if name == "albert":  # one set of weights for all layers
         assert any("attention.query.weight" in n for n in moved)
@@ -281,13 +281,13 @@ def few_keys():
 def test_heads_that_share_keys():
     model = few_keys()
     with torch.no_grad():
-        seen = ActivationCapture(model, [2], heads=[2])(**inputs())
+        seen = ActivationCapture(model, [2], qkv=[2])(**inputs())
     assert seen.scores[2].shape == (BATCH, HEADS, LENGTH, LENGTH)
-    assert torch.equal(seen.heads[2].key[:, 0], seen.heads[2].key[:, 2])
+    assert torch.equal(seen.qkv[2].key[:, 0], seen.qkv[2].key[:, 2])
 
 
 @pytest.mark.parametrize("blind", ["funnel", "deberta-v2"])
-def test_an_encoder_out_of_reach_is_refused(blind):
+def test_an_encoder_that_cannot_be_captured_is_refused(blind):
     configs = {
         "funnel": t.FunnelConfig(vocab_size=50, d_model=24, n_head=3, d_head=8, block_sizes=[1, 1]),
         "deberta-v2": t.DebertaV2Config(**{**DEBERTA, "relative_attention": False}),
@@ -300,14 +300,14 @@ def test_an_encoder_out_of_reach_is_refused(blind):
 
 def test_layers_that_shorten_the_text_are_refused():
     config = t.FunnelConfig(vocab_size=50, d_model=24, n_head=3, d_head=8, block_sizes=[1, 1])
-    tap = ActivationCapture(t.FunnelForSequenceClassification(config).eval(), [2], scores=())
+    capture = ActivationCapture(t.FunnelForSequenceClassification(config).eval(), [2], scores=())
     with pytest.raises(EncoderUnsupported, match="does not show its layers"):
-        tap(**inputs())
+        capture(**inputs())
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))
 def test_layers_above_the_highest_wanted_are_not_run(name):
-    """The same states and scores, whether a tap below or above was there before."""
+    """The same states and scores, whatever was captured before."""
     model, batch = build(name), inputs()
     ran = []
     attention = attention_modules(model)
@@ -316,7 +316,7 @@ def test_layers_above_the_highest_wanted_are_not_run(name):
     with torch.no_grad():
         low = ActivationCapture(model, [2])(**batch)
         seen = len(ran)
-        whole = ActivationCapture(model, [2, LAYERS], head=True)(**batch)
+        whole = ActivationCapture(model, [2, LAYERS], task_head=True)(**batch)
         again = ActivationCapture(model, [2])(**batch)
     torch.testing.assert_close(low.hidden[2], whole.hidden[2])
     torch.testing.assert_close(again.scores[2], whole.scores[2])
@@ -326,22 +326,22 @@ def test_layers_above_the_highest_wanted_are_not_run(name):
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))
-def test_embeddings_alone_can_be_listened_to(name):
+def test_embeddings_alone_can_be_captured(name):
     """The ablation without attention and hidden states asks for nothing else."""
     model, batch = build(name), inputs()
     with torch.no_grad():
         seen = ActivationCapture(model, [], scores=())(**batch)
-        whole = ActivationCapture(model, [LAYERS], head=True)(**batch)
+        whole = ActivationCapture(model, [LAYERS], task_head=True)(**batch)
     torch.testing.assert_close(seen.embedding, whole.embedding)
     assert not seen.hidden
 
 
 def test_all_layers_are_back_after_an_error():
     model, batch = build("bert"), inputs()
-    tap, layers = ActivationCapture(model, [2]), model.bert.encoder.layer
+    capture, layers = ActivationCapture(model, [2]), model.bert.encoder.layer
     hook = layers[1].register_forward_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        tap(**batch)
+        capture(**batch)
     hook.remove()
     assert model.bert.encoder.layer is layers
     assert len(layers) == LAYERS

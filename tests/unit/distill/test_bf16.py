@@ -7,8 +7,8 @@ from torch import nn
 from distill.models.bf16 import FrozenLinear, autocast, frozen
 from distill.models.capture import ActivationCapture
 from distill.models.shapes import FAMILIES
-from distill.recipes.schema import Intermediate as Recipe
-from distill.stages import Intermediate
+from distill.recipes.schema import Intermediate
+from distill.stages import IntermediateStage
 from distill.stages.base import assert_frozen_eval
 from tests.unit.distill.helpers import make_bert, make_model
 from tests.unit.distill.test_stages import batch
@@ -57,7 +57,7 @@ def test_losses_and_gradients_are_those_of_autocast(tokenizer):
     found = {}
     for name, guide in (("autocast", teacher), ("frozen", frozen(teacher, "bfloat16"))):
         student = make_bert(tokenizer, layers=2, width=16, seed=1)
-        stage = Intermediate(student, guide, (2, 4), recipe=Recipe()).eval()
+        stage = IntermediateStage(student, guide, (2, 4), recipe=Intermediate()).eval()
         with autocast(torch.device("cpu"), "bfloat16"):
             losses = stage(**batch(tokenizer))
         losses["loss"].backward()

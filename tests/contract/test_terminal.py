@@ -1,0 +1,104 @@
+"""What both commands show: lines, progress, sentences for whatever goes wrong, exit codes."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from augment.contract import OutputUnwritable
+from augment.contract.progress import Gauge, Narrator, labeled, span
+from augment.contract.terminal import command_line
+
+app = command_line("weave", "Weave.", resumes=("carpet",), completion=False)
+RAISED: dict[str, BaseException] = {
+    "fault": OutputUnwritable("the loom [red]is[/red] full.", "Empty it.\nThen go on."),
+    "mistake": ZeroDivisionError("by [b]zero[/b]\nhere"),
+    "silent": RuntimeError(),
+    "stop": KeyboardInterrupt(),
+    "exit": typer.Exit(7),
+}
+
+
+@app.command()
+def carpet(how: str) -> None:
+    """Weave a carpet."""
+    raise RAISED[how]
+
+
+@app.command()
+def look(how: str) -> None:
+    """Look at it."""
+    raise RAISED[how]
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (
+            ("look", "fault"),
+            3,
+            "error: the loom [red]is[/red] full.\n       Empty it.\n",
+        ),
+        (("look", "mistake"), 1, "error: unexpected ZeroDivisionError: by [b]zero[/b]\n"),
+        (("look", "silent"), 1, "error: unexpected RuntimeError: RuntimeError\n"),
+        (("look", "mistake"), 1, "Where it happened: WEAVE_TRACEBACK=1 weave …   (exit 1)"),
+        (("carpet", "stop"), 130, "stopped. Finished work is kept; the same command goes on"),
+        (("look", "stop"), 130, "stopped. No result was written."),
+        (("look", "exit"), 7, ""),
+        (("look",), 2, "Missing argument"),
+    ],
+)
+def test_every_end_is_a_sentence_with_an_exit_code(
+    arguments: tuple[str, ...], code: int, sentence: str
+) -> None:
+    found = call(*arguments)
+
+    assert found.exit_code == code
+    assert sentence in found.stderr
+    assert "Traceback" not in found.output
+    assert found.stdout == ""
+
+
+def test_a_traceback_is_shown_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEAVE_TRACEBACK", "1")
+
+    assert "Traceback" in call("look", "mistake").stderr
+    assert "Traceback" not in call("look", "fault").stderr
+
+
+def test_lines_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    Narrator().say("source", "a [bold]b[/bold] :smile:")
+    Narrator(quiet=True).say("source", "nothing")
+
+    assert capsys.readouterr().err == "  source      a [bold]b[/bold] :smile:\n"
+    assert labeled("source", "x").plain == "  source      x"
+
+
+def test_progress_is_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("augment.contract.progress.time.monotonic", lambda: now)
+    gauge = Gauge(Narrator(), "rows", first=0.2)
+    for share in (0.2, 0.4, 0.6, 0.8):
+        gauge.show(share, f"{share:.0%}")
+        now += 8
+    gauge.show(None, "[who] knows")
+    gauge.close()
+
+    assert capsys.readouterr().err.splitlines() == [
+        "  rows        60% · 16 s left",
+        "  rows        [who] knows",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(41.6, "42 s"), (185, "3 min 05 s"), (4320, "1 h 12 min")]
+)
+def test_spans_of_time(seconds: float, shown: str) -> None:
+    assert span(seconds) == shown
