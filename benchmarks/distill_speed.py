@@ -98,7 +98,7 @@ def job(name: str, stage: Stage, rows: datasets.Dataset, folder: Path) -> Job:
     return Job(
         stage=stage, rows=rows, collator=Collator(0), training=training, seed=0,
         precision=recipe.precision, folder=folder, log=MetricLog(None),
-        narrator=Narrator(quiet=True), title=name, soft=soft,
+        narrator=Narrator(quiet=True), title=name, soft_labels=soft,
     )  # fmt: skip
 
 

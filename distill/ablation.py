@@ -14,6 +14,7 @@ from augment.contract.version import open_checked
 from distill.errors import UsageError
 from distill.evaluation.results import Run
 from distill.models.folders import folder_digest
+from distill.models.students import parse_student
 from distill.pipeline import distill_task
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
@@ -80,27 +81,29 @@ def ablate_task(
     chosen = _chosen(arms, general)
     settings = load_recipe(recipe, opened.task.name)
     directory = RunDirectory(Path(out))
-    identity = run_identity(directory, opened, [teacher], student, settings, "random")
-    directory.claim({**identity, "general": folder_digest(general) if general else None})
-    finished: dict[str, list[Run]] = {}
-    for arm in chosen:
-        for seed in seeds:
-            say.say("arm", f"{arm.name}, seed {seed}: {arm.meaning}")
-            run = distill_task(
-                opened,
-                teacher=teacher,
-                student=general if general and arm.start == "general" else student,
-                out=directory.path / "arms" / f"{arm.name}-seed{seed}",
-                recipe=arm_recipe(arm, settings, seed),
-                init="random",
-                plain=False,
-                quiet=quiet,
-                shared=directory.work,
-            )
-            finished.setdefault(arm.name, []).append(run)
-    result = _table(opened, chosen, finished, seeds)
-    write_json(directory.path / RESULT, result)
-    return result
+    with directory.explaining_lost_models():
+        spec = parse_student(student, "random", teacher)
+        identity = run_identity(opened, [teacher], spec, settings)
+    with directory.claim({**identity, "general": folder_digest(general) if general else None}):
+        finished: dict[str, list[Run]] = {}
+        for arm in chosen:
+            for seed in seeds:
+                say.say("arm", f"{arm.name}, seed {seed}: {arm.meaning}")
+                run = distill_task(
+                    opened,
+                    teacher=teacher,
+                    student=general if general and arm.start == "general" else student,
+                    out=directory.path / "arms" / f"{arm.name}-seed{seed}",
+                    recipe=arm_recipe(arm, settings, seed),
+                    init="random",
+                    plain=False,
+                    quiet=quiet,
+                    shared=directory.work,
+                )
+                finished.setdefault(arm.name, []).append(run)
+        result = _table(opened, chosen, finished, seeds)
+        write_json(directory.path / RESULT, result)
+        return result
 
 
 def _chosen(names: Sequence[str], general: str | None) -> list[Arm]:

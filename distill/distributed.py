@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    import torch
     from accelerate import PartialState
     from torch import Tensor
+
+
+LONGEST_WAIT = timedelta(days=7)
+"""Others wait while the first tokenizes or asks the teacher; torchrun ends them where it dies."""
 
 
 def device() -> torch.device:
@@ -26,12 +29,7 @@ def device() -> torch.device:
     return found or torch.device("cpu")
 
 
-LONGEST_WAIT = timedelta(days=7)
-"""Others wait while the first tokenizes or asks the teacher; torchrun ends them where it dies."""
-
-
 def _state() -> PartialState:
-    import torch
     from accelerate import PartialState
 
     return PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
@@ -86,7 +84,6 @@ def gradient_scale(real: Callable[[], Tensor]) -> Tensor | float:
     """
     if world_size() == 1:
         return 1.0
-    import torch
     from accelerate.utils import reduce
 
     if not torch.is_grad_enabled():
@@ -100,7 +97,6 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     """Whether the flag is set in one of the processes."""
     if world_size() == 1:
         return flag
-    import torch
     from accelerate.utils import reduce
 
     total: Tensor = reduce(torch.tensor(float(flag), device=device), reduction="sum")

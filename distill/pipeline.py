@@ -9,13 +9,12 @@ from typing import Any
 
 import datasets
 from torch import nn
-from transformers import PreTrainedModel, set_seed
+from transformers import PreTrainedModel
 
-from augment.contract import Version
+from augment.contract import TaskSpec, Version
 from augment.contract.files import write_json
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
-from distill.data.versions import tokenize
 from distill.distributed import device, main_process_first, on_main_process
 from distill.errors import WeakTeacher
 from distill.evaluation.evaluate import (
@@ -26,18 +25,18 @@ from distill.evaluation.evaluate import (
     measure,
 )
 from distill.evaluation.results import Run
-from distill.models.bf16 import frozen
-from distill.models.limits import check_length, resolve_length
-from distill.models.loading import Classifier, describe, load_classifier
-from distill.models.students import Init, Student, build_student, resolve_init, student_layers
+from distill.models.limits import check_length
+from distill.models.loading import Classifier, Student, describe, load_classifier
+from distill.models.seeding import seeded
+from distill.models.students import Init, ShapeSpec, StudentSpec, build_student, parse_student
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
-from distill.run_directory import STUDENT, RunDirectory, deciding_first_stage
-from distill.stages import HardLabelStage, IntermediateStage, PredictionStage, Stage
+from distill.run_directory import STUDENT, RunDirectory
+from distill.stages import HardLabelStage, IntermediateStage, PredictionStage
 from distill.stages.layer_mapping import arrows, layer_map
-from distill.training.context import RunContext, run_identity
+from distill.training.context import RunContext, TaskContext, open_context, run_identity
 from distill.training.schedule import rows_drawn
-from distill.training.soft_labels import Logits, import_stored_logits, soft_labels
+from distill.training.soft_labels import soft_labels
 from distill.training.teachers import Teacher, averaged_scores, teacher_name
 
 CHANCE_MARGIN = 0.03
@@ -62,10 +61,10 @@ def distill_task(
         version: A version or a reference such as ``data/versions/sst2@v0003``.
         teacher: Folder or hub name of a fine-tuned classifier, or several: stage 2 learns from
             the mean of their logits, stage 1 from the first.
-        student: A published name, a shape, a checkpoint or a config: ``students.build_student``.
+        student: A published name, a shape, a checkpoint or a config: ``students.parse_student``.
         out: The run directory.
         recipe: A shipped recipe, a TOML file, or one resolved for the task.
-        init: How a student given by shape starts, see ``students.settle``.
+        init: How a student given by shape starts, see ``students.parse_student``.
         plain: Also train the same student on labels only, to compare with.
         allow_weak_teacher: Go on with a teacher near chance.
         quiet: Say nothing on stderr.
@@ -79,193 +78,174 @@ def distill_task(
     opened = open_checked(version)
     settings = load_recipe(recipe, opened.task.name)
     names = [str(n) for n in ([teacher] if isinstance(teacher, str | Path) else teacher)]
-    with main_process_first():
-        begun = run.claim(identity := run_identity(run, opened, names, student, settings, init))
-    init = resolve_init(init, student, names[0])
-    finished = run.result()
-    if finished and (len(finished["models"]) == len(names) + 2 or not plain):
-        narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
-        return Run(run.path, finished)
-    with run.preparing(begun=begun):
-        teachers = [load_classifier(name, opened.task) for name in names]
-        planted = plant(opened, settings, student, teachers[0], init)
-        bench = prepare(opened, settings, planted, run, narrator)
-        guides = consult(bench, teachers, allow_weak_teacher)
-        introduce(bench, student, planted)
-        first = rehearse(bench, planted, guides)
-    after_first = run.first_stage(deciding_first_stage(identity))
-    taught = intermediate(bench, first, after_first) if first else planted.model
-    rivals = {"student, distilled": prediction(bench, planted, taught, guides)}
-    if plain:
-        again = plant(opened, settings, student, teachers[0], init)
-        rivals = {"student, labels only": labels_only(bench, again), **rivals}
-    on_main_process(lambda: run.finish(compare(bench, guides, rivals)))
-    result = run.result()
+    with main_process_first(), run.explaining_lost_models():
+        spec = parse_student(student, init, names[0])
+        identity = run_identity(opened, names, spec, settings)
+    with run.claim(identity) as begun:
+        finished = run.result()
+        if finished and (len(finished["models"]) == len(names) + 2 or not plain):
+            narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
+            return Run(run.path, finished)
+        with run.preparing(begun=begun):
+            classifiers = [load_classifier(name, opened.task) for name in names]
+            started = start_student(spec, opened.task, settings, classifiers[0])
+            context = open_context(opened, settings, started.tokenizer, run, narrator)
+            rows = f"{len(context.tokens.train):,} training rows"
+            narrator.say("version", f"{opened.reference} · {rows}")
+            teachers = load_teachers(context, classifiers, allow_weak_teacher)
+            report_student(context, spec, started)
+            first = validate_stages(context, started, teachers)
+        model = train_intermediate(context, started, first, run.first_stage(identity))
+        rivals = {"student, distilled": train_prediction(context, started, model, teachers)}
+        if plain:
+            again = start_student(spec, opened.task, settings, classifiers[0])
+            rivals = {"student, labels only": train_on_labels(context, again), **rivals}
+        on_main_process(lambda: run.finish(compare(context, teachers, rivals)))
+        result = run.result()
     assert result is not None
     return Run(run.path, result)
 
 
-def plant(
-    version: Version, recipe: DistillRecipe, name: str, teacher: Classifier, init: Init
+def start_student(
+    spec: StudentSpec, task: TaskSpec, recipe: DistillRecipe, teacher: Classifier
 ) -> Student:
-    """Build the student; the same arguments give the same weights."""
+    """The student before training, with the teacher layers that it learns from."""
     mapping: tuple[int, ...] = ()
-    if recipe.maps_layers or init == "teacher-layers":
-        theirs = teacher.model.config.num_hidden_layers
-        mapping = layer_map(student_layers(name), theirs, recipe.layers)
+    if recipe.maps_layers or (isinstance(spec, ShapeSpec) and spec.init == "teacher-layers"):
+        mapping = layer_map(spec.n_layers, teacher.model.config.num_hidden_layers, recipe.layers)
+    own_vocabulary = not recipe.compares_tokens
     return build_student(
-        name,
-        version.task,
-        teacher,
-        init=init,
-        mapping=mapping,
-        seed=recipe.seed,
-        own_vocabulary=not recipe.compares_tokens,
+        spec, task, teacher, mapping=mapping, seed=recipe.seed, own_vocabulary=own_vocabulary
     )
 
 
-def prepare(
-    version: Version, recipe: DistillRecipe, student: Student, run: RunDirectory, say: Narrator
-) -> RunContext:
-    """Tokenize the version as the student reads it."""
-    length = resolve_length(recipe.max_length, version.task)
-    tokens = tokenize(version, student.tokenizer, length, run.tokens)
-    say.say("version", f"{version.reference} · {len(tokens.train):,} training rows")
-    return RunContext(version, recipe, tokens, student.tokenizer, length, run, say)
-
-
-def consult(bench: RunContext, teachers: Sequence[Classifier], allow_weak: bool) -> list[Teacher]:
+def load_teachers(
+    context: TaskContext, classifiers: Sequence[Classifier], allow_weak: bool
+) -> list[Teacher]:
     """Put the teachers where they work and see whether they are fit to teach."""
-    guides = []
-    for index, teacher in enumerate(teachers):
+    teachers = []
+    for index, classifier in enumerate(classifiers):
         name = teacher_name(index)
-        if teacher.notice:
-            bench.narrator.say("labels", teacher.notice)
-        check_length(bench.max_length, teacher.name, teacher.model.config)
-        nn.Module.to(teacher.model, device())
-        tokens = bench.read_by(teacher.tokenizer)
-        scores = check_teacher(bench, teacher, tokens.validation, allow_weak, name)
-        guides.append(Teacher(name, teacher, tokens, scores))
-    return guides
+        if classifier.notice:
+            context.narrator.say("labels", classifier.notice)
+        check_length(context.max_length, classifier.name, classifier.model.config)
+        nn.Module.to(classifier.model, device())
+        tokens = context.read_by(classifier.tokenizer)
+        scores = check_teacher(context, classifier, tokens.validation, allow_weak, name)
+        teachers.append(Teacher(name, classifier, tokens, scores))
+    return teachers
 
 
-def introduce(bench: RunContext, name: str, student: Student) -> None:
+def report_student(context: TaskContext, spec: StudentSpec, student: Student) -> None:
     """Say what the student is, once it is known to read texts of this length."""
-    check_length(bench.max_length, name, student.model.config)
-    words = f"{describe(student.model)} · {student.origin}"
+    check_length(context.max_length, spec.name, student.model.config)
+    context.narrator.say("student", describe_student(student))
+
+
+def describe_student(student: Student) -> str:
+    """Its size, where its weights come from and which teacher layers it learns from."""
     layers = f" · layers {arrows(student.mapping)}" if student.mapping else ""
-    bench.narrator.say("student", words + layers)
+    return f"{describe(student.model)} · {student.origin}{layers}"
 
 
-def rehearse(
-    bench: RunContext, student: Student, guides: Sequence[Teacher]
+def validate_stages(
+    context: TaskContext, student: Student, teachers: Sequence[Teacher]
 ) -> IntermediateStage | None:
     """Build both stages, to refuse now what could not be trained in hours; the first is kept."""
-    first = first_stage(bench, student, guides)
-    second = second_stage(bench, student, student.model, guides)
+    first = intermediate_stage(context, student, teachers)
+    second = prediction_stage(context, student, student.model, teachers)
     for label, notice in {**second.notices(), **(first.notices() if first else {})}.items():
-        bench.narrator.say(label, notice)
+        context.narrator.say(label, notice)
     return first
 
 
-def first_stage(
-    bench: RunContext, student: Student, guides: Sequence[Teacher]
+def intermediate_stage(
+    context: RunContext, student: Student, teachers: Sequence[Teacher]
 ) -> IntermediateStage | None:
-    """Put student, first teacher and fresh projections together, if there is a stage 1."""
-    if not bench.recipe.intermediate.enabled:
+    """Student, first teacher and fresh projections, if there is a stage 1."""
+    recipe, teacher = context.recipe.intermediate, teachers[0].classifier.model
+    if not recipe.enabled:
         return None
-    set_seed(bench.recipe.seed)
-    return IntermediateStage(
-        student.model,
-        frozen(guides[0].classifier.model, bench.recipe.precision),
-        student.mapping,
-        recipe=bench.recipe.intermediate,
-        reduction=bench.recipe.attention_reduction,
-        projection=bench.recipe.projection,
-        pretrained=student.pretrained,
-    )
+    return context.layerwise_stage("intermediate", student, teacher, recipe)
 
 
-def second_stage(
-    bench: RunContext, student: Student, model: PreTrainedModel, guides: Sequence[Teacher]
+def prediction_stage(
+    context: RunContext, student: Student, model: PreTrainedModel, teachers: Sequence[Teacher]
 ) -> PredictionStage:
-    """Put the student's model together with what stage 2 compares beside the answers."""
-    set_seed(bench.recipe.seed)
-    return PredictionStage(
-        model,
-        bench.recipe.prediction,
-        teacher=guides[0].classifier.model,
-        mapping=student.mapping,
-        projection=bench.recipe.projection,
-        pretrained=student.pretrained,
+    """The student's model with what stage 2 compares beside the logits."""
+    recipe = context.recipe
+    return seeded(
+        recipe.seed,
+        lambda: PredictionStage(
+            model,
+            recipe.prediction,
+            teacher=teachers[0].classifier.model,
+            mapping=student.mapping,
+            projection=recipe.projection,
+            pretrained=student.pretrained,
+        ),
     )
 
 
-def intermediate(bench: RunContext, stage: IntermediateStage, final: Path) -> PreTrainedModel:
-    """Stage 1: embeddings, hidden states and attention; the last step is kept."""
-    recipe = bench.recipe.intermediate
-    return bench.train(lambda: stage, recipe, title="stage 1/2", final=final, select=False)
-
-
-def prediction(
-    bench: RunContext, student: Student, model: PreTrainedModel, guides: Sequence[Teacher]
+def train_intermediate(
+    context: TaskContext, student: Student, stage: IntermediateStage | None, final: Path
 ) -> PreTrainedModel:
-    """Stage 2: the teachers' answers; the best step on validation is kept."""
-    recipe, run = bench.recipe.prediction, bench.run
+    """Stage 1, if there is one: embeddings, hidden states, attention; the last step is kept."""
+    if stage is None:
+        return student.model
+    recipe = context.recipe.intermediate
+    return context.train(stage, recipe, title="stage 1/2", final=final, select=False)
 
-    def begin() -> Stage:
-        return second_stage(bench, student, model.requires_grad_(True), guides)
 
-    def soft() -> Logits:
-        needed = rows_drawn(bench.tokens.rows(recipe.data), recipe, bench.recipe.seed)
-        folder, say = run.work / "soft-labels", bench.narrator
-        precision = bench.recipe.precision
+def train_prediction(
+    context: TaskContext, student: Student, model: PreTrainedModel, teachers: Sequence[Teacher]
+) -> PreTrainedModel:
+    """Stage 2: the teachers' logits; the best step on validation is kept."""
+    recipe, final = context.recipe.prediction, context.run.path / STUDENT
+    title = "stage 2/2" if context.recipe.intermediate.enabled else "stage 1/1"
+    stage = prediction_stage(context, student, model.requires_grad_(True), teachers)
+    labels = None
+    if recipe.weights.logits and not final.is_dir():
+        rows = context.tokens.rows(recipe.data)
         with main_process_first():
-            import_stored_logits(
-                bench.version, guides, recipe.data, needed, folder=folder, narrator=say
+            labels = soft_labels(
+                teachers,
+                context.version,
+                recipe.data,
+                rows_drawn(rows, recipe, context.recipe.seed),
+                precision=context.recipe.precision,
+                folder=context.run.work / "soft-labels",
+                narrator=context.narrator,
             )
-            return soft_labels(
-                guides, recipe.data, needed, precision=precision, folder=folder, narrator=say
-            )
-
-    title = "stage 2/2" if bench.recipe.intermediate.enabled else "stage 1/1"
-    learns = soft if recipe.weights.logits else None
-    return bench.train(begin, recipe, title=title, final=run.path / STUDENT, soft=learns)
+    return context.train(stage, recipe, title=title, final=final, soft_labels=labels)
 
 
-def labels_only(bench: RunContext, student: Student) -> PreTrainedModel:
+def train_on_labels(context: TaskContext, student: Student) -> PreTrainedModel:
     """The comparison: the same student from the same start, on hard labels."""
-    final = bench.run.path / "plain-student"
-    return bench.train(
-        lambda: HardLabelStage(student.model, "plain"),
-        bench.recipe.plain,
-        title="plain",
-        final=final,
-    )
+    stage, final = HardLabelStage(student.model, "plain"), context.run.path / "plain-student"
+    return context.train(stage, context.recipe.plain, title="plain", final=final)
 
 
 def compare(
-    bench: RunContext, guides: Sequence[Teacher], rivals: dict[str, PreTrainedModel]
+    context: TaskContext, teachers: Sequence[Teacher], rivals: dict[str, PreTrainedModel]
 ) -> dict[str, Any]:
     """Measure teachers and students on the same rows."""
-    length = bench.max_length
+    length = context.max_length
     subjects = [
-        EvaluationTarget(
-            guide.name, guide.classifier, guide.tokens.validation, length, guide.scores
-        )
-        for guide in guides
+        EvaluationTarget(own.name, own.classifier, own.tokens.validation, length, own.scores)
+        for own in teachers
     ]
     for name, model in rivals.items():
-        nn.Module.to(model, guides[0].classifier.model.device)
-        classifier = Classifier(name, model, bench.tokenizer)
-        subjects.append(EvaluationTarget(name, classifier, bench.tokens.validation, length))
-    task = bench.version.task
-    several = {"averaged": averaged_scores(guides, task)} if len(guides) > 1 else {}
-    return bench.result(measure(subjects, task), baseline="teacher", **several)
+        nn.Module.to(model, teachers[0].classifier.model.device)
+        classifier = Classifier(name, model, context.tokenizer)
+        subjects.append(EvaluationTarget(name, classifier, context.tokens.validation, length))
+    task = context.version.task
+    several = {"averaged": averaged_scores(teachers, task)} if len(teachers) > 1 else {}
+    return context.result(measure(subjects, task), baseline="teacher", **several)
 
 
 def check_teacher(
-    bench: RunContext,
+    context: TaskContext,
     teacher: Classifier,
     validation: Mapping[str, datasets.Dataset],
     allow_weak: bool,
@@ -274,7 +254,7 @@ def check_teacher(
     """Score a teacher on validation; refuse one that does little more than guess.
 
     Args:
-        bench: Where the run stands.
+        context: Where the run stands.
         teacher: In evaluation mode.
         validation: The labeled validation rows as the teacher splits them.
         allow_weak: Do not refuse.
@@ -283,19 +263,19 @@ def check_teacher(
     Raises:
         WeakTeacher: Its score is within 0.03 of the best constant answer's.
     """
-    task = bench.version.task
-    scores = _scores(bench, teacher, validation, title)
+    task = context.version.task
+    scores = _scores(context, teacher, validation, title)
     split, rows = next(iter(validation.items()))
     metric = task.selection_metric
     own, blind = scores[split][metric], majority_baseline(task, rows)
-    bench.narrator.say(
+    context.narrator.say(
         title, f"{describe(teacher.model)} · {metric} {own:.3f} on {split} ({len(rows):,} rows)"
     )
     if own <= blind + CHANCE_MARGIN and not allow_weak:
         raise WeakTeacher(
             f"the {title} scores {own:.3f} ({metric}) on {split}; "
             f"guessing scores {blind:.3f}. It looks untuned.",
-            f"Fine-tune it first: distill teacher {bench.version.path.parent} "
+            f"Fine-tune it first: distill teacher {context.version.path.parent} "
             f"--init {teacher.name} --out {teacher.name}-{task.name}\n"
             "To go on all the same: --allow-weak-teacher",
         )
@@ -303,13 +283,16 @@ def check_teacher(
 
 
 def _scores(
-    bench: RunContext, teacher: Classifier, validation: Mapping[str, datasets.Dataset], title: str
+    context: TaskContext,
+    teacher: Classifier,
+    validation: Mapping[str, datasets.Dataset],
+    title: str,
 ) -> Scores:
     """A teacher's scores, kept with the run: on thousands of rows they take minutes."""
-    file = bench.run.work / f"{title.replace(' ', '-')}-scores.json"
+    file = context.run.work / f"{title.replace(' ', '-')}-scores.json"
     with main_process_first():
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_json(file, evaluate(teacher, bench.version.task, validation))
+            write_json(file, evaluate(teacher, context.version.task, validation))
         kept: Scores = json.loads(file.read_text(encoding="utf-8"))
     return kept

@@ -10,37 +10,27 @@ work/             tokens, the teachers' scores, the student after stage 1, check
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 from augment.contract import Fault
-from augment.contract.files import disk_errors, partial_of, write_json, write_text
-from distill.distributed import is_main_process
-from distill.errors import RunDiffers, UsageError
-
-if TYPE_CHECKING:
-    pass
-
-
-def deciding_first_stage(identity: dict[str, Any]) -> dict[str, Any]:
-    """What decides the student after stage 1: everything but the later stages."""
-    later = ("prediction", "plain")
-    recipe = {key: value for key, value in identity["recipe"].items() if key not in later}
-    return {**identity, "recipe": recipe}
-
+from augment.contract.files import disk_errors, locked, partial_of, write_json, write_text
+from distill.distributed import is_main_process, main_process_first
+from distill.errors import ModelNotFound, RunDiffers, UsageError
 
 LOCK = ".lock"
 RUN, RESULT, METRICS = "run.json", "result.json", "metrics.jsonl"
 OUTCOME = "outcome.json"
 STUDENT = "student"
+LATER = ("prediction", "plain")
+"""Sections of a recipe that the student after stage 1 does not depend on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +55,16 @@ class RunDirectory:
         """Where tokenized splits are."""
         return (self.shared or self.work) / "tokens"
 
-    def first_stage(self, decides: dict[str, Any]) -> Path:
-        """The student after stage 1.
+    def first_stage(self, identity: dict[str, Any]) -> Path:
+        """The student after stage 1; runs that agree in all but the later stages share it.
 
         Args:
-            decides: JSON values that decide its weights; runs that agree in them share it.
+            identity: JSON values that decide the final student's weights.
         """
         if self.shared is None:
             return self.work / "intermediate" / "student"
-        text = json.dumps(decides, sort_keys=True)
+        recipe = {key: own for key, own in identity["recipe"].items() if key not in LATER}
+        text = json.dumps({**identity, "recipe": recipe}, sort_keys=True)
         name = hashlib.sha256(text.encode()).hexdigest()[:16]
         return self.shared / "first-stages" / name
 
@@ -82,41 +73,65 @@ class RunDirectory:
         """Whether an earlier call made this directory a run's."""
         return (self.path / RUN).is_file()
 
-    def claim(self, identity: dict[str, Any]) -> bool:
-        """Make the directory this run's own, or find that it is already.
+    @contextmanager
+    def claim(self, identity: dict[str, Any]) -> Iterator[bool]:
+        """Make the directory this run's own, or find that it is already, and hold it meanwhile.
+
+        Under torchrun the main process holds it for all.
 
         Args:
             identity: JSON values that decide the student's weights.
 
-        Returns:
+        Yields:
             Whether an earlier call had begun this very run.
 
         Raises:
             RunDiffers: It belongs to another run; the sentence says what differs.
-            UsageError: It holds other things, or another process is at work in it.
+            UsageError: It holds other things.
+            OutputBusy: Another process is at work in it.
         """
+        with ExitStack() as held:
+            with main_process_first():
+                begun = self._begin(json.loads(json.dumps(identity)), held)
+            yield begun
+
+    def _begin(self, identity: dict[str, Any], held: ExitStack) -> bool:
         file = self.path / RUN
-        wanted = json.loads(json.dumps(identity))
         ours = {self.path / LOCK, partial_of(file)}  # left where this very method was killed
         others = set(self.path.glob("*")) - ours
-        if others and not file.is_file():
+        if others and not self.begun:
             raise UsageError(
                 f"{self.path} is not empty and holds no run.", "Choose another --out directory."
             )
         self.path.mkdir(parents=True, exist_ok=True)
-        _hold(self.path)
-        if file.is_file():
-            self._compare(json.loads(file.read_text(encoding="utf-8")), wanted)
-            return True
-        write_json(file, wanted)
-        return False
+        if is_main_process():
+            held.enter_context(locked(self.path / LOCK))
+        if begun := self.begun:
+            self._compare(json.loads(file.read_text(encoding="utf-8")), identity)
+        else:
+            write_json(file, identity)
+        return begun
+
+    @contextmanager
+    def explaining_lost_models(self) -> Iterator[None]:
+        """Around a look at the models of a run: whether it was begun with one that is gone."""
+        try:
+            yield
+        except ModelNotFound as missing:
+            if not self.begun:
+                raise
+            raise ModelNotFound(
+                missing.problem,
+                f"{self.path} was begun with a model of that name: put it back, or name the place "
+                "where it lies now; its contents count, not its place.",
+            ) from missing
 
     @contextmanager
     def preparing(self, *, begun: bool) -> Iterator[None]:
         """Around what comes before training: where it fails, nothing remains of a new run.
 
         Args:
-            begun: What ``claim`` returned.
+            begun: What ``claim`` yielded.
         """
         try:
             yield
@@ -125,8 +140,8 @@ class RunDirectory:
                 shutil.rmtree(self.path, ignore_errors=True)
             raise
 
-    def _compare(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-        old, new = flatten(found), flatten(wanted)
+    def _compare(self, stored: dict[str, Any], asked: dict[str, Any]) -> None:
+        old, new = _flatten(stored), _flatten(asked)
         keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
         if keys:
             pairs = [(key, _brief(old.get(key)), _brief(new.get(key))) for key in keys[:6]]
@@ -182,29 +197,6 @@ class MetricLog:
         write_text(self.path, "".join(kept))
 
 
-_held: dict[Path, IO[str]] = {}
-
-
-def _hold(path: Path) -> None:
-    """Lock a run directory for this process; the lock falls when the process ends.
-
-    Under torchrun the first process holds it for all.
-    """
-    place = path.resolve()
-    if place in _held or not is_main_process():
-        return
-    lock = (place / LOCK).open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise UsageError(
-            f"another process is at work in {path}.",
-            "Wait for it; the same command afterwards shows its result.",
-        ) from error
-    _held[place] = lock
-
-
 def _brief(value: Any) -> str:
     """A digest by its first digits."""
     text = str(value)
@@ -219,11 +211,11 @@ def _parsed(line: str) -> dict[str, Any] | None:
     return row
 
 
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested tables as key paths."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         flat |= (
-            flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+            _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
         )
     return flat

@@ -7,25 +7,23 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from transformers import set_seed
-
 from augment.contract import Version
 from augment.contract.files import write_json
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
-from distill.data.versions import tokenize
-from distill.distributed import barrier, main_process_first, on_main_process
+from distill.distributed import barrier, on_main_process
 from distill.errors import UsageError
 from distill.evaluation.evaluate import EvaluationTarget, measure
 from distill.models.folders import folder_digest
 from distill.models.labels import label_settings
 from distill.models.limits import check_length, resolve_length
 from distill.models.loading import Classifier, read_config, read_tokenizer, read_weights
+from distill.models.seeding import seeded
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, load_recipe
 from distill.run_directory import RunDirectory
-from distill.stages import HardLabelStage, Stage
-from distill.training.context import RunContext
+from distill.stages import HardLabelStage
+from distill.training.context import TaskContext, open_context
 
 RECORD = "teacher.json"
 
@@ -70,30 +68,25 @@ def fine_tune_teacher(
     config = read_config(init, **label_settings(opened.task))
     check_length(length, init, config)
     run = RunDirectory(out.with_name(f".{out.name}.work"))
-    with main_process_first():
-        run.claim(identity)
-    tokens = tokenize(opened, tokenizer, length, run.tokens)
-    bench = RunContext(opened, settings, tokens, tokenizer, length, run, narrator)
-
-    def begin() -> Stage:
-        set_seed(settings.seed)
-        return HardLabelStage(read_weights(init, config), "teacher")
-
-    rows = len(tokens.rows(settings.teacher.data))
-    narrator.say("teacher", f"from {init} · {rows:,} {settings.teacher.data} rows")
-    model = bench.train(begin, settings.teacher, title="teacher", final=run.path / "model")
-    barrier()  # until all have read it where it lies now
-    on_main_process(lambda: _commit(out, bench, Classifier(str(out), model, tokenizer), identity))
-    made = _finished(out, identity)
-    assert made is not None
-    return made
+    with run.claim(identity):
+        context = open_context(opened, settings, tokenizer, run, narrator)
+        rows = len(context.tokens.rows(settings.teacher.data))
+        narrator.say("teacher", f"from {init} · {rows:,} {settings.teacher.data} rows")
+        stage = HardLabelStage(seeded(settings.seed, lambda: read_weights(init, config)), "teacher")
+        model = context.train(stage, settings.teacher, title="teacher", final=run.path / "model")
+        barrier()  # until all have read it where it lies now
+        made = Classifier(str(out), model, tokenizer)
+        on_main_process(lambda: _commit(out, context, made, identity))
+    result = _finished(out, identity)
+    assert result is not None
+    return result
 
 
-def _commit(out: Path, bench: RunContext, made: Classifier, identity: dict[str, Any]) -> None:
+def _commit(out: Path, context: TaskContext, made: Classifier, identity: dict[str, Any]) -> None:
     """Measure the teacher and give it its name."""
-    subject = EvaluationTarget(out.name, made, bench.tokens.validation, bench.max_length)
-    result = bench.result(measure([subject], bench.version.task), folder=str(out))
-    folder = bench.run.path
+    subject = EvaluationTarget(out.name, made, context.tokens.validation, context.max_length)
+    result = context.result(measure([subject], context.version.task), folder=str(out))
+    folder = context.run.path
     write_json(folder / "model" / RECORD, {"identity": identity, "result": result})
     (folder / "model").rename(out)
     shutil.rmtree(folder)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
-from transformers import PreTrainedTokenizerBase
 
 from augment.contract import Version
 from distill.data.batching import longest, spread
@@ -28,50 +28,69 @@ from distill.distributed import device
 from distill.evaluation.evaluate import predict
 from distill.models.bf16 import autocast
 from distill.models.limits import check_length
-from distill.models.loading import Classifier, eval_mode
-from distill.models.students import Init, Student
-from distill.pipeline import first_stage, intermediate, labels_only, plant, prediction, second_stage
+from distill.models.loading import Classifier, Student, eval_mode
+from distill.models.students import StudentSpec
+from distill.pipeline import (
+    intermediate_stage,
+    start_student,
+    train_intermediate,
+    train_on_labels,
+    train_prediction,
+)
 from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
+from distill.recipes.schema import Training
 from distill.run_directory import RunDirectory
 from distill.stages import Stage
-from distill.training.context import RunContext
+from distill.training.context import TaskContext
 from distill.training.teachers import Teacher
 
 StageName = Literal["intermediate", "prediction", "plain"]
-BATCHES, ANSWERED, VALIDATED = 6, 256, 8
+Clock = Callable[[], float]
+STAGES: dict[StageName, Callable[[DistillRecipe], Training]] = {
+    "intermediate": lambda recipe: recipe.intermediate,
+    "prediction": lambda recipe: recipe.prediction,
+    "plain": lambda recipe: recipe.plain,
+}
+"""Each stage of a run with its section of the recipe, in their order."""
+BATCHES, ANSWERED, VALIDATED, MOST_ROWS = 6, 256, 8, 4_096
 MOST_SECONDS = 12.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The run that is to be judged.
+class Trial:
+    """A run on sampled rows, in a folder that goes away again.
 
     Attributes:
-        version: Opened.
-        recipe: Resolved for its task.
-        teacher: Where it works.
-        student: As the user names it.
-        init: How it starts.
-        max_length: Pieces a row is cut to.
-        stages: Those that the run has.
+        context: As a run has it.
+        spec: The student.
+        student: As it is before training.
+        teacher: With the same rows in its own tokens.
+        tokenizing: Rows a second that a tokenizer splits.
     """
 
-    version: Version
-    recipe: DistillRecipe
-    teacher: Classifier
-    student: str
-    init: Init
-    max_length: int
-    stages: tuple[StageName, ...]
+    context: TaskContext
+    spec: StudentSpec
+    student: Student
+    teacher: Teacher
+    tokenizing: float
 
-    def plant(self) -> Student:
-        """A fresh student."""
-        return plant(self.version, self.recipe, self.student, self.teacher, self.init)
+    def fresh_student(self) -> Student:
+        """The student once more, untouched."""
+        context, classifier = self.context, self.teacher.classifier
+        return start_student(self.spec, context.version.task, context.recipe, classifier)
 
-    def tokens(self, rows: pa.Table, tokenizer: PreTrainedTokenizerBase) -> datasets.Dataset:
-        """Rows of the version as the run reads them."""
-        return tokenize_sample(self.version.task, rows, tokenizer, self.max_length)
+    def on(self, places: NDArray[np.int64]) -> Trial:
+        """The same on some of its rows."""
+        ours, theirs = (
+            TokenizedSplits(own.train.select(places), own.validation)
+            for own in (self.context.tokens, self.teacher.tokens)
+        )
+        return dataclasses.replace(
+            self,
+            context=dataclasses.replace(self.context, tokens=ours),
+            teacher=dataclasses.replace(self.teacher, tokens=theirs),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +102,7 @@ class Timings:
         tokenizing: Rows a second.
         teaching: Rows a second that the teacher answers, in the precision of training.
         answering: Rows a second that the student answers, in float32.
-        pieces: Mean pieces a row, cut as in the run.
+        tokens: Mean of a row, cut as in the run.
         peak_bytes: The most memory that this process ever had, steps on the longest rows included.
     """
 
@@ -91,65 +110,79 @@ class Timings:
     tokenizing: float
     teaching: float
     answering: float
-    pieces: float
+    tokens: float
     peak_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The same rows as the student and as the teacher read them."""
-
-    ours: datasets.Dataset
-    theirs: datasets.Dataset
-
-    def at(self, places: NDArray[np.int64]) -> _Rows:
-        return _Rows(self.ours.select(places), self.theirs.select(places))
 
 
 class _Enough(Exception):
     """There are enough measurements; caught here, never seen."""
 
 
-def try_on(plan: Plan, table: pa.Table) -> Student:
-    """Put student and teacher together as every stage will, without training.
+def open_trial(
+    version: Version,
+    recipe: DistillRecipe,
+    spec: StudentSpec,
+    teacher: Classifier,
+    rows: pa.Table,
+    max_length: int,
+    folder: Path,
+) -> Trial:
+    """Build the student and tokenize rows of the version as both models read them.
 
     Args:
-        plan: The run.
-        table: A few training rows.
+        version: Opened.
+        recipe: Resolved for its task.
+        spec: The student.
+        teacher: Where it works.
+        rows: Training rows, evenly drawn; at most ``MOST_ROWS`` of them count.
+        max_length: Tokens a row is cut to.
+        folder: The trial's.
 
     Raises:
-        Fault: They do not fit together.
+        ModelInvalid: The student cannot be built, or cannot read rows of this length.
     """
-    student = plan.plant()
-    check_length(plan.max_length, plan.student, student.model.config)
-    with _bench(plan, plan.recipe, student, _read(plan, student, table)) as (bench, guide):
-        first_stage(bench, student, [guide])
-        second_stage(bench, student, student.model, [guide])
-    return student
+    student = start_student(spec, version.task, recipe, teacher)
+    check_length(max_length, spec.name, student.model.config)
+    table = rows.take(pa.array(range(0, len(rows), -(-len(rows) // MOST_ROWS))))
+    began = time.perf_counter()
+    tokens, theirs = (
+        _splits(version, tokenize_sample(version.task, table, reader, max_length))
+        for reader in (student.tokenizer, teacher.tokenizer)
+    )
+    tokenizing = 2 * len(table) / (time.perf_counter() - began)
+    run, narrator = RunDirectory(folder), Narrator(quiet=True)
+    context = TaskContext(recipe, student.tokenizer, max_length, run, narrator, version, tokens)
+    return Trial(context, spec, student, Teacher("teacher", teacher, theirs, {}), tokenizing)
 
 
-def calibrate(plan: Plan, table: pa.Table) -> Timings:
+def _splits(version: Version, rows: datasets.Dataset) -> TokenizedSplits:
+    few = rows.select(range(min(VALIDATED, len(rows))))
+    return TokenizedSplits(rows, {version.task.splits.validation[0]: few})
+
+
+def calibrate(
+    trial: Trial, stages: Sequence[StageName], clock: Clock = time.perf_counter
+) -> Timings:
     """Train every stage for some steps on rows whose lengths are spread like the version's.
 
     Args:
-        plan: The run.
-        table: Training rows, evenly drawn.
+        trial: The run.
+        stages: Those that it has.
+        clock: Gives seconds.
     """
-    student = plan.plant()
-    began = time.perf_counter()
-    rows = _read(plan, student, table)
-    tokenizing = 2 * len(table) / (time.perf_counter() - began)
-    steps = {stage: _seconds_a_step(plan, stage, rows) for stage in plan.stages}
-    chosen = rows.at(spread(rows.ours, ANSWERED))
-    with autocast(plan.teacher.model.device, plan.recipe.precision):
-        teaching = _rate(plan.teacher, chosen.theirs)
-    nn.Module.to(student.model, device())
-    pupil = Classifier("student", eval_mode(student.model), student.tokenizer)
-    answering = _rate(pupil, chosen.ours)
-    heaviest = plan.stages[0]
-    _run(plan, heaviest, rows.at(longest(rows.ours, _batch(plan, heaviest))), steps=2)
-    pieces = float(np.mean(rows.ours["length"]))
-    return Timings(steps, tokenizing, teaching, answering, pieces, peak_bytes())
+    context, teacher, rows = trial.context, trial.teacher, trial.context.tokens.train
+    steps = {stage: _seconds_a_step(trial, stage, clock) for stage in stages}
+    some = trial.on(spread(rows, ANSWERED))
+    with autocast(teacher.classifier.model.device, context.recipe.precision):
+        teaching = _rate(teacher.classifier, some.teacher.tokens.train, clock)
+    nn.Module.to(trial.student.model, device())
+    student = Classifier("student", eval_mode(trial.student.model), context.tokenizer)
+    answering = _rate(student, some.context.tokens.train, clock)
+    heaviest = stages[0]
+    batch_size = STAGES[heaviest](context.recipe).batch_size
+    _run(trial.on(longest(rows, batch_size)), heaviest, steps=2, clock=clock)
+    tokens = float(np.mean(rows["length"]))
+    return Timings(steps, trial.tokenizing, teaching, answering, tokens, peak_bytes())
 
 
 def peak_bytes() -> int:
@@ -160,86 +193,61 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _read(plan: Plan, student: Student, table: pa.Table) -> _Rows:
-    return _Rows(plan.tokens(table, student.tokenizer), plan.tokens(table, plan.teacher.tokenizer))
-
-
-def _batch(plan: Plan, stage: StageName) -> int:
-    size: int = getattr(plan.recipe, stage).batch_size
-    return size
-
-
-def _rate(classifier: Classifier, rows: datasets.Dataset) -> float:
+def _rate(classifier: Classifier, rows: datasets.Dataset, clock: Clock) -> float:
     predict(classifier, rows.select(range(min(8, len(rows)))))
-    began = time.perf_counter()
+    began = clock()
     predict(classifier, rows)
-    return len(rows) / (time.perf_counter() - began)
+    return len(rows) / (clock() - began)
 
 
-def _seconds_a_step(plan: Plan, stage: StageName, rows: _Rows) -> float:
+def _seconds_a_step(trial: Trial, stage: StageName, clock: Clock) -> float:
     """Mean over the second pass through a few batches; over what there is, if that is late."""
-    batches = max(1, min(BATCHES, len(rows.ours) // _batch(plan, stage)))
-    chosen = rows.at(spread(rows.ours, batches * _batch(plan, stage)))
-    starts = _run(plan, stage, chosen, steps=2 * batches + 1)
+    rows, size = trial.context.tokens.train, STAGES[stage](trial.context.recipe).batch_size
+    batches = max(1, min(BATCHES, len(rows) // size))
+    some = trial.on(spread(rows, batches * size))
+    starts = _run(some, stage, steps=2 * batches + 1, clock=clock)
     first = batches if len(starts) > 2 * batches else 1
     return (starts[-1] - starts[first]) / (len(starts) - 1 - first)
 
 
-def _run(plan: Plan, stage: StageName, rows: _Rows, steps: int) -> list[float]:
+def _run(trial: Trial, stage: StageName, *, steps: int, clock: Clock) -> list[float]:
     """Train a stage on a fresh student.
 
     Returns:
         When each forward pass began, in seconds; three of them at least, if there are as many.
     """
-    section = getattr(plan.recipe, stage)
+    recipe = trial.context.recipe
     changes = {"epochs": 1e6, "max_steps": steps, "evaluations": 1, "data": "augmented"}
-    recipe = plan.recipe.model_copy(update={stage: section.model_copy(update=changes)})
-    student = plan.plant()
+    section = STAGES[stage](recipe).model_copy(update=changes)
+    student, teachers = trial.fresh_student(), [trial.teacher]
     with (
-        _bench(plan, recipe, student, rows) as (bench, guide),
-        _beats() as starts,
+        tempfile.TemporaryDirectory(dir=trial.context.run.path) as folder,
+        _starts(clock) as starts,
         suppress(_Enough),
     ):
+        context = dataclasses.replace(
+            trial.context,
+            recipe=recipe.model_copy(update={stage: section}),
+            run=RunDirectory(Path(folder)),
+        )
         if stage == "intermediate":
-            first = first_stage(bench, student, [guide])
-            assert first is not None
-            intermediate(bench, first, bench.run.work / "student")
+            first = intermediate_stage(context, student, teachers)
+            train_intermediate(context, student, first, context.run.work / "student")
         elif stage == "prediction":
-            prediction(bench, student, student.model, [guide])
+            train_prediction(context, student, student.model, teachers)
         else:
-            labels_only(bench, student)
+            train_on_labels(context, student)
     return starts
 
 
 @contextmanager
-def _bench(
-    plan: Plan, recipe: DistillRecipe, student: Student, rows: _Rows
-) -> Iterator[tuple[RunContext, Teacher]]:
-    """A run directory that goes away again, and the teacher as a run knows it."""
-    split = plan.version.task.splits.validation[0]
-    few = range(min(VALIDATED, len(rows.ours)))
-    theirs = TokenizedSplits(rows.theirs, {split: rows.theirs.select(few)})
-    with tempfile.TemporaryDirectory(prefix="distill-") as place:
-        bench = RunContext(
-            plan.version,
-            recipe,
-            TokenizedSplits(rows.ours, {split: rows.ours.select(few)}),
-            student.tokenizer,
-            plan.max_length,
-            RunDirectory(Path(place)),
-            Narrator(quiet=True),
-        )
-        yield bench, Teacher("teacher", plan.teacher, theirs, {})
-
-
-@contextmanager
-def _beats() -> Iterator[list[float]]:
+def _starts(clock: Clock) -> Iterator[list[float]]:
     """Note when each forward pass of a stage begins; stop when there is no time for more."""
     starts: list[float] = []
 
     def note(module: nn.Module, _: Any) -> None:
         if isinstance(module, Stage):
-            starts.append(time.perf_counter())
+            starts.append(clock())
             if len(starts) > 2 and starts[-1] - starts[0] > MOST_SECONDS:
                 raise _Enough
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from augment.contract import Fault, Version
 from augment.contract.models import quiet_libraries
 from distill.doctor import checks
-from distill.doctor.calibrate import Plan, StageName
-from distill.doctor.checks import Finding
+from distill.doctor.calibrate import STAGES, Timings, Trial, calibrate, open_trial
+from distill.doctor.checks import Check
+from distill.doctor.forecast import Forecast
 from distill.errors import LabelMismatch
 from distill.models.limits import resolve_length
 from distill.models.shapes import NAMED
-from distill.models.students import Init, resolve_init
+from distill.models.students import Init, parse_student
 from distill.progress import Narrator
-from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe
+from distill.recipes.load import DEFAULT_RECIPE
 
 CHECKS = (
     "version",
@@ -37,49 +38,72 @@ DEFAULT_STUDENT = next(iter(NAMED))
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of the diagnosis.
-
-    Attributes:
-        name: Of ``CHECKS``.
-        status: ``skipped`` where an error before it stands in the way.
-        finding: What was seen.
-        hint: What to do about it.
-        exit_code: Of an error; otherwise 0.
-    """
-
-    name: str
-    status: Literal["ok", "warning", "error", "skipped"]
-    finding: str
-    hint: str = ""
-    exit_code: int = 0
+NOT_REACHED: Check[Any] = Check("not reached: see the error above", status="skipped")
 
 
 @dataclass(slots=True)
-class _Visit:
-    """The checks so far, by name."""
+class _Diagnosis:
+    """The run that is to be judged, as the user describes it, and the checks so far by name."""
 
+    teacher: str
+    version: Version | str | Path
+    student: str
+    recipe: str | Path
+    init: Init
+    plain: bool
+    out: Path
     narrator: Narrator
-    found: dict[str, Check] = field(default_factory=dict)
+    calibrate: Callable[..., Timings]
+    found: dict[str, Check[Any]] = field(default_factory=dict)
 
-    def examine(self, name: str, look: Callable[[], Finding[T]]) -> T | None:
+    def run(self, name: str, check: Callable[[], Check[T]]) -> T | None:
         """Make a check; nothing comes back after an error."""
         self.narrator.say("checking", name)
         try:
-            seen = look()
+            seen = self.found[name] = check()
         except Fault as fault:
             name = "labels" if isinstance(fault, LabelMismatch) else name
-            self.found[name] = Check(name, "error", fault.problem, fault.hint, fault.exit_code)
+            self.found[name] = Check(fault.problem, fault.hint, "error", fault.exit_code)
             return None
-        status: Literal["ok", "warning"] = "warning" if seen.doubt else "ok"
-        self.found[name] = Check(name, status, seen.finding, seen.doubt)
         return seen.value
 
-    def all(self) -> list[Check]:
-        """Every check in order; those that were not reached are skipped."""
-        missing = "not reached: see the error above"
-        return [self.found.get(name, Check(name, "skipped", missing)) for name in CHECKS]
+    def examine(self) -> Forecast | None:
+        """Make every check that can be made."""
+        version = self.run("version", lambda: checks.check_version(self.version))
+        if version is None:
+            return None
+        recipe = self.run("recipe", lambda: checks.check_recipe(self.recipe, version))
+        teacher = self.run("teacher", lambda: checks.check_teacher(self.teacher, version))
+        if teacher is None:
+            return None
+        self.run("labels", lambda: checks.check_labels(version, teacher))
+        rows = self.run("tokenizer", lambda: checks.check_tokenizer(version, teacher))
+        if recipe is None or rows is None:
+            return None
+        length = resolve_length(recipe.max_length, version.task)
+        self.run("lengths", lambda: checks.check_lengths(version, teacher, rows, length))
+        self.run("score", lambda: checks.check_score(version, teacher, length))
+
+        def start(folder: str) -> Trial:
+            spec = parse_student(self.student, self.init, self.teacher)
+            return open_trial(version, recipe, spec, teacher, rows, length, Path(folder))
+
+        with tempfile.TemporaryDirectory(prefix="distill-") as folder:
+            forecast = self.forecast(lambda: start(folder))
+        if forecast is not None:
+            self.run("memory", lambda: checks.check_memory(forecast))
+            self.run("disk", lambda: checks.check_disk(forecast, self.out))
+        return forecast
+
+    def forecast(self, start: Callable[[], Trial]) -> Forecast | None:
+        """Try the stages."""
+        trial = self.run("student", lambda: checks.check_student(start()))
+        if trial is None:
+            return None
+        enabled = trial.context.recipe.intermediate.enabled
+        left_out = {"intermediate": not enabled, "plain": not self.plain}
+        stages = [stage for stage in STAGES if not left_out.get(stage)]
+        return self.run("time", lambda: checks.check_time(trial, stages, self.calibrate))
 
 
 def diagnose(
@@ -92,6 +116,7 @@ def diagnose(
     plain: bool = True,
     out: str | Path = ".",
     quiet: bool = False,
+    calibrate: Callable[..., Timings] = calibrate,
 ) -> dict[str, Any]:
     """Check everything that a run of ``distill_task`` with these arguments would need.
 
@@ -100,68 +125,34 @@ def diagnose(
         version: A version or a reference to one.
         student: As in ``distill_task``.
         recipe: A shipped recipe or a TOML file.
-        init: How a student given by shape starts, see ``students.settle``.
+        init: How a student given by shape starts, see ``students.parse_student``.
         plain: Whether the run also trains the student on labels only.
         out: Where the run directory would be.
         quiet: Say nothing on stderr.
+        calibrate: Times the stages of a trial.
 
     Returns:
         ``checks``, see ``Check``; ``exit_code`` of the first error, else 0; ``forecast`` with
         seconds, parts, steps and bytes, or None where it was not reached.
     """
     quiet_libraries()
-    visit = _Visit(Narrator(quiet=quiet))
-    forecast = _examine(visit, teacher, version, student, recipe, init, plain, Path(out))
-    found = visit.all()
+    narrator = Narrator(quiet=quiet)
+    done = _Diagnosis(
+        teacher, version, student, recipe, init, plain, Path(out), narrator, calibrate
+    )
+    forecast = done.examine()
+    found = {name: done.found.get(name, NOT_REACHED) for name in CHECKS}
     return {
         "teacher": teacher,
         "version": str(version.reference if isinstance(version, Version) else version),
         "student": student,
         "recipe": str(recipe),
-        "checks": [dataclasses.asdict(check) for check in found],
-        "forecast": forecast,
-        "exit_code": next((check.exit_code for check in found if check.status == "error"), 0),
+        "checks": [_line(name, check) for name, check in found.items()],
+        "forecast": asdict(forecast) if forecast else None,
+        "exit_code": next((check.exit_code for check in found.values() if check.exit_code), 0),
     }
 
 
-def _examine(
-    visit: _Visit,
-    teacher: str,
-    version: Version | str | Path,
-    student: str,
-    recipe: str | Path,
-    init: Init,
-    plain: bool,
-    out: Path,
-) -> dict[str, Any] | None:
-    opened = visit.examine("version", lambda: checks.version(version))
-    if opened is None:
-        return None
-    settings = visit.examine("recipe", lambda: checks.recipe(recipe, opened))
-    guide = visit.examine("teacher", lambda: checks.teacher(teacher, opened))
-    if guide is None:
-        return None
-    visit.examine("labels", lambda: checks.labels(opened, guide))
-    rows = visit.examine("tokenizer", lambda: checks.tokenizer(opened, guide))
-    if settings is None or rows is None:
-        return None
-    length = resolve_length(settings.max_length, opened.task)
-    visit.examine("lengths", lambda: checks.lengths(opened, guide, rows, length))
-    visit.examine("score", lambda: checks.score(opened, guide, length))
-    start = resolve_init(init, student, teacher)
-    plan = Plan(opened, settings, guide, student, start, length, _stages(settings, plain))
-    size = visit.examine("student", lambda: checks.student(plan, rows))
-    if size is None:
-        return None
-    forecast = visit.examine("time", lambda: checks.time(plan, rows, size))
-    if forecast is None:
-        return None
-    visit.examine("memory", lambda: checks.memory(forecast))
-    visit.examine("disk", lambda: checks.disk(forecast, out))
-    return dataclasses.asdict(forecast)
-
-
-def _stages(recipe: DistillRecipe, plain: bool) -> tuple[StageName, ...]:
-    first: tuple[StageName, ...] = ("intermediate",) if recipe.intermediate.enabled else ()
-    last: tuple[StageName, ...] = ("plain",) if plain else ()
-    return (*first, "prediction", *last)
+def _line(name: str, check: Check[Any]) -> dict[str, Any]:
+    line = {"name": name, "status": check.status, "finding": check.finding}
+    return {**line, "hint": check.hint, "exit_code": check.exit_code}

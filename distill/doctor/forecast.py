@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distill.doctor.calibrate import StageName, Timings
+from distill.doctor.calibrate import STAGES, StageName, Timings
 from distill.recipes.load import DistillRecipe
 from distill.training.schedule import total_steps
 
@@ -51,30 +51,30 @@ class Part:
     steps: int = 0
 
 
-def time_parts(recipe: DistillRecipe, rows: Rows, pace: Timings) -> list[Part]:
+def time_parts(recipe: DistillRecipe, rows: Rows, timings: Timings) -> list[Part]:
     """What a run does one after the other."""
     parts = [
-        Part("tokenizing", (rows.augmented + rows.validation) / pace.tokenizing),
-        Part("teacher on validation", rows.validation / pace.teaching),
+        Part("tokenizing", (rows.augmented + rows.validation) / timings.tokenizing),
+        Part("teacher on validation", rows.validation / timings.teaching),
     ]
-    for stage, seconds in pace.steps.items():
-        section = getattr(recipe, stage)
+    for stage, seconds in timings.steps.items():
+        section = STAGES[stage](recipe)
         drawn = rows.augmented if section.data == "augmented" else rows.original
         steps = total_steps(drawn, section)
         if stage == "prediction" and recipe.prediction.weights.logits and not rows.answered:
             answered = min(drawn, (steps + 1) * section.batch_size)
-            parts.append(Part("teacher's answers", answered / pace.teaching))
+            parts.append(Part("teacher's answers", answered / timings.teaching))
         selected = 0 if stage == "intermediate" else section.evaluations * rows.selecting
-        total = steps * seconds + selected / pace.answering
+        total = steps * seconds + selected / timings.answering
         parts.append(Part(TITLES[stage], total, steps))
     return parts
 
 
-def disk_bytes(rows: Rows, pace: Timings, student_parameters: int) -> int:
+def disk_bytes(rows: Rows, timings: Timings, student_parameters: int) -> int:
     """Tokens, checkpoints (weights and two moments, three at once) and the finished students."""
-    tokens = (rows.augmented + rows.validation) * (pace.pieces * 5 + 24)
+    tokens = (rows.augmented + rows.validation) * (timings.tokens * 5 + 24)
     weights = student_parameters * WEIGHT_BYTES
-    return round(tokens + CHECKPOINTS_AT_ONCE * 3 * weights + len(pace.steps) * weights)
+    return round(tokens + CHECKPOINTS_AT_ONCE * 3 * weights + len(timings.steps) * weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +96,15 @@ class Forecast:
     disk_bytes: int
 
 
-def forecast(recipe: DistillRecipe, rows: Rows, pace: Timings, student_parameters: int) -> Forecast:
+def make_forecast(
+    recipe: DistillRecipe, rows: Rows, timings: Timings, student_parameters: int
+) -> Forecast:
     """Time, memory and disk of a run."""
-    parts = time_parts(recipe, rows, pace)
+    parts = time_parts(recipe, rows, timings)
     return Forecast(
         seconds=sum(part.seconds for part in parts),
         parts=tuple(parts),
-        seconds_a_step=pace.steps,
-        memory_bytes=pace.peak_bytes,
-        disk_bytes=disk_bytes(rows, pace, student_parameters),
+        seconds_a_step=timings.steps,
+        memory_bytes=timings.peak_bytes,
+        disk_bytes=disk_bytes(rows, timings, student_parameters),
     )

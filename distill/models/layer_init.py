@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -12,28 +11,12 @@ from transformers import PreTrainedModel
 from augment.contract.models import max_input_length
 from distill.errors import ShapeMismatch
 from distill.models.attention import STACKED
-from distill.models.loading import Classifier, Encoder, fresh
-from distill.models.projections import Pretrained
+from distill.models.loading import Classifier, Encoder, Student, fresh
 from distill.models.shapes import FAMILIES, POSITIONS, Shape, intermediate_size
 from distill.models.width_pruning import prune_width, synthetic_inputs
 
 _LAYER = re.compile(r"(?<=layer\.)\d+(?=\.)|(?<=layers\.)\d+(?=\.)")
 _DEPTH = "num_hidden_layers"
-
-
-@dataclass(frozen=True, slots=True)
-class LayerInit:
-    """A student made of its teacher's layers.
-
-    Attributes:
-        model: Its encoder is the teacher's, less layers; a head is fresh.
-        origin: Which layers, in words.
-        pretrained: The projection that fits a narrower student, or nothing.
-    """
-
-    model: PreTrainedModel
-    origin: str
-    pretrained: Pretrained = ()
 
 
 def init_from_layers(
@@ -43,7 +26,7 @@ def init_from_layers(
     *,
     seed: int,
     labels: Mapping[str, Any],
-) -> LayerInit:
+) -> Student:
     """Embeddings, pooler and the mapped layers of the teacher, where needed made narrower.
 
     Args:
@@ -78,10 +61,10 @@ def init_from_layers(
     origin = f"teacher layers {', '.join(map(str, mapping))}"
     if theirs == shape:
         _copy_layers(model, teacher.model, mapping)
-        return LayerInit(model, origin)
+        return Student(model, origin, teacher.tokenizer)
     texts = synthetic_inputs(teacher.tokenizer, seed, max_input_length(config) or POSITIONS)
     projection = prune_width(model, teacher.model, mapping, texts)
-    return LayerInit(model, f"{origin}, made narrower", (projection,))
+    return Student(model, f"{origin}, made narrower", teacher.tokenizer, (projection,))
 
 
 def can_init_from_layers(shape: Shape, config: Any) -> bool:

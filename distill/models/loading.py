@@ -25,6 +25,7 @@ from distill.errors import ModelInvalid, VocabularyMismatch
 from distill.models.folders import model_folder
 from distill.models.labels import match_label_names
 from distill.models.limits import NO_LIMIT, filter_inputs, resolve_length
+from distill.models.projections import Pretrained
 from distill.progress import short
 
 HEAD = "ForSequenceClassification"
@@ -94,6 +95,25 @@ class Classifier:
         """Logits of shape (batch, classes) in the data's order, (batch, 1) for a regression."""
         logits: Tensor = self.model(**filter_inputs(self.model, inputs)).logits
         return logits if self.order is None else logits[:, list(self.order)]
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """A student before training.
+
+    Attributes:
+        model: With a classification head for the task, or without one; float32.
+        origin: Where its weights come from, in words.
+        tokenizer: What it reads with: the teacher's, or its own where that differs.
+        pretrained: Projections of a general student's checkpoint, or nothing.
+        mapping: Teacher layer for each of its layers; empty where nobody asks for it.
+    """
+
+    model: PreTrainedModel
+    origin: str
+    tokenizer: PreTrainedTokenizerBase
+    pretrained: Pretrained = ()
+    mapping: tuple[int, ...] = ()
 
 
 def read_config(name: str, **changes: Any) -> PreTrainedConfig:

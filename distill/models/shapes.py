@@ -46,16 +46,16 @@ _SHAPE = re.compile(r"(?:([A-Za-z][\w-]*):)?(\d{1,3})x(\d{1,5})-(\d{1,6})-(\d{1,
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What a student takes over from its teacher's side so that it reads the same pieces.
+    """What a student takes over from its teacher's side so that it reads the same tokens.
 
     Attributes:
-        tokenizer: Gives the ids of the special pieces.
-        pieces: Rows of the embedding table.
+        tokenizer: Gives the ids of the special tokens.
+        vocab_size: Rows of the embedding table.
         segments: Kinds of segments, at least 1.
     """
 
     tokenizer: PreTrainedTokenizerBase
-    pieces: int
+    vocab_size: int
     segments: int
 
     @property
@@ -94,27 +94,27 @@ def parse_shape(name: str) -> Shape | None:
     return shape
 
 
-def config_of(shape: Shape, reading: InputSpec, labels: dict[str, Any]) -> PreTrainedConfig:
+def config_of(shape: Shape, spec: InputSpec, labels: dict[str, Any]) -> PreTrainedConfig:
     """The config of a student of this shape; without a family it is a BERT, whatever the teacher.
 
     A BERT reads any vocabulary: its positions and segments do not depend on special ids.
 
     Args:
         shape: Size and family.
-        reading: What it reads.
+        spec: What it reads.
         labels: Settings of the head, see ``labels.label_settings``.
     """
     family = shape.family or "bert"
     settings = {
-        "vocab_size": reading.pieces,
+        "vocab_size": spec.vocab_size,
         "hidden_size": shape.hidden,
         "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.heads,
         "intermediate_size": shape.intermediate,
         "max_position_embeddings": POSITIONS,
-        "type_vocab_size": reading.segments,
-        "pad_token_id": reading.padding,
-        **_of_family(family, shape, reading),
+        "type_vocab_size": spec.segments,
+        "pad_token_id": spec.padding,
+        **_of_family(family, shape, spec),
     }
     wanted = {name: value for name, value in settings.items() if value is not None}
     config: PreTrainedConfig = AutoConfig.for_model(family, **wanted, **labels)
@@ -126,18 +126,18 @@ def intermediate_size(config: PreTrainedConfig) -> int:
     return int(getattr(config, "intermediate_size", None) or config.hidden_dim)
 
 
-def _of_family(family: str, shape: Shape, reading: InputSpec) -> dict[str, Any]:
+def _of_family(family: str, shape: Shape, spec: InputSpec) -> dict[str, Any]:
     """Where a family departs from BERT; nothing stands for a setting that it does not have."""
     match family:
         case "roberta":  # positions are counted from the padding's id + 1 upwards
-            return {"max_position_embeddings": POSITIONS + reading.padding + 1, **_ends(reading)}
+            return {"max_position_embeddings": POSITIONS + spec.padding + 1, **_ends(spec)}
         case "electra":
             return {"embedding_size": shape.hidden}
         case "distilbert":
             without = {"intermediate_size": None, "type_vocab_size": None}
             return {"hidden_dim": shape.intermediate, **without}
         case "modernbert":
-            return {"type_vocab_size": None, **_modernbert(shape, reading)}
+            return {"type_vocab_size": None, **_modernbert(shape, spec)}
         case "deberta-v2":  # as the published v3 models are
             return {
                 "relative_attention": True,
@@ -151,20 +151,20 @@ def _of_family(family: str, shape: Shape, reading: InputSpec) -> dict[str, Any]:
     return {}
 
 
-def _modernbert(shape: Shape, reading: InputSpec) -> dict[str, Any]:
+def _modernbert(shape: Shape, spec: InputSpec) -> dict[str, Any]:
     if shape.hidden // shape.heads % 2:
         raise ShapeMismatch(
             f"student {shape}: a head is {shape.hidden // shape.heads} wide; ModernBERT rotates "
             "pairs of numbers.",
             "Choose a width that is an even multiple of the heads.",
         )
-    tokenizer = reading.tokenizer
+    tokenizer = spec.tokenizer
     ends = {"cls_token_id": tokenizer.cls_token_id, "sep_token_id": tokenizer.sep_token_id}
-    return {**_ends(reading), **ends}
+    return {**_ends(spec), **ends}
 
 
-def _ends(reading: InputSpec) -> dict[str, Any]:
-    tokenizer = reading.tokenizer
+def _ends(spec: InputSpec) -> dict[str, Any]:
+    tokenizer = spec.tokenizer
     first, last = tokenizer.bos_token_id, tokenizer.eos_token_id
     return {
         "bos_token_id": tokenizer.cls_token_id if first is None else first,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedTokenizerBase
 
 from augment.contract import TaskSpec
 from distill.errors import ModelInvalid, VocabularyMismatch
@@ -21,6 +21,7 @@ from distill.models.layer_init import can_init_from_layers, init_from_layers
 from distill.models.loading import (
     Classifier,
     Encoder,
+    Student,
     fresh,
     read_config,
     read_tokenizer,
@@ -29,7 +30,8 @@ from distill.models.loading import (
 )
 from distill.models.low_rank import Affine
 from distill.models.projections import Pretrained
-from distill.models.shapes import NAMED, InputSpec, config_of, parse_shape
+from distill.models.seeding import seeded
+from distill.models.shapes import NAMED, InputSpec, Shape, config_of, parse_shape
 
 Init = Literal["auto", "random", "teacher-layers"]
 
@@ -39,50 +41,79 @@ _PROJECTION = re.compile(r"fit_dense(?:s\.(\d+))?\.(weight|bias)")
 
 
 @dataclass(frozen=True, slots=True)
-class Student:
-    """A student before training.
+class ShapeSpec:
+    """A student given by its size.
 
     Attributes:
-        model: With a classification head for the task, or without one; float32.
-        origin: Where its weights come from, in words.
-        tokenizer: What it reads with: the teacher's, or its own where that differs.
-        pretrained: Projections of a general student's checkpoint, or nothing.
-        mapping: Teacher layer for each of its layers; empty where nobody asks for it.
+        name: As the user wrote it.
+        shape: What that says.
+        init: How it starts.
     """
 
-    model: PreTrainedModel
-    origin: str
-    tokenizer: PreTrainedTokenizerBase
-    pretrained: Pretrained = ()
-    mapping: tuple[int, ...] = ()
+    name: str
+    shape: Shape
+    init: Literal["random", "teacher-layers"]
+
+    @property
+    def n_layers(self) -> int:
+        """How many layers it has."""
+        return self.shape.layers
+
+    def identity(self) -> dict[str, str]:
+        """What decides its weights before training, as ``run.json`` keeps it."""
+        return {"student": self.name, "init": self.init}
 
 
-def resolve_init(init: Init, name: str, teacher: str) -> Init:
-    """How a student starts: ``auto`` is from its teacher's layers, where its shape allows it.
+@dataclass(frozen=True, slots=True)
+class CheckpointSpec:
+    """A student given by a model folder, with or without weights; it starts from itself.
 
-    A shape without a family stays a BERT.
+    Attributes:
+        name: As the user wrote it.
+        folder: Where it lies.
+        n_layers: How many layers it has.
+    """
+
+    name: str
+    folder: Path
+    n_layers: int
+
+    def identity(self) -> dict[str, str]:
+        """What decides its weights before training, as ``run.json`` keeps it."""
+        return {"student": folder_digest(str(self.folder)), "init": "checkpoint"}
+
+
+StudentSpec = ShapeSpec | CheckpointSpec
+
+
+def parse_student(name: str, init: Init, teacher: str) -> StudentSpec:
+    """What a user's words for a student mean.
+
+    Args:
+        name: ``tinybert-4l-312d``, ``tinybert-6l-768d``, a shape such as ``4x312-1200-12``
+            (layers x hidden - intermediate - heads; a BERT, another family as in
+            ``roberta:4x312-1200-12``), a checkpoint, or a folder with a config alone.
+        init: How a shape starts; ``auto`` is from its teacher's layers, where it can be a part of
+            that teacher. A shape without a family stays a BERT.
+        teacher: Folder or hub name; its config is read for ``auto``.
 
     Raises:
-        ModelNotFound: There is no such teacher.
+        ModelInvalid: The name is neither a shape nor a model; or there is no such teacher.
     """
-    shape = parse_shape(name) if init == "auto" else None
+    shape = parse_shape(name)
     if shape is None:
-        return "random" if init == "auto" else init
-    config = read_config(teacher)
-    same = (shape.family or "bert") == config.model_type
-    return "teacher-layers" if same and can_init_from_layers(shape, config) else "random"
+        folder = _student_folder(name)
+        return CheckpointSpec(name, folder, int(read_config(str(folder)).num_hidden_layers))
+    if init == "auto":
+        config = read_config(teacher)
+        same = (shape.family or "bert") == config.model_type
+        init = "teacher-layers" if same and can_init_from_layers(shape, config) else "random"
+    return ShapeSpec(name, shape, init)
 
 
-def student_identity(name: str, init: Init) -> dict[str, str]:
-    """What a student is and how it starts; a checkpoint by its digest, starting from itself.
-
-    Raises:
-        ModelInvalid: The name is neither a shape nor a model.
-    """
-    if parse_shape(name):
-        return {"student": name, "init": init}
+def _student_folder(name: str) -> Path:
     try:
-        return {"student": folder_digest(name), "init": "checkpoint"}
+        return model_folder(name)
     except ModelInvalid as error:
         raise type(error)(
             f"student {name!r} is neither a known name ({', '.join(NAMED)}) nor a shape such as "
@@ -91,57 +122,43 @@ def student_identity(name: str, init: Init) -> dict[str, str]:
         ) from error
 
 
-def student_layers(name: str) -> int:
-    """How many layers a student has, before it is built."""
-    shape = parse_shape(name)
-    return shape.layers if shape else int(read_config(name).num_hidden_layers)
-
-
 def build_student(
-    name: str,
+    spec: StudentSpec,
     task: TaskSpec | None,
     teacher: Classifier | Encoder,
     *,
-    init: Init,
     mapping: Sequence[int],
     seed: int,
     own_vocabulary: bool = False,
 ) -> Student:
-    """Build and initialize a student.
+    """Build and initialize a student; the same arguments give the same weights.
 
     Args:
-        name: ``tinybert-4l-312d``, ``tinybert-6l-768d``, a shape such as ``4x312-1200-12``
-            (layers x hidden - intermediate - heads; a BERT, another family as in
-            ``roberta:4x312-1200-12``), a checkpoint, or a folder with a config alone.
+        spec: What it is and how it starts.
         task: Gives the labels of the head; without a task there is no head.
         teacher: Gives the vocabulary and, with ``teacher-layers``, the weights.
-        init: How a shape starts, settled; a checkpoint starts from itself.
         mapping: Teacher layer for each student layer.
         seed: Of the random weights.
         own_vocabulary: Whether a checkpoint may split text in another way than the teacher:
             where nothing is compared token by token.
 
     Raises:
-        ModelInvalid: The name is neither, or the checkpoint does not fit the teacher.
+        ModelInvalid: It does not fit the teacher.
     """
-    set_seed(seed)
-    shape = parse_shape(name)
-    if shape is None:
-        student = _from_folder(name, task, teacher, own_vocabulary)
-    elif init == "teacher-layers":
-        part = init_from_layers(shape, teacher, mapping, seed=seed, labels=_labels(task))
-        student = Student(part.model, part.origin, teacher.tokenizer, part.pretrained)
-    else:
-        config = config_of(shape, reading_of(teacher), _labels(task))
-        student = Student(fresh(config, head=task is not None), "random weights", teacher.tokenizer)
-    return dataclasses.replace(student, mapping=tuple(mapping))
+    labels = label_settings(task) if task else {}
+
+    def build() -> Student:
+        if isinstance(spec, CheckpointSpec):
+            return _from_folder(spec, labels, teacher, own_vocabulary)
+        if spec.init == "teacher-layers":
+            return init_from_layers(spec.shape, teacher, mapping, seed=seed, labels=labels)
+        config = config_of(spec.shape, input_spec(teacher), labels)
+        return Student(fresh(config, head=bool(labels)), "random weights", teacher.tokenizer)
+
+    return dataclasses.replace(seeded(seed, build), mapping=tuple(mapping))
 
 
-def _labels(task: TaskSpec | None) -> dict[str, Any]:
-    return label_settings(task) if task else {}
-
-
-def reading_of(teacher: Classifier | Encoder) -> InputSpec:
+def input_spec(teacher: Classifier | Encoder) -> InputSpec:
     """What a student without a tokenizer of its own takes over."""
     config = teacher.model.config
     segments = max(1, getattr(config, "type_vocab_size", None) or 1)
@@ -149,38 +166,42 @@ def reading_of(teacher: Classifier | Encoder) -> InputSpec:
 
 
 def _from_folder(
-    name: str, task: TaskSpec | None, teacher: Classifier | Encoder, own_vocabulary: bool
+    spec: CheckpointSpec,
+    labels: dict[str, Any],
+    teacher: Classifier | Encoder,
+    own_vocabulary: bool,
 ) -> Student:
     """A general student, its projections where it has them; or what a config alone describes."""
-    folder, head = model_folder(name), task is not None
-    reads = any((folder / file).is_file() for file in TOKENIZERS)
-    tokenizer = _tokenizer(name, teacher, own_vocabulary) if reads else teacher.tokenizer
-    config = read_config(name, **_labels(task))
+    folder, head = spec.folder, bool(labels)
+    has_tokenizer = any((folder / file).is_file() for file in TOKENIZERS)
+    tokenizer = _tokenizer(spec, teacher, own_vocabulary) if has_tokenizer else teacher.tokenizer
+    config = read_config(str(folder), **labels)
     if not any(file.name.startswith(WEIGHTS) for file in folder.iterdir()):
-        if not reads:
-            reading = reading_of(teacher)
-            config.update({"vocab_size": reading.pieces, "pad_token_id": reading.padding})
-        return Student(fresh(config, head=head), f"random weights, shape of {name}", tokenizer)
-    if not reads and config.vocab_size != teacher.model.config.vocab_size:
+        if not has_tokenizer:
+            inputs = input_spec(teacher)
+            config.update({"vocab_size": inputs.vocab_size, "pad_token_id": inputs.padding})
+        return Student(fresh(config, head=head), f"random weights, shape of {spec.name}", tokenizer)
+    if not has_tokenizer and config.vocab_size != teacher.model.config.vocab_size:
         raise VocabularyMismatch(
-            f"{name} has {config.vocab_size:,} embeddings and no tokenizer, the teacher has "
+            f"{spec.name} has {config.vocab_size:,} embeddings and no tokenizer, the teacher has "
             f"{teacher.model.config.vocab_size:,}.",
             "Teacher and student need the same vocabulary, or the student its tokenizer.json.",
         )
     pretrained = checkpoint_projections(folder)
-    words = f"general student {name}" if pretrained else f"checkpoint {name}"
-    return Student(read_weights(name, config, head=head), words, tokenizer, pretrained)
+    words = f"general student {spec.name}" if pretrained else f"checkpoint {spec.name}"
+    model = read_weights(str(folder), config, head=head)
+    return Student(model, words, tokenizer, pretrained)
 
 
 def _tokenizer(
-    name: str, teacher: Classifier | Encoder, own_vocabulary: bool
+    spec: CheckpointSpec, teacher: Classifier | Encoder, own_vocabulary: bool
 ) -> PreTrainedTokenizerBase:
     """The teacher's tokenizer, unless the student has another one and may."""
-    own = read_tokenizer(name)
+    own = read_tokenizer(str(spec.folder))
     if own.get_vocab() == teacher.tokenizer.get_vocab():
         return teacher.tokenizer
     if not own_vocabulary:
-        same_vocabulary("the teacher", teacher.tokenizer, name, own)
+        same_vocabulary("the teacher", teacher.tokenizer, spec.name, own)
     return own
 
 
@@ -190,13 +211,13 @@ def checkpoint_projections(folder: Path) -> Pretrained:
     Returns:
         Maps with weights of shape (d, d'), from the embeddings upwards; empty without any.
     """
-    found: dict[int, dict[str, Tensor]] = {}
+    pairs: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _checkpoint(folder).items():
         match = _PROJECTION.search(key)
         if match:
-            found.setdefault(int(match[1] or 0), {})[match[2]] = tensor.float()
-    whole = [found[index] for index in sorted(found) if len(found[index]) == 2]
-    return tuple(Affine(**pair) for pair in whole)
+            pairs.setdefault(int(match[1] or 0), {})[match[2]] = tensor.float()
+    complete = [pairs[index] for index in sorted(pairs) if len(pairs[index]) == 2]
+    return tuple(Affine(**pair) for pair in complete)
 
 
 def _checkpoint(folder: Path) -> dict[str, Tensor]:

@@ -20,10 +20,12 @@ class Stage(nn.Module, ABC):
         student: The model that is trained.
         teacher: The frozen model, or None.
         trains_all_parameters: Whether every weight of the student takes part in the loss.
+        pads_to_fixed_length: Whether the loss counts padding, so that all batches have one length.
     """
 
     name: str
     trains_all_parameters = True
+    pads_to_fixed_length = False
 
     def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel | None = None) -> None:
         super().__init__()

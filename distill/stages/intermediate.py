@@ -45,6 +45,7 @@ class IntermediateStage(Stage):
         pretrained: Projections of a general student's checkpoint.
         max_score_length: Of longer texts, in tokens, no scores are computed (docs/method.md,
             section 8.3).
+        name: In progress, metrics and the run directory.
 
     Attributes:
         relations: What is compared if attention is learnt by relations, or None.
@@ -55,7 +56,6 @@ class IntermediateStage(Stage):
         EncoderUnsupported: Attention has a weight, and that of a model cannot be captured.
     """
 
-    name = "intermediate"
     trains_all_parameters = False
 
     def __init__(
@@ -69,8 +69,11 @@ class IntermediateStage(Stage):
         projection: Kind = "shared",
         pretrained: Pretrained = (),
         max_score_length: int = MAX_SCORE_LENGTH,
+        name: str = "intermediate",
     ) -> None:
         super().__init__(student, teacher)
+        self.name = name
+        self.pads_to_fixed_length = reduction == "official"
         self.mapping = tuple(mapping)
         self.reduction: Reduction = reduction
         self.relations = plan_relations(student, teacher, self.mapping, recipe)

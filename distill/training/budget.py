@@ -29,7 +29,7 @@ class Budget:
 
     Attributes:
         hours: Wall-clock time from the start of the command.
-        tokens: Pieces trained on, padding not counted, repeated ones counted again.
+        tokens: To train on, padding not counted, repeated ones counted again.
 
     Raises:
         UsageError: Both are given, or one that is not greater than 0.
@@ -61,7 +61,7 @@ class Plan:
     Attributes:
         steps: Optimizer steps in all.
         evaluations: On held-out blocks, the last step included.
-        tokens_per_step: Mean pieces of a batch, padding not counted.
+        tokens_per_step: Mean of a batch, padding not counted.
         seconds_per_step: As measured for a wall-clock budget, or nothing.
     """
 
@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def tokens(self) -> int:
-        """Pieces trained on in all, about."""
+        """Trained on in all, about."""
         return round(self.steps * self.tokens_per_step)
 
 
@@ -135,8 +135,8 @@ def measure_steps(job: Job, seconds: float) -> Timing:
         began = time.monotonic()
         if job.evaluate is not None:
             job.evaluate(job.stage.student)
-        found = Timing(clock.step(), time.monotonic() - began)
-        barrier()  # for the last checkpoint to be whole
-        return found
+        timing = Timing(clock.step(), time.monotonic() - began)
+        barrier()  # for the last checkpoint to be complete
+        return timing
     finally:
         shutil.rmtree(job.folder, ignore_errors=True)

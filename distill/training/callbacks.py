@@ -10,7 +10,8 @@ import time
 from types import FrameType
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState
+from transformers import TrainerControl as Control
 from typing_extensions import override
 
 from distill.distributed import any_rank
@@ -24,9 +25,7 @@ class ReleaseMemory(TrainerCallback):
     """Returns free memory now and then."""
 
     @override
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: Control, **_: Any) -> None:
         """Return it, where it is time."""
         if state.global_step % EVERY == 0:
             release_memory()
@@ -65,22 +64,18 @@ class Deadline(TrainerCallback):
         self._told = False
 
     @override
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: Control, **_: Any) -> None:
         """Start the clock; a resumed run has no deadline."""
         self._began = time.monotonic()
         self._told = state.global_step > 0
 
     @override
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: Control, **_: Any) -> None:
         """Look ahead once a tenth is done."""
         if self._told or state.global_step * 10 < state.max_steps:
             return
-        whole = (time.monotonic() - self._began) * state.max_steps / state.global_step
-        late = self._began + whole - self.end
+        total = (time.monotonic() - self._began) * state.max_steps / state.global_step
+        late = self._began + total - self.end
         if late > LATE * self.hours * 3600:
             self._told = True
             self.narrator.say(
@@ -106,18 +101,14 @@ class PeriodicCheckpoint(TrainerCallback):
         self._saved = 0.0
 
     @override
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: Control, **_: Any) -> None:
         """Start the clock and listen for Ctrl-C."""
         self._saved = time.monotonic()
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._stop)
 
     @override
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: Control, **_: Any) -> None:
         """Ask for a checkpoint when it is time."""
         self.stopped = any_rank(self.stopped, args.device)
         late = time.monotonic() - self._saved >= SECONDS
@@ -127,9 +118,7 @@ class PeriodicCheckpoint(TrainerCallback):
             control.should_save = True
 
     @override
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_save(self, args: Any, state: TrainerState, control: Control, **_: Any) -> None:
         """Start the clock again."""
         self._saved = time.monotonic()
 
@@ -165,9 +154,7 @@ class StageProgress(TrainerCallback):
         self._first = 0
 
     @override
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: Control, **_: Any) -> None:
         """Start the clock and, on a terminal, the bar."""
         self._first = state.global_step
         if self._first:
@@ -177,9 +164,7 @@ class StageProgress(TrainerCallback):
         self._gauge = Gauge(self.narrator, self.title, self._first / state.max_steps)
 
     @override
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: Control, **_: Any) -> None:
         """Show the step, its last losses and the speed."""
         assert self._gauge is not None
         seconds = max(time.monotonic() - self._gauge.began, 1e-9)
@@ -189,12 +174,7 @@ class StageProgress(TrainerCallback):
 
     @override
     def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: Any,
+        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
     ) -> None:
         """Keep the last losses for the next line."""
         if not logs or "train_runtime" in logs:
@@ -204,9 +184,7 @@ class StageProgress(TrainerCallback):
         self.note = " · ".join(shown) + " · " if shown else ""
 
     @override
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_end(self, args: Any, state: TrainerState, control: Control, **_: Any) -> None:
         """Close the bar and sum up."""
         assert self._gauge is not None
         seconds = time.monotonic() - self._gauge.began
@@ -235,9 +213,7 @@ class StepClock(TrainerCallback):
         self._began = time.monotonic()
 
     @override
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: Control, **_: Any) -> None:
         """Note the time."""
         self.ends.append(time.monotonic())
         late = len(self.ends) >= FEWEST and self.ends[-1] - self._began > self.seconds

@@ -69,13 +69,13 @@ def rotate_checkpoints(folder: Path, best: int | None) -> None:
 
 def last_complete(folder: Path) -> Path | None:
     """The latest checkpoint that was written to its end; half-written ones are deleted."""
-    whole = []
+    complete = []
     for path in folder.glob("checkpoint-*"):
         if (path / COMPLETE).is_file():
-            whole.append(path)
+            complete.append(path)
         else:
             shutil.rmtree(path)
-    return max(whole, key=step_of, default=None)
+    return max(complete, key=step_of, default=None)
 
 
 def step_of(checkpoint: Path) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from augment.contract import Version
@@ -16,43 +16,111 @@ from augment.contract.files import commit_folder, write_json
 from distill.data.batching import Collator
 from distill.data.versions import TokenizedSplits, fingerprint, tokenize
 from distill.distributed import on_main_process
-from distill.errors import ModelNotFound
 from distill.evaluation.evaluate import Measurement, evaluate
 from distill.evaluation.results import result_of
+from distill.models.bf16 import frozen
 from distill.models.folders import folder_digest, save_clean
-from distill.models.loading import Classifier, eval_mode, read_config, read_weights
-from distill.models.students import Init, resolve_init, student_identity
+from distill.models.limits import resolve_length
+from distill.models.loading import Classifier, Student, eval_mode, read_config, read_weights
+from distill.models.seeding import seeded
+from distill.models.students import StudentSpec
 from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
-from distill.recipes.schema import Training
+from distill.recipes.schema import Layerwise, Optimization, Training
 from distill.run_directory import METRICS, OUTCOME, MetricLog, RunDirectory
-from distill.stages import Stage
-from distill.training.job import Job
+from distill.stages import IntermediateStage, Stage
+from distill.training.job import Evaluation, Job
 from distill.training.soft_labels import Logits
 from distill.training.trainer import train_stage
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """The version, its tokens, the recipe and the places of one run.
+    """The recipe, the tokenizer and the places of one run.
 
     Attributes:
-        version: Opened and verified.
-        recipe: Resolved for the version's task.
-        tokens: The tokenized splits.
+        recipe: Resolved for the task, if there is one.
         tokenizer: Of the student, in most cases the teacher's; saved with every student.
-        max_length: Pieces a row was cut to.
+        max_length: Tokens a row was cut to.
         run: Where everything goes.
         narrator: Where progress is shown.
     """
 
-    version: Version
     recipe: DistillRecipe
-    tokens: TokenizedSplits
     tokenizer: PreTrainedTokenizerBase
     max_length: int
     run: RunDirectory
     narrator: Narrator
+
+    def layerwise_stage(
+        self, name: str, student: Student, teacher: PreTrainedModel, recipe: Layerwise
+    ) -> IntermediateStage:
+        """Put student, teacher and fresh projections together: the same at every call.
+
+        Args:
+            name: Of the stage.
+            student: Trained.
+            teacher: Frozen, in evaluation mode.
+            recipe: What is compared.
+
+        Raises:
+            ModelInvalid: They do not fit together.
+        """
+        return seeded(
+            self.recipe.seed,
+            lambda: IntermediateStage(
+                student.model,
+                frozen(teacher, self.recipe.precision),
+                student.mapping,
+                recipe=recipe,
+                reduction=self.recipe.attention_reduction,
+                projection=self.recipe.projection,
+                pretrained=student.pretrained,
+                name=name,
+            ),
+        )
+
+    def collator(self, stage: Stage) -> Collator:
+        """What makes a stage's batches."""
+        fixed = self.max_length if stage.pads_to_fixed_length else None
+        return Collator(self.tokenizer.pad_token_id, fixed)
+
+    def job(
+        self,
+        stage: Stage,
+        rows: datasets.Dataset,
+        training: Optimization,
+        *,
+        title: str,
+        evaluate: Evaluation | None,
+    ) -> Job:
+        """A stage as something to train on rows; checkpoints go to its folder of the run."""
+        return Job(
+            stage=stage,
+            rows=rows,
+            collator=self.collator(stage),
+            training=training,
+            seed=self.recipe.seed,
+            precision=self.recipe.precision,
+            folder=self.run.work / stage.name / "checkpoints",
+            log=MetricLog(self.run.path / METRICS),
+            narrator=self.narrator,
+            title=title,
+            evaluate=evaluate,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext(RunContext):
+    """A run on a version.
+
+    Attributes:
+        version: Opened and verified.
+        tokens: Its splits as ``tokenizer`` splits them.
+    """
+
+    version: Version
+    tokens: TokenizedSplits
 
     def read_by(self, tokenizer: PreTrainedTokenizerBase) -> TokenizedSplits:
         """The version as a tokenizer splits it; tokens that are open are not mapped once more."""
@@ -66,23 +134,23 @@ class RunContext:
 
     def train(
         self,
-        begin: Callable[[], Stage],
+        stage: Stage,
         training: Training,
         *,
         title: str,
         final: Path,
         select: bool = True,
-        soft: Callable[[], Logits] | None = None,
+        soft_labels: Logits | None = None,
     ) -> PreTrainedModel:
         """Train a stage and commit its student, or open what an earlier call committed.
 
         Args:
-            begin: Builds the stage; not called when the stage is finished.
+            stage: Before its first step.
             training: The recipe's section.
             title: For the progress.
             final: The folder of the finished student.
             select: Keep the best step on validation; otherwise the last one.
-            soft: Gives the soft labels of the rows; not called when the stage is finished.
+            soft_labels: Of the rows, where the stage learns from them.
 
         Returns:
             The finished student, read from its folder: the same whether or not the run was
@@ -90,46 +158,30 @@ class RunContext:
         """
         if final.is_dir():
             self.narrator.say(title, f"finished before: {final}")
-            return _read(final)
-        stage = begin()
-        checkpoints = self.run.work / stage.name / "checkpoints"
-        job = self._job(stage, training, title, checkpoints, select)
-        outcome = train_stage(dataclasses.replace(job, soft=soft()) if soft else job)
+        else:
+            evaluate = self._validate if select else None
+            rows = self.tokens.rows(training.data)
+            job = self.job(stage, rows, training, title=title, evaluate=evaluate)
+            metric = self.version.task.selection_metric
+            self._finish(replace(job, selection=metric, soft_labels=soft_labels), final)
+        return eval_mode(read_weights(str(final), read_config(str(final))))
+
+    def _finish(self, job: Job, final: Path) -> None:
+        """Train, and give the student its place."""
+        outcome = train_stage(job)
         if outcome.score is not None:
-            name = f"{self.version.task.selection_metric} {outcome.score:.3f}"
+            name = f"{job.selection} {outcome.score:.3f}"
             self.narrator.say("kept", f"step {outcome.kept} of {outcome.steps} · {name}")
+        student = job.stage.student
 
         def commit() -> None:
-            write_json(checkpoints.with_name(OUTCOME), dataclasses.asdict(outcome))
+            write_json(job.folder.with_name(OUTCOME), asdict(outcome))
             commit_folder(
-                final, lambda at: save_clean(stage.student, self.tokenizer, at, self.max_length)
+                final, lambda at: save_clean(student, self.tokenizer, at, self.max_length)
             )
 
         on_main_process(commit)
-        on_main_process(lambda: shutil.rmtree(checkpoints))
-        return _read(final)
-
-    def _job(
-        self, stage: Stage, training: Training, title: str, checkpoints: Path, select: bool
-    ) -> Job:
-        counts_padding = stage.name == "intermediate" and (
-            self.recipe.attention_reduction == "official"
-        )
-        fixed = self.max_length if counts_padding else None
-        return Job(
-            stage=stage,
-            rows=self.tokens.rows(training.data),
-            collator=Collator(self.tokenizer.pad_token_id, fixed),
-            training=training,
-            seed=self.recipe.seed,
-            precision=self.recipe.precision,
-            folder=checkpoints,
-            log=MetricLog(self.run.path / METRICS),
-            narrator=self.narrator,
-            title=title,
-            evaluate=self._validate if select else None,
-            selection=self.version.task.selection_metric,
-        )
+        on_main_process(lambda: shutil.rmtree(job.folder))
 
     def _validate(self, student: PreTrainedModel) -> dict[str, float]:
         """The task's metrics on the first validation split, which selects the best step."""
@@ -142,37 +194,27 @@ class RunContext:
         return result_of(self.version, self.tokens.validation, models, **more)
 
 
-def run_identity(
-    run: RunDirectory,
+def open_context(
     version: Version,
-    teachers: Sequence[str],
-    student: str,
     recipe: DistillRecipe,
-    init: Init,
-) -> dict[str, Any]:
-    """All that decides the student's weights, as JSON values.
+    tokenizer: PreTrainedTokenizerBase,
+    run: RunDirectory,
+    narrator: Narrator,
+) -> TaskContext:
+    """Tokenize a version as the student reads it."""
+    length = resolve_length(recipe.max_length, version.task)
+    tokens = tokenize(version, tokenizer, length, run.tokens)
+    return TaskContext(recipe, tokenizer, length, run, narrator, version, tokens)
 
-    Raises:
-        ModelNotFound: A model is not where it is said to be.
-    """
-    try:
-        digests = [folder_digest(teacher) for teacher in teachers]
-        start = student_identity(student, resolve_init(init, student, teachers[0]))
-    except ModelNotFound as missing:
-        if not run.begun:
-            raise
-        raise ModelNotFound(
-            missing.problem,
-            f"{run.path} was begun with a model of that name: put it back, or name the place "
-            "where it lies now; its contents count, not its place.",
-        ) from missing
+
+def run_identity(
+    version: Version, teachers: Sequence[str], student: StudentSpec, recipe: DistillRecipe
+) -> dict[str, Any]:
+    """All that decides the student's weights, as JSON values."""
+    digests = [folder_digest(teacher) for teacher in teachers]
     return {
         "version": version.manifest.id,
         "teacher": digests[0] if len(digests) == 1 else digests,
-        **start,
+        **student.identity(),
         "recipe": recipe.model_dump(mode="json", exclude={"teacher", "general"}),
     }
-
-
-def _read(folder: Path) -> PreTrainedModel:
-    return eval_mode(read_weights(str(folder), read_config(str(folder))))

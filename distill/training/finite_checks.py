@@ -57,8 +57,8 @@ def check_weights(title: str, step: int, stage: nn.Module, batch: dict[str, Tens
         )
 
 
-def check_answers(name: str, logits: NDArray[np.float32], rows: datasets.Dataset) -> None:
-    """Refuse a teacher's answers that are not finite.
+def check_logits(name: str, logits: NDArray[np.float32], rows: datasets.Dataset) -> None:
+    """Refuse a teacher's logits that are not finite.
 
     Args:
         name: Of the teacher.

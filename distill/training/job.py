@@ -37,7 +37,7 @@ class Job:
         evaluate: Student to scores by name, or nothing.
         selection: A name among the scores: the best step by it is kept. Without it the last
             step is.
-        soft: Soft labels of the rows, shape (rows, classes), where the stage learns from them.
+        soft_labels: Of the rows, shape (rows, classes), where the stage learns from them.
         steps: Optimizer steps in all; the recipe's epochs of the rows if left out.
         tokens_per_step: Shown as speed instead of rows, where it is known.
         callbacks: Told what happens.
@@ -55,7 +55,7 @@ class Job:
     title: str
     evaluate: Evaluation | None = None
     selection: str = ""
-    soft: Logits | None = None
+    soft_labels: Logits | None = None
     steps: int | None = None
     tokens_per_step: float | None = None
     callbacks: tuple[TrainerCallback, ...] = ()

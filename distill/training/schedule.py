@@ -28,20 +28,20 @@ def use_dropout(model: nn.Module, share: float | Literal["auto"]) -> Iterator[No
         share: From 0 to below 1; ``auto`` leaves what the architecture says.
     """
     own = list(_shares(model)) if share != "auto" else []
-    for module, place, _ in own:
-        setattr(module, place, share)
+    for module, name, _ in own:
+        setattr(module, name, share)
     try:
         yield
     finally:
-        for module, place, before in own:
-            setattr(module, place, before)
+        for module, name, before in own:
+            setattr(module, name, before)
 
 
 def _shares(model: nn.Module) -> Iterator[tuple[nn.Module, str, float]]:
     for module in model.modules():
-        place = "p" if isinstance(module, nn.Dropout) else "attention_dropout"  # ModernBERT's
-        if isinstance(before := getattr(module, place, None), float | int):
-            yield module, place, float(before)
+        name = "p" if isinstance(module, nn.Dropout) else "attention_dropout"  # ModernBERT's
+        if isinstance(before := getattr(module, name, None), float | int):
+            yield module, name, float(before)
 
 
 def total_steps(rows: int, training: Optimization) -> int:

@@ -24,71 +24,11 @@ from distill.models.bf16 import autocast
 from distill.models.folders import model_folder
 from distill.models.loading import Classifier
 from distill.progress import Gauge, Narrator
-from distill.training.finite_checks import check_answers
+from distill.training.finite_checks import check_logits
 from distill.training.teachers import Teacher
 
-
-def import_stored_logits(
-    version: Version,
-    guides: Sequence[Teacher],
-    data: str,
-    needed: Positions,
-    *,
-    folder: Path,
-    narrator: Narrator,
-) -> None:
-    """Lay the version's logits where ``soft_labels`` looks for those of the same teacher.
-
-    They are those of whole texts in multiples of 1/256, whatever length this run cuts texts to.
-
-    Args:
-        version: The version that is distilled on.
-        guides: The teachers of the run.
-        data: ``augmented`` or ``original``, see ``Tokens.rows``.
-        needed: Places of the rows that will be asked for, increasing.
-        folder: Where soft labels are kept.
-        narrator: Told whose logits are taken.
-    """
-    for number, guide in enumerate(guides, start=1):
-        file = logits_file(folder, number)
-        if file.is_file() or not holds_answers(version, guide.classifier):
-            continue
-        folder.mkdir(parents=True, exist_ok=True)
-        write_file(file, _kept(version, data)[needed].tofile)
-        narrator.say("soft labels", f"those of the {guide.name} are kept in {version.reference}")
-
-
-def holds_answers(version: Version, teacher: Classifier) -> bool:
-    """Whether a version holds the logits of this very teacher."""
-    asset = version.manifest.asset("teacher")
-    if not version.manifest.teacher_logits or asset is None:
-        return False
-    return teacher_digest(teacher) == asset.sha256
-
-
-def teacher_digest(teacher: Classifier) -> str:
-    """The digest by which a manifest names the model; empty where augment would refuse it."""
-    config = json.loads((model_folder(teacher.name) / "config.json").read_text(encoding="utf-8"))
-    reader: Any = teacher.tokenizer
-    if not reader.is_fast:
-        return ""
-    weights = {name: value.cpu().numpy() for name, value in teacher.model.state_dict().items()}
-    return model_digest(config, reader.backend_tokenizer.to_str(), weights)
-
-
-def _kept(version: Version, data: str) -> Logits:
-    """The training rows' logits, shape (rows, classes)."""
-    rows = pa.concat_tables(
-        pq.read_table(file, columns=["variant", LOGITS])
-        for file in version.files(version.task.splits.train)
-    )
-    if data == "original":
-        rows = rows.filter(pc.equal(rows["variant"], 0))
-    flat = pc.list_flatten(rows[LOGITS]).to_numpy()
-    return np.asarray(flat, dtype=np.float32).reshape(rows.num_rows, -1)
-
-
 BLOCK = 2048
+"""Rows between two writes to the disk."""
 Positions = NDArray[np.int64]
 Logits = NDArray[np.float32]
 
@@ -124,70 +64,110 @@ class SoftRows(Dataset[dict[str, Any]]):
 
 
 def soft_labels(
-    guides: Sequence[Teacher],
+    teachers: Sequence[Teacher],
+    version: Version,
     data: str,
     needed: Positions,
     *,
     precision: str,
     folder: Path,
     narrator: Narrator,
+    block: int = BLOCK,
 ) -> Logits:
     """The mean of the teachers' logits for training rows.
 
+    A teacher's are kept in a file of the folder: float32, row by row, of all needed rows. Where
+    the version holds those of the very teacher they come from there: they are those of whole texts
+    in multiples of 1/256, whatever length this run cuts texts to.
+
     Args:
-        guides: The teachers; each reads the rows in its own tokenization.
-        data: ``augmented`` or ``original``, see ``Tokens.rows``.
+        teachers: Each reads the rows in its own tokenization.
+        version: The version that is distilled on.
+        data: ``augmented`` or ``original``, see ``TokenizedSplits.rows``.
         needed: Places of the rows that will be asked for, increasing.
         precision: Of the forward passes, see ``precision``.
         folder: Where each teacher's logits are kept.
         narrator: Where progress is shown.
+        block: Rows between two writes to the disk.
 
     Returns:
         Shape (rows, classes), in the order of the data's labels; not a number for the others.
     """
-    total: Logits | None = None
-    for number, guide in enumerate(guides, start=1):
-        rows = guide.tokens.rows(data)
-        file = logits_file(folder, number)
-        classes = guide.classifier.classes
+    folder.mkdir(parents=True, exist_ok=True)
+    means: list[Logits] = []
+    for number, teacher in enumerate(teachers, start=1):
+        file = folder / f"soft-labels-{number}.f32"
+        if not file.is_file() and holds_logits(version, teacher.classifier):
+            write_file(file, stored_logits(version, data)[needed].tofile)
+            told = f"those of the {teacher.name} are kept in {version.reference}"
+            narrator.say("soft labels", told)
         if not file.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            _compute(guide, rows.select(needed), file, precision, narrator)
-        own: Logits = np.fromfile(file, dtype=np.float32).reshape(-1, classes)
-        if total is None:
-            total = np.full((len(rows), classes), np.nan, dtype=np.float32)
-            total[needed] = 0.0
-        total[needed] += own / np.float32(len(guides))
-    assert total is not None
-    return total
+            rows = teacher.tokens.rows(data).select(needed)
+            compute_logits(teacher, rows, file, precision, narrator, block)
+        own: Logits = np.fromfile(file, dtype=np.float32)
+        means.append(own.reshape(-1, teacher.classifier.classes) / np.float32(len(teachers)))
+    shape = len(teachers[0].tokens.rows(data)), means[0].shape[-1]
+    labels = np.full(shape, np.nan, dtype=np.float32)
+    labels[needed] = sum(means, start=np.float32(0))
+    return labels
 
 
-def logits_file(folder: Path, number: int) -> Path:
-    """Where the logits of one of the teachers are kept: float32, row by row, of all needed rows."""
-    return folder / f"soft-labels-{number}.f32"
+def holds_logits(version: Version, teacher: Classifier) -> bool:
+    """Whether a version holds the logits of this very teacher."""
+    asset = version.manifest.asset("teacher")
+    if not version.manifest.teacher_logits or asset is None:
+        return False
+    return teacher_digest(teacher) == asset.sha256
 
 
-def _compute(
-    guide: Teacher, rows: datasets.Dataset, file: Path, precision: str, narrator: Narrator
+def teacher_digest(teacher: Classifier) -> str:
+    """The digest by which a manifest names the model; empty where augment would refuse it."""
+    config = json.loads((model_folder(teacher.name) / "config.json").read_text(encoding="utf-8"))
+    reader: Any = teacher.tokenizer
+    if not reader.is_fast:
+        return ""
+    weights = {name: value.cpu().numpy() for name, value in teacher.model.state_dict().items()}
+    return model_digest(config, reader.backend_tokenizer.to_str(), weights)
+
+
+def stored_logits(version: Version, data: str) -> Logits:
+    """The logits that a version keeps of its training rows, shape (rows, classes)."""
+    rows = pa.concat_tables(
+        pq.read_table(file, columns=["variant", LOGITS])
+        for file in version.files(version.task.splits.train)
+    )
+    if data == "original":
+        rows = rows.filter(pc.equal(rows["variant"], 0))
+    flat = pc.list_flatten(rows[LOGITS]).to_numpy()
+    return np.asarray(flat, dtype=np.float32).reshape(rows.num_rows, -1)
+
+
+def compute_logits(
+    teacher: Teacher,
+    rows: datasets.Dataset,
+    file: Path,
+    precision: str,
+    narrator: Narrator,
+    block_size: int,
 ) -> None:
     """Append block after block to a partial file, which gets its name when it is whole."""
-    width = guide.classifier.classes * np.dtype(np.float32).itemsize
+    width = teacher.classifier.classes * np.dtype(np.float32).itemsize
     partial = file.with_suffix(".partial")
-    done = partial.stat().st_size // (width * BLOCK) * BLOCK if partial.is_file() else 0
+    done = partial.stat().st_size // (width * block_size) * block_size if partial.is_file() else 0
     gauge = Gauge(narrator, "soft labels", done / len(rows))
     try:
         with disk_errors(file.parent), partial.open("ab") as stream:
             stream.truncate(done * width)
-            for start in range(done, len(rows), BLOCK):
-                block = rows.select(range(start, min(start + BLOCK, len(rows))))
-                with autocast(guide.classifier.model.device, precision):
-                    logits = predict(guide.classifier, block)
-                check_answers(guide.name, logits, block)
+            for start in range(done, len(rows), block_size):
+                block = rows.select(range(start, min(start + block_size, len(rows))))
+                with autocast(teacher.classifier.model.device, precision):
+                    logits = predict(teacher.classifier, block)
+                check_logits(teacher.name, logits, block)
                 stream.write(np.ascontiguousarray(logits, dtype=np.float32).tobytes())
                 stream.flush()
                 os.fsync(stream.fileno())
                 seen = start + len(block)
-                gauge.show(seen / len(rows), f"{guide.name} · {seen:,} of {len(rows):,} rows")
+                gauge.show(seen / len(rows), f"{teacher.name} · {seen:,} of {len(rows):,} rows")
     finally:
         gauge.close()
     partial.rename(file)

@@ -35,10 +35,10 @@ def teacher_name(index: int) -> str:
     return "teacher" if index == 0 else f"teacher {index + 1}"
 
 
-def averaged_scores(guides: Sequence[Teacher], task: TaskSpec) -> dict[str, dict[str, float]]:
+def averaged_scores(teachers: Sequence[Teacher], task: TaskSpec) -> dict[str, dict[str, float]]:
     """What the mean of several teachers' logits scores on every validation split."""
-    found = {}
-    for split, rows in guides[0].tokens.validation.items():
-        logits = [predict(g.classifier, g.tokens.validation[split]) for g in guides]
-        found[split] = scores_of(np.mean(logits, axis=0), rows, task)
-    return found
+    scores = {}
+    for split, rows in teachers[0].tokens.validation.items():
+        logits = [predict(t.classifier, t.tokens.validation[split]) for t in teachers]
+        scores[split] = scores_of(np.mean(logits, axis=0), rows, task)
+    return scores

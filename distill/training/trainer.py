@@ -46,10 +46,11 @@ class StageTrainer(Trainer):
     def __init__(
         self, job: Job, args: TrainingArguments, callbacks: Sequence[TrainerCallback]
     ) -> None:
+        labels = job.soft_labels
         super().__init__(
             model=job.stage,
             args=args,
-            train_dataset=job.rows if job.soft is None else SoftRows(job.rows, job.soft),
+            train_dataset=job.rows if labels is None else SoftRows(job.rows, labels),
             eval_dataset=job.rows,  # asked for, never read: evaluate() is ours
             data_collator=job.collator,
             callbacks=[*callbacks, ReleaseMemory(), *job.callbacks],
@@ -145,16 +146,16 @@ def train_stage(job: Job) -> Outcome:
     trainer = StageTrainer(job, args, [progress, keeper])
     job.stage.start(args.device)
     with main_process_first():
-        whole = last_complete(job.folder)
+        latest = last_complete(job.folder)
         if is_main_process():
-            job.log.rewind(job.stage.name, step_of(whole) if whole else 0)
+            job.log.rewind(job.stage.name, step_of(latest) if latest else 0)
     try:
-        if whole and step_of(whole) >= steps:  # killed between the last step and the commit
-            trainer.state = TrainerState.load_from_json(str(whole / "trainer_state.json"))
-            load_model(job.stage, whole / "model.safetensors")
+        if latest and step_of(latest) >= steps:  # killed between the last step and the commit
+            trainer.state = TrainerState.load_from_json(str(latest / "trainer_state.json"))
+            load_model(job.stage, latest / "model.safetensors")
         else:
             with use_dropout(job.stage.student, job.training.dropout):
-                trainer.train(resume_from_checkpoint=str(whole) if whole else None)
+                trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     finally:
         progress.close()
         keeper.close()
@@ -201,7 +202,7 @@ def _arguments(job: Job, steps: int) -> TrainingArguments:
         greater_is_better=True,
         save_strategy="steps",
         save_steps=every,
-        save_total_limit=None,  # see keep_two
+        save_total_limit=None,  # see rotate_checkpoints
         ddp_find_unused_parameters=not job.stage.trains_all_parameters,
         ddp_timeout=int(LONGEST_WAIT.total_seconds()),
         disable_tqdm=True,

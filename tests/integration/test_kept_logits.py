@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from augment import augment_task
 from augment.contract import Version
 from augment.recipes.schema import AugmentRecipe
 from distill.data.versions import tokenize
-from distill.models.loading import load_classifier
+from distill.models.loading import Classifier, load_classifier
 from distill.progress import Narrator
 from distill.training.soft_labels import (
-    holds_answers,
-    import_stored_logits,
+    Logits,
+    holds_logits,
     soft_labels,
     teacher_digest,
 )
@@ -47,9 +49,21 @@ def version(
     )
 
 
-def guide(version: Version, folder: Path, cache: Path) -> Teacher:
+def open_teacher(version: Version, folder: Path, cache: Path) -> Teacher:
     teacher = load_classifier(str(folder), version.task)
     return Teacher("teacher", teacher, tokenize(version, teacher.tokenizer, 64, cache), {})
+
+
+class Mute(Classifier):
+    """A teacher that may not be asked for logits."""
+
+    def logits(self, inputs: dict[str, Tensor]) -> Tensor:
+        raise AssertionError(f"{self.name} is asked")
+
+
+def mute(teacher: Teacher) -> Teacher:
+    own = teacher.classifier
+    return replace(teacher, classifier=Mute(own.name, own.model, own.tokenizer, own.order))
 
 
 @pytest.mark.parametrize("data", ["augmented", "original"])
@@ -57,25 +71,17 @@ def test_kept_logits_are_those_the_teacher_gives(
     version: Version, classifier_dir: Path, tmp_path: Path, data: str
 ) -> None:
     """Without a forward, the same numbers but for their rounding."""
-    own = guide(version, classifier_dir, tmp_path)
+    own = open_teacher(version, classifier_dir, tmp_path)
     needed = np.arange(1, len(own.tokens.rows(data)), 3)
 
-    def ask(folder: Path) -> np.ndarray:
-        return soft_labels(
-            [own],
-            data,
-            needed,
-            precision="float32",
-            folder=folder,
-            narrator=Narrator(quiet=True),
-        )
+    def ask(version: Version, folder: Path, teacher: Teacher) -> Logits:
+        narrator = Narrator(quiet=True)
+        settings = {"precision": "float32", "folder": folder, "narrator": narrator}
+        return soft_labels([teacher], version, data, needed, **settings)
 
-    computed = ask(tmp_path / "computed")
-    kept = tmp_path / "kept"
-    import_stored_logits(version, [own], data, needed, folder=kept, narrator=Narrator(quiet=True))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("distill.training.soft_labels._compute", None)
-        taken = ask(kept)
+    without = version.manifest.model_copy(update={"teacher_logits": False})
+    computed = ask(replace(version, manifest=without), tmp_path / "computed", own)
+    taken = ask(version, tmp_path / "kept", mute(own))
 
     np.testing.assert_allclose(taken[needed], computed[needed], atol=1 / 512 + 1e-4)
     assert len(needed) >= 13
@@ -86,20 +92,16 @@ def test_another_teacher_computes_its_own(
     version: Version, classifier_dir: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(classifier_dir, tmp_path / "moved")
-    stranger = guide(version, make_classifier(tmp_path / "other", LABELS, seed=9), tmp_path)
-    same = guide(version, tmp_path / "moved", tmp_path)
+    stranger = open_teacher(version, make_classifier(tmp_path / "other", LABELS, seed=9), tmp_path)
+    same = open_teacher(version, tmp_path / "moved", tmp_path)
     asset = version.manifest.asset("teacher")
-    import_stored_logits(
-        version,
-        [stranger, same],
-        "augmented",
-        np.arange(10),
-        folder=tmp_path / "soft",
-        narrator=Narrator(quiet=True),
-    )
+    folder, narrator = tmp_path / "soft", Narrator(quiet=True)
+    with pytest.raises(AssertionError, match="other is asked"):
+        soft_labels([mute(same), mute(stranger)], version, "augmented", np.arange(10),
+                    precision="float32", folder=folder, narrator=narrator)  # fmt: skip
 
     assert asset is not None
     assert teacher_digest(same.classifier) == asset.sha256
-    assert holds_answers(version, same.classifier)
-    assert not holds_answers(version, stranger.classifier)
-    assert [file.name for file in (tmp_path / "soft").iterdir()] == ["soft-labels-2.f32"]
+    assert holds_logits(version, same.classifier)
+    assert not holds_logits(version, stranger.classifier)
+    assert [file.name for file in folder.glob("*.f32")] == ["soft-labels-1.f32"]

@@ -7,12 +7,15 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
@@ -33,7 +36,10 @@ from augment.contract import (
     open_version,
     sha256_file,
 )
+from distill.evaluation.results import Run
 from distill.models.shapes import InputSpec, config_of, parse_shape
+from distill.run_directory import LOCK
+from distill.training import callbacks, trainer
 
 GOOD = ("good", "great", "fine", "warm", "bright", "fresh")
 BAD = ("bad", "poor", "cold", "dull", "stale", "weak")
@@ -47,6 +53,7 @@ SENTIMENT = TaskSpec(
     selection_metric="accuracy",
 )
 Row = dict[str, Any]
+Go = Callable[..., Run]
 
 
 def write_version(root: Path, task: TaskSpec, splits: dict[str, Sequence[Row]]) -> Version:
@@ -180,6 +187,37 @@ def make_good_teacher(
         optimizer.step()
         optimizer.zero_grad()
     return model.eval()
+
+
+@contextmanager
+def at_step(title: str, step: int, do: Callable[[], object]) -> Iterator[None]:
+    """Do something at the end of a step of the stage with this title."""
+
+    class Progress(callbacks.StageProgress):
+        def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            super().on_step_end(args, state, control, **more)
+            if self.title == title and state.global_step == step:
+                do()
+
+    with mock.patch.object(trainer, "StageProgress", Progress):
+        yield
+
+
+@contextmanager
+def stopping(title: str, step: int) -> Iterator[None]:
+    """A second Ctrl-C, which stops at once, at a step of the stage with this title."""
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with at_step(title, step, stop), pytest.raises(KeyboardInterrupt):
+        yield
+
+
+def written(folder: Path) -> dict[Path, int]:
+    """When each file was written last; the lock is taken by every call."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != LOCK)
+    return {path: path.stat().st_mtime_ns for path in files}
 
 
 TINY_RECIPE = """

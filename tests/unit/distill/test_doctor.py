@@ -1,20 +1,26 @@
 """What the doctor says of healthy and of ill arguments, and whether its forecast comes true."""
 
+from __future__ import annotations
+
 import json
 import time
-from types import SimpleNamespace
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import BertTokenizerFast
 from typer.testing import CliRunner
 
-from augment.contract import Label
+from augment.contract import Label, Version
 from distill import distill_task
 from distill.cli import app
 from distill.data.versions import count_split, sample
-from distill.doctor.calibrate import Timings
+from distill.doctor.calibrate import StageName, Timings, Trial, calibrate
 from distill.doctor.diagnose import CHECKS, diagnose
-from distill.doctor.forecast import Rows, forecast
+from distill.doctor.forecast import Rows, make_forecast
 from distill.recipes.load import DistillRecipe
 from tests.unit.distill.helpers import (
     SENTIMENT,
@@ -26,34 +32,32 @@ from tests.unit.distill.helpers import (
     write_version,
 )
 
+Result = dict[str, Any]
+
 
 @pytest.fixture(scope="module")
-def healthy(teacher, version, recipe):
+def healthy(teacher: Path, version: Version, recipe: Path) -> Result:
     """Timed by the processor's clock, which other programs and pauses leave alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "distill.doctor.calibrate.time", SimpleNamespace(perf_counter=time.process_time)
-        )
-        return diagnose(str(teacher), version, student="2x16-32-4", recipe=recipe, quiet=True)
+    timed = partial(calibrate, clock=time.process_time)
+    settings = {"student": "2x16-32-4", "recipe": recipe, "quiet": True}
+    return diagnose(str(teacher), version, calibrate=timed, **settings)
 
 
-@pytest.fixture
-def uncalibrated(monkeypatch):
+def uncalibrated(trial: Trial, stages: Sequence[StageName]) -> Timings:
     """For checks that are not about time."""
-    steps = {"intermediate": 1.0, "prediction": 1.0}
-    pace = Timings(steps, tokenizing=1e3, teaching=1e3, answering=1e3, pieces=9, peak_bytes=10**8)
-    monkeypatch.setattr("distill.doctor.checks.calibrate", lambda plan, rows: pace)
+    steps = dict.fromkeys(stages, 1.0)
+    return Timings(steps, tokenizing=1e3, teaching=1e3, answering=1e3, tokens=9, peak_bytes=10**8)
 
 
-def check(result, name):
+def check(result: Result, name: str) -> dict[str, Any]:
     return next(one for one in result["checks"] if one["name"] == name)
 
 
-def statuses(result):
+def statuses(result: Result) -> dict[str, str]:
     return {one["name"]: one["status"] for one in result["checks"]}
 
 
-def test_a_healthy_run(healthy):
+def test_a_healthy_run(healthy: Result) -> None:
     assert statuses(healthy) == dict.fromkeys(CHECKS, "ok") | {"version": "warning"}
     assert "has no test split" in check(healthy, "version")["hint"]
     assert healthy["exit_code"] == 0
@@ -65,13 +69,16 @@ def test_a_healthy_run(healthy):
     assert 0 < healthy["forecast"]["memory_bytes"] < 20e9
 
 
-def test_the_forecast_comes_true(healthy, version, teacher, recipe, tmp_path):
+def test_the_forecast_comes_true(
+    healthy: Result, version: Version, teacher: Path, recipe: Path, tmp_path: Path
+) -> None:
     """Within a factor that the fixed costs of a tiny run allow."""
     began = time.process_time()
     distill_task(version, teacher=teacher, student="2x16-32-4", out=tmp_path / "run",
                  recipe=recipe, quiet=True)  # fmt: skip
     took = time.process_time() - began
     print(f"forecast {healthy['forecast']['seconds']:.1f} s, took {took:.1f} s")
+
     assert took / 5 < healthy["forecast"]["seconds"] < took * 2
     steps = {part["name"]: part["steps"] for part in healthy["forecast"]["parts"]}
     log = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -79,7 +86,7 @@ def test_the_forecast_comes_true(healthy, version, teacher, recipe, tmp_path):
         assert steps[title] == max(row["step"] for row in log if row["stage"] == stage)
 
 
-def test_arithmetic_of_the_forecast():
+def test_arithmetic_of_the_forecast() -> None:
     recipe = DistillRecipe.model_validate(
         {
             "intermediate": {"epochs": 2.0, "batch_size": 10},
@@ -88,9 +95,10 @@ def test_arithmetic_of_the_forecast():
         }
     )
     steps = {"intermediate": 2.0, "prediction": 1.0, "plain": 0.5}
-    pace = Timings(steps, tokenizing=100.0, teaching=10.0, answering=20.0, pieces=8, peak_bytes=5)
-    found = forecast(recipe, Rows(1000, 100, 60, 40), pace, 1_000)
+    pace = Timings(steps, tokenizing=100.0, teaching=10.0, answering=20.0, tokens=8, peak_bytes=5)
+    found = make_forecast(recipe, Rows(1000, 100, 60, 40), pace, 1_000)
     parts = {part.name: (part.steps, part.seconds) for part in found.parts}
+
     assert parts == {
         "tokenizing": (0, 10.6),
         "teacher on validation": (0, 6.0),
@@ -100,35 +108,46 @@ def test_arithmetic_of_the_forecast():
         "labels only": (10, 5.0 + 2 * 40 / 20),
     }
     assert found.seconds == pytest.approx(sum(seconds for _, seconds in parts.values()))
-    answered = forecast(recipe, Rows(1000, 100, 60, 40, answered=True), pace, 1_000)
+    answered = make_forecast(recipe, Rows(1000, 100, 60, 40, answered=True), pace, 1_000)
+
     assert found.seconds - answered.seconds == pytest.approx(8.0)
     assert found.memory_bytes == 5
     assert found.disk_bytes == 1060 * (8 * 5 + 24) + 9 * 4_000 + 3 * 4_000
 
 
-def test_rows_that_are_cut_are_counted(version, teacher, recipe, tmp_path, uncalibrated):
+def test_rows_that_are_cut_are_counted(
+    version: Version, teacher: Path, recipe: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "short.toml"
     file.write_text(recipe.read_text().replace("max_length = 16", "max_length = 8"))
-    result = diagnose(str(teacher), version, student="2x16-32-4", recipe=file, quiet=True)
+    result = ill(teacher, version, file)
     texts = [*version.to_pandas("train")["sentence"]]
     cut = sum(len(text.split()) + 2 > 8 for text in texts)
+
     assert 0 < cut < 400
     lengths = check(result, "lengths")
+
     assert lengths["status"] == "warning"
-    assert lengths["finding"].startswith(f"{cut} of 400 training rows are cut to 8 pieces")
+    assert lengths["finding"].startswith(f"{cut} of 400 training rows are cut to 8 tokens")
     assert "max_length = 16 in the recipe" in lengths["hint"]
     assert result["exit_code"] == 0
 
 
-def ill(teacher, version, recipe, **more):
+def ill(teacher: Path, version: Version | Path, recipe: Path, **more: Any) -> Result:
     settings = {"student": "2x16-32-4", "recipe": recipe, "quiet": True, **more}
-    return diagnose(str(teacher), version, **settings)
+    return diagnose(str(teacher), version, calibrate=uncalibrated, **settings)
 
 
 def test_errors_skip_what_needs_the_broken_thing(
-    version, teacher, encoder, recipe, tokenizer, tmp_path, uncalibrated
-):
+    version: Version,
+    teacher: Path,
+    encoder: Path,
+    recipe: Path,
+    tokenizer: BertTokenizerFast,
+    tmp_path: Path,
+) -> None:
     gone = ill(tmp_path / "none", version, recipe)
+
     assert statuses(gone)["teacher"] == "error"
     assert statuses(gone)["recipe"] == "ok"
     assert {statuses(gone)[name] for name in CHECKS[3:]} == {"skipped"}
@@ -136,6 +155,7 @@ def test_errors_skip_what_needs_the_broken_thing(
     assert gone["forecast"] is None
 
     untuned = ill(encoder, version, recipe)
+
     assert statuses(untuned)["score"] == "error"
     assert "looks untuned" in check(untuned, "score")["finding"]
     assert statuses(untuned)["time"] == "ok"
@@ -143,16 +163,19 @@ def test_errors_skip_what_needs_the_broken_thing(
 
     other = save(make_bert(tokenizer, labels=("sad", "glad")), tokenizer, tmp_path / "other")
     named = ill(other, version, recipe)
+
     assert statuses(named)["labels"] == "error"
     assert "sad, glad" in check(named, "labels")["finding"]
 
     deep = ill(teacher, version, recipe, student="5x16-32-4")
+
     assert statuses(deep)["student"] == "error"
     assert statuses(deep)["time"] == "skipped"
     assert deep["exit_code"] == 2
 
     faulty = tmp_path / "faulty.toml"
     faulty.write_text("epoch = 1\n")
+
     assert statuses(ill(teacher, version, faulty)) == {
         **dict.fromkeys(CHECKS, "skipped"),
         **dict.fromkeys(("teacher", "labels", "tokenizer"), "ok"),
@@ -162,7 +185,7 @@ def test_errors_skip_what_needs_the_broken_thing(
     assert ill(teacher, tmp_path / "nothing", recipe)["exit_code"] == 3
 
 
-def test_doubts(recipe, tmp_path, uncalibrated):
+def test_doubts(recipe: Path, tmp_path: Path) -> None:
     """A class without rows, labels in another order, words that nobody knows."""
     task = SENTIMENT.model_copy(update={"label": Label(names=("negative", "positive", "neutral"))})
     rows = mood_rows(60, 1)
@@ -174,36 +197,45 @@ def test_doubts(recipe, tmp_path, uncalibrated):
     folder = save(model, tokenizer, tmp_path / "teacher")
     result = ill(folder, version, recipe)
     hint = check(result, "labels")["hint"]
+
     assert "orders its labels positive, negative, neutral" in hint
     assert "No training row has the label neutral" in hint
     assert statuses(result)["tokenizer"] == "warning"
     assert statuses(result)["score"] == "ok"
 
 
-def test_a_sample_is_evenly_drawn_and_a_census_counts_all(version):
+def test_a_sample_is_evenly_drawn_and_a_census_counts_all(version: Version) -> None:
     assert sample(version, "train", 400)["idx"].to_pylist() == [i // 2 for i in range(400)]
     some = sample(version, "train", 100)
     assert some["idx"].to_pylist() == [*range(1, 200, 2)]
     found = count_split(version, "train")
+
     assert (found.rows, found.original, found.classes.tolist()) == (400, 200, [200, 200])
 
 
-def test_nothing_is_left_behind(teacher, version, recipe, tmp_path, monkeypatch):
+def test_nothing_is_left_behind(
+    teacher: Path, version: Version, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     before = torch.nn.modules.module._global_forward_pre_hooks.copy()
-    assert ill(teacher, version, recipe, plain=False)["exit_code"] == 0
+    settings = {"student": "2x16-32-4", "recipe": recipe, "quiet": True}
+
+    assert diagnose(str(teacher), version, plain=False, **settings)["exit_code"] == 0
     assert list(tmp_path.iterdir()) == []
     assert torch.nn.modules.module._global_forward_pre_hooks == before
 
 
-def test_the_command(teacher, encoder, version, recipe, uncalibrated):
+def test_the_command(teacher: Path, encoder: Path, version: Version, recipe: Path) -> None:
     arguments = [str(version.path), "--student", "2x16-32-4", "--recipe", str(recipe)]
     shown = CliRunner().invoke(app, ["doctor", str(teacher), *arguments, "--no-plain"])
+
     assert shown.exit_code == 0, shown.stderr
     assert "labels only" not in shown.stdout
     assert "checking    time" in shown.stderr
     found = [line.split()[0] for line in shown.stdout.splitlines() if line[2] != " "]
+
     assert found == ["doctor", *CHECKS]
     shown = CliRunner().invoke(app, ["doctor", str(encoder), *arguments, "--json", "--quiet"])
+
     assert shown.exit_code == 4
     assert json.loads(shown.stdout)["exit_code"] == 4

@@ -11,7 +11,7 @@ from distill.errors import ModelInvalid, ShapeMismatch, VocabularyMismatch
 from distill.models.limits import check_length
 from distill.models.loading import Classifier
 from distill.models.shapes import FAMILIES, Shape, parse_shape
-from distill.models.students import build_student
+from distill.models.students import build_student, parse_student
 from distill.recipes.schema import Intermediate, Prediction, PredictionWeights
 from distill.stages import IntermediateStage, PredictionStage
 from tests.unit.distill.helpers import SENTIMENT, make_bert, make_model, make_tokenizer, save
@@ -23,9 +23,8 @@ def guide_of(family, tokenizer):
 
 
 def build(name, guide, init="random", mapping=(2, 4), **settings):
-    return build_student(
-        str(name), SENTIMENT, guide, init=init, mapping=mapping, seed=0, **settings
-    )
+    spec = parse_student(str(name), init, "")
+    return build_student(spec, SENTIMENT, guide, mapping=mapping, seed=0, **settings)
 
 
 def batch(tokenizer):

@@ -13,7 +13,7 @@ from distill.models.low_rank import (
     reconstruction,
     select_dimensions,
 )
-from distill.models.students import build_student
+from distill.models.students import build_student, parse_student
 from distill.models.width_pruning import prune_width, synthetic_inputs
 from distill.recipes.schema import Intermediate
 from distill.stages import IntermediateStage
@@ -92,7 +92,8 @@ def test_a_narrower_student_starts_nearer_to_its_teacher(tokenizer):
     batch = {"input_ids": texts, "attention_mask": torch.ones_like(texts)}
 
     def losses(init, seed=0):
-        student = build_student("2x24-48-4", SENTIMENT, guide, init=init, mapping=(2, 4), seed=seed)
+        spec = parse_student("2x24-48-4", init, "")
+        student = build_student(spec, SENTIMENT, guide, mapping=(2, 4), seed=seed)
         stage = IntermediateStage(
             student.model,
             guide.model,
@@ -130,5 +131,6 @@ def test_synthetic_inputs_are_seeded_and_hold_real_tokens(tokenizer):
 @pytest.mark.parametrize("shape", ["2x48-64-4", "2x24-64-2", "roberta:2x24-64-4"])
 def test_what_is_no_part_of_the_teacher_is_refused(tokenizer, shape):
     guide = Classifier("teacher", make_bert(tokenizer).eval(), tokenizer)
+    spec = parse_student(shape, "teacher-layers", "")
     with pytest.raises(ShapeMismatch, match="at most as wide, with as many heads"):
-        build_student(shape, SENTIMENT, guide, init="teacher-layers", mapping=(2, 4), seed=0)
+        build_student(spec, SENTIMENT, guide, mapping=(2, 4), seed=0)
