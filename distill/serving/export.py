@@ -29,7 +29,7 @@ from distill.evaluation.target import EvaluationTarget, Logits
 from distill.models.folders import folder_digest, save_clean, save_tokenizer
 from distill.models.loading import Classifier, load_classifier, own_length
 from distill.progress import Narrator
-from distill.records import Record
+from distill.records import Record, read_json
 from distill.serving.onnx import PACKAGES, graph_logits, quantize, require_onnx, write_onnx
 
 FORMS = ("transformers", "onnx", "onnx-int8")
@@ -117,7 +117,6 @@ def export_model(
     opened = open_checked(version)
     classifier = load_classifier(model, opened.task)
     length = own_length(classifier, opened.task)
-    result: list[ExportResult] = []
 
     def fill(folder: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="distill-") as cache:
@@ -128,21 +127,19 @@ def export_model(
                     narrator.say("writing", form)
                     targets.append(_write(form, folder, targets[0], opened.task))
             narrator.say("measuring", f"{len(targets)} forms on validation")
-            result.append(
-                ExportResult.on(
-                    opened,
-                    splits,
-                    model=model,
-                    model_sha256=folder_digest(model),
-                    max_length=length,
-                    libraries=_libraries(forms),
-                    forms=tuple(_compare(targets, folder, opened.task)),
-                )
+            result = ExportResult.on(
+                opened,
+                splits,
+                model=model,
+                model_sha256=folder_digest(model),
+                max_length=length,
+                libraries=_libraries(forms),
+                forms=tuple(_compare(targets, folder, opened.task)),
             )
-        write_json(folder / RECORD, result[0].to_json())
+        write_json(folder / RECORD, result.to_json())
 
     commit_folder(out, fill)
-    return result[0]
+    return read_json(out / RECORD, ExportResult)
 
 
 def _write(form: str, out: Path, source: EvaluationTarget, task: TaskSpec) -> EvaluationTarget:

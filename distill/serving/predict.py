@@ -176,31 +176,33 @@ def _fitting(version: Version, split: str) -> SubmissionFile:
 
 
 def _predict_split(
-    version: Version, split: str, classifier: Classifier, say: Narrator
+    version: Version, split: str, classifier: Classifier, narrator: Narrator
 ) -> Predictions:
     length = own_length(classifier, version.task)
     with tempfile.TemporaryDirectory(prefix="distill-") as cache:
         rows = tokenize_split(version, split, classifier.tokenizer, length, Path(cache))
-        logits = _logits(classifier, rows, split, say)
+        logits = _logits(classifier, rows, split, narrator)
         index, variant = (np.asarray(rows[name], dtype=np.int64) for name in ("idx", "variant"))
     order = np.lexsort((variant, index))
     return Predictions(index[order], variant[order], logits[order])
 
 
 def _predict_diagnostic(
-    file: Path, task: TaskSpec, classifier: Classifier, say: Narrator
+    file: Path, task: TaskSpec, classifier: Classifier, narrator: Narrator
 ) -> Predictions:
     pairs = read_diagnostic(file)
     texts = [list(pairs.premises), list(pairs.hypotheses)]
     rows = tokenize_texts(texts, classifier.tokenizer, own_length(classifier, task))
-    logits = _logits(classifier, rows, "diagnostic", say)
+    logits = _logits(classifier, rows, "diagnostic", narrator)
     index = np.asarray(pairs.index, dtype=np.int64)
     order = np.argsort(index, kind="stable")
     return Predictions(index[order], np.zeros_like(index), logits[order])
 
 
-def _logits(classifier: Classifier, rows: datasets.Dataset, title: str, say: Narrator) -> Logits:
-    gauge = Gauge(say, title)
+def _logits(
+    classifier: Classifier, rows: datasets.Dataset, title: str, narrator: Narrator
+) -> Logits:
+    gauge = Gauge(narrator, title)
     try:
         return predict(
             classifier,
