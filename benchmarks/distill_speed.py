@@ -135,7 +135,9 @@ def compare(name: str, rows: datasets.Dataset, turns: int) -> dict[str, Any]:
 
 def operations(name: str, tokens: float) -> float:
     """GFLOP of a step on so many tokens: 2 a weight in a forward pass, 6 where it is trained."""
-    student, guide = (parameter_counts(model(size).base_model)[1] for size in (STUDENT, TEACHER))
+    student, guide = (
+        parameter_counts(model(size).base_model).encoder for size in (STUDENT, TEACHER)
+    )
     return tokens * (6 * student + (2 * guide if name == "stage 1" else 0)) / 1e9
 
 

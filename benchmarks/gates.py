@@ -11,7 +11,6 @@ original row, or the label of the data.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +29,8 @@ from augment.recipes.schema import AugmentRecipe
 from augment.tasks import get_task
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED, VECTORS
-from distill.teacher import fine_tune_teacher
+from distill.records import read_json
+from distill.teacher import RECORD, TeacherRecord, fine_tune_teacher
 
 TRAINING = """
 [teacher]
@@ -216,8 +216,8 @@ def experiment(task: str, plan: Plan, encoder: str, quick: bool, work: Path) -> 
     ):
         folder = fine_tuned(task, cut(task, name, rows, work), init, steps // share)
         models[name] = str(folder)
-        record = json.loads((folder / "teacher.json").read_text())
-        scores[name] = record["result"]["models"][0]["scores"]
+        record = read_json(folder / RECORD, TeacherRecord)
+        scores[name] = record.result.models[0].scores
     part = cut(task, "trial", plan.trial, work)
     found = trial(task, part, models, 400 // share, work / task / "trial")
     return {"plan": asdict(plan), "validation": scores, **found}

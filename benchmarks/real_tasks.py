@@ -10,11 +10,10 @@ start it again. Arms of a task have the same number of steps; trials of the redu
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,22 +24,21 @@ from benchmarks.arms import ARMS, INHERITED, SEEDS, STEPS, TRIALS, recipe_of
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED, VECTORS
 from distill.ablation import Arm
-from distill.evaluation.results import Run
+from distill.evaluation.results import GeneralResult, Role, Run
 from distill.general import distill_general
 from distill.pipeline import distill_task
+from distill.records import Record, read_json
 from distill.run_directory import RESULT
 from distill.run_directory import STUDENT as STUDENT_FOLDER
-from distill.teacher import RECORD, fine_tune_teacher
+from distill.teacher import RECORD, TeacherRecord, fine_tune_teacher
 from distill.training.budget import Budget
 
 STUDENT = "3x312-1200-12"
 GENERAL_HOURS = 1.2
 STARTS = {"whole": "general student", "no-gd": "random", INHERITED.name: "teacher's layers"}
-DISTILLED, PLAIN, TEACHER = "student, distilled", "student, labels only", "teacher"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Record):
     """One arm on one task with one seed.
 
     Attributes:
@@ -88,9 +86,9 @@ class Campaign:
 
     def score_of_teacher(self, task: str) -> float:
         """Its selection metric on validation."""
-        made = json.loads((self.folder / "teachers" / task / RECORD).read_text())["result"]
-        chosen, scores = made["selection"], made["models"][0]["scores"]
-        return float(scores[chosen["split"]][chosen["metric"]])
+        record = read_json(self.folder / "teachers" / task / RECORD, TeacherRecord)
+        (score,) = record.result.selected_scores().values()
+        return score
 
     def general(self) -> str:
         """The general student, from its teacher's layers."""
@@ -115,7 +113,7 @@ class Campaign:
         """Run an arm, or read what an earlier call found."""
         record = self.record(task, arm, seed)
         if record.is_file():
-            return Line(**json.loads(record.read_text()))
+            return read_json(record, Line)
         init: Literal["random", "teacher-layers"] = "random"
         if arm is INHERITED:
             init = "teacher-layers"
@@ -131,26 +129,22 @@ class Campaign:
             shared=self.folder / "shared" / task,
         )
         line = line_of(run, task, arm, seed, time.monotonic() - began)
-        write_json(record, asdict(line))
+        write_json(record, line.to_json())
         return line
 
 
 def line_of(run: Run, task: str, arm: Arm, seed: int, seconds: float) -> Line:
     """The figures of a finished run."""
-    chosen = run.result["selection"]
-    scores = {
-        model["model"]: float(model["scores"][chosen["split"]][chosen["metric"]])
-        for model in run.result["models"]
-    }
+    scores = run.result.selected_scores()
     recipe = recipe_of(task, arm, seed)
     first = recipe.intermediate.max_steps or 0 if recipe.intermediate.enabled else 0
     return Line(
         task=task,
         arm=arm.name,
         seed=seed,
-        score=scores[DISTILLED],
-        retention=100 * scores[DISTILLED] / scores[TEACHER],
-        labels_only=scores.get(PLAIN),
+        score=scores[Role.DISTILLED],
+        retention=100 * scores[Role.DISTILLED] / scores[Role.TEACHER],
+        labels_only=scores.get(Role.PLAIN),
         steps=(first, recipe.prediction.max_steps or 0),
         seconds=round(seconds, 1),
     )
@@ -158,36 +152,36 @@ def line_of(run: Run, task: str, arm: Arm, seed: int, seconds: float) -> Line:
 
 def by_arm(lines: list[Line]) -> dict[tuple[str, str], list[Line]]:
     """The lines of every arm and task, one for each seed."""
-    found: dict[tuple[str, str], list[Line]] = {}
+    grouped: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
-        found.setdefault((line.arm, line.task), []).append(line)
-    return found
+        grouped.setdefault((line.arm, line.task), []).append(line)
+    return grouped
 
 
 def table(lines: list[Line], teachers: dict[str, float]) -> dict[str, Any]:
     """Retention by task and arm, the mean over seeds, and over tasks where all have run."""
-    found: dict[str, dict[str, float]] = {}
+    retention: dict[str, dict[str, float]] = {}
     for (arm, task), same in by_arm(lines).items():
         mean = statistics.fmean(line.retention for line in same)
-        found.setdefault(arm, {})[task] = round(mean, 1)
+        retention.setdefault(arm, {})[task] = round(mean, 1)
         if plain := [line.labels_only for line in same if line.labels_only is not None]:
             name = f"labels only from: {STARTS[arm]}"
             mean = 100 * statistics.fmean(plain) / teachers[task]
-            found.setdefault(name, {})[task] = round(mean, 1)
-    for row in found.values():
+            retention.setdefault(name, {})[task] = round(mean, 1)
+    for row in retention.values():
         if len(row) == len(teachers):
             row["mean"] = round(statistics.fmean(row.values()), 1)
-    return found
+    return retention
 
 
 def deviations(lines: list[Line]) -> dict[str, dict[str, float]]:
     """Standard deviation of the retention over seeds, by arm and task, where several have run."""
-    found: dict[str, dict[str, float]] = {}
+    spread: dict[str, dict[str, float]] = {}
     for (arm, task), same in by_arm(lines).items():
         if len(same) > 1:
             deviation = statistics.stdev(line.retention for line in same)
-            found.setdefault(arm, {})[task] = round(deviation, 1)
-    return found
+            spread.setdefault(arm, {})[task] = round(deviation, 1)
+    return spread
 
 
 def show(retention: dict[str, dict[str, float]], tasks: list[str]) -> None:
@@ -223,16 +217,16 @@ def main() -> None:
         teachers[task] = campaign.score_of_teacher(task)
     retention = table(lines, teachers)
     show(retention, options.tasks)
-    general = json.loads((campaign.folder / "general" / RESULT).read_text())
+    general = read_json(campaign.folder / "general" / RESULT, GeneralResult)
     results = {
         "machine": describe(),
         "student": STUDENT,
-        "general": {name: general[name] for name in ("steps", "tokens", "held_out")},
+        "general": general.model_dump(include={"steps", "tokens", "held_out"}),
         "general_hours": GENERAL_HOURS,
         "teachers": teachers,
         "retention_percent": retention,
         "deviation_over_seeds": deviations(lines),
-        "lines": [asdict(line) for line in lines],
+        "lines": [line.to_json() for line in lines],
     }
     keep(results, options.json)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,18 +12,18 @@ from augment.contract import Version
 from augment.contract.files import write_json
 from augment.contract.version import open_checked
 from distill.errors import UsageError
-from distill.evaluation.results import Run
+from distill.evaluation.results import Role, Run
 from distill.models.folders import folder_digest
 from distill.models.students import parse_student
 from distill.pipeline import distill_task
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
+from distill.records import Record
 from distill.run_directory import RESULT, RunDirectory
 from distill.training.context import run_identity
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class AblationLine(Record):
     """One arm's outcome.
 
     Attributes:
@@ -45,6 +45,28 @@ class Line:
     paper: float | None
 
 
+class AblationResult(Record):
+    """The table of an ablation.
+
+    Attributes:
+        version: Its reference.
+        task: Its name.
+        metric: The selection metric.
+        split: The first validation split.
+        seeds: Of each arm.
+        teacher: The teacher's score.
+        arms: Their lines.
+    """
+
+    version: str
+    task: str
+    metric: str
+    split: str
+    seeds: tuple[int, ...]
+    teacher: float
+    arms: tuple[AblationLine, ...]
+
+
 def ablate_task(
     version: Version | str | Path,
     *,
@@ -56,7 +78,7 @@ def ablate_task(
     arms: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
     quiet: bool = False,
-) -> dict[str, Any]:
+) -> AblationResult:
     """Run the arms; the same call again goes on, and finished arms are not run again.
 
     Args:
@@ -69,9 +91,6 @@ def ablate_task(
         arms: Names out of ``ablations.ARMS``; all if empty.
         seeds: Of each arm.
         quiet: Say nothing on stderr.
-
-    Returns:
-        The table as JSON values: task, metric, the teacher's score and a ``Line`` for each arm.
 
     Raises:
         UsageError: An arm is not known, or it needs what is not given.
@@ -102,7 +121,7 @@ def ablate_task(
                 )
                 finished.setdefault(arm.name, []).append(run)
         result = _table(opened, chosen, finished, seeds)
-        write_json(directory.path / RESULT, result)
+        write_json(directory.path / RESULT, result.to_json())
         return result
 
 
@@ -118,45 +137,38 @@ def _chosen(names: Sequence[str], general: str | None) -> list[Arm]:
             "no-gd compares with a general student, and none is given.",
             "Make one (distill general) and name it: --general DIR",
         )
-    wanted = {WHOLE, *names} if names else {arm.name for arm in known}
-    return [arm for arm in known if arm.name in wanted]
+    return [arm for arm in known if not names or arm.name in {WHOLE, *names}]
 
 
 def _table(
     version: Version, arms: Sequence[Arm], runs: dict[str, list[Run]], seeds: Sequence[int]
-) -> dict[str, Any]:
-    chosen = next(iter(runs.values()))[0].result["selection"]
-    metric, split = chosen["metric"], chosen["split"]
-    best = _score(runs[arms[0].name][0], "teacher", split, metric)
+) -> AblationResult:
+    first = runs[arms[0].name][0].result
+    teacher = first.selected_scores()[Role.TEACHER]
     lines = []
     for arm in arms:
-        scores = tuple(_score(run, "student, distilled", split, metric) for run in runs[arm.name])
+        scores = [run.result.selected_scores()[Role.DISTILLED] for run in runs[arm.name]]
         mean = statistics.fmean(scores)
         lines.append(
-            Line(
+            AblationLine(
                 arm=arm.name,
                 meaning=arm.meaning,
-                scores=scores,
+                scores=tuple(scores),
                 mean=mean,
                 deviation=statistics.stdev(scores) if len(scores) > 1 else None,
-                retention=100 * mean / best if best > 0 else 0.0,
+                retention=100 * mean / teacher if teacher > 0 else 0.0,
                 paper=arm.paper.get(version.task.name),
             )
         )
-    return {
-        "version": version.reference,
-        "task": version.task.name,
-        "metric": metric,
-        "split": split,
-        "seeds": list(seeds),
-        "teacher": best,
-        "arms": [asdict(line) for line in lines],
-    }
-
-
-def _score(run: Run, model: str, split: str, metric: str) -> float:
-    measured = next(m for m in run.result["models"] if m["model"] == model)
-    return float(measured["scores"][split][metric])
+    return AblationResult(
+        version=version.reference,
+        task=version.task.name,
+        metric=first.selection.metric,
+        split=first.selection.split,
+        seeds=tuple(seeds),
+        teacher=teacher,
+        arms=tuple(lines),
+    )
 
 
 WHOLE = "whole"

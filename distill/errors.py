@@ -60,7 +60,7 @@ class ExtraMissing(UsageError, ImportError):
 
 
 class DataInvalid(DistillError, ValueError):
-    """Rows of a version that cannot be trained on or evaluated."""
+    """Rows that cannot be trained on or evaluated, or a stored result that was damaged."""
 
     exit_code = 3
 

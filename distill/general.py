@@ -21,6 +21,7 @@ from distill.data.batching import lengths_of
 from distill.data.blocks import Blocks, Split, block_spec, split, tokenize_corpus
 from distill.data.corpus import Corpus, Source, open_corpus
 from distill.distributed import barrier, device, main_process_first, on_main_process
+from distill.evaluation.results import BlockCounts, CorpusCounts, GeneralResult
 from distill.models.folders import SAFETENSORS, folder_digest, save_clean
 from distill.models.limits import check_length
 from distill.models.loading import Encoder, describe, load_encoder, read_config, read_weights
@@ -68,7 +69,7 @@ def distill_general(
     budget: Budget | None = None,
     init: Init = "auto",
     quiet: bool = False,
-) -> dict[str, Any]:
+) -> GeneralResult:
     """Distil an untuned encoder on raw text; the same call again goes on or returns the result.
 
     Args:
@@ -80,9 +81,6 @@ def distill_general(
         budget: Hours or tokens; the recipe's epochs if left out.
         init: How a student given by shape starts, see ``students.parse_student``.
         quiet: Say nothing on stderr.
-
-    Returns:
-        The result as JSON values: steps, tokens, held-out losses, what became of the corpus.
 
     Raises:
         Fault: With a sentence that says what to do.
@@ -99,7 +97,7 @@ def distill_general(
         spec = parse_student(student, init, str(teacher))
         identity = general_identity(text, source, str(teacher), spec, settings, budget)
     with run.claim(identity) as begun:
-        if finished := run.result():
+        if finished := run.result(GeneralResult):
             narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
             return finished
         with run.preparing(begun=begun):
@@ -116,7 +114,7 @@ def distill_general(
         # here, because an earlier call may have been killed after the commit
         on_main_process(lambda: shutil.rmtree(run.work / STAGE, ignore_errors=True))
         result = summary(context, encoder.name, text, blocks, parts, plan)
-        on_main_process(lambda: write_json(run.path / RESULT, result))
+        on_main_process(lambda: write_json(run.path / RESULT, result.to_json()))
     return result
 
 
@@ -299,25 +297,25 @@ def _steps_an_epoch(context: RunContext, parts: Split) -> int:
 
 def summary(
     context: RunContext, teacher: str, corpus: Corpus, blocks: Blocks, parts: Split, plan: Plan
-) -> dict[str, Any]:
-    """What the run did, as JSON values."""
+) -> GeneralResult:
+    """What the run did."""
     log = (context.run.path / METRICS).read_text(encoding="utf-8").splitlines()
     measured = [row for row in map(json.loads, log) if "eval_loss" in row]
     losses = measured[-1] if measured else {}
     student = context.run.path / STUDENT
-    return {
-        "student": str(student),
-        "size": describe(read_weights(str(student), read_config(str(student)), head=False)),
-        "teacher": teacher,
-        "corpus": {"name": corpus.name, **dataclasses.asdict(blocks.counts)},
-        "blocks": {"train": len(parts.train), "held_out": len(parts.held_out)},
-        "steps": plan.steps,
-        "tokens": plan.tokens,
-        "epochs": plan.steps / _steps_an_epoch(context, parts),
-        "held_out": {
+    return GeneralResult(
+        student=str(student),
+        size=describe(read_weights(str(student), read_config(str(student)), head=False)),
+        teacher=teacher,
+        corpus=CorpusCounts(name=corpus.name, **dataclasses.asdict(blocks.counts)),
+        blocks=BlockCounts(train=len(parts.train), held_out=len(parts.held_out)),
+        steps=plan.steps,
+        tokens=plan.tokens,
+        epochs=plan.steps / _steps_an_epoch(context, parts),
+        held_out={
             name.removeprefix("eval_"): value
             for name, value in losses.items()
             if name.startswith("eval_")
         },
-        "projections": len(checkpoint_projections(student)),
-    }
+        projections=len(checkpoint_projections(student)),
+    )

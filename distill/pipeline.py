@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import datasets
 from torch import nn
@@ -17,20 +15,16 @@ from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.distributed import device, main_process_first, on_main_process
 from distill.errors import WeakTeacher
-from distill.evaluation.evaluate import (
-    EvaluationTarget,
-    Scores,
-    evaluate,
-    majority_baseline,
-    measure,
-)
-from distill.evaluation.results import Run
+from distill.evaluation.evaluate import evaluate, majority_baseline, measure
+from distill.evaluation.results import EvaluationResult, Role, Run, Scores
+from distill.evaluation.target import EvaluationTarget
 from distill.models.limits import check_length
 from distill.models.loading import Classifier, Student, describe, load_classifier
 from distill.models.seeding import seeded
 from distill.models.students import Init, ShapeSpec, StudentSpec, build_student, parse_student
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
+from distill.records import read_json
 from distill.run_directory import STUDENT, RunDirectory
 from distill.stages import HardLabelStage, IntermediateStage, PredictionStage
 from distill.stages.layer_mapping import arrows, layer_map
@@ -82,8 +76,8 @@ def distill_task(
         spec = parse_student(student, init, names[0])
         identity = run_identity(opened, names, spec, settings)
     with run.claim(identity) as begun:
-        finished = run.result()
-        if finished and (len(finished["models"]) == len(names) + 2 or not plain):
+        finished = run.result(EvaluationResult)
+        if finished and (Role.PLAIN in finished.selected_scores() or not plain):
             narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
             return Run(run.path, finished)
         with run.preparing(begun=begun):
@@ -96,12 +90,12 @@ def distill_task(
             report_student(context, spec, started)
             first = validate_stages(context, started, teachers)
         model = train_intermediate(context, started, first, run.first_stage(identity))
-        rivals = {"student, distilled": train_prediction(context, started, model, teachers)}
+        rivals = {Role.DISTILLED: train_prediction(context, started, model, teachers)}
         if plain:
             again = start_student(spec, opened.task, settings, classifiers[0])
-            rivals = {"student, labels only": train_on_labels(context, again), **rivals}
+            rivals = {Role.PLAIN: train_on_labels(context, again), **rivals}
         on_main_process(lambda: run.finish(compare(context, teachers, rivals)))
-        result = run.result()
+        result = run.result(EvaluationResult)
     assert result is not None
     return Run(run.path, result)
 
@@ -227,21 +221,21 @@ def train_on_labels(context: TaskContext, student: Student) -> PreTrainedModel:
 
 
 def compare(
-    context: TaskContext, teachers: Sequence[Teacher], rivals: dict[str, PreTrainedModel]
-) -> dict[str, Any]:
+    context: TaskContext, teachers: Sequence[Teacher], rivals: dict[Role, PreTrainedModel]
+) -> EvaluationResult:
     """Measure teachers and students on the same rows."""
     length = context.max_length
-    subjects = [
+    targets = [
         EvaluationTarget(own.name, own.classifier, own.tokens.validation, length, own.scores)
         for own in teachers
     ]
     for name, model in rivals.items():
         nn.Module.to(model, teachers[0].classifier.model.device)
         classifier = Classifier(name, model, context.tokenizer)
-        subjects.append(EvaluationTarget(name, classifier, context.tokens.validation, length))
+        targets.append(EvaluationTarget(name, classifier, context.tokens.validation, length))
     task = context.version.task
     several = {"averaged": averaged_scores(teachers, task)} if len(teachers) > 1 else {}
-    return context.result(measure(subjects, task), baseline="teacher", **several)
+    return context.result(measure(targets, task), baseline=Role.TEACHER, **several)
 
 
 def check_teacher(
@@ -294,5 +288,4 @@ def _scores(
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
             write_json(file, evaluate(teacher, context.version.task, validation))
-        kept: Scores = json.loads(file.read_text(encoding="utf-8"))
-    return kept
+        return read_json(file, Scores)

@@ -18,12 +18,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from augment.contract import Fault
 from augment.contract.files import disk_errors, locked, partial_of, write_json, write_text
 from distill.distributed import is_main_process, main_process_first
 from distill.errors import ModelNotFound, RunDiffers, UsageError
+from distill.records import Record, read_json
+
+R = TypeVar("R", bound=Record)
 
 LOCK = ".lock"
 RUN, RESULT, METRICS = "run.json", "result.json", "metrics.jsonl"
@@ -154,23 +157,20 @@ class RunDirectory:
                 f"{self.path} holds another run; different: {'; '.join(lines)}{more}.", hint
             )
 
-    def result(self) -> dict[str, Any] | None:
-        """The stored result, when the run has finished."""
-        file = self.path / RESULT
-        if not file.is_file():
-            return None
-        stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return stored
+    def result(self, kind: type[R]) -> R | None:
+        """The stored result, when the run has finished.
 
-    def finish(self, result: dict[str, Any]) -> None:
-        """Write the result, which ends the run.
-
-        Args:
-            result: JSON values.
+        Raises:
+            DataInvalid: The file was damaged.
         """
+        file = self.path / RESULT
+        return read_json(file, kind) if file.is_file() else None
+
+    def finish(self, result: Record) -> None:
+        """Write the result, which ends the run."""
         for stage in self.work.glob(f"*/{OUTCOME}"):  # left by a kill after the student's commit
             shutil.rmtree(stage.with_name("checkpoints"), ignore_errors=True)
-        write_json(self.path / RESULT, result)
+        write_json(self.path / RESULT, result.to_json())
 
 
 class MetricLog:

@@ -13,7 +13,9 @@ from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.distributed import barrier, on_main_process
 from distill.errors import UsageError
-from distill.evaluation.evaluate import EvaluationTarget, measure
+from distill.evaluation.evaluate import measure
+from distill.evaluation.results import EvaluationResult
+from distill.evaluation.target import EvaluationTarget
 from distill.models.folders import folder_digest
 from distill.models.labels import label_settings
 from distill.models.limits import check_length, resolve_length
@@ -21,11 +23,19 @@ from distill.models.loading import Classifier, read_config, read_tokenizer, read
 from distill.models.seeding import seeded
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, load_recipe
+from distill.records import Record, read_json
 from distill.run_directory import RunDirectory
 from distill.stages import HardLabelStage
 from distill.training.context import TaskContext, open_context
 
 RECORD = "teacher.json"
+
+
+class TeacherRecord(Record):
+    """``teacher.json``: what a teacher was made from and how good it is."""
+
+    identity: dict[str, Any]
+    result: EvaluationResult
 
 
 def fine_tune_teacher(
@@ -35,7 +45,7 @@ def fine_tune_teacher(
     out: str | Path,
     recipe: str | Path = DEFAULT_RECIPE,
     quiet: bool = False,
-) -> dict[str, Any]:
+) -> EvaluationResult:
     """Fine-tune a pre-trained encoder on a version's task; the best step on validation is kept.
 
     Args:
@@ -46,7 +56,7 @@ def fine_tune_teacher(
         quiet: Say nothing on stderr.
 
     Returns:
-        The result as JSON values, see ``report``; ``folder`` is where the teacher lies.
+        What it scores and costs; ``folder`` is where the teacher lies.
 
     Raises:
         Fault: With a sentence that says what to do.
@@ -84,23 +94,23 @@ def fine_tune_teacher(
 
 def _commit(out: Path, context: TaskContext, made: Classifier, identity: dict[str, Any]) -> None:
     """Measure the teacher and give it its name."""
-    subject = EvaluationTarget(out.name, made, context.tokens.validation, context.max_length)
-    result = context.result(measure([subject], context.version.task), folder=str(out))
+    target = EvaluationTarget(out.name, made, context.tokens.validation, context.max_length)
+    result = context.result(measure([target], context.version.task), folder=str(out))
     folder = context.run.path
-    write_json(folder / "model" / RECORD, {"identity": identity, "result": result})
+    record = TeacherRecord(identity=identity, result=result)
+    write_json(folder / "model" / RECORD, record.to_json())
     (folder / "model").rename(out)
     shutil.rmtree(folder)
 
 
-def _finished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+def _finished(out: Path, identity: dict[str, Any]) -> EvaluationResult | None:
     """The result of an earlier call that made this very teacher."""
     if not out.exists():
         return None
-    record = out / RECORD
-    stored = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    if stored.get("identity") != json.loads(json.dumps(identity)):
+    file = out / RECORD
+    record = read_json(file, TeacherRecord) if file.is_file() else None
+    if record is None or record.identity != json.loads(json.dumps(identity)):
         raise UsageError(
             f"{out} exists and is not this teacher.", "Choose another --out, or remove it."
         )
-    result: dict[str, Any] = stored["result"]
-    return result
+    return record.result

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from augment.contract.terminal import AsJson
 from distill.cli.options import Quiet, Recipe, Threads, Version, use
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from distill.evaluation.results import Cells
-
 
 app = typer.Typer()
 
@@ -54,7 +48,7 @@ def ablate(
     """
     use(threads)
     from distill.ablation import ablate_task
-    from distill.cli.output import emit
+    from distill.cli.output import emit, print_ablation
 
     result = ablate_task(
         version,
@@ -67,28 +61,4 @@ def ablate(
         seeds=range(seeds),
         quiet=quiet,
     )
-    emit(result, as_json, _print)
-
-
-def _print(result: dict[str, Any], console: Console) -> None:
-    from augment.contract.progress import labeled
-    from distill.cli.output import print_table
-
-    runs = len(result["seeds"])
-    what = (
-        f"{result['version']} · {result['metric']} on {result['split']} · "
-        f"teacher {result['teacher']:.3f} · {runs} seed{'s' if runs > 1 else ''}"
-    )
-    console.print(labeled("ablation", what))
-    head = ["arm", "score", "of teacher", "paper", ""]
-    print_table(head, [_cells(line) for line in result["arms"]], console, words=(0, 4))
-    console.print(
-        "  score = mean ± standard deviation over seeds; paper = TinyBERT4, dev set, in %"
-    )
-
-
-def _cells(line: dict[str, Any]) -> Cells:
-    spread = f" ± {line['deviation']:.3f}" if line["deviation"] is not None else ""
-    paper = f"{line['paper']:.1f}" if line["paper"] is not None else "–"
-    retained = f"{line['retention']:.1f}%"
-    return [line["arm"], f"{line['mean']:.3f}{spread}", retained, paper, f"  {line['meaning']}"]
+    emit(result, as_json, print_ablation)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from augment.contract.terminal import AsJson
 from distill.cli.options import Init, Quiet, Recipe, Start, Threads, use
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
 
 app = typer.Typer()
 
@@ -100,7 +96,7 @@ def general(
     The same command again goes on where it was interrupted.
     """
     use(threads)
-    from distill.cli.output import emit
+    from distill.cli.output import emit, print_general
     from distill.data.corpus import Source
     from distill.general import distill_general
     from distill.training.budget import Budget
@@ -115,19 +111,4 @@ def general(
         init=init.value,
         quiet=quiet,
     )
-    emit(result, as_json, _print)
-
-
-def _print(result: dict[str, Any], console: Console) -> None:
-    from augment.contract.progress import labeled
-
-    losses = ", ".join(f"{name} {value:.4f}" for name, value in result["held_out"].items())
-    lines = {
-        "student": f"{result['student']} · {result['size']}",
-        "trained": f"{result['steps']:,} steps · {result['tokens']:,} tokens · "
-        f"{result['epochs']:.2f} epochs of {result['corpus']['name']}",
-        "held out": losses or "no blocks",
-        "next": f"distill run VERSION --teacher … --student {result['student']} --out …",
-    }
-    for label, text in lines.items():
-        console.print(labeled(label, text))
+    emit(result, as_json, print_general)

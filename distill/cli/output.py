@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -12,12 +12,30 @@ from rich.text import Text
 from augment.contract.progress import labeled, open_console
 from augment.contract.terminal import print_json
 from distill.distributed import is_main_process
-from distill.evaluation.results import EXPLANATIONS, Cells, metric_columns, retention, teacher_of
+from distill.evaluation.results import (
+    EvaluationResult,
+    GeneralResult,
+    Latency,
+    MeasuredOn,
+    Role,
+    metric_columns,
+)
 from distill.progress import megabytes, short
+from distill.records import Record
+
+if TYPE_CHECKING:
+    from distill.ablation import AblationLine, AblationResult
+    from distill.doctor.diagnose import Diagnosis
+    from distill.serving.export import ExportResult
+    from distill.serving.glue_submission import Submission
+    from distill.serving.predict import PredictionTable
+
+Cells = list[str]
+R = TypeVar("R", bound=Record)
 
 
 def emit(
-    result: Any, as_json: bool, show: Callable[[Any, Console], None], last: Text | None = None
+    result: R, as_json: bool, show: Callable[[R, Console], None], last: Text | None = None
 ) -> None:
     """Print a result on stdout; of several processes the first one does.
 
@@ -30,7 +48,7 @@ def emit(
     if not is_main_process():
         return
     if as_json:
-        print_json(result)
+        print_json(result.to_json())
         return
     console = open_console()
     show(result, console)
@@ -38,71 +56,108 @@ def emit(
         console.print(last)
 
 
-def print_result(result: dict[str, Any], console: Console) -> None:
+def print_result(result: EvaluationResult, console: Console) -> None:
     """Print the table and what its columns mean."""
-    console.print(labeled("result", _headline(result)))
+    chosen = result.selection
+    best = f" · best step by {chosen.metric} on {chosen.split}" if result.baseline else ""
+    console.print(labeled("result", f"{result.version} · {_rows(result)}{best}"))
     print_table(*_cells(result), console)
     for note in _notes(result):
         console.print(f"  {note}")
 
 
-def print_export(result: dict[str, Any], console: Console) -> None:
+def print_general(result: GeneralResult, console: Console) -> None:
+    """Print what a general distillation made."""
+    losses = ", ".join(f"{name} {value:.4f}" for name, value in result.held_out.items())
+    lines = {
+        "student": f"{result.student} · {result.size}",
+        "trained": f"{result.steps:,} steps · {result.tokens:,} tokens · "
+        f"{result.epochs:.2f} epochs of {result.corpus.name}",
+        "held out": losses or "no blocks",
+        "next": f"distill run VERSION --teacher … --student {result.student} --out …",
+    }
+    for label, text in lines.items():
+        console.print(labeled(label, text))
+
+
+def print_ablation(result: AblationResult, console: Console) -> None:
+    """Print the table of an ablation."""
+    seeds = len(result.seeds)
+    about = (
+        f"{result.version} · {result.metric} on {result.split} · "
+        f"teacher {result.teacher:.3f} · {seeds} seed{'s' if seeds > 1 else ''}"
+    )
+    console.print(labeled("ablation", about))
+    head = ["arm", "score", "of teacher", "paper", ""]
+    print_table(head, [_arm_cells(line) for line in result.arms], console, words=(0, 4))
+    console.print(
+        "  score = mean ± standard deviation over seeds; paper = TinyBERT4, dev set, in %"
+    )
+
+
+def _arm_cells(line: AblationLine) -> Cells:
+    deviation = f" ± {line.deviation:.3f}" if line.deviation is not None else ""
+    paper = f"{line.paper:.1f}" if line.paper is not None else "–"
+    score = f"{line.mean:.3f}{deviation}"
+    return [line.arm, score, f"{line.retention:.1f}%", paper, f"  {line.meaning}"]
+
+
+def print_export(result: ExportResult, console: Console) -> None:
     """Print what an export was measured at, form by form, and what the columns mean."""
-    chosen, forms = result["selection"], result["forms"]
-    place = f"{result['model']} · {result['version']} · {_rows(result)}"
+    place = f"{result.model} · {result.version} · {_rows(result)}"
     console.print(labeled("export", place))
-    metrics = [name for name, _ in metric_columns(forms[0])]
+    metrics = [name for name, _ in metric_columns(result.forms[0].scores)]
     head = ["form", *metrics, "drop", "logits", "changed", "batch 1", "batch 32", "file"]
     lines = []
-    for form in forms:
-        line = [form["form"], *(f"{value:.3f}" for _, value in metric_columns(form))]
-        line += [f"{form['drop']:.4f}", f"{form['logit_difference']:.1e}"]
-        line += [f"{form['answers_changed']:,}", *speed(form["latency"])]
-        lines.append([*line, megabytes(form["file_bytes"])])
+    for form in result.forms:
+        line = [form.form, *(f"{value:.3f}" for _, value in metric_columns(form.scores))]
+        line += [f"{form.drop:.4f}", f"{form.logit_difference:.1e}", f"{form.answers_changed:,}"]
+        lines.append([*line, *_speed(form.latency), megabytes(form.file_bytes)])
     print_table(head, lines, console)
     for note in (
-        f"drop = {chosen['metric']} on {chosen['split']} lost against pytorch",
+        f"drop = {result.selection.metric} on {result.selection.split} lost against pytorch",
         "logits = largest difference of a logit, changed = rows with another class",
-        speed_note(forms[0]["latency"]),
+        _speed_note(result.forms[0].latency),
     ):
         console.print(f"  {note}")
 
 
-def print_predictions(result: dict[str, Any], console: Console) -> None:
+def print_predictions(result: PredictionTable | Submission, console: Console) -> None:
     """Print what was written: a submission, or how many rows a table has."""
-    if "files" in result:
-        print_submission(result, console)
+    from distill.serving.predict import PredictionTable
+
+    if isinstance(result, PredictionTable):
+        splits = ", ".join(result.splits)
+        console.print(f"  {result.place}: {result.rows:,} rows of {splits}")
     else:
-        splits = ", ".join(result["splits"])
-        console.print(f"  {result['place']}: {result['rows']:,} rows of {splits}")
+        print_submission(result, console)
 
 
-def print_submission(result: dict[str, Any], console: Console) -> None:
+def print_submission(result: Submission, console: Console) -> None:
     """Print the files of a GLUE submission, what is wrong with them and which are missing."""
-    written = result.get("written", ())
     lines = []
-    for file in result["files"]:
-        state = "; ".join(file["faults"]) or ("written" if file["file"] in written else "right")
-        lines.append([file["file"], f"{file['rows']:,}", state])
-    console.print(labeled("submission", result["place"]))
+    for file in result.files:
+        state = "written" if file.file in (result.written or ()) else "right"
+        lines.append([file.file, f"{file.rows:,}", "; ".join(file.faults) or state])
+    console.print(labeled("submission", result.place))
     print_table(["file", "rows", "state"], lines, console, words=(0, 2))
-    if missing := result["missing"]:
-        console.print(labeled("warning", f"missing: {', '.join(missing)}"))
+    if result.missing:
+        console.print(labeled("warning", f"missing: {', '.join(result.missing)}"))
 
 
-def print_diagnosis(result: dict[str, Any], console: Console) -> None:
+def print_diagnosis(result: Diagnosis, console: Console) -> None:
     """Print the checks of ``distill doctor``, each with what to do about it."""
-    parts = (result[name] for name in ("teacher", "version", "student", "recipe"))
-    console.print(labeled("doctor", " · ".join(parts)))
-    for check in result["checks"]:
-        style = {"error": "bold red", "warning": "yellow", "ok": "green"}.get(check["status"])
+    about = (result.teacher, result.version, result.student, result.recipe)
+    console.print(labeled("doctor", " · ".join(about)))
+    for check in result.checks:
+        style = {"error": "bold red", "warning": "yellow", "ok": "green"}.get(check.status, "")
         console.print(
-            Text(f"  {check['name']:<11} "),
-            Text(f"{check['status']:<8} ", style=style or ""),
-            Text(check["finding"]),
+            Text(f"  {check.name:<11} "),
+            Text(f"{check.status:<8} ", style=style),
+            Text(check.finding),
             sep="",
         )
-        for line in check["hint"].splitlines():
+        for line in check.hint.splitlines():
             console.print(f"  {'':<20} {line}")
 
 
@@ -141,58 +196,50 @@ def plain_text(rows: Sequence[Cells], words: Sequence[int] = (0,)) -> list[str]:
     ]
 
 
-def _cells(result: dict[str, Any]) -> tuple[Cells, list[Cells]]:
-    compared = teacher_of(result) is not None
-    metrics = [name for name, _ in metric_columns(result["models"][0])]
-    head = ["model", *metrics, *(["retention"] if compared else [])]
+def _cells(result: EvaluationResult) -> tuple[Cells, list[Cells]]:
+    metrics = [name for name, _ in metric_columns(result.models[0].scores)]
+    head = ["model", *metrics, *(["retention"] if result.baseline else [])]
     head += ["parameters", "no embedding", "FLOPs", "batch 1", "batch 32", "file"]
     lines = []
-    for model in result["models"]:
-        share = retention(result, model)
-        shown = [] if not compared else ["–" if share is None else f"{share:.1f}%"]
-        line = [model["model"], *(f"{value:.3f}" for _, value in metric_columns(model)), *shown]
-        line += [short(model["parameters"]), short(model["encoder_parameters"])]
-        line += [short(model["flops"]), *speed(model["latency"]), megabytes(model["file_bytes"])]
-        lines.append(line)
+    for model in result.models:
+        line = [model.model, *(f"{value:.3f}" for _, value in metric_columns(model.scores))]
+        if result.baseline:
+            retained = result.retention(model)
+            line.append("–" if retained is None else f"{retained:.1f}%")
+        line += [short(model.parameters), short(model.encoder_parameters), short(model.flops)]
+        lines.append([*line, *_speed(model.latency), megabytes(model.file_bytes)])
     return head, lines
 
 
-def _headline(result: dict[str, Any]) -> str:
-    chosen = result["selection"]
-    best = f" · best step by {chosen['metric']} on {chosen['split']}" if teacher_of(result) else ""
-    return f"{result['version']} · {_rows(result)}{best}"
+def _rows(result: MeasuredOn) -> str:
+    return " · ".join(f"{split}, {number:,} rows" for split, number in result.rows.items())
 
 
-def _rows(result: dict[str, Any]) -> str:
-    return " · ".join(f"{split}, {number:,} rows" for split, number in result["rows"].items())
-
-
-def _notes(result: dict[str, Any]) -> list[str]:
-    names = [model["model"] for model in result["models"]]
-    lengths = sorted({model["max_length"] for model in result["models"]})
+def _notes(result: EvaluationResult) -> list[str]:
     notes = []
-    if teacher_of(result):
-        notes = [EXPLANATIONS[name] for name in names if name in EXPLANATIONS]
-        chosen = result["selection"]
-        notes.append(f"retention = {chosen['metric']} on {chosen['split']}, % of the teacher's")
-        if "averaged" in result:
-            score = result["averaged"][chosen["split"]][chosen["metric"]]
-            notes.append(f"the teachers' mean scores {chosen['metric']} {score:.3f}")
+    if result.baseline:
+        names, chosen = {model.model for model in result.models}, result.selection
+        notes = [role.explanation for role in Role if role in names]
+        notes.append(f"retention = {chosen.metric} on {chosen.split}, % of the teacher's")
+        if result.averaged:
+            score = chosen.of(result.averaged)
+            notes.append(f"the teachers' mean scores {chosen.metric} {score:.3f}")
+    lengths = sorted({model.max_length for model in result.models})
     notes.append(
         "FLOPs = for a sentence, mean over the split at its real lengths "
         f"(at most {' or '.join(map(str, lengths))} tokens), 2 for a multiply-add"
     )
-    return [*notes, speed_note(result["models"][0]["latency"])]
+    return [*notes, _speed_note(result.models[0].latency)]
 
 
-def speed_note(latency: dict[str, Any]) -> str:
+def _speed_note(latency: Latency) -> str:
     """What the columns ``batch 1`` and ``batch 32`` mean."""
-    threads = latency["threads"]
-    where = f"{latency['device']}, {threads} thread{'s' if threads > 1 else ''}"
+    threads = latency.threads
+    where = f"{latency.device}, {threads} thread{'s' if threads > 1 else ''}"
     return f"batch 1 = median time of one sentence, batch 32 = sentences a second, {where}"
 
 
-def speed(latency: dict[str, Any]) -> tuple[str, str]:
+def _speed(latency: Latency) -> tuple[str, str]:
     """The cells ``batch 1`` and ``batch 32``."""
-    one, many = latency["batch_1"], latency["throughput_32"]
+    one, many = latency.batch_1, latency.throughput_32
     return f"{one:.{0 if one >= 100 else 1}f} ms", f"{many:,.{0 if many >= 10 else 1}f}/s"

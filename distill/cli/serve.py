@@ -103,9 +103,11 @@ def predict(
     """
     use(threads)
     from distill.cli.output import emit, print_predictions
-    from distill.serving.predict import predict_split
+    from distill.serving.predict import write_predictions
 
-    result = predict_split(model, version, out=out, split=split, diagnostic=diagnostic, quiet=quiet)
+    result = write_predictions(
+        model, version, out=out, split=split, diagnostic=diagnostic, quiet=quiet
+    )
     emit(result, as_json, print_predictions)
 
 
@@ -120,7 +122,7 @@ def submission(
 
     result = check_submission(place)
     emit(result, as_json, print_submission)
-    if any(file["faults"] for file in result["files"]):
+    if any(file.faults for file in result.files):
         raise typer.Exit(3)
 
 
@@ -164,4 +166,4 @@ def doctor(
         quiet=quiet,
     )
     emit(result, as_json, print_diagnosis)
-    raise typer.Exit(result["exit_code"])
+    raise typer.Exit(result.exit_code)

@@ -117,6 +117,13 @@ def lengths_of(rows: datasets.Dataset) -> NDArray[np.int32]:
     return lengths if chosen is None else lengths[chosen.column(0).to_numpy()]
 
 
+def length_batches(rows: datasets.Dataset, batch_size: int) -> Iterator[NDArray[np.int64]]:
+    """Indices of all rows in batches, from the shortest to the longest: little is padded."""
+    order = np.argsort(lengths_of(rows), kind="stable")
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
 def evenly_spread(total: int, count: int) -> NDArray[np.int64]:
     """``count`` indices below ``total`` at even distances, ascending; some twice if it is less."""
     return ((np.arange(count) + 0.5) * total / count).astype(np.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from distill.models.shapes import NAMED
 from distill.models.students import Init, parse_student
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE
+from distill.records import Record
 
 CHECKS = (
     "version",
@@ -41,8 +42,37 @@ T = TypeVar("T")
 NOT_REACHED: Check[Any] = Check("not reached: see the error above", status="skipped")
 
 
+class CheckResult(Record):
+    """One line of the diagnosis: a name of ``CHECKS``, and what ``Check`` says of it."""
+
+    name: str
+    status: str
+    finding: str
+    hint: str
+    exit_code: int
+
+
+class Diagnosis(Record):
+    """What a run would meet.
+
+    Attributes:
+        teacher: What the user called it; likewise version, student and recipe.
+        checks: Every one, in order.
+        forecast: Seconds, parts, steps and bytes; none where it was not reached.
+        exit_code: Of the first error, else 0.
+    """
+
+    teacher: str
+    version: str
+    student: str
+    recipe: str
+    checks: tuple[CheckResult, ...]
+    forecast: Forecast | None
+    exit_code: int
+
+
 @dataclass(slots=True)
-class _Diagnosis:
+class _Examination:
     """The run that is to be judged, as the user describes it, and the checks so far by name."""
 
     teacher: str
@@ -117,7 +147,7 @@ def diagnose(
     out: str | Path = ".",
     quiet: bool = False,
     calibrate: Callable[..., Timings] = calibrate,
-) -> dict[str, Any]:
+) -> Diagnosis:
     """Check everything that a run of ``distill_task`` with these arguments would need.
 
     Args:
@@ -130,29 +160,30 @@ def diagnose(
         out: Where the run directory would be.
         quiet: Say nothing on stderr.
         calibrate: Times the stages of a trial.
-
-    Returns:
-        ``checks``, see ``Check``; ``exit_code`` of the first error, else 0; ``forecast`` with
-        seconds, parts, steps and bytes, or None where it was not reached.
     """
     quiet_libraries()
     narrator = Narrator(quiet=quiet)
-    done = _Diagnosis(
+    done = _Examination(
         teacher, version, student, recipe, init, plain, Path(out), narrator, calibrate
     )
     forecast = done.examine()
     found = {name: done.found.get(name, NOT_REACHED) for name in CHECKS}
-    return {
-        "teacher": teacher,
-        "version": str(version.reference if isinstance(version, Version) else version),
-        "student": student,
-        "recipe": str(recipe),
-        "checks": [_line(name, check) for name, check in found.items()],
-        "forecast": asdict(forecast) if forecast else None,
-        "exit_code": next((check.exit_code for check in found.values() if check.exit_code), 0),
-    }
+    return Diagnosis(
+        teacher=teacher,
+        version=str(version.reference if isinstance(version, Version) else version),
+        student=student,
+        recipe=str(recipe),
+        checks=tuple(_result(name, check) for name, check in found.items()),
+        forecast=forecast,
+        exit_code=next((check.exit_code for check in found.values() if check.exit_code), 0),
+    )
 
 
-def _line(name: str, check: Check[Any]) -> dict[str, Any]:
-    line = {"name": name, "status": check.status, "finding": check.finding}
-    return {**line, "hint": check.hint, "exit_code": check.exit_code}
+def _result(name: str, check: Check[Any]) -> CheckResult:
+    return CheckResult(
+        name=name,
+        status=check.status,
+        finding=check.finding,
+        hint=check.hint,
+        exit_code=check.exit_code,
+    )

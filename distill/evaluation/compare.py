@@ -5,32 +5,27 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import datasets
 
 from augment.contract import Version
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.versions import labeled, tokenize_split, tokenize_validation
 from distill.errors import DataInvalid
-from distill.evaluation.evaluate import EvaluationTarget, measure
-from distill.evaluation.results import result_of
+from distill.evaluation.evaluate import measure
+from distill.evaluation.results import EvaluationResult
+from distill.evaluation.target import EvaluationTarget, Splits
 from distill.models.loading import Classifier, open_classifier, own_length
 
 
 def evaluate_models(
     models: Sequence[str], version: Version | str | Path, *, split: str | None = None
-) -> dict[str, Any]:
+) -> EvaluationResult:
     """Score, weigh and time classifiers on the same rows.
 
     Args:
         models: Folders, run directories or hub names.
         version: A version or a reference to one.
         split: A labeled split; all validation splits, each by itself, if left out.
-
-    Returns:
-        The result as JSON values, see ``report``.
 
     Raises:
         DataInvalid: The split has no labels.
@@ -39,18 +34,19 @@ def evaluate_models(
     quiet_libraries()
     opened = open_checked(version)
     with tempfile.TemporaryDirectory(prefix="distill-") as folder:
-        subjects = []
+        targets = []
         for model, name in zip(models, _short(models), strict=True):
             classifier = open_classifier(model, opened.task)
             length = own_length(classifier, opened.task)
             splits = labeled_splits(opened, split, classifier, length, Path(folder))
-            subjects.append(EvaluationTarget(name, classifier, splits, length))
-        return result_of(opened, subjects[0].splits, measure(subjects, opened.task))
+            targets.append(EvaluationTarget(name, classifier, splits, length))
+        measured = measure(targets, opened.task)
+        return EvaluationResult.on(opened, targets[0].splits, models=measured)
 
 
 def labeled_splits(
     version: Version, split: str | None, classifier: Classifier, length: int, cache: Path
-) -> dict[str, datasets.Dataset]:
+) -> Splits:
     """The labeled rows of a split, or of every validation split, in a classifier's tokens.
 
     Raises:

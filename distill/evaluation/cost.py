@@ -4,72 +4,50 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
 from distill.data.batching import Collator, lengths_of, model_inputs, spread
+from distill.evaluation.results import Latency
+from distill.evaluation.target import EvaluationTarget, Row
 from distill.models.loading import Classifier
 
 BATCH = 32
 WARM_UP, REPEATS = 3, 32
 MOST_SECONDS = 3.0
 
-Row = dict[str, Any]
-Answer = Callable[[Sequence[Row]], NDArray[np.float32]]
-
 
 @dataclass(frozen=True, slots=True)
-class Latency:
-    """How fast a model answers on real rows; medians after a warm-up, tokenizing left out.
+class ParameterCounts:
+    """Parameters of a model.
 
     Attributes:
-        batch_1: Milliseconds for one sentence; the median is over different sentences.
-        throughput_32: Sentences a second in batches of 32, padded to the longest of them.
-        device: ``cpu`` or ``cuda``.
-        threads: Threads that the model may use.
+        total: In all.
+        encoder: Without embedding tables (words, positions, segments).
     """
 
-    batch_1: float
-    throughput_32: float
-    device: str
-    threads: int
+    total: int
+    encoder: int
 
 
-@dataclass(frozen=True, slots=True)
-class TimedModel:
-    """A model that is timed.
-
-    Attributes:
-        answer: Rows of the tokenized data set to logits.
-        rows: Its tokens of the data, with a ``length`` column.
-        device: Where it runs.
-    """
-
-    answer: Answer
-    rows: datasets.Dataset
-    device: str
-
-
-def parameter_counts(model: nn.Module) -> tuple[int, int]:
-    """Parameters in all, and without embedding tables (words, positions, segments)."""
+def parameter_counts(model: nn.Module) -> ParameterCounts:
+    """Count the parameters of a model."""
     total = sum(weight.numel() for weight in model.parameters())
     tables = {
         id(module.weight): module.weight.numel()
         for module in model.modules()
         if isinstance(module, nn.Embedding)
     }
-    return total, total - sum(tables.values())
+    return ParameterCounts(total, total - sum(tables.values()))
 
 
 def weight_bytes(model: PreTrainedModel) -> int:
@@ -77,8 +55,8 @@ def weight_bytes(model: PreTrainedModel) -> int:
     if model.name_or_path:
         for pattern in ("*.safetensors", "pytorch_model*.bin"):
             files = Path(model.name_or_path).glob(pattern)
-            if found := sum(file.stat().st_size for file in files):
-                return found
+            if size := sum(file.stat().st_size for file in files):
+                return size
     return 0
 
 
@@ -112,17 +90,22 @@ def _count(classifier: Classifier, row: Row) -> int:
     return int(counter.get_total_flops())
 
 
-def time_answers(contenders: Sequence[TimedModel]) -> list[Latency]:
+def measure_latency(targets: Sequence[EvaluationTarget]) -> list[Latency]:
     """Time single sentences and batches of 32 whose lengths are spread like those of the data.
 
     The models take turns, so that a busy moment of the machine falls on all of them.
     """
-    some = [_spread(contender.rows) for contender in contenders]
-    singles = _medians(contenders, [[[row] for row in rows] for rows in some])
-    batches = _medians(contenders, [[rows] for rows in some])
+    samples = [_spread(target.rows) for target in targets]
+    singles = _medians(targets, [[[row] for row in rows] for rows in samples])
+    batches = _medians(targets, [[rows] for rows in samples])
     return [
-        Latency(1000 * single, BATCH / many, contender.device, torch.get_num_threads())
-        for contender, single, many in zip(contenders, singles, batches, strict=True)
+        Latency(
+            batch_1=1000 * single,
+            throughput_32=BATCH / batch,
+            device=target.classifier.model.device.type,
+            threads=torch.get_num_threads(),
+        )
+        for target, single, batch in zip(targets, singles, batches, strict=True)
     ]
 
 
@@ -133,16 +116,16 @@ def _spread(rows: datasets.Dataset) -> list[Row]:
 
 
 def _medians(
-    contenders: Sequence[TimedModel], calls: Sequence[Sequence[Sequence[Row]]]
+    targets: Sequence[EvaluationTarget], calls: Sequence[Sequence[Sequence[Row]]]
 ) -> list[float]:
-    """Median seconds of a call for each contender, over its own calls in turn."""
-    seconds: list[list[float]] = [[] for _ in contenders]
+    """Median seconds of a call for each model, over its own calls in turn."""
+    seconds: list[list[float]] = [[] for _ in targets]
     began = time.perf_counter()
     for turn in range(WARM_UP + REPEATS):
-        for contender, batches, measured in zip(contenders, calls, seconds, strict=True):
+        for target, batches, measured in zip(targets, calls, seconds, strict=True):
             start = time.perf_counter()
-            contender.answer(batches[turn % len(batches)])
+            target.logits(batches[turn % len(batches)])
             measured.append(time.perf_counter() - start)
-        if turn >= 2 * WARM_UP and time.perf_counter() - began > MOST_SECONDS * len(contenders):
+        if turn >= 2 * WARM_UP and time.perf_counter() - began > MOST_SECONDS * len(targets):
             break
     return [statistics.median(measured[WARM_UP:]) for measured in seconds]

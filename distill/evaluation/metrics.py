@@ -3,8 +3,8 @@
 - ``accuracy``; ``matthews`` (Matthews' correlation).
 - ``f1``: of class 1 where the task has two classes (as GLUE scores MRPC and QQP). Where it has
   more: the mean of the F1 of each class that occurs, in the labels or in the predictions.
-- ``pearson``, ``spearman``, ``pearson_spearman`` (their mean): of scores. A constant answer has no
-  correlation; it counts as 0.
+- ``pearson``, ``spearman``, ``pearson_spearman`` (their mean): of scores. A constant prediction
+  has no correlation; it counts as 0.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ def score(
 
 
 def majority_score(name: str, labels: Array, classes: int) -> float:
-    """The best that a constant answer scores: what a model must beat to have learnt anything.
+    """The best score of a constant prediction: what a model must beat to have learnt anything.
 
     Args:
         name: The metric.
         labels: Gold labels, shape (rows,).
-        classes: Number of classes; 0 or 1 for a regression, where the answer is 0.
+        classes: Number of classes; 0 or 1 for a regression, where the prediction is 0.
     """
     if classes < 2:
         return 0.0
-    constants = [np.full_like(labels, answer) for answer in range(classes)]
-    return max(score((name,), answer, labels, classes)[name] for answer in constants)
+    constants = [np.full_like(labels, label) for label in range(classes)]
+    return max(score((name,), constant, labels, classes)[name] for constant in constants)
 
 
 def _accuracy(predictions: Array, labels: Array) -> float:

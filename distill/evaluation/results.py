@@ -1,93 +1,223 @@
-"""What was measured, as a run keeps it and as a table: models, scores, cost, retention."""
+"""What was measured: models, scores, cost, retention; and a finished run."""
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from augment.contract import Version
-from distill.evaluation.evaluate import Measurement, Splits
+from distill.records import Record
 from distill.run_directory import STUDENT
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-def result_of(
-    version: Version, splits: Splits, models: list[Measurement], **more: Any
-) -> dict[str, Any]:
-    """Measurements as JSON values, see ``report``."""
-    measured = [dataclasses.asdict(model) for model in models]
-    return {**measured_on(version, splits), "models": measured, **more}
+Scores = dict[str, dict[str, float]]
+"""Split to metric to value; validation splits are kept apart."""
 
 
-def measured_on(version: Version, splits: Splits) -> dict[str, Any]:
-    """What measurements were made on, as JSON values; the first split's metric selects."""
-    return {
-        "version": version.reference,
-        "version_id": version.manifest.id,
-        "task": version.task.name,
-        "selection": {"metric": version.task.selection_metric, "split": next(iter(splits))},
-        "rows": {split: len(rows) for split, rows in splits.items()},
-    }
+class Role(StrEnum):
+    """What a model is in the table of a run: its name there, and what the name means."""
+
+    explanation: str
+
+    def __new__(cls, label: str, meaning: str) -> Self:
+        """A member that equals its label."""
+        role = str.__new__(cls, label)
+        role._value_ = label
+        role.explanation = f"{label} {meaning}"
+        return role
+
+    TEACHER = "teacher", "= the model that the student learns from"
+    SECOND_TEACHER = "teacher 2", "and further ones = logits averaged with the teacher's"
+    PLAIN = (
+        "student, labels only",
+        "= same shape and start, trained on the labels of the original rows",
+    )
+    DISTILLED = "student, distilled", "= taught by the teacher, as the recipe says"
 
 
-Cells = list[str]
-EXPLANATIONS = {
-    "teacher": "teacher = the model that the student learns from",
-    "teacher 2": "teacher 2 and further ones = logits averaged with the teacher's",
-    "student, labels only": (
-        "student, labels only = same shape and start, trained on the labels of the original rows"
-    ),
-    "student, distilled": "student, distilled = taught by the teacher, as the recipe says",
-}
+class Latency(Record):
+    """How fast a model answers on real rows; medians after a warm-up, tokenizing left out.
+
+    Attributes:
+        batch_1: Milliseconds for one sentence; the median is over different sentences.
+        throughput_32: Sentences a second in batches of 32, padded to the longest of them.
+        device: ``cpu`` or ``cuda``.
+        threads: Threads that the model may use.
+    """
+
+    batch_1: float
+    throughput_32: float
+    device: str
+    threads: int
 
 
-def frame(result: dict[str, Any]) -> pd.DataFrame:
-    """The table as numbers, units in the column names; batch 32 is in sentences a second."""
-    import pandas as pd
+class Measurement(Record):
+    """One row of the result table.
 
-    return pd.DataFrame([_numbers(result, model) for model in result["models"]])
+    Attributes:
+        model: Its ``Role`` in a run; elsewhere what the user called it.
+        scores: On every split that was asked for.
+        parameters: In all.
+        encoder_parameters: Without the embedding tables.
+        flops: Floating-point operations for a sentence, mean over the first split, no padding.
+        file_bytes: Size of the weights on disk, as they are stored.
+        max_length: Tokens a row was cut to.
+        latency: How fast it answers.
+    """
 
-
-def _numbers(result: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
-    retained = retention(result, model)
-    return {
-        "model": model["model"],
-        **dict(metric_columns(model)),
-        **({} if teacher_of(result) is None else {"retention %": retained}),
-        "parameters": model["parameters"],
-        "without embeddings": model["encoder_parameters"],
-        "MFLOPs": model["flops"] / 1e6,
-        "batch 1 ms": model["latency"]["batch_1"],
-        "batch 32 per s": model["latency"]["throughput_32"],
-        "file MB": model["file_bytes"] / 1e6,
-    }
-
-
-def retention(result: dict[str, Any], model: dict[str, Any]) -> float | None:
-    """The selection metric on the first split, in percent of the teacher's."""
-    teacher = teacher_of(result)
-    if teacher is None:
-        return None
-    split, metric = result["selection"]["split"], result["selection"]["metric"]
-    best, own = teacher["scores"][split][metric], model["scores"][split][metric]
-    return None if best <= 0 else 100 * own / best
+    model: str
+    scores: Scores
+    parameters: int
+    encoder_parameters: int
+    flops: int
+    file_bytes: int
+    max_length: int
+    latency: Latency
 
 
-def teacher_of(result: dict[str, Any]) -> dict[str, Any] | None:
-    """The measured model that retention refers to."""
-    return next((m for m in result["models"] if m["model"] == result.get("baseline")), None)
+class Selection(Record):
+    """The metric and the split that select the best step, and that retention refers to."""
+
+    metric: str
+    split: str
+
+    def of(self, scores: Scores) -> float:
+        """The one score of many that counts."""
+        return scores[self.split][self.metric]
 
 
-def metric_columns(model: dict[str, Any]) -> list[tuple[str, float]]:
-    """Metric columns; with several splits each column names its own."""
-    several = len(model["scores"]) > 1
+class MeasuredOn(Record):
+    """What measurements were made on.
+
+    Attributes:
+        version: Its reference.
+        version_id: Its digest.
+        task: Its name.
+        selection: What counts.
+        rows: Rows of each split.
+    """
+
+    version: str
+    version_id: str
+    task: str
+    selection: Selection
+    rows: dict[str, int]
+
+    @classmethod
+    def on(cls, version: Version, splits: Mapping[str, Sized], **measured: Any) -> Self:
+        """A record of what was measured on some splits of a version; the first one selects."""
+        return cls(
+            version=version.reference,
+            version_id=version.manifest.id,
+            task=version.task.name,
+            selection=Selection(metric=version.task.selection_metric, split=next(iter(splits))),
+            rows={split: len(rows) for split, rows in splits.items()},
+            **measured,
+        )
+
+
+class EvaluationResult(MeasuredOn):
+    """The result of a run, of an evaluation or of a teacher's fine-tuning.
+
+    Attributes:
+        models: In the order of the table.
+        baseline: Name of the model that retention refers to, where there is one.
+        averaged: What the mean of several teachers' logits scores.
+        folder: Where a new teacher lies.
+    """
+
+    models: tuple[Measurement, ...]
+    baseline: str | None = None
+    averaged: Scores | None = None
+    folder: str | None = None
+
+    def selected_scores(self) -> dict[str, float]:
+        """Each model's score by the selection metric on the first split."""
+        return {model.model: self.selection.of(model.scores) for model in self.models}
+
+    def retention(self, model: Measurement) -> float | None:
+        """The selection metric on the first split, in percent of the baseline's."""
+        best = self.selected_scores().get(self.baseline or "", 0.0)
+        return None if best <= 0 else 100 * self.selection.of(model.scores) / best
+
+    def table(self) -> pd.DataFrame:
+        """The models as rows, units in the column names; batch 32 is in sentences a second."""
+        import pandas as pd
+
+        return pd.DataFrame([self._numbers(model) for model in self.models])
+
+    def _numbers(self, model: Measurement) -> dict[str, Any]:
+        return {
+            "model": model.model,
+            **dict(metric_columns(model.scores)),
+            **({"retention %": self.retention(model)} if self.baseline else {}),
+            "parameters": model.parameters,
+            "without embeddings": model.encoder_parameters,
+            "MFLOPs": model.flops / 1e6,
+            "batch 1 ms": model.latency.batch_1,
+            "batch 32 per s": model.latency.throughput_32,
+            "file MB": model.file_bytes / 1e6,
+        }
+
+
+class CorpusCounts(Record):
+    """What became of a corpus; but for its name, see ``data.packing.Counts``."""
+
+    name: str
+    blocks: int
+    tokens: int
+    empty: int
+    damaged: int
+    short: int
+    short_tokens: int
+
+
+class BlockCounts(Record):
+    """Blocks of a corpus that were trained on, and that were measured on."""
+
+    train: int
+    held_out: int
+
+
+class GeneralResult(Record):
+    """The result of a general distillation.
+
+    Attributes:
+        student: Its folder.
+        size: Its sizes in words.
+        teacher: What the user called it.
+        corpus: What was read.
+        blocks: What it became.
+        steps: Optimizer steps.
+        tokens: Trained on, about.
+        epochs: Passes over the blocks.
+        held_out: The last losses on the blocks held out, by name.
+        projections: How many are kept with the student.
+    """
+
+    student: str
+    size: str
+    teacher: str
+    corpus: CorpusCounts
+    blocks: BlockCounts
+    steps: int
+    tokens: int
+    epochs: float
+    held_out: dict[str, float]
+    projections: int
+
+
+def metric_columns(scores: Scores) -> list[tuple[str, float]]:
+    """Names and values of the metric columns; with several splits each column names its own."""
+    several = len(scores) > 1
     return [
         (f"{metric} {split.removeprefix('validation_')}" if several else metric, value)
-        for split, metrics in model["scores"].items()
+        for split, metrics in scores.items()
         for metric, value in metrics.items()
     ]
 
@@ -98,11 +228,11 @@ class Run:
 
     Attributes:
         path: Its directory.
-        result: What was measured, as JSON values.
+        result: What was measured.
     """
 
     path: Path
-    result: dict[str, Any]
+    result: EvaluationResult
 
     @property
     def student(self) -> Path:
@@ -111,4 +241,4 @@ class Run:
 
     def table(self) -> pd.DataFrame:
         """Teacher and students, one row each: scores, retention, parameters, latency."""
-        return frame(self.result)
+        return self.result.table()

@@ -8,16 +8,13 @@ DIR/onnx-int8/      the same with 8-bit weights
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from augment.contract import TaskSpec, Version
 from augment.contract.files import commit_folder, write_json
@@ -25,27 +22,26 @@ from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.errors import UsageError
 from distill.evaluation.compare import labeled_splits
-from distill.evaluation.cost import Answer, Latency, TimedModel, time_answers, weight_bytes
-from distill.evaluation.evaluate import Scores, Splits, answers, collect, scores_of
-from distill.evaluation.results import measured_on
+from distill.evaluation.cost import measure_latency, weight_bytes
+from distill.evaluation.evaluate import batched_logits, scores_of
+from distill.evaluation.results import Latency, MeasuredOn, Scores, Selection
+from distill.evaluation.target import EvaluationTarget, Logits
 from distill.models.folders import folder_digest, save_clean, save_tokenizer
 from distill.models.loading import Classifier, load_classifier, own_length
 from distill.progress import Narrator
-from distill.serving.onnx import PACKAGES, graph_answers, quantize, require_onnx, write_onnx
+from distill.records import Record, read_json
+from distill.serving.onnx import PACKAGES, graph_logits, quantize, require_onnx, write_onnx
 
 FORMS = ("transformers", "onnx", "onnx-int8")
 RECORD, GRAPH = "export.json", "model.onnx"
 
-Logits = dict[str, NDArray[np.float32]]
 
-
-@dataclass(frozen=True, slots=True)
-class Exported:
+class ExportedForm(Record):
     """One row of the table: a form, or the model that all were made from (``pytorch``).
 
     Attributes:
         form: Also its folder's name.
-        scores: Split to metric to value.
+        scores: On every validation split.
         drop: The selection metric on the first split: PyTorch's minus this form's.
         logit_difference: The largest difference of a logit from PyTorch's, on any row.
         answers_changed: Rows whose class is another one than PyTorch's.
@@ -62,13 +58,27 @@ class Exported:
     latency: Latency
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A form that was written."""
+class _Exported(Record):
+    """The first keys of ``export.json``."""
 
-    form: str
-    answer: Answer
-    file_bytes: int
+    model: str
+    model_sha256: str
+
+
+class ExportResult(MeasuredOn, _Exported):
+    """``export.json``: what was exported, what it was measured on, and every form.
+
+    Attributes:
+        model: What the user called it.
+        model_sha256: Its digest.
+        max_length: Tokens a row was cut to.
+        libraries: Versions of the packages that wrote the forms.
+        forms: ``pytorch`` first.
+    """
+
+    max_length: int
+    libraries: dict[str, str]
+    forms: tuple[ExportedForm, ...]
 
 
 def export_model(
@@ -78,7 +88,7 @@ def export_model(
     out: str | Path,
     forms: Sequence[str] = FORMS,
     quiet: bool = False,
-) -> dict[str, Any]:
+) -> ExportResult:
     """Write a classifier in several forms, and compare each with the original on validation.
 
     Args:
@@ -107,37 +117,42 @@ def export_model(
     opened = open_checked(version)
     classifier = load_classifier(model, opened.task)
     length = own_length(classifier, opened.task)
-    result: dict[str, Any] = {}
 
     def fill(folder: Path) -> None:
-        made = [_Made("pytorch", answers(classifier), weight_bytes(classifier.model))]
-        for form in FORMS:
-            if form in forms:
-                narrator.say("writing", form)
-                made.append(_write(form, folder / form, classifier, length, opened.task))
-        narrator.say("measuring", f"{len(made)} forms on validation")
         with tempfile.TemporaryDirectory(prefix="distill-") as cache:
             splits = labeled_splits(opened, None, classifier, length, Path(cache))
-            rows = _compare(made, opened.task, splits)
-            result.update(_record(opened, splits, model, length, rows))
-        write_json(folder / RECORD, result)
+            targets = [EvaluationTarget("pytorch", classifier, splits, length)]
+            for form in FORMS:
+                if form in forms:
+                    narrator.say("writing", form)
+                    targets.append(_write(form, folder, targets[0], opened.task))
+            narrator.say("measuring", f"{len(targets)} forms on validation")
+            result = ExportResult.on(
+                opened,
+                splits,
+                model=model,
+                model_sha256=folder_digest(model),
+                max_length=length,
+                libraries=_libraries(forms),
+                forms=tuple(_compare(targets, folder, opened.task)),
+            )
+        write_json(folder / RECORD, result.to_json())
 
     commit_folder(out, fill)
-    return result
+    return read_json(out / RECORD, ExportResult)
 
 
-def _write(form: str, folder: Path, classifier: Classifier, length: int, task: TaskSpec) -> _Made:
+def _write(form: str, out: Path, source: EvaluationTarget, task: TaskSpec) -> EvaluationTarget:
     """Write a form, and open what was written."""
+    classifier, length, folder = source.classifier, source.max_length, out / form
     folder.mkdir()
     if form == "transformers":
         save_clean(classifier.model, classifier.tokenizer, folder, length)
-        again = load_classifier(str(folder), task)
-        return _Made(form, answers(again), weight_bytes(again.model))
+        return replace(source, name=form, classifier=load_classifier(str(folder), task))
     _write_graph(form, folder, classifier)
-    size = sum(written.stat().st_size for written in folder.iterdir())
     classifier.model.config.save_pretrained(folder)
     save_tokenizer(classifier.tokenizer, folder, length, ready=True)
-    return _Made(form, graph_answers(folder / GRAPH, classifier), size)
+    return replace(source, name=form, graph=graph_logits(folder / GRAPH, classifier))
 
 
 def _write_graph(form: str, folder: Path, classifier: Classifier) -> None:
@@ -153,51 +168,40 @@ def _write_graph(form: str, folder: Path, classifier: Classifier) -> None:
         quantize(source, folder / GRAPH)
 
 
-def _compare(made: Sequence[_Made], task: TaskSpec, splits: Splits) -> list[Exported]:
+def _compare(
+    targets: Sequence[EvaluationTarget], out: Path, task: TaskSpec
+) -> Iterator[ExportedForm]:
     """Score every form and set it against the first."""
-    first = next(iter(splits))
-    timed = time_answers([TimedModel(one.answer, splits[first], "cpu") for one in made])
-    logits = [{split: collect(one.answer, rows) for split, rows in splits.items()} for one in made]
-    scores = [
-        {split: scores_of(own[split], rows, task) for split, rows in splits.items()}
-        for own in logits
-    ]
-    best = scores[0][first][task.selection_metric]
-    return [
-        Exported(
-            form=one.form,
-            scores=found,
-            drop=best - found[first][task.selection_metric],
-            logit_difference=_furthest(logits[0], own),
-            answers_changed=_changed(logits[0], own),
-            file_bytes=one.file_bytes,
+    selection = Selection(metric=task.selection_metric, split=next(iter(targets[0].splits)))
+    first_logits: dict[str, Logits] = {}
+    best: float | None = None
+    for target, latency in zip(targets, measure_latency(targets), strict=True):
+        logits, scores = {}, {}
+        for split, rows in target.splits.items():
+            logits[split] = batched_logits(target.logits, rows)
+            scores[split] = scores_of(logits[split], rows, task)
+        first_logits = first_logits or logits
+        best = selection.of(scores) if best is None else best
+        pairs = [(first_logits[split], logits[split]) for split in logits]
+        yield ExportedForm(
+            form=target.name,
+            scores=scores,
+            drop=best - selection.of(scores),
+            logit_difference=max(float(np.abs(one - other).max()) for one, other in pairs),
+            answers_changed=sum(int((a.argmax(-1) != b.argmax(-1)).sum()) for a, b in pairs),
+            file_bytes=_file_bytes(target, out),
             latency=latency,
         )
-        for one, own, found, latency in zip(made, logits, scores, timed, strict=True)
-    ]
 
 
-def _furthest(one: Logits, other: Logits) -> float:
-    return max(float(np.abs(one[split] - other[split]).max()) for split in one)
+def _file_bytes(target: EvaluationTarget, out: Path) -> int:
+    if target.graph is None:
+        return weight_bytes(target.classifier.model)
+    return sum(file.stat().st_size for file in (out / target.name).glob(f"{GRAPH}*"))
 
 
-def _changed(one: Logits, other: Logits) -> int:
-    return sum(int((one[s].argmax(-1) != other[s].argmax(-1)).sum()) for s in one)
-
-
-def _record(
-    version: Version, splits: Splits, model: str, length: int, rows: list[Exported]
-) -> dict[str, Any]:
-    names = (
-        "torch",
-        "transformers",
-        *(PACKAGES if any(row.form.startswith("onnx") for row in rows) else ()),
-    )
-    return {
-        "model": model,
-        "model_sha256": folder_digest(model),
-        **measured_on(version, splits),
-        "max_length": length,
-        "libraries": {name: installed(name) for name in names},
-        "forms": [dataclasses.asdict(row) for row in rows],
-    }
+def _libraries(forms: Sequence[str]) -> dict[str, str]:
+    """Versions of what wrote the forms."""
+    graphs = any(form.startswith("onnx") for form in forms)
+    names = ("torch", "transformers", *(PACKAGES if graphs else ()))
+    return {name: installed(name) for name in names}

@@ -58,11 +58,12 @@ def _parquet(path: Path) -> dict[str, list[str]]:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataInvalid(f"{path} is no whole Parquet file: {error}.") from error
-    wanted = [name for name in table.column_names if name.lower() in {*sum(PAIRS, ()), *NUMBERS}]
-    for name in wanted:
+    known = {*sum(PAIRS, ()), *NUMBERS}
+    columns = [name for name in table.column_names if name.lower() in known]
+    for name in columns:
         if table[name].null_count:
             raise DataInvalid(f"{path}: column {name!r} has empty (null) rows.")
-    return {name.lower(): [str(v) for v in table[name].to_pylist()] for name in wanted}
+    return {name.lower(): [str(v) for v in table[name].to_pylist()] for name in columns}
 
 
 def _tsv(path: Path) -> dict[str, list[str]]:

@@ -7,11 +7,11 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from augment.contract import TaskSpec
 from augment.contract.files import write_file, write_text
 from distill.errors import DataInvalid, UsageError
+from distill.records import Record
 
 HEADER = "index\tprediction"
 DIAGNOSTIC = "AX.tsv"
@@ -21,17 +21,17 @@ MOST_FAULTS = 3
 
 @dataclass(frozen=True, slots=True)
 class SubmissionFile:
-    """One file of a submission.
+    """One file of a submission as GLUE wants it.
 
     Attributes:
-        file: Its name.
+        name: Its name.
         task: The task's name in a version; the diagnostic set belongs to MNLI.
         split: The split that it answers.
         rows: Lines without the header.
         words: Label name in the data to word in the file; empty where the answer is a score.
     """
 
-    file: str
+    name: str
     task: str
     split: str
     rows: int
@@ -49,8 +49,8 @@ def _numbers(*names: str) -> dict[str, str]:
 _THREE = _same("entailment", "neutral", "contradiction")
 _TWO = _same("entailment", "not_entailment")
 SUBMISSION_FILES = {
-    sheet.file: sheet
-    for sheet in (
+    file.name: file
+    for file in (
         SubmissionFile("CoLA.tsv", "cola", "test", 1063, _numbers("unacceptable", "acceptable")),
         SubmissionFile("SST-2.tsv", "sst2", "test", 1821, _numbers("negative", "positive")),
         SubmissionFile("MRPC.tsv", "mrpc", "test", 1725, _numbers("not_equivalent", "equivalent")),
@@ -72,69 +72,66 @@ def submission_file(task: TaskSpec, split: str) -> SubmissionFile:
     Raises:
         UsageError: The task is not GLUE's, has other labels, or the split is not asked for.
     """
-    found = [
-        sheet
-        for sheet in SUBMISSION_FILES.values()
-        if (sheet.task, sheet.split) == (task.name, split)
-    ]
+    files = {(file.task, file.split): file for file in SUBMISSION_FILES.values()}
+    file = files.get((task.name, split))
     hint = "Write a table of predictions instead: --out predictions.csv"
-    if not found:
+    if file is None:
         raise UsageError(f"GLUE's submission has no file for split {split!r} of {task.name}.", hint)
-    if set(found[0].words) != set(task.label.names):
+    if set(file.words) != set(task.label.names):
         raise UsageError(
             f"{task.name} has the labels {', '.join(task.label.names) or 'of a score'}; "
-            f"GLUE's {found[0].file} has {', '.join(found[0].words) or 'a score'}.",
+            f"GLUE's {file.name} has {', '.join(file.words) or 'a score'}.",
             hint,
         )
-    return found[0]
+    return file
 
 
 def render(
-    sheet: SubmissionFile, index: Sequence[int], answers: Sequence[str] | Sequence[float]
+    file: SubmissionFile, index: Sequence[int], predictions: Sequence[str] | Sequence[float]
 ) -> str:
     """A file's text.
 
     Args:
-        sheet: Which file.
+        file: Which file.
         index: The number of each row, in the order of the file.
-        answers: Label names of the data, or scores, which are cut to 0 to 5.
+        predictions: Label names of the data, or scores, which are cut to 0 to 5.
     """
-    if sheet.words:
-        words = [sheet.words[str(answer)] for answer in answers]
+    if file.words:
+        words = [file.words[str(label)] for label in predictions]
     else:
-        words = [f"{min(max(float(score), LOWEST), HIGHEST):.3f}" for score in answers]
+        words = [f"{min(max(float(score), LOWEST), HIGHEST):.3f}" for score in predictions]
     lines = [f"{number}\t{word}\n" for number, word in zip(index, words, strict=True)]
     return f"{HEADER}\n{''.join(lines)}"
 
 
-def faults(sheet: SubmissionFile, text: str) -> list[str]:
+def faults(file: SubmissionFile, text: str) -> list[str]:
     """What is wrong with a file, three sentences at most; nothing where all is right."""
     lines = text.split("\n")
     if not text.endswith("\n") or text.endswith("\n\n"):
         return ["must end with one line break"]
     header, *rows = lines[:-1]
-    found = [] if header == HEADER else [f"the header is {header[:40]!r}, not {HEADER!r}"]
-    if len(rows) != sheet.rows:
-        found.append(f"has {len(rows):,} rows, GLUE's has {sheet.rows:,}")
+    wrong = [] if header == HEADER else [f"the header is {header[:40]!r}, not {HEADER!r}"]
+    if len(rows) != file.rows:
+        wrong.append(f"has {len(rows):,} rows, GLUE's has {file.rows:,}")
     for at, row in enumerate(rows):
-        number, _, answer = row.partition("\t")
+        number, _, prediction = row.partition("\t")
         if number != str(at):
-            found.append(f"line {at + 2}: index {number[:20]!r}, not {at}")
-        elif not _is_answer(sheet, answer):
-            found.append(f"line {at + 2}: {answer[:20]!r} is no answer")
-        if len(found) >= MOST_FAULTS:
+            wrong.append(f"line {at + 2}: index {number[:20]!r}, not {at}")
+        elif not _is_prediction(file, prediction):
+            wrong.append(f"line {at + 2}: {prediction[:20]!r} is no answer")
+        if len(wrong) >= MOST_FAULTS:
             break
-    return found
+    return wrong
 
 
-def _is_answer(sheet: SubmissionFile, answer: str) -> bool:
-    if sheet.words:
-        return answer in sheet.words.values()
-    return bool(re.fullmatch(r"[0-9](\.[0-9]+)?", answer)) and float(answer) <= HIGHEST
+def _is_prediction(file: SubmissionFile, text: str) -> bool:
+    if file.words:
+        return text in file.words.values()
+    return bool(re.fullmatch(r"[0-9](\.[0-9]+)?", text)) and float(text) <= HIGHEST
 
 
 MOST_BYTES = 64 * 2**20
-LONG_AGO = (1980, 1, 1, 0, 0, 0)
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def read_submission(place: Path) -> dict[str, str]:
@@ -146,8 +143,8 @@ def read_submission(place: Path) -> dict[str, str]:
     if not place.exists():
         return {}
     try:
-        found = _from_folder(place) if place.is_dir() else _from_zip(place)
-        return {name: content.decode("utf-8") for name, content in found.items()}
+        contents = _from_folder(place) if place.is_dir() else _from_zip(place)
+        return {name: content.decode("utf-8") for name, content in contents.items()}
     except (zipfile.BadZipFile, UnicodeDecodeError, EOFError, RuntimeError) as error:
         raise DataInvalid(
             f"{place} is no readable submission: {error}.", "Choose another file, or remove it."
@@ -155,20 +152,20 @@ def read_submission(place: Path) -> dict[str, str]:
 
 
 def _from_folder(place: Path) -> dict[str, bytes]:
-    found = {}
+    contents = {}
     for path in sorted(place.glob("*.tsv")):
         _refuse_strangers(place, path.name, path.stat().st_size)
-        found[path.name] = path.read_bytes()
-    return found
+        contents[path.name] = path.read_bytes()
+    return contents
 
 
 def _from_zip(place: Path) -> dict[str, bytes]:
-    found = {}
+    contents = {}
     with zipfile.ZipFile(place) as archive:
         for entry in archive.infolist():
             _refuse_strangers(place, entry.filename, entry.file_size)
-            found[entry.filename] = archive.read(entry)
-    return found
+            contents[entry.filename] = archive.read(entry)
+    return contents
 
 
 def _refuse_strangers(place: Path, name: str, size: int) -> None:
@@ -195,36 +192,54 @@ def _to_zip(path: Path, files: Mapping[str, str]) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in SUBMISSION_FILES:
             if name in files:
-                entry = zipfile.ZipInfo(name, LONG_AGO)
+                entry = zipfile.ZipInfo(name, ZIP_EPOCH)
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(entry, files[name])
 
 
-def check_submission(place: Path) -> dict[str, Any]:
-    """Compare a submission with the site's format.
+class CheckedFile(Record):
+    """A file of a submission that is there: its rows, and what is wrong with it."""
 
-    Returns:
-        ``files``: for each that is there its ``file``, ``rows`` and ``faults``; ``missing``: the
-        names of the others.
+    file: str
+    rows: int
+    faults: tuple[str, ...]
+
+
+class Submission(Record):
+    """A submission, compared with the site's format.
+
+    Attributes:
+        place: The zip or folder.
+        files: Those that are there.
+        missing: The names of the others.
+        written: The names of those that were just written, where some were.
+    """
+
+    place: str
+    files: tuple[CheckedFile, ...]
+    missing: tuple[str, ...]
+    written: tuple[str, ...] | None = None
+
+
+def check_submission(place: Path) -> Submission:
+    """Compare a submission with the site's format.
 
     Raises:
         DataInvalid: Nothing is there, or it cannot be read.
     """
-    found = read_submission(place)
-    if not found:
+    texts = read_submission(place)
+    if not texts:
         raise DataInvalid(
             f"{place} holds no file of a GLUE submission.", "Make one: distill predict … --out"
         )
-    sheets = [SUBMISSION_FILES[name] for name in SUBMISSION_FILES if name in found]
-    return {
-        "place": str(place),
-        "files": [
-            {
-                "file": sheet.file,
-                "rows": max(0, found[sheet.file].count("\n") - 1),
-                "faults": faults(sheet, found[sheet.file]),
-            }
-            for sheet in sheets
-        ],
-        "missing": [name for name in SUBMISSION_FILES if name not in found],
-    }
+    files = [
+        CheckedFile(
+            file=name,
+            rows=max(0, texts[name].count("\n") - 1),
+            faults=tuple(faults(SUBMISSION_FILES[name], texts[name])),
+        )
+        for name in SUBMISSION_FILES
+        if name in texts
+    ]
+    missing = tuple(name for name in SUBMISSION_FILES if name not in texts)
+    return Submission(place=str(place), files=tuple(files), missing=missing)

@@ -10,15 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from distill.data.batching import MODEL_INPUTS, Collator, model_inputs
 from distill.errors import ExtraMissing
-from distill.evaluation.cost import Answer, Row
+from distill.evaluation.target import Logits, LogitsFunction, Row
 from distill.models.limits import filter_inputs
 from distill.models.loading import Classifier
 
@@ -98,7 +96,7 @@ def quantize(source: Path, target: Path) -> None:
         )
 
 
-def graph_answers(file: Path, classifier: Classifier) -> Answer:
+def graph_logits(file: Path, classifier: Classifier) -> LogitsFunction:
     """A graph as a function from rows to logits in the order of the data's labels.
 
     Args:
@@ -110,17 +108,17 @@ def graph_answers(file: Path, classifier: Classifier) -> Answer:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    wanted = [node.name for node in session.get_inputs()]
+    names = [node.name for node in session.get_inputs()]
     collate = Collator(classifier.tokenizer.pad_token_id)
     order = slice(None) if classifier.order is None else list(classifier.order)
 
-    def answer(rows: Sequence[Row]) -> NDArray[np.float32]:
+    def run(rows: Sequence[Row]) -> Logits:
         inputs = model_inputs(collate(rows))
-        feed = {name: inputs[name].numpy() for name in wanted}
-        logits: NDArray[np.float32] = session.run(["logits"], feed)[0][:, order]
+        feed = {name: inputs[name].numpy() for name in names}
+        logits: Logits = session.run(["logits"], feed)[0][:, order]
         return logits
 
-    return answer
+    return run
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Answers for rows that have no labels: as a table, or as GLUE's submission.
+"""Predictions for rows that have no labels: as a table, or as GLUE's submission.
 
 The place says the form: ``.csv``, ``.tsv``, ``.jsonl`` and ``.parquet`` are tables of any task;
 a ``.zip`` or a folder is a submission, to which each task adds its own files.
@@ -21,13 +21,16 @@ from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.versions import tokenize_split, tokenize_texts
 from distill.errors import DataInvalid, UsageError
-from distill.evaluation.evaluate import answers, collect
+from distill.evaluation.evaluate import predict
+from distill.evaluation.target import Logits
 from distill.models.loading import Classifier, open_classifier, own_length
 from distill.progress import Gauge, Narrator
+from distill.records import Record
 from distill.serving.glue_diagnostic import read_diagnostic
 from distill.serving.glue_submission import (
     DIAGNOSTIC,
     SUBMISSION_FILES,
+    Submission,
     SubmissionFile,
     check_submission,
     faults,
@@ -40,13 +43,12 @@ from distill.serving.glue_submission import (
 if TYPE_CHECKING:
     import pandas as pd
 
-
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """A model's answers to rows, in the order of their numbers.
+class Predictions:
+    """A model's predictions for rows, in the order of their numbers.
 
     Attributes:
         index: ``idx`` of each row, shape (rows,).
@@ -56,7 +58,7 @@ class Answers:
 
     index: NDArray[np.int64]
     variant: NDArray[np.int64]
-    logits: NDArray[np.float32]
+    logits: Logits
 
     def values(self, task: TaskSpec) -> list[str] | list[float]:
         """Label names, or scores."""
@@ -65,7 +67,21 @@ class Answers:
         return [task.label.names[best] for best in self.logits.argmax(axis=-1)]
 
 
-def predict_split(
+class PredictionTable(Record):
+    """A table of predictions that was written.
+
+    Attributes:
+        place: The file.
+        splits: Whose rows are in it.
+        rows: How many.
+    """
+
+    place: str
+    splits: tuple[str, ...]
+    rows: int
+
+
+def write_predictions(
     model: str,
     version: Version | str | Path,
     *,
@@ -73,8 +89,8 @@ def predict_split(
     split: str = "test",
     diagnostic: str | Path | None = None,
     quiet: bool = False,
-) -> dict[str, Any]:
-    """Answer a split and write the answers.
+) -> PredictionTable | Submission:
+    """Predict a split and write the predictions.
 
     Args:
         model: Folder, run directory or hub name.
@@ -86,8 +102,7 @@ def predict_split(
         quiet: Say nothing on stderr.
 
     Returns:
-        For a table its place and rows; for a submission what ``check_submission`` says, and which
-        files are ``written``.
+        What was written; a submission is checked, with the files of other tasks.
 
     Raises:
         UsageError: The place, the task and the split do not go together.
@@ -99,28 +114,23 @@ def predict_split(
     opened = open_checked(version)
     table = _is_table(out, diagnostic)
     splits = _splits(opened, split, needed=diagnostic is None)
-    sheets = {} if table else {name: _fitting(opened, name) for name in splits}
+    files = {} if table else {name: _fitting(opened, name) for name in splits}
     earlier = {} if table else read_submission(out)
     classifier = open_classifier(model, opened.task)
-    found = {name: _answer_split(opened, name, classifier, narrator) for name in splits}
+    predictions = {name: _predict_split(opened, name, classifier, narrator) for name in splits}
     if table:
-        frame = _frame(opened.task, found)
+        frame = _frame(opened.task, predictions)
         out.parent.mkdir(parents=True, exist_ok=True)
         write_file(out, lambda partial: _write_table(frame, partial, out.suffix))
-        return {"place": str(out), "splits": list(splits), "rows": len(frame)}
-    files = {sheet.file: _text(sheet, opened.task, found[name]) for name, sheet in sheets.items()}
+        return PredictionTable(place=str(out), splits=splits, rows=len(frame))
+    texts = {file.name: _text(file, opened.task, predictions[name]) for name, file in files.items()}
     if diagnostic:
-        file = Path(diagnostic)
-        files[DIAGNOSTIC] = _text(
-            submission_file(opened.task, "diagnostic"),
-            opened.task,
-            _answer_diagnostic(file, opened.task, classifier, narrator),
-        )
-    write_submission(out, {**earlier, **files})
-    return {
-        **check_submission(out),
-        "written": [name for name in SUBMISSION_FILES if name in files],
-    }
+        file = submission_file(opened.task, "diagnostic")
+        answered = _predict_diagnostic(Path(diagnostic), opened.task, classifier, narrator)
+        texts[DIAGNOSTIC] = _text(file, opened.task, answered)
+    write_submission(out, {**earlier, **texts})
+    written = tuple(name for name in SUBMISSION_FILES if name in texts)
+    return check_submission(out).model_copy(update={"written": written})
 
 
 def _is_table(out: Path, diagnostic: str | Path | None) -> bool:
@@ -144,56 +154,58 @@ def _is_table(out: Path, diagnostic: str | Path | None) -> bool:
 
 def _splits(version: Version, split: str, *, needed: bool) -> tuple[str, ...]:
     """The splits that a name means."""
-    found = tuple(s for s in version.splits if s == split or s.startswith(f"{split}_"))
-    if not found and needed:
+    splits = tuple(s for s in version.splits if s == split or s.startswith(f"{split}_"))
+    if not splits and needed:
         raise DataInvalid(
             f"{version.reference} has no split {split!r}; it has {', '.join(version.splits)}.",
             "Name one of them, or make a version whose source has that split.",
         )
-    return found
+    return splits
 
 
 def _fitting(version: Version, split: str) -> SubmissionFile:
-    """The file that answers a split, if the split has as many rows."""
-    sheet = submission_file(version.task, split)
-    if version.rows(split) != sheet.rows:
+    """The file for a split, if the split has as many rows."""
+    file = submission_file(version.task, split)
+    if version.rows(split) != file.rows:
         raise DataInvalid(
             f"{version.reference}: split {split!r} has {version.rows(split):,} rows, GLUE's "
-            f"{sheet.file} has {sheet.rows:,}.",
+            f"{file.name} has {file.rows:,}.",
             "Make the version from GLUE's own test file, or write a table: --out predictions.csv",
         )
-    return sheet
+    return file
 
 
-def _answer_split(version: Version, split: str, classifier: Classifier, say: Narrator) -> Answers:
+def _predict_split(
+    version: Version, split: str, classifier: Classifier, narrator: Narrator
+) -> Predictions:
     length = own_length(classifier, version.task)
     with tempfile.TemporaryDirectory(prefix="distill-") as cache:
         rows = tokenize_split(version, split, classifier.tokenizer, length, Path(cache))
-        logits = _logits(classifier, rows, split, say)
+        logits = _logits(classifier, rows, split, narrator)
         index, variant = (np.asarray(rows[name], dtype=np.int64) for name in ("idx", "variant"))
     order = np.lexsort((variant, index))
-    return Answers(index[order], variant[order], logits[order])
+    return Predictions(index[order], variant[order], logits[order])
 
 
-def _answer_diagnostic(
-    file: Path, task: TaskSpec, classifier: Classifier, say: Narrator
-) -> Answers:
+def _predict_diagnostic(
+    file: Path, task: TaskSpec, classifier: Classifier, narrator: Narrator
+) -> Predictions:
     pairs = read_diagnostic(file)
     texts = [list(pairs.premises), list(pairs.hypotheses)]
     rows = tokenize_texts(texts, classifier.tokenizer, own_length(classifier, task))
-    logits = _logits(classifier, rows, "diagnostic", say)
+    logits = _logits(classifier, rows, "diagnostic", narrator)
     index = np.asarray(pairs.index, dtype=np.int64)
     order = np.argsort(index, kind="stable")
-    return Answers(index[order], np.zeros_like(index), logits[order])
+    return Predictions(index[order], np.zeros_like(index), logits[order])
 
 
 def _logits(
-    classifier: Classifier, rows: datasets.Dataset, title: str, say: Narrator
-) -> NDArray[np.float32]:
-    gauge = Gauge(say, title)
+    classifier: Classifier, rows: datasets.Dataset, title: str, narrator: Narrator
+) -> Logits:
+    gauge = Gauge(narrator, title)
     try:
-        return collect(
-            answers(classifier),
+        return predict(
+            classifier,
             rows,
             lambda done: gauge.show(done / len(rows), f"{done:,} of {len(rows):,} rows"),
         )
@@ -201,36 +213,40 @@ def _logits(
         gauge.close()
 
 
-def _text(sheet: SubmissionFile, task: TaskSpec, found: Answers) -> str:
+def _text(file: SubmissionFile, task: TaskSpec, predictions: Predictions) -> str:
     """A submission's file, checked.
 
     Raises:
         DataInvalid: The rows are not numbered as GLUE's are.
     """
-    text = render(sheet, found.index.tolist(), found.values(task))
-    if wrong := faults(sheet, text):
+    text = render(file, predictions.index.tolist(), predictions.values(task))
+    if wrong := faults(file, text):
         raise DataInvalid(
-            f"{sheet.file} would not be GLUE's: {'; '.join(wrong)}.",
+            f"{file.name} would not be GLUE's: {'; '.join(wrong)}.",
             "Make the version from GLUE's own test file.",
         )
     return text
 
 
-def _frame(task: TaskSpec, found: dict[str, Answers]) -> pd.DataFrame:
+def _frame(task: TaskSpec, by_split: dict[str, Predictions]) -> pd.DataFrame:
     """Columns ``idx``, ``prediction``, ``p_<label>``; ``split`` and ``variant`` where they vary."""
     import pandas as pd
 
     frames = []
-    for split, own in found.items():
-        logits = own.logits.astype(np.float64)
+    for split, predictions in by_split.items():
+        logits = predictions.logits.astype(np.float64)
         shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
         shares /= shares.sum(axis=-1, keepdims=True)
-        columns: dict[str, Any] = {"split": split, "idx": own.index, "variant": own.variant}
-        columns["prediction"] = own.values(task)
+        columns: dict[str, Any] = {
+            "split": split,
+            "idx": predictions.index,
+            "variant": predictions.variant,
+            "prediction": predictions.values(task),
+        }
         columns |= {f"p_{name}": shares[:, at] for at, name in enumerate(task.label.names)}
         frames.append(pd.DataFrame(columns))
     frame = pd.concat(frames, ignore_index=True)
-    same = ["split"] if len(found) == 1 else []
+    same = ["split"] if len(by_split) == 1 else []
     return frame.drop(columns=same if frame["variant"].any() else [*same, "variant"])
 
 

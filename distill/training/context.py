@@ -16,8 +16,8 @@ from augment.contract.files import commit_folder, write_json
 from distill.data.batching import Collator
 from distill.data.versions import TokenizedSplits, fingerprint, tokenize
 from distill.distributed import on_main_process
-from distill.evaluation.evaluate import Measurement, evaluate
-from distill.evaluation.results import result_of
+from distill.evaluation.evaluate import evaluate
+from distill.evaluation.results import EvaluationResult, Measurement
 from distill.models.bf16 import frozen
 from distill.models.folders import folder_digest, save_clean
 from distill.models.limits import resolve_length
@@ -189,9 +189,9 @@ class TaskContext(RunContext):
         classifier = Classifier("student", eval_mode(student), self.tokenizer)
         return evaluate(classifier, self.version.task, {split: rows})[split]
 
-    def result(self, models: list[Measurement], **more: Any) -> dict[str, Any]:
-        """The result table and what it was measured on, as JSON values."""
-        return result_of(self.version, self.tokens.validation, models, **more)
+    def result(self, models: list[Measurement], **more: Any) -> EvaluationResult:
+        """The result table and what it was measured on."""
+        return EvaluationResult.on(self.version, self.tokens.validation, models=models, **more)
 
 
 def open_context(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from distill.data.batching import Collator, lengths_of
+from distill.data.batching import Collator, length_batches
 from distill.models.bf16 import autocast
 from distill.stages import Stage
 
@@ -38,15 +38,13 @@ class HeldOut:
         """The mean of each term over the blocks, and of their sum as ``loss``."""
         some = np.linspace(0, len(self.rows) - 1, min(len(self.rows), MOST_BLOCKS)).astype(int)
         rows = self.rows.select(some)
-        order = np.argsort(lengths_of(rows), kind="stable")
         sums: dict[str, float] = {}
         self.stage.eval()
-        for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size].tolist()
-            batch = self.collator([rows[index] for index in chosen])
+        for chosen in length_batches(rows, self.batch_size):
+            batch = self.collator([rows[index] for index in chosen.tolist()])
             inputs = {name: tensor.to(student.device) for name, tensor in batch.items()}
             with torch.no_grad(), autocast(student.device, self.precision):
                 terms = self.stage(**inputs)
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value.item() * len(chosen)
-        return {name: total / len(order) for name, total in sums.items()}
+        return {name: total / len(rows) for name, total in sums.items()}

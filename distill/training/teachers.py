@@ -9,7 +9,8 @@ import numpy as np
 
 from augment.contract import TaskSpec
 from distill.data.versions import TokenizedSplits
-from distill.evaluation.evaluate import Scores, predict, scores_of
+from distill.evaluation.evaluate import predict, scores_of
+from distill.evaluation.results import Role, Scores
 from distill.models.loading import Classifier
 
 
@@ -18,7 +19,7 @@ class Teacher:
     """A teacher that was found fit to teach.
 
     Attributes:
-        name: In the result table: ``teacher``, or ``teacher 2``.
+        name: In the result table, see ``teacher_name``.
         classifier: Frozen, in evaluation mode.
         tokens: The version in its tokenization.
         scores: On validation.
@@ -32,10 +33,10 @@ class Teacher:
 
 def teacher_name(index: int) -> str:
     """What a teacher is called in tables, by its place among several."""
-    return "teacher" if index == 0 else f"teacher {index + 1}"
+    return Role.TEACHER if index == 0 else f"{Role.TEACHER} {index + 1}"
 
 
-def averaged_scores(teachers: Sequence[Teacher], task: TaskSpec) -> dict[str, dict[str, float]]:
+def averaged_scores(teachers: Sequence[Teacher], task: TaskSpec) -> Scores:
     """What the mean of several teachers' logits scores on every validation split."""
     scores = {}
     for split, rows in teachers[0].tokens.validation.items():

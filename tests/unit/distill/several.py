@@ -33,7 +33,7 @@ def main() -> None:
         recipe=recipe,
         plain=False,
     )
-    print_json([model["model"] for model in run.result["models"]])
+    print_json([model.model for model in run.result.models])
 
 
 if __name__ == "__main__":

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from augment.contract import Version
-from distill.ablation import ARMS, BY_NAME, ablate_task, arm_recipe
+from distill.ablation import ARMS, BY_NAME, AblationResult, Arm, ablate_task, arm_recipe
 from distill.cli import app
 from distill.errors import UsageError
 from distill.recipes.load import DistillRecipe, load_recipe
+from distill.records import read_json
 
 
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
-def test_an_arm_changes_what_it_says_and_nothing_else(arm: object) -> None:
-    assert arm in ARMS
+def test_an_arm_changes_what_it_says_and_nothing_else(arm: Arm) -> None:
     recipe = load_recipe("quick", "cola")
-    changed = arm_recipe(arm, recipe, 3)  # type: ignore[arg-type]
+    changed = arm_recipe(arm, recipe, 3)
     whole = arm_recipe(BY_NAME["whole"], recipe, 3)
 
     assert changed.seed == 3
     assert changed.teacher == whole.teacher
     assert changed.plain == whole.plain
-    differs = arm.name not in ("whole", "no-gd")  # type: ignore[attr-defined]
+    differs = arm.name not in ("whole", "no-gd")
     assert (changed != whole) is differs
 
 
@@ -52,7 +51,7 @@ def test_an_unknown_arm_is_named(version: Version, tmp_path: Path) -> None:
 def test_arms_share_what_is_the_same(
     version: Version, teacher: Path, recipe: Path, tmp_path: Path
 ) -> None:
-    def go() -> dict:
+    def go() -> AblationResult:
         return ablate_task(
             version,
             teacher=str(teacher),
@@ -67,13 +66,11 @@ def test_arms_share_what_is_the_same(
     result = go()
     stages = list((tmp_path / "ablation" / "work" / "first-stages").iterdir())
 
-    assert [line["arm"] for line in result["arms"]] == ["whole", "no-pred", "no-attn"]
-    assert all(len(line["scores"]) == 2 for line in result["arms"])
+    assert [line.arm for line in result.arms] == ["whole", "no-pred", "no-attn"]
+    assert all(len(line.scores) == 2 for line in result.arms)
     assert len(stages) == 4, "no-pred has the first stage of whole, for each seed"
     assert not list((tmp_path / "ablation" / "arms").glob("*/work/tokens"))
-    assert json.loads((tmp_path / "ablation" / "result.json").read_text()) == json.loads(
-        json.dumps(result)
-    )
+    assert read_json(tmp_path / "ablation" / "result.json", AblationResult) == result
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "ablation").rglob("*.json")}
     assert go() == result
     changed = [

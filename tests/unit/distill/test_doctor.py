@@ -19,7 +19,7 @@ from distill import distill_task
 from distill.cli import app
 from distill.data.versions import count_split, sample
 from distill.doctor.calibrate import StageName, Timings, Trial, calibrate
-from distill.doctor.diagnose import CHECKS, diagnose
+from distill.doctor.diagnose import CHECKS, CheckResult, Diagnosis, diagnose
 from distill.doctor.forecast import Rows, make_forecast
 from distill.recipes.load import DistillRecipe
 from tests.unit.distill.helpers import (
@@ -32,11 +32,9 @@ from tests.unit.distill.helpers import (
     write_version,
 )
 
-Result = dict[str, Any]
-
 
 @pytest.fixture(scope="module")
-def healthy(teacher: Path, version: Version, recipe: Path) -> Result:
+def healthy(teacher: Path, version: Version, recipe: Path) -> Diagnosis:
     """Timed by the processor's clock, which other programs and pauses leave alone."""
     timed = partial(calibrate, clock=time.process_time)
     settings = {"student": "2x16-32-4", "recipe": recipe, "quiet": True}
@@ -49,38 +47,38 @@ def uncalibrated(trial: Trial, stages: Sequence[StageName]) -> Timings:
     return Timings(steps, tokenizing=1e3, teaching=1e3, answering=1e3, tokens=9, peak_bytes=10**8)
 
 
-def check(result: Result, name: str) -> dict[str, Any]:
-    return next(one for one in result["checks"] if one["name"] == name)
+def check(result: Diagnosis, name: str) -> CheckResult:
+    return next(one for one in result.checks if one.name == name)
 
 
-def statuses(result: Result) -> dict[str, str]:
-    return {one["name"]: one["status"] for one in result["checks"]}
+def statuses(result: Diagnosis) -> dict[str, str]:
+    return {one.name: one.status for one in result.checks}
 
 
-def test_a_healthy_run(healthy: Result) -> None:
+def test_a_healthy_run(healthy: Diagnosis) -> None:
     assert statuses(healthy) == dict.fromkeys(CHECKS, "ok") | {"version": "warning"}
-    assert "has no test split" in check(healthy, "version")["hint"]
-    assert healthy["exit_code"] == 0
-    assert "4 x 32" in check(healthy, "teacher")["finding"]
-    assert check(healthy, "labels")["finding"] == "negative 200 · positive 200 in training"
-    assert check(healthy, "lengths")["finding"].startswith("0 of 400 training rows are cut to 16")
-    assert "layers 1→2 2→4" in check(healthy, "student")["finding"]
-    assert set(healthy["forecast"]["seconds_a_step"]) == {"intermediate", "prediction", "plain"}
-    assert 0 < healthy["forecast"]["memory_bytes"] < 20e9
+    assert "has no test split" in check(healthy, "version").hint
+    assert healthy.exit_code == 0
+    assert "4 x 32" in check(healthy, "teacher").finding
+    assert check(healthy, "labels").finding == "negative 200 · positive 200 in training"
+    assert check(healthy, "lengths").finding.startswith("0 of 400 training rows are cut to 16")
+    assert "layers 1→2 2→4" in check(healthy, "student").finding
+    assert set(healthy.forecast.seconds_a_step) == {"intermediate", "prediction", "plain"}
+    assert 0 < healthy.forecast.memory_bytes < 20e9
 
 
 def test_the_forecast_comes_true(
-    healthy: Result, version: Version, teacher: Path, recipe: Path, tmp_path: Path
+    healthy: Diagnosis, version: Version, teacher: Path, recipe: Path, tmp_path: Path
 ) -> None:
     """Within a factor that the fixed costs of a tiny run allow."""
     began = time.process_time()
     distill_task(version, teacher=teacher, student="2x16-32-4", out=tmp_path / "run",
                  recipe=recipe, quiet=True)  # fmt: skip
     took = time.process_time() - began
-    print(f"forecast {healthy['forecast']['seconds']:.1f} s, took {took:.1f} s")
+    print(f"forecast {healthy.forecast.seconds:.1f} s, took {took:.1f} s")
 
-    assert took / 5 < healthy["forecast"]["seconds"] < took * 2
-    steps = {part["name"]: part["steps"] for part in healthy["forecast"]["parts"]}
+    assert took / 5 < healthy.forecast.seconds < took * 2
+    steps = {part.name: part.steps for part in healthy.forecast.parts}
     log = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     for title, stage in (("stage 1", "intermediate"), ("stage 2", "prediction")):
         assert steps[title] == max(row["step"] for row in log if row["stage"] == stage)
@@ -127,13 +125,13 @@ def test_rows_that_are_cut_are_counted(
     assert 0 < cut < 400
     lengths = check(result, "lengths")
 
-    assert lengths["status"] == "warning"
-    assert lengths["finding"].startswith(f"{cut} of 400 training rows are cut to 8 tokens")
-    assert "max_length = 16 in the recipe" in lengths["hint"]
-    assert result["exit_code"] == 0
+    assert lengths.status == "warning"
+    assert lengths.finding.startswith(f"{cut} of 400 training rows are cut to 8 tokens")
+    assert "max_length = 16 in the recipe" in lengths.hint
+    assert result.exit_code == 0
 
 
-def ill(teacher: Path, version: Version | Path, recipe: Path, **more: Any) -> Result:
+def ill(teacher: Path, version: Version | Path, recipe: Path, **more: Any) -> Diagnosis:
     settings = {"student": "2x16-32-4", "recipe": recipe, "quiet": True, **more}
     return diagnose(str(teacher), version, calibrate=uncalibrated, **settings)
 
@@ -151,27 +149,27 @@ def test_errors_skip_what_needs_the_broken_thing(
     assert statuses(gone)["teacher"] == "error"
     assert statuses(gone)["recipe"] == "ok"
     assert {statuses(gone)[name] for name in CHECKS[3:]} == {"skipped"}
-    assert gone["exit_code"] == 4
-    assert gone["forecast"] is None
+    assert gone.exit_code == 4
+    assert gone.forecast is None
 
     untuned = ill(encoder, version, recipe)
 
     assert statuses(untuned)["score"] == "error"
-    assert "looks untuned" in check(untuned, "score")["finding"]
+    assert "looks untuned" in check(untuned, "score").finding
     assert statuses(untuned)["time"] == "ok"
-    assert untuned["exit_code"] == 4
+    assert untuned.exit_code == 4
 
     other = save(make_bert(tokenizer, labels=("sad", "glad")), tokenizer, tmp_path / "other")
     named = ill(other, version, recipe)
 
     assert statuses(named)["labels"] == "error"
-    assert "sad, glad" in check(named, "labels")["finding"]
+    assert "sad, glad" in check(named, "labels").finding
 
     deep = ill(teacher, version, recipe, student="5x16-32-4")
 
     assert statuses(deep)["student"] == "error"
     assert statuses(deep)["time"] == "skipped"
-    assert deep["exit_code"] == 2
+    assert deep.exit_code == 2
 
     faulty = tmp_path / "faulty.toml"
     faulty.write_text("epoch = 1\n")
@@ -182,7 +180,7 @@ def test_errors_skip_what_needs_the_broken_thing(
         "version": "warning",
         "recipe": "error",
     }
-    assert ill(teacher, tmp_path / "nothing", recipe)["exit_code"] == 3
+    assert ill(teacher, tmp_path / "nothing", recipe).exit_code == 3
 
 
 def test_doubts(recipe: Path, tmp_path: Path) -> None:
@@ -196,7 +194,7 @@ def test_doubts(recipe: Path, tmp_path: Path) -> None:
     model = make_good_teacher(tokenizer, labels=labels, layers=2)
     folder = save(model, tokenizer, tmp_path / "teacher")
     result = ill(folder, version, recipe)
-    hint = check(result, "labels")["hint"]
+    hint = check(result, "labels").hint
 
     assert "orders its labels positive, negative, neutral" in hint
     assert "No training row has the label neutral" in hint
@@ -220,7 +218,7 @@ def test_nothing_is_left_behind(
     before = torch.nn.modules.module._global_forward_pre_hooks.copy()
     settings = {"student": "2x16-32-4", "recipe": recipe, "quiet": True}
 
-    assert diagnose(str(teacher), version, plain=False, **settings)["exit_code"] == 0
+    assert diagnose(str(teacher), version, plain=False, **settings).exit_code == 0
     assert list(tmp_path.iterdir()) == []
     assert torch.nn.modules.module._global_forward_pre_hooks == before
 

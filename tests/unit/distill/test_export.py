@@ -1,10 +1,13 @@
 """Every form answers as the model does, opens without this package, and tells what it lost."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -12,13 +15,15 @@ import pytest
 import torch
 import transformers
 from tokenizers import Tokenizer
+from transformers import BertTokenizerFast
 from typer.testing import CliRunner
 
-from augment.contract import Label, Splits, TaskSpec
+from augment.contract import Label, Splits, TaskSpec, Version
 from distill.cli import app
 from distill.errors import ExtraMissing, UsageError
+from distill.records import read_json
 from distill.serving import onnx as onnx_model
-from distill.serving.export import export_model
+from distill.serving.export import ExportResult, export_model
 from tests.conftest import ROOT
 from tests.unit.distill.helpers import make_bert, make_good_teacher, mood_rows, save, write_version
 
@@ -30,48 +35,63 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def reversed_teacher(tokenizer, tmp_path_factory):
+def reversed_teacher(
+    tokenizer: BertTokenizerFast, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Its labels stand in another order than the data's."""
     model = make_good_teacher(tokenizer, labels=("positive", "negative"), layers=2)
     return save(model, tokenizer, tmp_path_factory.mktemp("models") / "reversed")
 
 
 @pytest.fixture(scope="module")
-def exported(reversed_teacher, version, tmp_path_factory):
+def exported(
+    reversed_teacher: Path, version: Version, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     out = tmp_path_factory.mktemp("exports") / "mood"
     export_model(str(reversed_teacher), version, out=out, quiet=True)
     return out
 
 
 @pytest.fixture(scope="module")
-def record(exported):
-    return json.loads((exported / "export.json").read_text())
+def record(exported: Path) -> ExportResult:
+    return read_json(exported / "export.json", ExportResult)
 
 
-def test_every_form_is_measured_against_the_model(record, exported, version):
-    forms = {form["form"]: form for form in record["forms"]}
-    assert list(forms) == ["pytorch", "transformers", "onnx", "onnx-int8"]
-    assert forms["pytorch"]["scores"]["validation"]["accuracy"] > 0.9
-    for name, form in forms.items():
-        best = forms["pytorch"]["scores"]["validation"]["accuracy"]
-        assert form["drop"] == best - form["scores"]["validation"]["accuracy"], name
-        assert form["latency"]["batch_1"] > 0
-    assert forms["transformers"]["logit_difference"] == 0
-    assert 0 < forms["onnx"]["logit_difference"] < 1e-4
-    assert 1e-4 < forms["onnx-int8"]["logit_difference"] < 0.5
-    assert forms["onnx"]["answers_changed"] == 0
+def test_every_form_is_measured_against_the_model(
+    record: ExportResult, exported: Path, version: Version
+) -> None:
+    forms = {form.form: form for form in record.forms}
+    best = forms["pytorch"].scores["validation"]["accuracy"]
     file = exported / "onnx-int8" / "model.onnx"
-    assert forms["onnx-int8"]["file_bytes"] == file.stat().st_size < forms["onnx"]["file_bytes"]
-    assert record["version_id"] == version.manifest.id
-    assert record["rows"] == {"validation": 80}
+
+    assert list(forms) == ["pytorch", "transformers", "onnx", "onnx-int8"]
+    assert best > 0.9
+    for name, form in forms.items():
+        assert form.drop == best - form.scores["validation"]["accuracy"], name
+        assert form.latency.batch_1 > 0
+
+    assert forms["transformers"].logit_difference == 0
+    assert 0 < forms["onnx"].logit_difference < 1e-4
+    assert 1e-4 < forms["onnx-int8"].logit_difference < 0.5
+    assert forms["onnx"].answers_changed == 0
+    assert forms["onnx-int8"].file_bytes == file.stat().st_size < forms["onnx"].file_bytes
+    assert record.version_id == version.manifest.id
+    assert record.rows == {"validation": 80}
+    assert list(record.to_json()) == [
+        "model", "model_sha256", "version", "version_id", "task", "selection", "rows",
+        "max_length", "libraries", "forms",
+    ]  # fmt: skip
     assert not list(exported.parent.glob(".*"))
 
 
 @pytest.mark.parametrize("form", ["onnx", "onnx-int8"])
-def test_a_graph_and_its_tokenizer_serve_without_transformers(exported, reversed_teacher, form):
+def test_a_graph_and_its_tokenizer_serve_without_transformers(
+    exported: Path, reversed_teacher: Path, form: str
+) -> None:
     """The tokenizer cuts and pads by itself; names come in the model's own order."""
     tokenizer = Tokenizer.from_file(str(exported / form / "tokenizer.json"))
     encoded = tokenizer.encode_batch(TEXTS)
+
     assert {len(one.ids) for one in encoded} == {46}
     session = onnxruntime.InferenceSession(exported / form / "model.onnx")
     feed = {
@@ -84,37 +104,46 @@ def test_a_graph_and_its_tokenizer_serve_without_transformers(exported, reversed
     reader = transformers.AutoTokenizer.from_pretrained(reversed_teacher)
     with torch.no_grad():
         expected = model(**reader(TEXTS, padding=True, return_tensors="pt")).logits.numpy()
+
     assert np.abs(logits - expected).max() < (1e-4 if form == "onnx" else 0.5)
     names = json.loads((exported / form / "config.json").read_text())["id2label"]
+
     assert [names[str(at)] for at in logits.argmax(-1)] == ["positive", "negative", "negative"]
 
 
-def test_the_transformers_form_opens_with_its_names(exported):
+def test_the_transformers_form_opens_with_its_names(exported: Path) -> None:
     folder = exported / "transformers"
     classify = transformers.pipeline("text-classification", model=str(folder))
+
     assert [found["label"] for found in classify(TEXTS)] == ["positive", "negative", "negative"]
     assert folder.joinpath("model.safetensors").stat().st_mode & 0o044
 
 
-def test_a_text_beyond_the_models_length_is_cut(exported):
+def test_a_text_beyond_the_models_length_is_cut(exported: Path) -> None:
     tokenizer = Tokenizer.from_file(str(exported / "onnx" / "tokenizer.json"))
+
     assert len(tokenizer.encode("very " * 100).ids) == 64
     reader = transformers.AutoTokenizer.from_pretrained(exported / "onnx")
+
     assert len(reader("very " * 100, truncation=True)["input_ids"]) == 64
     assert len(reader("very")["input_ids"]) == 3
 
 
-def test_the_example_of_the_readme_runs(exported):
+def test_the_example_of_the_readme_runs(exported: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(import json\n.*?)```", readme, flags=re.DOTALL)
+
     assert "transformers" not in code
     code = code.replace('"export/onnx-int8"', repr(str(exported / "onnx-int8")))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"(positive|negative)\n", done.stdout)
 
 
-def test_pairs_regression_and_two_validation_splits(tokenizer, tmp_path):
+def test_pairs_regression_and_two_validation_splits(
+    tokenizer: BertTokenizerFast, tmp_path: Path
+) -> None:
     """Only int8: the graph that it is made from is not kept."""
     task = TaskSpec(
         name="alike",
@@ -135,16 +164,19 @@ def test_pairs_regression_and_two_validation_splits(tokenizer, tmp_path):
     found = export_model(
         str(folder), version, out=tmp_path / "out", forms=["onnx-int8"], quiet=True
     )
-    assert found["rows"] == {"validation_near": 12, "validation_far": 5}
-    assert [form["form"] for form in found["forms"]] == ["pytorch", "onnx-int8"]
-    assert set(found["forms"][1]["scores"]) == {"validation_near", "validation_far"}
+
+    assert found.rows == {"validation_near": 12, "validation_far": 5}
+    assert [form.form for form in found.forms] == ["pytorch", "onnx-int8"]
+    assert set(found.forms[1].scores) == {"validation_near", "validation_far"}
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "export.json",
         "onnx-int8",
     ]
 
 
-def test_refusals_write_nothing(teacher, version, tmp_path, monkeypatch):
+def test_refusals_write_nothing(
+    teacher: Path, version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     with pytest.raises(UsageError, match="there is no form 'gguf'"):
         export_model(str(teacher), version, out=out, forms=["gguf"])
@@ -161,11 +193,13 @@ def test_refusals_write_nothing(teacher, version, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_the_command_prints_a_table(teacher, version, tmp_path):
+def test_the_command_prints_a_table(teacher: Path, version: Version, tmp_path: Path) -> None:
     arguments = ["export", str(teacher), str(version.path), "--to", "transformers"]
     found = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out")])
+
     assert found.exit_code == 0, found.stderr
     lines = found.stdout.splitlines()
+
     assert lines[0].split()[0] == "export"
     assert lines[1].split()[:3] == ["form", "accuracy", "drop"]
     assert [line.split()[0] for line in lines[2:4]] == ["pytorch", "transformers"]

@@ -33,6 +33,7 @@ from distill.errors import (
     UsageError,
     VocabularyMismatch,
 )
+from distill.evaluation.results import GeneralResult
 from distill.general import (
     distill_general,
     make_plan,
@@ -66,8 +67,8 @@ evaluations = 3
 held_out = 0.1
 """
 
-Go = Callable[..., dict[str, Any]]
-Finished = tuple[dict[str, Any], Path]
+Go = Callable[..., GeneralResult]
+Finished = tuple[GeneralResult, Path]
 
 
 def recipe_file(folder: Path, projection: str = "shared") -> Path:
@@ -110,7 +111,7 @@ def go(text: Path, masked_lm: Path, recipe: Path) -> Go:
         tokens: int = 40_000,
         hours: float | None = None,
         **changes: Any,
-    ) -> dict[str, Any]:
+    ) -> GeneralResult:
         settings = {
             "teacher": masked_lm,
             "student": "2x16-32-4",
@@ -149,12 +150,12 @@ def test_losses_fall_and_are_measured_on_blocks_that_were_held_out(finished: Fin
     parts = [measured[-1][f"eval_{name}"] for name in ("attention", "hidden", "embedding")]
 
     assert sum(parts) == pytest.approx(measured[-1]["eval_loss"])
-    assert result["held_out"]["loss"] == measured[-1]["eval_loss"]
+    assert result.held_out["loss"] == measured[-1]["eval_loss"]
     assert "prediction" not in json.dumps(rows)
-    assert result["blocks"]["train"] + result["blocks"]["held_out"] == result["corpus"]["blocks"]
-    assert result["tokens"] == pytest.approx(40_000, rel=0.02)
-    assert result["epochs"] > 1  # the budget is larger than the corpus
-    assert json.loads((out / "result.json").read_text()) == result
+    assert result.blocks.train + result.blocks.held_out == result.corpus.blocks
+    assert result.tokens == pytest.approx(40_000, rel=0.02)
+    assert result.epochs > 1  # the budget is larger than the corpus
+    assert json.loads((out / "result.json").read_text()) == result.to_json()
 
 
 def test_the_student_is_a_plain_encoder_folder(
@@ -242,20 +243,20 @@ def test_a_general_student_can_go_on_from_a_checkpoint(
     first, out = finished
     again = go(tmp_path / "more", student=str(out / "student"), tokens=10_000)
 
-    assert again["held_out"]["loss"] < first["held_out"]["loss"]
+    assert again.held_out["loss"] < first.held_out["loss"]
 
 
 def test_teacher_layers(go: Go, tmp_path: Path) -> None:
     result = go(tmp_path / "run", student="2x32-64-4", init="teacher-layers", tokens=1000)
 
-    assert result["projections"] == 0  # equal widths need none
-    assert result["steps"] == 1
+    assert result.projections == 0  # equal widths need none
+    assert result.steps == 1
 
 
 def test_other_heads_and_another_family_learn_relations(go: Go, tmp_path: Path) -> None:
     result = go(tmp_path / "run", student="electra:2x16-32-2", tokens=2000)
 
-    assert set(result["held_out"]) == {"loss", "relation", "hidden", "embedding"}
+    assert set(result.held_out) == {"loss", "relation", "hidden", "embedding"}
     config = json.loads((tmp_path / "run" / "student" / "config.json").read_text())
 
     assert config["architectures"] == ["ElectraModel"]
@@ -328,7 +329,7 @@ def test_a_plan_is_kept_to(go: Go, tmp_path: Path) -> None:
     (out / "plan.json").write_text(json.dumps(dataclasses.asdict(Plan(7, 2, 500.0, 150.0))))
     result = go(out, hours=1e-6)
 
-    assert (result["steps"], result["tokens"]) == (7, 3500)
+    assert (result.steps, result.tokens) == (7, 3500)
     assert len([row for row in logged(out) if "eval_loss" in row]) == 2
 
 

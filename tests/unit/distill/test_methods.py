@@ -120,7 +120,7 @@ def test_several_teachers(go, tokenizer, teacher, tmp_path):
         "student, labels only",
         "student, distilled",
     ]
-    assert run.result["averaged"]["validation"]["accuracy"] > 0.9
+    assert run.result.averaged["validation"]["accuracy"] > 0.9
     assert len(list((run.path / "work" / "soft-labels").iterdir())) == 2
     identity = json.loads((run.path / "run.json").read_text())
     assert len(set(identity["teacher"])) == 2

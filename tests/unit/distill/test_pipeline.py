@@ -74,8 +74,8 @@ def test_the_table_compares_three_models(finished: Run, version: Version) -> Non
     weights = (finished.student / "model.safetensors").stat().st_size
 
     assert student["file MB"] == pytest.approx(weights / 1e6)
-    assert finished.result["version_id"] == version.manifest.id
-    assert finished.result["rows"] == {"validation": 80}
+    assert finished.result.version_id == version.manifest.id
+    assert finished.result.rows == {"validation": 80}
 
 
 def test_a_shape_starts_from_its_teachers_layers(finished: Run) -> None:
@@ -150,7 +150,7 @@ def test_a_run_asks_its_teacher_for_scores_once(
 ) -> None:
     kept = json.loads((finished.path / "work" / "teacher-scores.json").read_text())
 
-    assert kept == finished.result["models"][0]["scores"]
+    assert kept == finished.result.models[0].scores
 
     with stopping("stage 1/2", step=2):
         go(tmp_path / "run", teacher=encoder, allow_weak_teacher=True)
@@ -200,7 +200,7 @@ def test_fine_tuning_a_teacher(
     out = tmp_path / "models" / "teacher"
     result = fine_tune_teacher(version, init=str(encoder), out=out, recipe=recipe, quiet=True)
 
-    assert result["models"][0]["scores"]["validation"]["accuracy"] > 0.9
+    assert result.models[0].scores["validation"]["accuracy"] > 0.9
     model = transformers.AutoModelForSequenceClassification.from_pretrained(out)
 
     assert model.config.id2label == {0: "negative", 1: "positive"}
@@ -212,18 +212,18 @@ def test_fine_tuning_a_teacher(
         fine_tune_teacher(version, init=str(encoder), out=out, recipe="demo", quiet=True)
     measured = evaluate_models([str(out)], version)
 
-    assert measured["models"][0]["scores"] == result["models"][0]["scores"]
+    assert measured.models[0].scores == result.models[0].scores
 
 
 def test_a_model_is_evaluated_at_the_length_it_was_trained_at(
     finished: Run, version: Version
 ) -> None:
     found = evaluate_models([str(finished.path), str(finished.student)], version)
-    run, student = found["models"]
+    run, student = found.models
 
-    assert run["model"] == "run"  # a run directory stands for its student
-    assert run["scores"] == student["scores"] == finished.result["models"][-1]["scores"]
-    assert run["max_length"] == 16  # the recipe's; "auto" would be 64
+    assert run.model == "run"  # a run directory stands for its student
+    assert run.scores == student.scores == finished.result.models[-1].scores
+    assert run.max_length == 16  # the recipe's; "auto" would be 64
     tokenizer = transformers.AutoTokenizer.from_pretrained(finished.student)
 
     assert tokenizer.model_max_length == 16
@@ -232,7 +232,7 @@ def test_a_model_is_evaluated_at_the_length_it_was_trained_at(
 def test_evaluation_by_split(version: Version, teacher: Path) -> None:
     found = evaluate_models([str(teacher)], version, split="train")
 
-    assert found["rows"] == {"train": 400}
+    assert found.rows == {"train": 400}
 
 
 def test_bfloat16_and_official_reduction_also_train(go: Go, recipe: Path, tmp_path: Path) -> None:

@@ -1,7 +1,11 @@
 """GLUE's submission, file by file, and tables for everything else."""
 
+from __future__ import annotations
+
 import json
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,20 +14,23 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import transformers
+from transformers import BertForSequenceClassification, BertTokenizerFast
 from typer.testing import CliRunner
 
-from augment.contract import Label, Splits, TaskSpec
+from augment.contract import Label, Splits, TaskSpec, Version
 from distill.cli import app
 from distill.errors import DataInvalid, UsageError
 from distill.serving.glue_submission import (
     SUBMISSION_FILES,
+    CheckedFile,
+    Submission,
     check_submission,
     faults,
     render,
     write_submission,
 )
-from distill.serving.predict import predict_split
-from tests.unit.distill.helpers import make_bert, mood_rows, save, write_version
+from distill.serving.predict import PredictionTable, write_predictions
+from tests.unit.distill.helpers import Row, make_bert, mood_rows, save, write_version
 
 ROWS = {
     "CoLA.tsv": 1063,
@@ -72,7 +79,7 @@ MNLI = TaskSpec(
 )
 
 
-def pairs(task, count, label):
+def pairs(task: TaskSpec, count: int, label: int) -> list[Row]:
     """Unlabeled rows in another order than that of their numbers."""
     one, other = mood_rows(count, 1), mood_rows(count, 2)
     rows = [
@@ -83,7 +90,7 @@ def pairs(task, count, label):
     return rows[::-1]
 
 
-def make_version(root, task, **tests):
+def make_version(root: Path, task: TaskSpec, **tests: int) -> Version:
     some = pairs(task, 6, 0)
     splits = {"train": some, task.splits.validation[0]: some}
     return write_version(
@@ -91,7 +98,7 @@ def make_version(root, task, **tests):
     )
 
 
-def lively(model):
+def lively(model: BertForSequenceClassification) -> BertForSequenceClassification:
     """A random model that does not give one answer to all."""
     torch.manual_seed(1)
     for module in model.modules():
@@ -101,28 +108,30 @@ def lively(model):
 
 
 @pytest.fixture(scope="module")
-def wnli(tmp_path_factory):
+def wnli(tmp_path_factory: pytest.TempPathFactory) -> Version:
     return make_version(tmp_path_factory.mktemp("v"), WNLI, test=146)
 
 
 @pytest.fixture(scope="module")
-def wnli_model(tokenizer, tmp_path_factory):
+def wnli_model(tokenizer: BertTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A model whose labels stand in another order than the data's."""
     model = lively(make_bert(tokenizer, labels=("entailment", "not_entailment"), layers=1))
     return str(save(model, tokenizer, tmp_path_factory.mktemp("m") / "wnli"))
 
 
 @pytest.mark.parametrize("file", ROWS)
-def test_every_file_of_the_submission_in_the_sites_format(file):
-    sheet, rows = SUBMISSION_FILES[file], ROWS[file]
-    names = list(sheet.words)
+def test_every_file_of_the_submission_in_the_sites_format(file: str) -> None:
+    expected, rows = SUBMISSION_FILES[file], ROWS[file]
+    names = list(expected.words)
     if names:
         answers = [names[at % len(names)] for at in range(rows)]
     else:
         answers = [at / 200 - 1 for at in range(rows)]
-    text = render(sheet, range(rows), answers)
-    assert faults(sheet, text) == []
+    text = render(expected, range(rows), answers)
+
+    assert faults(expected, text) == []
     frame = pd.read_csv(pd.io.common.StringIO(text), sep="\t", dtype={"prediction": str})
+
     assert list(frame.columns) == ["index", "prediction"]
     assert list(frame["index"]) == list(range(rows))
     if names:
@@ -130,6 +139,7 @@ def test_every_file_of_the_submission_in_the_sites_format(file):
     else:
         assert frame["prediction"].str.fullmatch(r"[0-5]\.\d{3}").all()
         assert frame["prediction"].astype(float).agg(["min", "max"]).tolist() == [0.0, 5.0]
+
     assert set(ROWS) == set(SUBMISSION_FILES)
 
 
@@ -149,51 +159,67 @@ def test_every_file_of_the_submission_in_the_sites_format(file):
         ("STS-B.tsv", lambda text: text.replace("1.000", "-1.0", 1), "'-1.0' is no answer"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_found(file, change, sentence):
-    sheet = SUBMISSION_FILES[file]
-    answers = [list(sheet.words)[-1] if sheet.words else 1.0] * sheet.rows
-    text = render(sheet, range(sheet.rows), answers)
-    assert faults(sheet, text) == []
-    assert any(sentence in fault for fault in faults(sheet, change(text)))
-    assert len(faults(sheet, change(text))) <= 4
+def test_what_is_wrong_with_a_file_is_found(
+    file: str, change: Callable[[str], str], sentence: str
+) -> None:
+    expected = SUBMISSION_FILES[file]
+    answers = [list(expected.words)[-1] if expected.words else 1.0] * expected.rows
+    text = render(expected, range(expected.rows), answers)
+
+    assert faults(expected, text) == []
+    assert any(sentence in fault for fault in faults(expected, change(text)))
+    assert len(faults(expected, change(text))) <= 4
 
 
-def test_answers_are_those_of_the_model_in_order_of_the_rows(wnli, wnli_model, tmp_path):
-    result = predict_split(wnli_model, wnli, out=tmp_path / "glue.zip", quiet=True)
-    assert result["written"] == ["WNLI.tsv"]
-    assert len(result["missing"]) == 10
+def test_answers_are_those_of_the_model_in_order_of_the_rows(
+    wnli: Version, wnli_model: str, tmp_path: Path
+) -> None:
+    result = write_predictions(wnli_model, wnli, out=tmp_path / "glue.zip", quiet=True)
+
+    assert isinstance(result, Submission)
+    assert result.written == ("WNLI.tsv",)
+    assert len(result.missing) == 10
     with zipfile.ZipFile(tmp_path / "glue.zip") as archive, archive.open("WNLI.tsv") as file:
         frame = pd.read_csv(file, sep="\t")
     model = transformers.AutoModelForSequenceClassification.from_pretrained(wnli_model).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(wnli_model)
     test = wnli.to_pandas("test").sort_values("idx")
+
     assert list(test.index)[:2] == [145, 144]
     columns = [list(test[name]) for name in WNLI.text_columns]
     with torch.no_grad():
         logits = model(**tokenizer(*columns, padding=True, return_tensors="pt")).logits
     entailed = (logits.argmax(-1) == 0).long().tolist()  # "entailment" is the model's first label
+
     assert 0 < sum(entailed) < 146
     assert list(frame["prediction"]) == entailed
 
 
-def test_a_submission_grows_task_by_task(wnli, wnli_model, tokenizer, tmp_path):
+def test_a_submission_grows_task_by_task(
+    wnli: Version, wnli_model: str, tokenizer: BertTokenizerFast, tmp_path: Path
+) -> None:
     place = tmp_path / "out" / "glue.zip"
-    predict_split(wnli_model, wnli, out=place, quiet=True)
+    write_predictions(wnli_model, wnli, out=place, quiet=True)
     one = zipfile.ZipFile(place).read("WNLI.tsv")
     model = make_bert(tokenizer, labels=("LABEL_0",), layers=1)
     stsb = make_version(tmp_path / "v", STSB, test=1379)
     folder = save(model, tokenizer, tmp_path / "stsb")
-    result = predict_split(str(folder), stsb, out=place, quiet=True)
-    assert [file["file"] for file in result["files"]] == ["STS-B.tsv", "WNLI.tsv"]
-    assert not any(file["faults"] for file in result["files"])
+    result = write_predictions(str(folder), stsb, out=place, quiet=True)
+
+    assert isinstance(result, Submission)
+    assert [file.file for file in result.files] == ["STS-B.tsv", "WNLI.tsv"]
+    assert not any(file.faults for file in result.files)
     assert zipfile.ZipFile(place).read("WNLI.tsv") == one
     before = place.read_bytes()
-    predict_split(wnli_model, wnli, out=place, quiet=True)
+    write_predictions(wnli_model, wnli, out=place, quiet=True)
+
     assert place.read_bytes() == before
     assert [path.name for path in place.parent.iterdir()] == ["glue.zip"]
 
 
-def test_the_diagnostic_set_is_answered_by_a_model_of_mnli(tokenizer, tmp_path):
+def test_the_diagnostic_set_is_answered_by_a_model_of_mnli(
+    tokenizer: BertTokenizerFast, tmp_path: Path
+) -> None:
     model = lively(make_bert(tokenizer, labels=MNLI.label.names, layers=1))
     folder = str(save(model, tokenizer, tmp_path / "model"))
     version = make_version(tmp_path / "v", MNLI)
@@ -206,25 +232,33 @@ def test_the_diagnostic_set_is_answered_by_a_model_of_mnli(tokenizer, tmp_path):
     found = []
     for name in ("ax.parquet", "diagnostic.tsv"):
         out = tmp_path / name.split(".")[0]
-        result = predict_split(folder, version, out=out, diagnostic=tmp_path / name, quiet=True)
-        assert result["written"] == ["AX.tsv"]
-        assert result["files"] == [{"file": "AX.tsv", "rows": 1104, "faults": []}]
+        result = write_predictions(folder, version, out=out, diagnostic=tmp_path / name, quiet=True)
+        assert isinstance(result, Submission)
+        assert result.written == ("AX.tsv",)
+        assert result.files == (CheckedFile(file="AX.tsv", rows=1104, faults=()),)
         found.append((out / "AX.tsv").read_text())
+
     assert found[0] == found[1]
     assert len({line.split("\t")[1] for line in found[0].splitlines()[1:]}) > 1
 
     (tmp_path / "diagnostic.tsv").write_text("\n".join([*lines[:5], "5\tone field"]) + "\n")
     with pytest.raises(DataInvalid, match=r"diagnostic\.tsv line 6 has 2 fields; 3 are expected"):
-        predict_split(folder, version, out=out, diagnostic=tmp_path / "diagnostic.tsv", quiet=True)
+        write_predictions(
+            folder, version, out=out, diagnostic=tmp_path / "diagnostic.tsv", quiet=True
+        )
     (tmp_path / "diagnostic.tsv").write_text("\n".join(lines[:8]) + "\n")
     with pytest.raises(DataInvalid, match=r"has 7 rows, GLUE's has 1,104"):
-        predict_split(folder, version, out=out, diagnostic=tmp_path / "diagnostic.tsv", quiet=True)
+        write_predictions(
+            folder, version, out=out, diagnostic=tmp_path / "diagnostic.tsv", quiet=True
+        )
 
 
 @pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
-def test_other_tasks_get_a_table(version, teacher, tmp_path, form):
+def test_other_tasks_get_a_table(
+    version: Version, teacher: Path, tmp_path: Path, form: str
+) -> None:
     out = tmp_path / f"answers.{form}"
-    result = predict_split(str(teacher), version, out=out, split="validation", quiet=True)
+    result = write_predictions(str(teacher), version, out=out, split="validation", quiet=True)
     read = {
         "csv": pd.read_csv,
         "tsv": lambda path: pd.read_csv(path, sep="\t"),
@@ -232,25 +266,40 @@ def test_other_tasks_get_a_table(version, teacher, tmp_path, form):
         "parquet": pd.read_parquet,
     }
     frame = read[form](out)
-    assert result["rows"] == len(frame) == 80
+
+    assert result == PredictionTable(place=str(out), splits=("validation",), rows=80)
+    assert len(frame) == 80
     assert list(frame.columns) == ["idx", "prediction", "p_negative", "p_positive"]
     assert np.allclose(frame["p_negative"] + frame["p_positive"], 1, atol=2e-6)
     truth = version.to_pandas("validation").set_index("idx").loc[frame["idx"], "label"]
     right = frame["prediction"].to_numpy() == np.array(["negative", "positive"])[truth]
+
     assert right.mean() > 0.9
 
 
-def test_variants_and_several_splits_are_told_apart(version, teacher, tmp_path):
-    predict_split(str(teacher), version, out=tmp_path / "a.csv", split="train", quiet=True)
+def test_variants_and_several_splits_are_told_apart(
+    version: Version, teacher: Path, tmp_path: Path
+) -> None:
+    write_predictions(str(teacher), version, out=tmp_path / "a.csv", split="train", quiet=True)
     frame = pd.read_csv(tmp_path / "a.csv")
+
     assert list(frame.columns[:3]) == ["idx", "variant", "prediction"]
     assert frame[["idx", "variant"]].to_numpy().tolist()[:3] == [[0, 0], [0, 1], [1, 0]]
 
 
-def test_refusals(version, teacher, wnli, wnli_model, tokenizer, tmp_path):
-    def refused(kind, sentence, model, data, out, **more):
+def test_refusals(
+    version: Version,
+    teacher: Path,
+    wnli: Version,
+    wnli_model: str,
+    tokenizer: BertTokenizerFast,
+    tmp_path: Path,
+) -> None:
+    def refused(
+        kind: type[Exception], sentence: str, model: object, data: Version, out: str, **more: str
+    ) -> None:
         with pytest.raises(kind, match=sentence):
-            predict_split(str(model), data, out=tmp_path / out, quiet=True, **more)
+            write_predictions(str(model), data, out=tmp_path / out, quiet=True, **more)
 
     refused(UsageError, "no file for split 'validation' of mood", teacher, version, "a.zip",
             split="validation")  # fmt: skip
@@ -270,39 +319,46 @@ def test_refusals(version, teacher, wnli, wnli_model, tokenizer, tmp_path):
     refused(DataInvalid, "holds '../notes.txt', which is no file", wnli_model, wnli, "mine.zip")
     (tmp_path / "no.zip").write_text("text")
     refused(DataInvalid, "is no readable submission", wnli_model, wnli, "no.zip")
+
     assert not (tmp_path / "a.zip").exists()
     assert (tmp_path / "no.zip").read_text() == "text"
 
 
-def test_a_whole_submission_is_checked_by_a_command(tmp_path):
+def test_a_whole_submission_is_checked_by_a_command(tmp_path: Path) -> None:
     files = {}
-    for name, sheet in SUBMISSION_FILES.items():
-        answers = [next(iter(sheet.words), 2.5)] * sheet.rows
-        files[name] = render(sheet, range(sheet.rows), answers)
+    for name, expected in SUBMISSION_FILES.items():
+        answers = [next(iter(expected.words), 2.5)] * expected.rows
+        files[name] = render(expected, range(expected.rows), answers)
     write_submission(tmp_path / "glue.zip", files)
     found = check_submission(tmp_path / "glue.zip")
-    assert {file["file"]: file["rows"] for file in found["files"]} == ROWS
-    assert found["missing"] == []
+
+    assert {file.file: file.rows for file in found.files} == ROWS
+    assert not found.missing
     shown = CliRunner().invoke(app, ["submission", str(tmp_path / "glue.zip")])
+
     assert shown.exit_code == 0
     assert "missing" not in shown.stdout
 
     files = {"CoLA.tsv": files["CoLA.tsv"], "RTE.tsv": files["RTE.tsv"].replace("\t", " ")}
     write_submission(tmp_path / "folder", files)
     shown = CliRunner().invoke(app, ["submission", str(tmp_path / "folder")])
+
     assert shown.exit_code == 3
     assert "the header is 'index prediction'" in shown.stdout
     assert "missing: SST-2.tsv, MRPC.tsv" in shown.stdout
     data = json.loads(
         CliRunner().invoke(app, ["submission", str(tmp_path / "folder"), "--json"]).stdout
     )
+
     assert [bool(file["faults"]) for file in data["files"]] == [False, True]
 
 
-def test_the_predict_command(wnli, wnli_model, tmp_path):
+def test_the_predict_command(wnli: Version, wnli_model: str, tmp_path: Path) -> None:
     arguments = ["predict", wnli_model, str(wnli.path), "--out"]
     shown = CliRunner().invoke(app, [*arguments, str(tmp_path / "glue")])
+
     assert shown.exit_code == 0, shown.stderr
     assert "warning     missing: CoLA.tsv" in shown.stdout
     shown = CliRunner().invoke(app, [*arguments, str(tmp_path / "rows.csv")])
+
     assert "146 rows of test" in shown.stdout
