@@ -1,61 +1,32 @@
-"""The pipeline of a version: sources in, models loaded, chunks augmented, one commit."""
+"""The story of a run: read the rows, load the models, augment chunk by chunk, commit a version."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow as pa
-
 from augment.analysis.precision_check import measure_agreement
-from augment.contract import Manifest, Version, list_versions, open_version
+from augment.contract import Manifest, TaskSpec, Version, list_versions, open_version
 from augment.contract.files import disk_errors
+from augment.errors import UsageError
 from augment.executor.base import Chunk, Engine
-from augment.executor.chunk import CHUNK_ROWS
-from augment.executor.run import run_chunks
+from augment.executor.models import Models
+from augment.executor.run import run_chunks, validate
 from augment.executor.worker import Worker, WorkerSpec
-from augment.filters.model_filters import ModelFilters
-from augment.filters.rules import RuleFilters, row_digest
+from augment.filters.rules import RuleFilter, row_digest
 from augment.progress import Narrator
 from augment.recipes.load import load_recipe
 from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidate_store import prune_after_run
+from augment.replacement.candidates import CandidateFinder
 from augment.sources.read import Source, read_source
-from augment.tasks import Task, get_task
+from augment.tasks import get_task
 from augment.vectors import cache_folder
 from augment.versions.manifest import draft_manifest
-from augment.versions.rows import originals
+from augment.versions.rows import originals, source_rows
 from augment.versions.staging import Staging, commit, next_name, open_staging, remove_leftovers
-
-
-def recipe_line(recipe: AugmentRecipe) -> str:
-    """The numbers that matter most."""
-    return (
-        f"{recipe.preset} · N {recipe.variants} · K {recipe.top_k} · "
-        f"p {recipe.probability:.2f} · seed {recipe.seed}"
-    )
-
-
-def source_line(task: Task, data: Source) -> str:
-    """The splits with their rows."""
-    parts = [f"{name} {table.num_rows:,}" for name, table in data.splits.items()]
-    skipped = f" · {data.skipped} malformed rows left out" if data.skipped else ""
-    return f"{task.spec.name}: " + " · ".join(parts) + skipped
-
-
-def gates_line(judges: ModelFilters) -> str:
-    """Which models judge, and what a user should know of them; empty where none does."""
-    rules = judges.rules
-    parts = [
-        f"similarity of at least {rules.min_similarity}" * rules.needs_encoder,
-        f"teacher agreement ({rules.agreement})" * (rules.agreement != "off"),
-        "teacher logits are kept" * rules.teacher_logits,
-        judges.teacher.notice if judges.teacher else "",
-    ]
-    return " · ".join(part for part in parts if part)
-
 
 STORE_BYTES = 20 * 2**30
 
@@ -70,7 +41,7 @@ def augment_task(
     recipe: str | AugmentRecipe = "official",
     limit: int | None = None,
     skip_malformed: bool = False,
-    engine: str = "local",
+    engine: str | Engine = "local",
     address: str | None = None,
     workers: int | None = None,
     threads: int | None = None,
@@ -93,14 +64,15 @@ def augment_task(
         recipe: ``official``, ``paper``, a recipe file, or a recipe object.
         limit: Use only the first rows of the training split.
         skip_malformed: Leave malformed rows out, counted.
-        engine: ``local`` or ``ray``; what follows is that of ``Engine``.
+        engine: ``local`` or ``ray``; or an ``augment.executor.base.Engine`` instead of this and
+            the next three.
         address: Of a Ray cluster.
         workers: Worker processes.
         threads: Threads of each worker.
         device: Where the models run.
         teacher: Folder or hub name of a fine-tuned classifier, for the recipe's gates.
         similarity_model: The same of a sentence encoder.
-        store: Folder of the candidate store, see ``store.py``; None keeps no candidates.
+        store: Folder of the candidate store, see ``candidate_store``; None keeps no candidates.
         store_limit: Largest size of the store after the run, in bytes.
         vectors_cache: Folder for tables of vectors; True: the user's cache, False: none is kept.
         narrator: Hears what is going on.
@@ -109,153 +81,92 @@ def augment_task(
         Fault: Something is not usable; nothing half-written remains.
     """
     tell, chosen = narrator or Narrator(), get_task(task)
-    where = Engine(engine, workers, threads, address).checked()
+    where = validate(_engine(engine, workers, threads, address))
     plan = load_recipe(recipe, chosen.spec.name) if isinstance(recipe, str) else recipe
     tell.say("recipe", recipe_line(plan))
-    data = _read(chosen, source, tell, limit=limit, skip_malformed=skip_malformed)
-    work = WorkerSpec(
-        task=chosen.spec, recipe=plan, mlm=mlm, vectors=vectors, device=device,
-        threads=where.threads_of_a_worker(), store=None if store is None else Path(store),
-        gates=_gates(plan, chosen, data), teacher=teacher, similarity_model=similarity_model,
-        vectors_cache=cache_folder(vectors_cache),
-    )  # fmt: skip
-    return _Run(data, Worker.load(work, tell), where, tell).version(Path(out), limit, store_limit)
-
-
-def _read(
-    task: Task, source: str | None, tell: Narrator, *, limit: int | None, skip_malformed: bool
-) -> Source:
-    data = read_source(task, source, limit=limit, skip_malformed=skip_malformed)
-    tell.say("source", source_line(task, data))
-    return data
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What the chunks of a run add up to."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    store_trouble: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """A run that has read its rows and loaded its models."""
-
-    data: Source
-    worker: Worker
-    engine: Engine
-    tell: Narrator
-
-    def version(self, root: Path, limit: int | None, store_limit: int) -> Version:
-        """The version below the root, made unless it is there."""
-        folder = root / self.worker.work.task.name
-        if line := gates_line(self.worker.judges):
-            self.tell.say("gates", line)
-        self._refuse_long_texts()
-        draft = draft_manifest(self.data, self.worker, limit)
-        if (present := _already(folder, draft)) is not None:
-            known = f"{present.reference} is already that ({draft.id[:12]})"
-            self.tell.say("nothing to do", known)
-            return present
-        trouble = ""
-        with open_staging(root, folder.name, draft.id) as staging:
-            if _already(folder, draft) is None:
-                trouble = self._make(draft, staging)
-            staging.remove()
-        if (kept := self.worker.finder.store) is not None:
-            self.tell.say("store", prune_after_run(kept, trouble, store_limit))
-        return open_version(root / f"{folder.name}@{draft.id}")
-
-    def _refuse_long_texts(self) -> None:
-        task = self.worker.work.task
-        for chunk in _chunks(self.data.splits[task.splits.train]):
-            idx = chunk.rows["idx"].to_pylist()
-            for column in task.text_columns:
-                places = [f"train row {number}, {column}," for number in idx]
-                texts = chunk.rows[column].to_pylist()
-                self.worker.finder.refuse_long(list(zip(places, texts, strict=True)))
-
-    def _make(self, draft: Manifest, staging: Staging) -> str:
-        """Run the chunks and commit them with the untouched splits; gives the store's trouble."""
-        train = self.worker.work.task.splits.train
-        chunks = _chunks(self.data.splits[train])
-        tally = self._run(chunks, staging)
-        tally.counts["source.skipped"] += self.data.skipped
-        draft = draft.model_copy(
-            update={
-                "counts": dict(sorted(tally.counts.items())),
-                "measured": self._measured(),
-                "version": next_name(staging.folder),
-            }
-        )
-        others = {
-            name: originals(table, draft.task, teacher_logits=draft.teacher_logits)
-            for name, table in self.data.splits.items()
-            if name != train
-        }
-        with disk_errors(staging.path):
-            commit(staging, draft, len(chunks), others)
-        return tally.store_trouble
-
-    def _run(self, chunks: list[Chunk], staging: Staging) -> _Tally:
-        """Run the chunks that are not finished yet; the tally is that of all."""
-        finished = {chunk.number: staging.finished(chunk.number) for chunk in chunks}
-        tally, tell = _Tally(), self.tell
-        for kept in finished.values():
-            tally.counts.update(kept or {})
-        due = [chunk for chunk in chunks if finished[chunk.number] is None]
-        if len(due) < len(chunks):
-            tell.say("resuming", f"{len(chunks) - len(due)} of {len(chunks)} chunks are done")
-        rows = sum(chunk.rows.num_rows for chunk in chunks)
-        tell.start(rows, rows - sum(chunk.rows.num_rows for chunk in due))
-        try:
-            with closing(run_chunks(due, self.worker, self.engine, tell.positions)) as done:
-                for ended in done:
-                    staging.keep(ended.chunk.number, ended.worked.result)
-                    tally.counts.update(ended.worked.result.counts)
-                    tally.store_trouble = tally.store_trouble or ended.worked.store_trouble
-                    tell.rows(ended.chunk.rows.num_rows)
-        except KeyboardInterrupt:
-            safe = sum(staging.finished(chunk.number) is not None for chunk in chunks)
-            tell.stop()
-            tell.say("stopped", f"{safe} of {len(chunks)} chunks are kept in {staging.path}")
-            raise
-        finally:
-            tell.stop()
-        return tally
-
-    def _measured(self) -> dict[str, float]:
-        """What a precision below float32 changed, for the manifest."""
-        task, precision = self.worker.work.task, self.worker.work.recipe.precision
-        if precision == "float32":
-            return {}
-        train = self.data.splits[task.splits.train]
-        found = measure_agreement(train, task, self.worker.finder)
-        self.tell.say(
-            precision,
-            f"{found.equal_sets:.1%} of {found.positions:,} candidate sets are those of float32, "
-            f"mean overlap {found.overlap:.1%}",
-        )
-        return found.measured()
-
-
-def _gates(recipe: AugmentRecipe, task: Task, data: Source) -> RuleFilters:
-    """The recipe's gates; the leak guard knows every validation and test row."""
-    held_out = (
-        row_digest(texts)
-        for name, table in data.splits.items()
-        if recipe.leak_guard and name != task.spec.splits.train
-        for texts in zip(*(table[c].to_pylist() for c in task.spec.text_columns), strict=True)
+    data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
+    tell.say("source", source_line(chosen.spec, data))
+    models = Models(mlm, vectors, teacher, similarity_model, device, cache_folder(vectors_cache))
+    rules = _rules(plan, chosen.spec, data)
+    kept = None if store is None else Path(store)
+    worker = Worker.load(
+        WorkerSpec(chosen.spec, plan, models, rules, threads=where.threads_per_worker, store=kept),
+        tell,
     )
-    return RuleFilters(frozenset(held_out), recipe.normalised_duplicates)
+    if line := gates_line(worker):
+        tell.say("gates", line)
+    chunks = where.chunks(data.splits[chosen.spec.splits.train])
+    _refuse_long_texts(chunks, chosen.spec, worker.finder)
+    draft = draft_manifest(data, chosen.spec, plan, worker.assets(), limit)
+    folder = Path(out) / chosen.spec.name
+    if (present := _already(folder, draft)) is not None:
+        tell.say("nothing to do", f"{present.reference} is already that ({draft.id[:12]})")
+        return present
+    with open_staging(folder, draft.id, where.chunk_rows) as staging:
+        if _already(folder, draft) is None:
+            counts = _augment(chunks, worker, where, staging, tell)
+            counts["source.skipped"] += data.skipped
+            measured = _measured(data, worker, tell)
+            _commit(staging, draft, data, len(chunks), counts=counts, measured=measured)
+        staging.remove()
+    if (candidates := worker.finder.store) is not None:
+        tell.say("store", prune_after_run(candidates, store_limit))
+    return open_version(Path(out) / f"{folder.name}@{draft.id}")
 
 
-def _chunks(table: pa.Table) -> list[Chunk]:
-    return [
-        Chunk(number, table.slice(at, CHUNK_ROWS))
-        for number, at in enumerate(range(0, table.num_rows, CHUNK_ROWS))
+def _engine(
+    engine: str | Engine, workers: int | None, threads: int | None, address: str | None
+) -> Engine:
+    if isinstance(engine, str):
+        return Engine(engine, workers, threads, address)
+    if (workers, threads, address) != (None, None, None):
+        raise UsageError("an Engine says workers, threads and address itself.")
+    return engine
+
+
+def recipe_line(recipe: AugmentRecipe) -> str:
+    """The numbers that matter most."""
+    return (
+        f"{recipe.preset} · N {recipe.variants} · K {recipe.top_k} · "
+        f"p {recipe.probability:.2f} · seed {recipe.seed}"
+    )
+
+
+def source_line(task: TaskSpec, data: Source) -> str:
+    """The splits with their rows."""
+    parts = [f"{name} {table.num_rows:,}" for name, table in data.splits.items()]
+    skipped = f" · {data.skipped} malformed rows left out" if data.skipped else ""
+    return f"{task.name}: " + " · ".join(parts) + skipped
+
+
+def gates_line(worker: Worker) -> str:
+    """What the models of the gates are asked, and what a user should know of them, if anything."""
+    recipe = worker.spec.recipe
+    parts = [
+        f"similarity of at least {recipe.min_similarity}" * (recipe.min_similarity > 0),
+        f"teacher agreement ({recipe.teacher_agreement})" * (recipe.teacher_agreement != "off"),
+        "teacher logits are kept" * recipe.teacher_logits,
+        worker.teacher.scorer.notice if worker.teacher else "",
     ]
+    return " · ".join(part for part in parts if part)
+
+
+def _rules(recipe: AugmentRecipe, task: TaskSpec, data: Source) -> RuleFilter:
+    """The gates that need no model; the leak guard knows every validation and test row."""
+    held_out = (
+        row_digest(row.texts)
+        for name, table in data.splits.items()
+        if recipe.leak_guard and name != task.splits.train
+        for row in source_rows(table, task)
+    )
+    return RuleFilter(frozenset(held_out), recipe.normalised_duplicates)
+
+
+def _refuse_long_texts(chunks: Sequence[Chunk], task: TaskSpec, finder: CandidateFinder) -> None:
+    for chunk in chunks:
+        rows = source_rows(chunk.rows, task)
+        for at, column in enumerate(task.text_columns):
+            finder.refuse_long([(f"train row {row.idx}, {column},", row.texts[at]) for row in rows])
 
 
 def _already(folder: Path, draft: Manifest) -> Version | None:
@@ -265,3 +176,76 @@ def _already(folder: Path, draft: Manifest) -> Version | None:
             remove_leftovers(version.path.parent, draft.id)  # left by a kill after the commit
             return open_version(version.path)
     return None
+
+
+def _augment(
+    chunks: Sequence[Chunk], worker: Worker, engine: Engine, staging: Staging, tell: Narrator
+) -> Counter[str]:
+    """Run the chunks that are not finished yet; the counts are those of all."""
+    finished = {chunk.number: staging.finished(chunk.number) for chunk in chunks}
+    counts = Counter[str]()
+    for kept in finished.values():
+        counts.update(kept or {})
+    due = [chunk for chunk in chunks if finished[chunk.number] is None]
+    if len(due) < len(chunks):
+        tell.say("resuming", f"{len(chunks) - len(due)} of {len(chunks)} chunks are done")
+    rows = sum(chunk.rows.num_rows for chunk in chunks)
+    tell.start(rows, rows - sum(chunk.rows.num_rows for chunk in due))
+    store = worker.finder.store
+    worker.finder.progress = tell.positions  # in this process alone: others are sent the spec
+    try:
+        with closing(run_chunks(due, worker, engine)) as outputs:
+            for output in outputs:
+                staging.keep(output)
+                counts.update(output.counts)
+                if store is not None:
+                    store.error = store.error or output.store_error
+                tell.rows(output.counts["rows.source"])
+    except KeyboardInterrupt:
+        safe = sum(staging.finished(chunk.number) is not None for chunk in chunks)
+        tell.stop()
+        tell.say("stopped", f"{safe} of {len(chunks)} chunks are kept in {staging.path}")
+        raise
+    finally:
+        tell.stop()
+    return counts
+
+
+def _measured(data: Source, worker: Worker, tell: Narrator) -> dict[str, float]:
+    """What a precision below float32 changed, for the manifest."""
+    task, precision = worker.spec.task, worker.spec.recipe.precision
+    if precision == "float32":
+        return {}
+    agreement = measure_agreement(data.splits[task.splits.train], task, worker.finder)
+    tell.say(
+        precision,
+        f"{agreement.equal_sets:.1%} of {agreement.positions:,} candidate sets are those of "
+        f"float32, mean overlap {agreement.overlap:.1%}",
+    )
+    return agreement.measured()
+
+
+def _commit(
+    staging: Staging,
+    draft: Manifest,
+    data: Source,
+    chunks: int,
+    *,
+    counts: Counter[str],
+    measured: dict[str, float],
+) -> None:
+    """Commit the finished chunks with the untouched splits."""
+    manifest = draft.model_copy(
+        update={
+            "counts": dict(sorted(counts.items())),
+            "measured": measured,
+            "version": next_name(staging.folder),
+        }
+    )
+    untouched = {
+        name: originals(table, draft.task, teacher_logits=draft.teacher_logits)
+        for name, table in data.splits.items()
+        if name != draft.task.splits.train
+    }
+    with disk_errors(staging.path):
+        commit(staging, manifest, chunks, untouched)

@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 LAYERS = {
     "augment": (
         "contract", "errors", "progress", "tasks", "tokenization", "batching", "vectors",
-        "masked_lm", "filters", "recipes", "replacement", "sources", "versions", "executor",
+        "masked_lm", "recipes", "replacement", "sources", "versions", "filters", "executor",
         "analysis", "pipeline", "__init__", "cli",
     ),
     "distill": (

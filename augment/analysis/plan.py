@@ -10,6 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from augment.executor.base import Chunk
+from augment.executor.models import Models
 from augment.executor.worker import Worker, WorkerSpec
 from augment.recipes.load import load_recipe
 from augment.sources.read import read_source
@@ -86,22 +88,20 @@ def plan_task(
     started = time.perf_counter()
     chosen = get_task(task)
     data = read_source(chosen, source, limit=limit)
-    work = WorkerSpec(
-        task=chosen.spec, recipe=load_recipe(recipe, chosen.spec.name), mlm=mlm, vectors=vectors,
-        device=device, threads=threads, teacher=teacher, similarity_model=similarity_model,
-        vectors_cache=cache_folder(vectors_cache),
-    )  # fmt: skip
-    worker = Worker.load(work)
+    models = Models(mlm, vectors, teacher, similarity_model, device, cache_folder(vectors_cache))
+    plan = load_recipe(recipe, chosen.spec.name)
+    worker = Worker.load(WorkerSpec(chosen.spec, plan, models, threads=threads))
     opening = time.perf_counter() - started
     return _plan(data.splits[chosen.spec.splits.train], worker, opening)
 
 
 def _plan(train: pa.Table, worker: Worker, opening: float) -> Plan:
     """Count all rows and time some; ``opening`` is what it took to get there, in seconds."""
-    task = worker.work.task
+    task = worker.spec.task
     texts = texts_of(train, task)
     distinct = list(dict.fromkeys(texts))
-    words = worker.finder.words_of(distinct)
+    sentences = worker.finder.words_of(distinct)
+    words = [word for sentence in sentences for word in sentence]
     began = time.perf_counter()
     some = spread(train, CALIBRATION_ROWS)
     weight = _cost(worker.finder.words_of(list(dict.fromkeys(texts_of(some, task)))))
@@ -111,12 +111,10 @@ def _plan(train: pa.Table, worker: Worker, opening: float) -> Plan:
         rows_in=train.num_rows,
         texts=len(texts),
         distinct_texts=len(distinct),
-        masked_positions=sum(w.route is Route.MASKED_LM for found in words for w in found),
-        vector_words=len(
-            {w.text.lower() for found in words for w in found if w.route is Route.VECTORS}
-        ),
+        masked_positions=sum(word.route is Route.MASKED_LM for word in words),
+        vector_words=len({w.text.lower() for w in words if w.route is Route.VECTORS}),
         rows_out=round(rows * scale),
-        minutes=(opening + timed * _cost(words) / max(weight, 1)) / 60,
+        minutes=(opening + timed * _cost(sentences) / max(weight, 1)) / 60,
         megabytes=megabytes * scale,
         calibration_seconds=time.perf_counter() - began,
     )
@@ -132,9 +130,9 @@ def _cost(sentences: list[tuple[Word, ...]]) -> int:
 
 def _calibrate(rows: pa.Table, worker: Worker) -> tuple[float, int, float]:
     """Seconds, rows and megabytes of augmenting and writing some rows."""
-    worker.run(rows.slice(0, 4))
+    worker.run(Chunk(0, rows.slice(0, 4)))
     began = time.perf_counter()
-    made = worker.run(rows).result.rows
+    made = worker.run(Chunk(0, rows)).rows
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.parquet"
         pq.write_table(made, path, compression="zstd")

@@ -48,9 +48,9 @@ def measure_agreement(table: pa.Table, task: TaskSpec, finder: CandidateFinder) 
     texts = dict.fromkeys(texts_of(some, task))
     queries = finder.masked_queries(finder.words_of(list(texts)))
     k, words_only = finder.recipe.top_k, finder.recipe.top_k_of == "words"
-    ours = finder.masked_lm.rank(queries, k, words_only=words_only)
-    theirs = finder.masked_lm.in_float32().rank(queries, k, words_only=words_only)
-    pairs = [(set(a.token_ids), set(b.token_ids)) for a, b in zip(ours, theirs, strict=True)]
+    low = finder.masked_lm.rank(queries, k, words_only=words_only)
+    full = finder.masked_lm.in_float32().rank(queries, k, words_only=words_only)
+    pairs = [(set(a.token_ids), set(b.token_ids)) for a, b in zip(low, full, strict=True)]
     count = max(len(pairs), 1)
     return Agreement(
         positions=len(pairs),

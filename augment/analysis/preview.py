@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from augment.replacement.candidates import CandidateFinder, CandidateSet
-from augment.replacement.edits import Edit
+from augment.replacement.edits import Variant
 from augment.replacement.sampling import TextOfRow, sample_texts
 from augment.tokenization.words import Route, Word
 
@@ -20,21 +20,12 @@ class WordView:
 
 
 @dataclass(frozen=True, slots=True)
-class VariantView:
-    """A sample: its number, its text and where the replacements stand in the original."""
-
-    number: int
-    text: str
-    edits: tuple[Edit, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Preview:
     """Everything a run would do to one text."""
 
     text: str
     words: tuple[WordView, ...]
-    variants: tuple[VariantView, ...]
+    variants: tuple[Variant, ...]
 
 
 def preview(text: str, finder: CandidateFinder, task: str) -> Preview:
@@ -44,19 +35,19 @@ def preview(text: str, finder: CandidateFinder, task: str) -> Preview:
     sets of their own once a word before has been replaced.
     """
     words = finder.words_of([text])[0]
-    found = finder.for_sentences([words])[0]
-    sampled = sample_texts([TextOfRow(0, "text", text, words)], finder, task)[0]
+    candidates = finder.for_sentences([words])[0]
+    samples = sample_texts([TextOfRow(0, "text", text, words)], finder, task)[0]
     return Preview(
         text=text,
         words=tuple(
-            _view(text, word, found.get(at))
+            _view(text, word, candidates.get(at))
             for at, word in enumerate(words)
             if word.route is not Route.SPACE
         ),
-        variants=tuple(VariantView(v.number, v.text, v.edits) for v in sampled.variants),
+        variants=tuple(sample.variant for sample in samples if not sample.reason),
     )
 
 
-def _view(text: str, word: Word, found: CandidateSet | None) -> WordView:
-    shown = () if found is None else tuple(zip(found.words, found.scores, strict=True))
+def _view(text: str, word: Word, candidates: CandidateSet | None) -> WordView:
+    shown = tuple(zip(candidates.words, candidates.scores, strict=True)) if candidates else ()
     return WordView(text[word.start : word.end], word.route.value, shown)

@@ -157,7 +157,7 @@ def _differing(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tuple
 
 def lines(value: object) -> list[str]:
     """A dataclass of figures as aligned lines."""
-    found = []
+    aligned = []
     for name in value.__dataclass_fields__:  # type: ignore[attr-defined]
         content = getattr(value, name)
         if isinstance(content, float):
@@ -168,8 +168,8 @@ def lines(value: object) -> list[str]:
             continue
         else:
             shown = f"{content:,}" if isinstance(content, int) else str(content)
-        found.append(f"{name.replace('_', ' '):18} {shown}")
-    return found
+        aligned.append(f"{name.replace('_', ' '):18} {shown}")
+    return aligned
 
 
 def _short(value: Any) -> str:

@@ -156,14 +156,14 @@ def preview_command(
     """Show each word's route and candidates, and some variants, before anything runs."""
     from augment.analysis.preview import preview
     from augment.cli.output import show_preview
-    from augment.executor.worker import WorkerSpec
+    from augment.executor.models import Models
     from augment.tasks import get_task
     from augment.vectors import cache_folder
 
     spec = get_task(task).spec
     plan = load_recipe(recipe, spec.name)
     kept_in = cache_folder(tables_kept(vectors_cache, no_vectors_cache))
-    finder = WorkerSpec(spec, plan, mlm, vectors, device, vectors_cache=kept_in).load()
+    finder = Models(mlm, vectors, device=device, vectors_cache=kept_in).load_finder(plan)
     finder.refuse_long([("the text", text)])
     view = preview(text, finder, spec.name)
     if as_json:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
-
-from augment.errors import UsageError
-from augment.executor.worker import Worked
-
-ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """Where the chunks of a run are done.
+    """Where the chunks of a run are done, and how they are cut.
 
     Attributes:
         name: ``local`` or ``ray``.
@@ -23,43 +20,36 @@ class Engine:
         threads: Threads of each worker; None: the processors shared out here, one on Ray.
         address: Ray: address of a cluster, ``auto`` for the one that runs on this machine, or None
             to start Ray here for this run alone.
+        chunk_rows: Source rows of a chunk: what a worker does at once. A stopped run goes on from
+            its chunks only with the same number.
+        start_method: How loaders of a pool start: as fresh processes, whatever threads this has.
+        max_starts: Ray: how often a chunk is begun: what has killed that many workers is no
+            accident, and Ray alone would begin it for ever.
     """
 
     name: str = "local"
     workers: int | None = None
     threads: int | None = None
     address: str | None = None
+    chunk_rows: int = 512
+    start_method: str = "spawn"
+    max_starts: int = 5
 
-    def checked(self) -> Engine:
-        """This engine, where there is no fault to be found before any work is done.
-
-        Raises:
-            UsageError: The options do not go together.
-            EngineUnavailable: The engine is not installed.
-        """
-        if self.name not in ENGINES:
-            raise UsageError(f"{self.name!r} is no engine; there are {' and '.join(ENGINES)}.")
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"workers {self.workers} must be at least 1.")
-        if self.name == "ray":
-            from augment.executor.ray import require_ray
-
-            require_ray(self)
-        elif self.address is not None:
-            raise UsageError(f"an address ({self.address}) is for --engine ray.")
-        return self
-
-    def threads_of_a_worker(self) -> int | None:
+    @property
+    def threads_per_worker(self) -> int | None:
         """How many threads a worker gets, or None for torch's own choice."""
         if self.threads is not None:
             return self.threads
         if self.name == "ray":
             return 1
-        return (
-            max(1, (os.cpu_count() or 1) // self.workers)
-            if self.workers and self.workers > 1
-            else None
-        )
+        if self.workers is None or self.workers == 1:
+            return None
+        return max(1, (os.cpu_count() or 1) // self.workers)
+
+    def chunks(self, table: pa.Table) -> list[Chunk]:
+        """The rows of a table in stretches of ``chunk_rows``."""
+        starts = range(0, table.num_rows, self.chunk_rows)
+        return [Chunk(i, table.slice(at, self.chunk_rows)) for i, at in enumerate(starts)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +59,13 @@ class Chunk:
     number: int
     rows: pa.Table
 
-    def packed(self) -> bytes:
-        """The rows alone as an Arrow stream: a pickled slice would carry the whole table along."""
+    def __reduce__(self) -> tuple[Callable[[int, bytes], Chunk], tuple[Any, ...]]:
+        """Pickle the rows alone: a slice of a table would carry the whole table along."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, self.rows.schema) as stream:
             stream.write_table(self.rows)
-        return bytes(sink.getvalue())
+        return _unpacked, (self.number, bytes(sink.getvalue()))
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A finished chunk."""
-
-    chunk: Chunk
-    worked: Worked
+def _unpacked(number: int, rows: bytes) -> Chunk:
+    return Chunk(number, pa.ipc.open_stream(rows).read_all())

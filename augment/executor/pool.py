@@ -15,56 +15,57 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from augment.contract import Fault
 from augment.errors import AugmentError
-from augment.executor.base import Chunk, Done
-from augment.executor.worker import Answering, Worked, Worker, WorkerSpec, attempt, rows_of
-
-START = "spawn"
-"""How loaders start: as fresh processes, whatever threads this one has."""
+from augment.executor.base import Chunk, Engine
+from augment.executor.worker import RemoteWorker, WorkerSpec
+from augment.versions.rows import ChunkOutput
 
 _SPLITS = sys.platform == "linux"
 """Elsewhere system libraries do not survive a fork: there every worker is a loader of its own."""
 
 
-def run_in_pool(chunks: Sequence[Chunk], work: WorkerSpec, workers: int) -> Iterator[Done]:
+def run_in_pool(
+    chunks: Sequence[Chunk], spec: WorkerSpec, engine: Engine
+) -> Iterator[ChunkOutput | Fault]:
     """Run the chunks in worker processes, in whatever order they finish.
 
     Raises:
-        Fault: What a worker ran into, such as a model that is not the one the run began with.
         AugmentError: A worker was killed; finished chunks have been handed out before.
     """
     waiting = list(reversed(chunks))
-    with _workers(work, min(workers, len(chunks))) as pipes:
-        running = {pipe: _give(pipe, waiting.pop()) for pipe in pipes}
+    with _workers(spec, engine, min(engine.workers or 1, len(chunks))) as pipes:
+        for pipe in pipes:
+            _send(pipe, waiting.pop())
+        running = list(pipes)
         while running:
-            for pipe in wait(list(running)):
-                assert isinstance(pipe, Connection)
-                result, chunk = _take(pipe), running.pop(pipe)
+            for ready in wait(running):
+                assert isinstance(ready, Connection)
+                answer = _receive(ready)
                 if waiting:
-                    running[pipe] = _give(pipe, waiting.pop())
-                yield Done(chunk, result)
+                    _send(ready, waiting.pop())
+                else:
+                    running.remove(ready)
+                yield answer
 
 
-def _give(pipe: Connection, chunk: Chunk) -> Chunk:
+def _send(pipe: Connection, chunk: Chunk) -> None:
     try:
-        pipe.send(chunk.packed())
+        pipe.send(chunk)
     except OSError as error:
         raise _killed() from error
-    return chunk
 
 
-def _take(pipe: Connection) -> Worked:
+def _receive(pipe: Connection) -> ChunkOutput | Fault:
     try:
-        answer = pipe.recv()
+        answer: ChunkOutput | Fault = pipe.recv()
     except (EOFError, OSError) as error:
         raise _killed() from error
-    return rows_of(answer)
+    return answer
 
 
 def _killed() -> AugmentError:
@@ -75,19 +76,19 @@ def _killed() -> AugmentError:
 
 
 @contextmanager
-def _workers(work: WorkerSpec, count: int) -> Iterator[list[Connection]]:
+def _workers(spec: WorkerSpec, engine: Engine, count: int) -> Iterator[list[Connection]]:
     """One pipe for each worker; all of them end with the block."""
-    context = multiprocessing.get_context(START)
+    context = multiprocessing.get_context(engine.start_method)
     pairs = [multiprocessing.Pipe() for _ in range(count)]
-    theirs = [end for _, end in pairs]
+    worker_ends = [end for _, end in pairs]
     loaders: list[BaseProcess] = []
     try:
         with _interrupts_held():
-            for ends in [theirs] if _SPLITS else [[end] for end in theirs]:
-                loader = context.Process(target=_load, args=(work, ends))  # type: ignore[attr-defined]
+            for ends in [worker_ends] if _SPLITS else [[end] for end in worker_ends]:
+                loader = context.Process(target=_load, args=(spec, ends))  # type: ignore[attr-defined]
                 loader.start()
                 loaders.append(loader)
-        for end in theirs:
+        for end in worker_ends:
             end.close()
         yield [end for end, _ in pairs]
     finally:
@@ -109,18 +110,16 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _load(work: WorkerSpec, pipes: list[Connection]) -> None:
+def _load(spec: WorkerSpec, pipes: list[Connection]) -> None:
     """A loader: become the only worker, or load the models and split into several."""
+    worker = RemoteWorker(spec)
     if len(pipes) == 1:
-        _serve(pipes[0], work, None)
+        _serve(pipes, 0, worker)
         return
-    one = replace(work, threads=1)
-    on_device = work.device != "cpu"  # what lies on a device does not survive the split
-    loaded = None if on_device else attempt(lambda: Worker.load(one).complete())
+    if spec.models.device == "cpu":  # what lies on another device does not survive the split
+        worker.load_shared()
     context = multiprocessing.get_context("fork")
-    workers = [
-        context.Process(target=_serve_one, args=(pipes, i, work, loaded)) for i in range(len(pipes))
-    ]
+    workers = [context.Process(target=_serve, args=(pipes, i, worker)) for i in range(len(pipes))]
     for process in workers:
         process.start()
     for pipe in pipes:
@@ -129,31 +128,20 @@ def _load(work: WorkerSpec, pipes: list[Connection]) -> None:
     os._exit(0)
 
 
-def _serve_one(pipes: list[Connection], own: int, work: WorkerSpec, loaded: Worker | Fault) -> None:
-    """A worker after the split: a pipe ends when its worker does, if no other one holds it."""
+def _serve(pipes: list[Connection], number: int, worker: RemoteWorker) -> None:
+    """Do chunk after chunk until the pipe of that number ends.
+
+    A pipe ends when its worker does, if no other process holds it.
+    """
     for i, pipe in enumerate(pipes):
-        if i != own:
+        if i != number:
             pipe.close()
-    _serve(pipes[own], work, loaded)
-
-
-def _serve(pipe: Connection, work: WorkerSpec, loaded: Worker | Fault | None) -> None:
-    """Do chunk after chunk until the pipe ends."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    worker = Answering(work, loaded)
-    while (rows := _next(pipe)) is not None:
+    while True:
         try:
-            pipe.send(worker.answer(rows))
-        except OSError:
+            pipes[number].send(worker.answer(pipes[number].recv()))
+        except (EOFError, OSError):
             return
-
-
-def _next(pipe: Connection) -> bytes | None:
-    try:
-        rows: bytes = pipe.recv()
-    except (EOFError, OSError):
-        return None
-    return rows
 
 
 def _end_with_parent() -> None:

@@ -24,30 +24,78 @@ import pyarrow as pa
 from augment.contract import Fault
 from augment.contract.models import first_line
 from augment.errors import AugmentError, EngineUnavailable
-from augment.executor.base import Chunk, Done, Engine
-from augment.executor.worker import Answering, Worked, WorkerSpec, rows_of
+from augment.executor.base import Chunk, Engine
+from augment.executor.worker import RemoteWorker, WorkerSpec
+from augment.versions.rows import ChunkOutput
 
-STARTS = 5
-"""How often a chunk is begun: what has killed that many workers is no accident. Ray alone would
-begin it for ever."""
-
-_PLACES = ("mlm", "vectors", "teacher", "similarity_model", "store", "vectors_cache")
+_PATHS = ("mlm", "vectors", "teacher", "similarity_model", "vectors_cache")
 
 
-def run_on_ray(chunks: Sequence[Chunk], work: WorkerSpec, engine: Engine) -> Iterator[Done]:
+class RayWorker:
+    """What Ray starts on some node: chunks in, answers out; never an exception."""
+
+    def __init__(self, spec: WorkerSpec, home: str, ledger: Any) -> None:
+        """Take what is needed.
+
+        Args:
+            spec: What a worker needs.
+            home: The node of the run's own process; only there is the candidate store at hand.
+            ledger: The actor that counts how often each chunk was begun.
+        """
+        import ray
+
+        at_home = ray.get_runtime_context().get_node_id() == home
+        self._worker = RemoteWorker(spec if at_home else replace(spec, store=None))
+        self._ledger = ledger
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Do the pickled chunks of a table."""
+        answers = [self.answer(pickle.loads(chunk)) for chunk in table["chunk"].to_pylist()]  # noqa: S301 - from the run's own process
+        return _pickled("answer", answers)
+
+    def answer(self, chunk: Chunk) -> ChunkOutput | Fault:
+        """What becomes of a chunk."""
+        import ray
+
+        if not ray.get(self._ledger.may_begin.remote(chunk.number)):
+            return AugmentError(
+                f"worker after worker on Ray was killed at chunk {chunk.number}, perhaps for want "
+                "of memory.",
+                "Finished chunks are kept: run the same command again, with fewer --workers.",
+            )
+        return self._worker.answer(chunk)
+
+
+def run_on_ray(
+    chunks: Sequence[Chunk],
+    spec: WorkerSpec,
+    engine: Engine,
+    worker_class: type[RayWorker] = RayWorker,
+) -> Iterator[ChunkOutput | Fault]:
     """Run the chunks on Ray, in whatever order they finish.
+
+    Args:
+        chunks: What is to be done.
+        spec: What a worker needs.
+        engine: Which cluster, and how much of it.
+        worker_class: What runs on the nodes.
 
     Raises:
         EngineUnavailable: The cluster is out of reach, or has no room for one worker.
-        Fault: What a worker ran into, such as a model that is not the one the run began with.
-        AugmentError: Worker after worker was killed at the same chunk.
+        AugmentError: Ray gave up.
     """
-    due = {chunk.number: chunk for chunk in chunks}
-    with connected(engine, work) as home, closing(_stream(chunks, work, home, engine)) as stream:
-        for block in stream:
-            for number, answer in zip(*block.to_pydict().values(), strict=True):
-                worked = pickle.loads(answer)  # noqa: S301 - from a worker of our own
-                yield Done(due.pop(number), rows_of(worked))
+    with (
+        connected(engine, spec) as home,
+        closing(_answers(chunks, spec, home, engine, worker_class)) as tables,
+    ):
+        for table in tables:
+            for answer in table["answer"].to_pylist():
+                yield pickle.loads(answer)  # noqa: S301 - from a worker of our own
+
+
+def _pickled(name: str, records: Sequence[object]) -> pa.Table:
+    packed = pa.array([pickle.dumps(record) for record in records], pa.large_binary())
+    return pa.table({name: packed})
 
 
 class _Ledger:
@@ -62,57 +110,31 @@ class _Ledger:
         return self._starts[number] <= self._limit
 
 
-class _RayWorker:
-    """What Ray starts on some node: chunk in, answer out; never an exception."""
-
-    def __init__(self, work: WorkerSpec, home: str, ledger: Any) -> None:
-        import ray
-
-        at_home = ray.get_runtime_context().get_node_id() == home
-        self._worker = Answering(work if at_home else replace(work, store=None))
-        self._ledger = ledger
-
-    def __call__(self, chunks: pa.Table) -> pa.Table:
-        numbers, rows = chunks.to_pydict().values()
-        answers = [self._answer(*one) for one in zip(numbers, rows, strict=True)]
-        packed = pa.array([pickle.dumps(answer) for answer in answers], pa.large_binary())
-        return pa.table({"number": numbers, "answer": packed})
-
-    def _answer(self, number: int, rows: bytes) -> Worked | Fault:
-        import ray
-
-        if not ray.get(self._ledger.may_begin.remote(number)):
-            return AugmentError(
-                f"worker after worker on Ray was killed at chunk {number}, perhaps for want of "
-                "memory.",
-                "Finished chunks are kept: run the same command again, with fewer --workers.",
-            )
-        return self._worker.answer(rows)
-
-
-def _stream(
-    chunks: Sequence[Chunk], work: WorkerSpec, home: str, engine: Engine
+def _answers(
+    chunks: Sequence[Chunk],
+    spec: WorkerSpec,
+    home: str,
+    engine: Engine,
+    worker_class: type[RayWorker],
 ) -> Generator[pa.Table, None, None]:
-    """The answers, a table for each chunk, as they come."""
+    """The pickled answers, a table for each chunk, as they come."""
     import ray.data
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    threads = work.threads or 1
-    room = _room(threads, gpu=_on_gpu(work))
-    packed = [
-        pa.table({"number": [chunk.number], "rows": pa.array([chunk.packed()], pa.large_binary())})
-        for chunk in chunks
-    ]
+    threads, on_gpu = spec.threads or 1, spec.models.device.startswith("cuda")
+    capacity = _worker_capacity(threads, on_gpu=on_gpu)
     here = NodeAffinitySchedulingStrategy(home, soft=False)
-    ledger = ray.remote(_Ledger).options(num_cpus=0, scheduling_strategy=here).remote(STARTS)
-    answers = ray.data.from_arrow(packed).map_batches(
-        _RayWorker,
-        fn_constructor_args=(_everywhere(work), home, ledger),
+    ledger = ray.remote(_Ledger).options(num_cpus=0, scheduling_strategy=here)
+    counting = ledger.remote(engine.max_starts)
+    tables = [_pickled("chunk", [chunk]) for chunk in chunks]
+    answers = ray.data.from_arrow(tables).map_batches(
+        worker_class,
+        fn_constructor_args=(_with_absolute_paths(spec), home, counting),
         batch_size=1,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=min(engine.workers or room, len(chunks))),
+        compute=ray.data.ActorPoolStrategy(size=min(engine.workers or capacity, len(chunks))),
         num_cpus=threads,
-        num_gpus=1 if _on_gpu(work) else 0,
+        num_gpus=1 if on_gpu else 0,
     )
     try:
         # iter_batches() would bring threads of Ray's that may outlive the stream
@@ -127,7 +149,7 @@ def _stream(
         ) from error
 
 
-def _room(threads: int, *, gpu: bool) -> int:
+def _worker_capacity(threads: int, *, on_gpu: bool) -> int:
     """How many workers the cluster has room for.
 
     Raises:
@@ -136,35 +158,32 @@ def _room(threads: int, *, gpu: bool) -> int:
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    rooms = [
-        min(int(node.get("CPU", 0)) // threads, int(node.get("GPU", 0)) if gpu else 2**31)
+    capacities = [
+        min(int(node.get("CPU", 0)) // threads, int(node.get("GPU", 0)) if on_gpu else 2**31)
         for node in nodes
     ]
-    if not any(rooms):
-        need = f"{threads} CPUs" + (" and a GPU" if gpu else "")
+    if not any(capacities):
+        need = f"{threads} CPUs" + (" and a GPU" if on_gpu else "")
         raise EngineUnavailable(
             f"no node of the Ray cluster has {need} for a worker; {len(nodes)} nodes are there.",
             "Give fewer --threads, or add nodes.",
         )
-    return sum(rooms)
+    return sum(capacities)
 
 
-def _on_gpu(work: WorkerSpec) -> bool:
-    return work.device.startswith("cuda")
-
-
-def _everywhere(work: WorkerSpec) -> WorkerSpec:
-    """The work with places that mean the same whatever folder a worker runs in."""
-    named = {name: getattr(work, name) for name in _PLACES}
-    found = {
+def _with_absolute_paths(spec: WorkerSpec) -> WorkerSpec:
+    """The same with places that mean the same whatever folder a worker runs in."""
+    named = {name: getattr(spec.models, name) for name in _PATHS}
+    absolute = {
         name: type(place)(Path(place).absolute())
         for name, place in named.items()
         if place is not None and (isinstance(place, Path) or Path(place).exists())
     }
-    return replace(work, **found)
+    store = spec.store and spec.store.absolute()
+    return replace(spec, models=replace(spec.models, **absolute), store=store)
 
 
-_SECONDS = 10.0
+_TIMEOUT_SECONDS = 10.0
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
@@ -179,7 +198,7 @@ def require_ray(engine: Engine) -> None:
     Raises:
         EngineUnavailable: It is not, or nothing does.
     """
-    _reach(_address(engine))  # Ray itself would try for minutes
+    _check_reachable(_address(engine))  # Ray itself would try for minutes
     for name, value in (_QUIET if _address(engine) else _QUIET | _LOOPBACK_ONLY).items():
         os.environ.setdefault(name, value)
     try:
@@ -191,13 +210,13 @@ def require_ray(engine: Engine) -> None:
         ) from error
 
 
-def _reach(address: str | None) -> None:
+def _check_reachable(address: str | None) -> None:
     """Knock at ``HOST:PORT``; ``auto`` and no address are left to Ray."""
     if address in (None, "auto", "local"):
         return
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_TIMEOUT_SECONDS).close()
     except (OSError, ValueError) as error:
         raise EngineUnavailable(
             f"no Ray cluster answers at {address}: {error}.",
@@ -207,36 +226,36 @@ def _reach(address: str | None) -> None:
 
 
 @contextmanager
-def connected(engine: Engine, work: WorkerSpec) -> Iterator[str]:
+def connected(engine: Engine, spec: WorkerSpec) -> Iterator[str]:
     """A connection to Ray, silent, for the time of the block; gives this node's id."""
     import ray
 
-    ours = not ray.is_initialized()
-    with _hushed():
-        if ours:
-            _connect(engine, work)
+    started_here = not ray.is_initialized()
+    with _quiet_ray():
+        if started_here:
+            _connect(engine, spec)
         before = set(threading.enumerate())
         try:
             yield ray.get_runtime_context().get_node_id()
         finally:
-            if ours:
-                _let_end(set(threading.enumerate()) - before)
+            if started_here:
+                _join(set(threading.enumerate()) - before)
                 ray.shutdown()
 
 
-def _let_end(threads: set[threading.Thread]) -> None:
+def _join(threads: set[threading.Thread]) -> None:
     """Wait for threads that began while Ray was there.
 
     Ray Data's ends a moment after its stream was closed. One that asks anything of Ray after
     ``ray.shutdown()`` ends the whole process at once, with exit code 1 and not a word.
     """
-    end = time.monotonic() + _SECONDS
+    end = time.monotonic() + _TIMEOUT_SECONDS
     for thread in threads - {threading.current_thread()}:
         thread.join(max(0.0, end - time.monotonic()))
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
+def _quiet_ray() -> Iterator[None]:
     """Ray tells of every lost worker, on stdout, and draws bars of its own; we tell the run."""
     import ray
 
@@ -250,14 +269,14 @@ def _hushed() -> Iterator[None]:
         settings.enable_progress_bars, driver._worker_logs_enabled = bars, True
 
 
-def _connect(engine: Engine, work: WorkerSpec) -> None:
+def _connect(engine: Engine, spec: WorkerSpec) -> None:
     import ray
 
     address = _address(engine)
-    here: dict[str, Any] = {} if address else _local(engine, work)
+    started: dict[str, Any] = {} if address else _local_cluster(engine, spec)
     try:
         ray.init(
-            address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **here
+            address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **started
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise EngineUnavailable(
@@ -270,8 +289,8 @@ def _address(engine: Engine) -> str | None:
     return engine.address or os.environ.get("RAY_ADDRESS")
 
 
-def _local(engine: Engine, work: WorkerSpec) -> dict[str, Any]:
+def _local_cluster(engine: Engine, spec: WorkerSpec) -> dict[str, Any]:
     """Ray for this run alone: no dashboard, and nothing listens beyond this machine."""
-    threads = work.threads or 1
+    threads = spec.threads or 1
     workers = engine.workers or max(1, (os.cpu_count() or 1) // threads)
     return {"num_cpus": workers * threads, "include_dashboard": False}

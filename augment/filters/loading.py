@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from augment.contract import TaskSpec, match_labels
 from augment.contract.models import loading, model_digest, quiet_libraries
 from augment.errors import AssetInvalid, AssetMissing
-from augment.filters.scorer import Encoded, Scorer, Texts
+from augment.filters.scorer import Encoded, Scorer
 from augment.masked_lm.loading import how_to_name, read_weights, refuse_absent
 from augment.masked_lm.registry import longest_input
+from augment.versions.rows import Texts
 
 
 def load_teacher(name: str, task: TaskSpec, *, device: str = "cpu") -> Scorer:
@@ -47,8 +48,8 @@ def load_teacher(name: str, task: TaskSpec, *, device: str = "cpu") -> Scorer:
         )
 
     def logits(output: Any) -> torch.Tensor:
-        found: torch.Tensor = output.logits
-        return found if order.columns is None else found[:, list(order.columns)]
+        values: torch.Tensor = output.logits
+        return values if order.columns is None else values[:, list(order.columns)]
 
     by_position = "" if order.named else f"{name} does not name its labels; taken by position"
     return parts.scorer(model, logits, device, notice=by_position)
@@ -136,11 +137,11 @@ class _Parts:
         """Rows as the model reads them, cut to its limit; text that looks special is text."""
         columns = [list(column) for column in zip(*rows, strict=True)]
         longest = int(min(longest_input(self.config), self._tokenizer.model_max_length))
-        found = self._tokenizer(
+        encoding = self._tokenizer(
             *columns, truncation=True, max_length=longest, split_special_tokens=True
         )
-        names = [name for name in self._tokenizer.model_input_names if name in found]
+        names = [name for name in self._tokenizer.model_input_names if name in encoding]
         return [
-            Encoded(tuple((name, tuple(found[name][i])) for name in names))
+            Encoded(tuple((name, tuple(encoding[name][i])) for name in names))
             for i in range(len(rows))
         ]

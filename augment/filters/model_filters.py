@@ -1,176 +1,136 @@
-"""Gates that need a model: does a teacher still agree, is a text still near its original?
+"""Filters that ask a model: is a text still near its original, does a teacher still agree?
 
-Every decision is the canonical one, see ``scoring``: float32 decides where it is clear, float64
+Every decision is the canonical one, see ``scorer``: float32 decides where it is clear, float64
 where it is close.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from augment.filters.rules import ModelFilterRules
+from augment.versions.rows import OutputRow, Texts
 
 if TYPE_CHECKING:
     from augment.filters.scorer import Scorer, Scores
 
-
-ROUNDING = 5e-5
-"""More than float32 ever moves a logit or a part of a unit vector: 17 times the largest distance
-from float64 seen on real texts with a fine-tuned model (2.9e-6)."""
-
-GRID = 256
+LOGIT_STEPS = 256
 """Kept logits are multiples of 1/256: exact in float32, and finer than what a distillation that
 computes in bfloat16 can tell apart."""
 
-Texts = tuple[str, ...]
-
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """A row to be judged.
+class SimilarityFilter:
+    """Refuses rows whose changed text is no longer near its original.
 
     Attributes:
-        texts: The row's texts.
-        original: Those of its source row.
-        column: Which text was changed, or None for a source row, which is never refused.
-        label: The source row's label.
+        scorer: A sentence encoder that gives unit vectors.
+        min_similarity: Least cosine of a changed text and its original.
     """
 
-    texts: Texts
-    original: Texts
-    column: int | None
-    label: int | float
+    scorer: Scorer
+    min_similarity: float
 
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the judges say of a row.
-
-    Attributes:
-        reason: Why it is refused; empty for a row that passes.
-        logits: The teacher's answer in the order of the task's labels, where it is kept.
-    """
-
-    reason: str = ""
-    logits: tuple[float, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFilters:
-    """The models of a recipe's gates.
-
-    Attributes:
-        rules: What the recipe asks of them.
-        teacher: A classifier of the task, with logits in the order of its labels.
-        encoder: A sentence encoder that gives unit vectors.
-    """
-
-    rules: ModelFilterRules
-    teacher: Scorer | None = None
-    encoder: Scorer | None = None
-
-    def judge(self, cases: Sequence[Case]) -> list[Verdict]:
-        """Judge rows; what the encoder refuses is not shown to the teacher."""
-        near = self._near(cases)
-        scores = None
-        if self.teacher is not None:
-            standing = [case for case, passes in zip(cases, near, strict=True) if passes]
-            scores = self.teacher.score(texts for case in standing for texts in self._asked(case))
+    def apply(self, rows: Sequence[OutputRow]) -> list[OutputRow]:
+        """Refuse dissimilar rows; the encoder sees the changed text alone."""
+        asked = [row for row in rows if row.variant and not row.reason]
+        vectors = self.scorer.score(texts for row in asked for texts in _before_and_after(row))
         return [
-            self._verdict(case, scores) if passes else Verdict("dissimilar")
-            for case, passes in zip(cases, near, strict=True)
+            replace(row, reason="dissimilar")
+            if row.variant and not row.reason and not self._is_near(row, vectors)
+            else row
+            for row in rows
         ]
 
-    def _near(self, cases: Sequence[Case]) -> list[bool]:
-        """Whether each changed text is as similar to its original as the recipe asks."""
-        if self.encoder is None:
-            return [True] * len(cases)
-        pairs = [_changed(case) for case in cases]
-        vectors = self.encoder.score(text for pair in pairs if pair for text in pair)
-        least = self.rules.min_similarity
-        return [pair is None or _similarity(vectors, *pair, least) >= least for pair in pairs]
+    def _is_near(self, row: OutputRow, vectors: Scores) -> bool:
+        before, after = _before_and_after(row)
 
-    def _asked(self, case: Case) -> Iterator[Texts]:
+        def cosine(vector_of: Callable[[Texts], np.ndarray]) -> float:
+            return float((vector_of(before) * vector_of(after)).sum())
+
+        return vectors.measure(cosine, self.min_similarity) >= self.min_similarity
+
+
+def _before_and_after(row: OutputRow) -> tuple[Texts, Texts]:
+    """The changed text before and after, each as a row of its own."""
+    return (row.original[row.column],), (row.texts[row.column],)
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherFilter:
+    """Refuses rows to which a teacher gives another label, and keeps its logits.
+
+    Attributes:
+        scorer: A classifier of the task, with logits in the order of its labels.
+        agreement: ``off``, ``unchanged`` (the teacher's label of the original) or ``gold``.
+        tolerance: How far a score may lie off, for regression.
+        regression: Whether the teacher gives a score instead of classes.
+        keep_logits: Whether rows that pass get the teacher's logits, source rows too.
+    """
+
+    scorer: Scorer
+    agreement: str = "off"
+    tolerance: float = 0.5
+    regression: bool = False
+    keep_logits: bool = False
+
+    def apply(self, rows: Sequence[OutputRow]) -> list[OutputRow]:
+        """Refuse rows that the teacher does not agree with."""
+        passing = (row for row in rows if not row.reason)
+        scores = self.scorer.score(texts for row in passing for texts in self._asked(row))
+        return [row if row.reason else self._filtered(row, scores) for row in rows]
+
+    def _asked(self, row: OutputRow) -> Iterator[Texts]:
         """What the teacher must read for a row."""
-        generated = case.column is not None
-        if self.rules.teacher_logits or (generated and self.rules.agreement != "off"):
-            yield case.texts
-        if generated and self.rules.agreement == "unchanged":
-            yield case.original
+        if self.keep_logits or (row.variant and self.agreement != "off"):
+            yield row.texts
+        if row.variant and self.agreement == "unchanged":
+            yield row.original
 
-    def _verdict(self, case: Case, scores: Scores | None) -> Verdict:
-        if scores is None:
-            return Verdict()
-        if case.column is not None and not self._agrees(case, scores):
-            return Verdict("teacher_disagrees")
-        kept = on_grid(scores, case.texts) if self.rules.teacher_logits else None
-        return Verdict("", kept)
+    def _filtered(self, row: OutputRow, scores: Scores) -> OutputRow:
+        if row.variant and not self._agrees(row, scores):
+            return replace(row, reason="teacher_disagrees")
+        return replace(row, logits=rounded_logits(scores, row.texts)) if self.keep_logits else row
 
-    def _agrees(self, case: Case, scores: Scores) -> bool:
-        rules = self.rules
-        if rules.agreement == "off":
+    def _agrees(self, row: OutputRow, scores: Scores) -> bool:
+        if self.agreement == "off":
             return True
-        own = case.original if rules.agreement == "unchanged" else None
-        if rules.regression:
-            return moved(scores, case.texts, own, case.label, rules.tolerance) <= rules.tolerance
-        return best(scores, case.texts) == (case.label if own is None else best(scores, own))
+        original = row.original if self.agreement == "unchanged" else None
+        if self.regression:
+            moved = score_distance(scores, row.texts, original, row.label, self.tolerance)
+            return moved <= self.tolerance
+        expected = row.label if original is None else best_class(scores, original)
+        return best_class(scores, row.texts) == expected
 
 
-def best(scores: Scores, texts: Texts) -> int:
+def best_class(scores: Scores, texts: Texts) -> int:
     """The class of the largest logit; of exactly equal ones the first."""
     values = scores[texts]
     second, first = np.partition(values, -2)[-2:]
-    if first - second < 2 * ROUNDING:
+    if first - second < 2 * scores.rounding:
         values = scores.settle(texts)
     return int(values.argmax())
 
 
-def moved(
+def score_distance(
     scores: Scores, texts: Texts, original: Texts | None, label: float, tolerance: float
 ) -> float:
     """How far a score lies from that of the original, or from the label where none is given."""
 
-    def distance(of: Scores | _Settled) -> float:
-        reference = label if original is None else float(of[original][0])
-        return abs(float(of[texts][0]) - reference)
+    def distance(value_of: Callable[[Texts], np.ndarray]) -> float:
+        reference = label if original is None else float(value_of(original)[0])
+        return abs(float(value_of(texts)[0]) - reference)
 
-    found = distance(scores)
-    return distance(_Settled(scores)) if abs(found - tolerance) < 2 * ROUNDING else found
-
-
-def on_grid(scores: Scores, texts: Texts) -> tuple[float, ...]:
-    """A row's values rounded to multiples of 1/``GRID``, halves upwards."""
-    steps = scores[texts] * GRID
-    if (np.abs(steps - np.floor(steps) - 0.5) < ROUNDING * GRID).any():
-        steps = scores.settle(texts) * GRID
-    return tuple(math.floor(step + 0.5) / GRID for step in steps.tolist())
+    return scores.measure(distance, tolerance)
 
 
-@dataclass(frozen=True, slots=True)
-class _Settled:
-    """Scores of which every one that is read is canonical."""
-
-    scores: Scores
-
-    def __getitem__(self, texts: Texts) -> np.ndarray:
-        return self.scores.settle(texts)
-
-
-def _changed(case: Case) -> tuple[Texts, Texts] | None:
-    """The changed text before and after, each as a row of its own."""
-    if case.column is None:
-        return None
-    return (case.original[case.column],), (case.texts[case.column],)
-
-
-def _similarity(vectors: Scores, before: Texts, after: Texts, least: float) -> float:
-    """The cosine of two texts."""
-    found = float((vectors[before] * vectors[after]).sum())
-    if abs(found - least) < 2 * ROUNDING:
-        found = float((vectors.settle(before) * vectors.settle(after)).sum())
-    return found
+def rounded_logits(scores: Scores, texts: Texts) -> tuple[float, ...]:
+    """A row's values rounded to multiples of 1/``LOGIT_STEPS``, halves upwards."""
+    steps = scores[texts] * LOGIT_STEPS
+    if (np.abs(steps - np.floor(steps) - 0.5) < scores.rounding * LOGIT_STEPS).any():
+        steps = scores.settle(texts) * LOGIT_STEPS
+    return tuple(math.floor(step + 0.5) / LOGIT_STEPS for step in steps.tolist())

@@ -1,13 +1,31 @@
-"""Filters that read texts alone: leak guard and duplicates; and the model filters' rules."""
+"""What filters share, and those that read texts alone: leak guard and normalized duplicates."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from augment.versions.rows import OutputRow
 
 _SPACES = re.compile(r"\s+")
+
+
+class Filter(Protocol):
+    """Refuses generated rows; source rows always pass."""
+
+    def apply(self, rows: Sequence[OutputRow]) -> list[OutputRow]:
+        """Give the reason of each row that does not pass.
+
+        Args:
+            rows: Source rows, each followed by the rows generated from it. Those that have a
+                reason already are left alone.
+
+        Returns:
+            The same rows in the same order.
+        """
 
 
 def normalized(text: str) -> str:
@@ -22,37 +40,8 @@ def row_digest(texts: Iterable[str]) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFilterRules:
-    """What a recipe asks of the models that judge rows.
-
-    Attributes:
-        min_similarity: Least cosine of a changed text and its original.
-        agreement: ``off``, ``unchanged`` (the teacher's label of the original) or ``gold``.
-        tolerance: How far a score may lie off, for regression.
-        regression: Whether the teacher gives a score instead of classes.
-        teacher_logits: Whether the teacher's logits are kept.
-    """
-
-    min_similarity: float = 0.0
-    agreement: str = "off"
-    tolerance: float = 0.5
-    regression: bool = False
-    teacher_logits: bool = False
-
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether a classifier is asked."""
-        return self.agreement != "off" or self.teacher_logits
-
-    @property
-    def needs_encoder(self) -> bool:
-        """Whether a sentence encoder is asked."""
-        return self.min_similarity > 0
-
-
-@dataclass(frozen=True, slots=True)
-class RuleFilters:
-    """The gates of a recipe.
+class RuleFilter:
+    """The gates that need no model.
 
     Attributes:
         held_out: Digests of all validation and test rows: the leak guard. Empty switches it off.
@@ -63,22 +52,20 @@ class RuleFilters:
     held_out: frozenset[bytes] = frozenset()
     normalised_duplicates: bool = False
 
-    def reasons(self, original: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-        """Why each generated row of one source row is refused; empty strings pass.
-
-        Args:
-            original: The source row's texts.
-            rows: The texts of each generated row.
-        """
-        seen = {row_digest(original)}
-        verdicts = []
-        for texts in rows:
-            digest = row_digest(texts)
-            if digest in self.held_out:
-                verdicts.append("leak")
-            elif self.normalised_duplicates and digest in seen:
-                verdicts.append("normalised_duplicate")
-            else:
-                verdicts.append("")
-            seen.add(digest)
-        return verdicts
+    def apply(self, rows: Sequence[OutputRow]) -> list[OutputRow]:
+        """Refuse leaks and normalized duplicates."""
+        filtered: list[OutputRow] = []
+        seen: set[bytes] = set()
+        for row in rows:
+            reason = ""
+            if not row.variant:
+                seen = {row_digest(row.texts)}
+            elif not row.reason:
+                digest = row_digest(row.texts)
+                if digest in self.held_out:
+                    reason = "leak"
+                elif self.normalised_duplicates and digest in seen:
+                    reason = "normalised_duplicate"
+                seen.add(digest)
+            filtered.append(replace(row, reason=reason) if reason else row)
+        return filtered

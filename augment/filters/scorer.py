@@ -18,10 +18,13 @@ import torch
 
 from augment.batching import one_thread, run_halving
 from augment.errors import AssetInvalid
+from augment.versions.rows import Texts
 
 TOKENS_A_BATCH = 4096
 
-Texts = tuple[str, ...]
+ROUNDING = 5e-5
+"""More than float32 ever moves a logit or a part of a unit vector: 17 times the largest distance
+from float64 seen on real texts with a fine-tuned model (2.9e-6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Scorer:
         digest: SHA-256 over weights, configuration and tokenizer.
         notice: What a user should know of the model; empty where there is nothing to say.
         tokens_a_batch: Tokens that go through the model at once; fewer where memory is short.
+        rounding: How far float32 may lie from the canonical value.
     """
 
     def __init__(
@@ -57,21 +61,21 @@ class Scorer:
         device: str = "cpu",
         notice: str = "",
     ) -> None:
-        """Take a model to rest.
+        """Put a model into eval mode on its device.
 
         Args:
             model: Called with tensors of shape ``(rows, length)``.
             read: The model's output → float values of shape ``(rows, width)``.
             encode: Rows → what the model reads.
-            digest: See above.
-            name: See above.
+            digest: As the attribute.
+            name: As the attribute.
             device: Where the float32 model runs.
-            notice: See above.
+            notice: As the attribute.
         """
         self._model = model.to(device).eval()
         self._exact: Any = None
         self._read, self._encode = read, encode
-        self._device, self.tokens_a_batch = device, TOKENS_A_BATCH
+        self._device, self.tokens_a_batch, self.rounding = device, TOKENS_A_BATCH, ROUNDING
         self.name, self.digest, self.notice = name, digest, notice
 
     def score(self, rows: Iterable[Texts]) -> Scores:
@@ -85,17 +89,18 @@ class Scorer:
         values: dict[int, np.ndarray] = {}
 
         def run(members: list[int]) -> None:
-            found = self._run(self._model, [encoded[i] for i in members], self._device)
-            if np.isnan(found).any():
+            batch = self._run(self._model, [encoded[i] for i in members], self._device)
+            if np.isnan(batch).any():
                 raise AssetInvalid(f"{self.name} returns NaN; its weights are not usable.")
-            values.update(zip(members, found, strict=True))
+            values.update(zip(members, batch, strict=True))
 
         def too_large(members: list[int]) -> None:
             tokens = sum(encoded[i].length for i in members)
             self.tokens_a_batch = min(self.tokens_a_batch, tokens // 2)
 
         run_halving(self._batches([item.length for item in encoded]), run, too_large)
-        return Scores({texts: values[i] for i, texts in enumerate(distinct)}, self.canonical)
+        by_texts = {texts: values[i] for i, texts in enumerate(distinct)}
+        return Scores(by_texts, self.canonical, self.rounding)
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Rows of equal length, at most ``tokens_a_batch`` tokens together."""
@@ -132,14 +137,22 @@ class Scorer:
 
 
 class Scores:
-    """The values of many rows, each in float32 until the canonical one is asked for."""
+    """The values of many rows, each in float32 until the canonical one is asked for.
+
+    Attributes:
+        rounding: How far a float32 value may lie from the canonical one.
+    """
 
     def __init__(
-        self, values: dict[Texts, np.ndarray], canonical: Callable[[Texts], np.ndarray]
+        self,
+        values: dict[Texts, np.ndarray],
+        canonical: Callable[[Texts], np.ndarray],
+        rounding: float = ROUNDING,
     ) -> None:
         self._values = values
         self._canonical = canonical
         self._settled: set[Texts] = set()
+        self.rounding = rounding
 
     def __getitem__(self, texts: Texts) -> np.ndarray:
         """The values of a row, shape ``(width,)``."""
@@ -151,3 +164,16 @@ class Scores:
             self._values[texts] = self._canonical(texts)
             self._settled.add(texts)
         return self._values[texts]
+
+    def measure(
+        self, formula: Callable[[Callable[[Texts], np.ndarray]], float], threshold: float
+    ) -> float:
+        """A number on the right side of a threshold.
+
+        Args:
+            formula: Computes the number from the values of rows.
+            threshold: Where float32 comes this close to it, canonical values decide.
+        """
+        number = formula(self.__getitem__)
+        close = abs(number - threshold) < 2 * self.rounding
+        return formula(self.settle) if close else number

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from augment.filters.rules import ModelFilterRules
 from augment.tokenization.protection import Protection
 
 ALGORITHM = 1
@@ -102,16 +101,6 @@ class AugmentRecipe(BaseModel):
             negations=self.protect_negations,
             words=frozenset(word.lower() for word in self.protect_words),
             patterns=tuple(re.compile(pattern) for pattern in self.protect_patterns),
-        )
-
-    def judging(self, *, regression: bool) -> ModelFilterRules:
-        """What the models of the gates are asked."""
-        return ModelFilterRules(
-            min_similarity=self.min_similarity,
-            agreement=self.teacher_agreement,
-            tolerance=self.teacher_tolerance,
-            regression=regression,
-            teacher_logits=self.teacher_logits,
         )
 
     def canonical(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import sqlite3
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,10 +59,10 @@ class CandidateStore:
     """Rankings of one masked LM under one way of ranking.
 
     A store that cannot be written (a full disk, a read-only folder) stops storing and says so in
-    ``trouble``; the run goes on and computes what it needs.
+    ``error``; the run goes on and computes what it needs.
 
     Attributes:
-        trouble: Why nothing is stored any more, or an empty string.
+        error: Why nothing is stored any more, or an empty string.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class CandidateStore:
         """
         kind = f"{FORMAT}\0{model_digest}\0{words_only}\0{precision}".encode()
         self.path = folder / f"{hashlib.sha256(kind).hexdigest()[:32]}.sqlite"
-        self.trouble = ""
+        self.error = ""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with self._open() as database:
@@ -88,13 +88,13 @@ class CandidateStore:
             self._give_up(error)
 
     def get(self, keys: Sequence[bytes], k: int) -> dict[bytes, Ranking]:
-        """The rankings that are stored, whole and deep enough for the K best.
+        """The rankings that are stored, undamaged and deep enough for the K best.
 
         A ranking is cut to K only where the cut is clear: see ``TIE_GAP``.
         """
-        found: dict[bytes, Ranking] = {}
-        if self.trouble or not keys:
-            return found
+        rankings: dict[bytes, Ranking] = {}
+        if self.error or not keys:
+            return rankings
         try:
             with self._open() as database:
                 for at in range(0, len(keys), _KEYS_A_QUERY):
@@ -107,14 +107,14 @@ class CandidateStore:
                     for key, value in rows:
                         ranked = _unpack(key, value, k)
                         if ranked is not None:
-                            found[key] = ranked
+                            rankings[key] = ranked
         except sqlite3.Error as error:
             self._give_up(error)
-        return found
+        return rankings
 
     def put(self, rankings: Mapping[bytes, Ranking], k: int) -> None:
         """Store rankings of the K best, all or none of them."""
-        if self.trouble or not rankings:
+        if self.error or not rankings:
             return
         now = int(time.time())
         rows = [(key, now, k, _pack(key, ranked)) for key, ranked in rankings.items()]
@@ -129,17 +129,13 @@ class CandidateStore:
         except sqlite3.Error as error:
             self._give_up(error)
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
+    def _open(self) -> closing[sqlite3.Connection]:
         database = sqlite3.connect(self.path, timeout=WAIT_SECONDS)
-        try:
-            database.execute("pragma synchronous=normal")
-            yield database
-        finally:
-            database.close()
+        database.execute("pragma synchronous=normal")
+        return closing(database)
 
     def _give_up(self, error: Exception) -> None:
-        self.trouble = f"the candidate store {self.path} cannot be used: {error}"
+        self.error = f"the candidate store {self.path} cannot be used: {error}"
 
 
 def describe_store(folder: Path) -> list[StoreFile]:
@@ -173,33 +169,32 @@ def prune(folder: Path, limit: int) -> int:
         return 0
     dropped = 0
     for file in files:
-        doomed = math.ceil(file.entries * (total - limit) / total)
+        surplus = math.ceil(file.entries * (total - limit) / total)
         with _opened(file.path) as database:
             with database:
                 database.execute(
                     "delete from rankings where key in "
                     "(select key from rankings order by used, key limit ?)",
-                    (doomed,),
+                    (surplus,),
                 )
             database.execute("vacuum")
             database.execute("pragma wal_checkpoint(truncate)")
-        dropped += doomed
+        dropped += surplus
     return dropped
 
 
-def prune_after_run(store: CandidateStore, trouble: str, limit: int) -> str:
+def prune_after_run(store: CandidateStore, limit: int) -> str:
     """Keep a store within its limit after a run.
 
     Args:
-        store: The store as this process knows it.
-        trouble: What a worker says of it, or empty.
+        store: The store as the run leaves it.
         limit: Largest size of its folder, in bytes.
 
     Returns:
-        A line about it; a store in trouble is worth no more than that.
+        A line about it; a store that cannot be used is worth no more than that.
     """
-    if trouble := trouble or store.trouble:
-        return f"{trouble}; nothing more was stored"
+    if store.error:
+        return f"{store.error}; nothing more was stored"
     folder = store.path.parent
     try:
         dropped = prune(folder, limit)
@@ -212,16 +207,14 @@ def prune_after_run(store: CandidateStore, trouble: str, limit: int) -> str:
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """A store's file for its keeper; what SQLite raises becomes a sentence."""
-    database = sqlite3.connect(path, timeout=WAIT_SECONDS)
     try:
-        yield database
+        with closing(sqlite3.connect(path, timeout=WAIT_SECONDS)) as database:
+            yield database
     except sqlite3.Error as error:
         raise StoreInvalid(
             f"the store's file {path} is damaged or busy: {error}.",
             "Try again later, or delete it: candidates are computed again.",
         ) from error
-    finally:
-        database.close()
 
 
 def _size(path: Path) -> int:

@@ -31,7 +31,7 @@ class CandidateSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WordInContext:
     """A word to find candidates for, and the sentence around it.
 
     Attributes:
@@ -53,6 +53,7 @@ class CandidateFinder:
         vectors: The table for words of several tokens.
         recipe: K, the context and which tokens are ranked.
         store: Where rankings are kept for later runs, if anywhere.
+        progress: Called with each number of masked positions done, where anyone wants to hear.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class CandidateFinder:
         self.vectors = vectors
         self.recipe = recipe
         self.store = store
+        self.progress: Callable[[int], None] | None = None
         self._protection = recipe.protection()
         tokenizer = masked_lm.tokenizer
         self._words = {
@@ -80,8 +82,8 @@ class CandidateFinder:
         """The words of each text with their routes."""
         spans = self.masked_lm.tokenizer.spans(texts, self.recipe.words)
         return [
-            self._protection.apply(text, assign_routes(found, self.recipe.words))
-            for text, found in zip(texts, spans, strict=True)
+            self._protection.apply(text, assign_routes(of_text, self.recipe.words))
+            for text, of_text in zip(texts, spans, strict=True)
         ]
 
     def refuse_long(self, texts: Sequence[tuple[str, str]]) -> None:
@@ -99,8 +101,8 @@ class CandidateFinder:
             return
         suspects = [(where, text) for where, text in texts if tokenizer.max_tokens(text) > room]
         words = self.words_of([text for _, text in suspects])
-        for (where, text), found in zip(suspects, words, strict=True):
-            tokens = sum(len(word.token_ids) for word in found)
+        for (where, text), sentence in zip(suspects, words, strict=True):
+            tokens = sum(len(word.token_ids) for word in sentence)
             if tokens > room:
                 raise TextTooLong(
                     f"{where} has {tokens} tokens, the masked LM reads {room}: {text[:60]!r}…",
@@ -123,22 +125,20 @@ class CandidateFinder:
             and (query := self.query([each.token_ids for each in words], at)) is not None
         ]
 
-    def from_masked_lm(
-        self, queries: Sequence[MaskedInput], on_batch: Callable[[int], None] | None = None
-    ) -> list[CandidateSet]:
+    def from_masked_lm(self, queries: Sequence[MaskedInput]) -> list[CandidateSet]:
         """Candidate sets at masked positions; equal queries are computed once."""
         keys = {query: key_of(query) for query in dict.fromkeys(queries)}
         known = self.store.get(list(keys.values()), self.recipe.top_k) if self.store else {}
         due = [query for query, key in keys.items() if key not in known]
-        if on_batch is not None and known:
-            on_batch(len(known))
-        ranked = self.masked_lm.rank(
+        if self.progress is not None and known:
+            self.progress(len(known))
+        rankings = self.masked_lm.rank(
             due,
             self.recipe.top_k,
             words_only=self.recipe.top_k_of == "words",
-            on_batch=on_batch,
+            on_batch=self.progress,
         )
-        fresh = {keys[query]: found for query, found in zip(due, ranked, strict=True)}
+        fresh = {keys[query]: ranking for query, ranking in zip(due, rankings, strict=True)}
         if self.store:
             self.store.put(fresh, self.recipe.top_k)
         known |= fresh
@@ -150,22 +150,18 @@ class CandidateFinder:
     def from_vectors(self, words: Sequence[str]) -> list[CandidateSet]:
         """Candidate sets of words of several tokens; empty for words the table does not know."""
         distinct = list(dict.fromkeys(words))
-        found = self.vectors.neighbours(distinct, self.recipe.top_k)
+        neighbors = self.vectors.neighbours(distinct, self.recipe.top_k)
         sets = {
             word: CandidateSet(
                 near.words,
                 near.scores,
                 tuple(name for _, name in sorted(zip(near.rows, near.words, strict=True))),
             )
-            for word, near in zip(distinct, found, strict=True)
+            for word, near in zip(distinct, neighbors, strict=True)
         }
         return [sets[word] for word in words]
 
-    def for_sentences(
-        self,
-        sentences: Sequence[tuple[Word, ...]],
-        on_batch: Callable[[int], None] | None = None,
-    ) -> list[dict[int, CandidateSet]]:
+    def for_sentences(self, sentences: Sequence[tuple[Word, ...]]) -> list[dict[int, CandidateSet]]:
         """Word position → candidates, for every replaceable word, on the original sentences.
 
         Words beyond the model's limit, and words without any candidate, are missing.
@@ -177,35 +173,30 @@ class CandidateFinder:
             if word.route.replaceable
         ]
         token_ids = [[word.token_ids for word in words] for words in sentences]
-        places = [Place(sentences[i][at], token_ids[i], at) for i, at in asked]
+        in_context = [WordInContext(sentences[i][at], token_ids[i], at) for i, at in asked]
         sets: list[dict[int, CandidateSet]] = [{} for _ in sentences]
-        for (i, at), found in zip(asked, self.find(places, on_batch), strict=True):
-            if found.words:
-                sets[i][at] = found
+        for (i, at), candidates in zip(asked, self.find(in_context), strict=True):
+            if candidates.words:
+                sets[i][at] = candidates
         return sets
 
-    def find(
-        self, places: Sequence[Place], on_batch: Callable[[int], None] | None = None
-    ) -> list[CandidateSet]:
-        """The candidates of each place by its word's route, each route asked once for all.
+    def find(self, asked: Sequence[WordInContext]) -> list[CandidateSet]:
+        """The candidates of each word by its route, each route asked once for all.
 
         Empty for words beyond the model's limit and words that no vector is known for.
         """
-        sets = [CandidateSet((), (), ())] * len(places)
-        near = [i for i, place in enumerate(places) if place.word.route is Route.VECTORS]
-        for i, found in zip(
-            near, self.from_vectors([places[i].word.text.lower() for i in near]), strict=True
-        ):
-            sets[i] = found
+        sets = [CandidateSet((), (), ())] * len(asked)
+        by_vectors = [i for i, each in enumerate(asked) if each.word.route is Route.VECTORS]
+        neighbors = self.from_vectors([asked[i].word.text.lower() for i in by_vectors])
         queries = {
             i: query
-            for i, place in enumerate(places)
-            if place.word.route is Route.MASKED_LM
-            and (query := self.query(place.token_ids, place.at)) is not None
+            for i, each in enumerate(asked)
+            if each.word.route is Route.MASKED_LM
+            and (query := self.query(each.token_ids, each.at)) is not None
         }
-        ranked = self.from_masked_lm(list(queries.values()), on_batch)
-        for i, found in zip(queries, ranked, strict=True):
-            sets[i] = found
+        ranked = self.from_masked_lm(list(queries.values()))
+        for i, candidates in zip([*by_vectors, *queries], [*neighbors, *ranked], strict=True):
+            sets[i] = candidates
         return sets
 
     def _whole_words(self, ranked: Ranking, *, spaced: bool) -> CandidateSet:

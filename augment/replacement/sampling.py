@@ -7,30 +7,29 @@ when the coin is below p.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
-from augment.replacement.candidates import CandidateFinder, CandidateSet, Place
+from augment.replacement.candidates import CandidateFinder, CandidateSet, WordInContext
 from augment.replacement.edits import Edit, Variant, apply_edits, make_edit
+from augment.tokenization.base import ModelTokenizer
 from augment.tokenization.words import Word
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """A sample that was left out, and why: ``identity`` or ``duplicate``."""
+class Sample:
+    """One sample of a text.
+
+    Attributes:
+        variant: What was drawn.
+        reason: Why it is left out, ``identity`` or ``duplicate``; empty where it is not.
+    """
 
     variant: Variant
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """The variants of one text, and the samples that were left out."""
-
-    variants: tuple[Variant, ...]
-    refused: tuple[Refused, ...] = ()
+    reason: str = ""
 
 
 def row_draws(
@@ -64,7 +63,7 @@ def sample(
     probability: float,
     *,
     distinct: bool,
-) -> Sampled:
+) -> list[Sample]:
     """Draw every sample of one text from fixed candidate sets.
 
     Args:
@@ -74,16 +73,19 @@ def sample(
         draws: Shape ``(variants, len(candidates), 2)``, positions in ascending order.
         probability: p; a word is replaced when its coin is below it.
         distinct: Leave out samples that equal the text or an earlier sample.
+
+    Returns:
+        The samples by their number, those that are left out with a reason.
     """
     order = sorted(position for position in candidates if candidates[position])
     sizes = np.array([len(candidates[position]) for position in order])
     chosen = (draws[:, : len(order), 0] * sizes).astype(np.int64).tolist()
     replaced = (draws[:, : len(order), 1] < probability).tolist()
-    pieces = _cut(text, [words[position] for position in order])
+    cut = _cut(text, [words[position] for position in order])
     edits_of: list[dict[int, Edit | None]] = [{} for _ in order]
     proposals = []
     for number, (coins, picks) in enumerate(zip(replaced, chosen, strict=True), start=1):
-        parts, edits = list(pieces), []
+        parts, edits = list(cut), []
         for column, coin in enumerate(coins):
             if not coin:
                 continue
@@ -96,7 +98,7 @@ def sample(
                 parts[2 * column + 1] = edit.after
                 edits.append(edit)
         proposals.append(Variant(number, "".join(parts), tuple(edits)))
-    return keep_distinct(text, proposals) if distinct else Sampled(tuple(proposals))
+    return _samples(text, proposals, distinct=distinct)
 
 
 def _cut(text: str, words: Sequence[Word]) -> list[str]:
@@ -108,20 +110,17 @@ def _cut(text: str, words: Sequence[Word]) -> list[str]:
     return [*parts, text[at:]]
 
 
-def keep_distinct(text: str, proposals: Sequence[Variant]) -> Sampled:
-    """Leave out variants that equal the original (identity) or an earlier one (duplicate)."""
-    kept: list[Variant] = []
-    refused: list[Refused] = []
-    seen = {text}
-    for variant in proposals:
-        if variant.text == text:
-            refused.append(Refused(variant, "identity"))
-        elif variant.text in seen:
-            refused.append(Refused(variant, "duplicate"))
-        else:
-            seen.add(variant.text)
-            kept.append(variant)
-    return Sampled(tuple(kept), tuple(refused))
+def _samples(text: str, variants: Sequence[Variant], *, distinct: bool) -> list[Sample]:
+    """Where they are to be distinct: left out is what equals the original or an earlier one."""
+    if not distinct:
+        return [Sample(variant) for variant in variants]
+    samples: list[Sample] = []
+    seen: set[str] = set()
+    for variant in variants:
+        again = "duplicate" if variant.text in seen else ""
+        samples.append(Sample(variant, "identity" if variant.text == text else again))
+        seen.add(variant.text)
+    return samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,121 +141,90 @@ class TextOfRow:
 
 
 def sample_texts(
-    texts: Sequence[TextOfRow],
-    finder: CandidateFinder,
-    task: str,
-    on_batch: Callable[[int], None] | None = None,
-) -> list[Sampled]:
-    """The variants of every text, in order."""
+    texts: Sequence[TextOfRow], finder: CandidateFinder, task: str
+) -> list[list[Sample]]:
+    """The samples of every text, in order."""
     how = sample_copies if finder.recipe.conditioning == "copy" else sample_originals
-    return how(texts, finder, task, on_batch)
+    return how(texts, finder, task)
 
 
 def sample_originals(
-    texts: Sequence[TextOfRow],
-    finder: CandidateFinder,
-    task: str,
-    on_batch: Callable[[int], None] | None = None,
-) -> list[Sampled]:
+    texts: Sequence[TextOfRow], finder: CandidateFinder, task: str
+) -> list[list[Sample]]:
     """Candidates once for each word of each distinct original text, then N samples."""
     distinct = list({text.text: text for text in texts}.values())
-    found = finder.for_sentences([text.words for text in distinct], on_batch)
-    sets = {text.text: chosen for text, chosen in zip(distinct, found, strict=True)}
+    candidates = {
+        text.text: {at: chosen.draw_order for at, chosen in sets.items()}
+        for text, sets in zip(
+            distinct, finder.for_sentences([text.words for text in distinct]), strict=True
+        )
+    }
     recipe = finder.recipe
-    sampled = []
-    for text in texts:
-        candidates = {at: chosen.draw_order for at, chosen in sets[text.text].items()}
-        draws = row_draws(
-            recipe.seed,
-            task,
-            text.idx,
-            text.column,
-            variants=recipe.variants,
-            words=len(candidates),
+    return [
+        sample(
+            text.text, text.words, candidates[text.text],
+            _draws(text, finder, task, words=len(candidates[text.text])),
+            recipe.probability, distinct=recipe.distinct,
         )
-        sampled.append(
-            sample(
-                text.text,
-                text.words,
-                candidates,
-                draws,
-                recipe.probability,
-                distinct=recipe.distinct,
-            )
-        )
-    return sampled
+        for text in texts
+    ]  # fmt: skip
 
 
 @dataclass(slots=True)
 class _Copy:
     """One copy on its way through the sentence; ``token_ids`` is what the model sees next."""
 
-    owner: int
     number: int
+    text: TextOfRow
+    draws: np.ndarray
     token_ids: list[tuple[int, ...]]
     edits: list[Edit] = field(default_factory=list)
 
+    def is_due(self, at: int, probability: float) -> bool:
+        """Whether the word there is replaced."""
+        words = self.text.words
+        return at < len(words) and words[at].route.replaceable and self.draws[at, 1] < probability
+
+    def replace(self, at: int, candidates: CandidateSet, tokenizer: ModelTokenizer) -> None:
+        """Write a drawn candidate over the word there; later words see it."""
+        if not candidates.draw_order:
+            return
+        candidate = pick(candidates.draw_order, self.draws[at, 0])
+        edit = make_edit(self.text.text, self.text.words[at], candidate)
+        if edit is not None:
+            self.edits.append(edit)
+            self.token_ids[at] = tokenizer.encode_word(edit.after, self.token_ids[at])
+
+    def variant(self) -> Variant:
+        """The finished copy."""
+        text = apply_edits(self.text.text, self.edits)
+        return Variant(self.number, text, tuple(self.edits))
+
 
 def sample_copies(
-    texts: Sequence[TextOfRow],
-    finder: CandidateFinder,
-    task: str,
-    on_batch: Callable[[int], None] | None = None,
-) -> list[Sampled]:
+    texts: Sequence[TextOfRow], finder: CandidateFinder, task: str
+) -> list[list[Sample]]:
     """N copies of each text; each word's candidates see the words replaced before it."""
-    recipe = finder.recipe
-    draws = [_draws_of_words(text, finder, task) for text in texts]
+    recipe, tokenizer = finder.recipe, finder.masked_lm.tokenizer
     copies = [
-        _Copy(owner, number, [word.token_ids for word in text.words])
-        for owner, text in enumerate(texts)
-        for number in range(recipe.variants)
+        _Copy(number, text, draws, [word.token_ids for word in text.words])
+        for text in texts
+        for number, draws in enumerate(_draws(text, finder, task, words=len(text.words)), start=1)
     ]
     for at in range(max((len(text.words) for text in texts), default=0)):
-        due = [
-            copy
-            for copy in copies
-            if at < len(texts[copy.owner].words)
-            and texts[copy.owner].words[at].route.replaceable
-            and draws[copy.owner][copy.number, at, 1] < recipe.probability
-        ]
-        places = [Place(texts[copy.owner].words[at], copy.token_ids, at) for copy in due]
-        for copy, found in zip(due, finder.find(places, on_batch), strict=True):
-            draw = draws[copy.owner][copy.number, at, 0]
-            _replace(copy, at, texts[copy.owner], found, float(draw), finder)
-    proposals: list[list[Variant]] = [[] for _ in texts]
-    for copy in copies:
-        text = apply_edits(texts[copy.owner].text, copy.edits)
-        proposals[copy.owner].append(Variant(copy.number + 1, text, tuple(copy.edits)))
-    if recipe.distinct:
-        return [keep_distinct(text.text, own) for text, own in zip(texts, proposals, strict=True)]
-    return [Sampled(tuple(own)) for own in proposals]
+        due = [copy for copy in copies if copy.is_due(at, recipe.probability)]
+        asked = [WordInContext(copy.text.words[at], copy.token_ids, at) for copy in due]
+        for copy, candidates in zip(due, finder.find(asked), strict=True):
+            copy.replace(at, candidates, tokenizer)
+    variants = iter([copy.variant() for copy in copies])
+    return [
+        _samples(text.text, list(islice(variants, recipe.variants)), distinct=recipe.distinct)
+        for text in texts
+    ]
 
 
-def _draws_of_words(text: TextOfRow, finder: CandidateFinder, task: str) -> np.ndarray:
+def _draws(text: TextOfRow, finder: CandidateFinder, task: str, *, words: int) -> np.ndarray:
     recipe = finder.recipe
     return row_draws(
-        recipe.seed,
-        task,
-        text.idx,
-        text.column,
-        variants=recipe.variants,
-        words=len(text.words),
+        recipe.seed, task, text.idx, text.column, variants=recipe.variants, words=words
     )
-
-
-def _replace(
-    copy: _Copy,
-    at: int,
-    text: TextOfRow,
-    found: CandidateSet,
-    draw: float,
-    finder: CandidateFinder,
-) -> None:
-    """Write a drawn candidate into the copy; later words see it."""
-    if not found.draw_order:
-        return
-    candidate = pick(found.draw_order, draw)
-    edit = make_edit(text.text, text.words[at], candidate)
-    if edit is not None:
-        copy.edits.append(edit)
-        copy.token_ids[at] = finder.masked_lm.tokenizer.encode_word(edit.after, copy.token_ids[at])

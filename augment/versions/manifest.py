@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from importlib.metadata import version as library_version
-from pathlib import Path
 
-from augment.contract import CONTRACT, Asset, Manifest, identity
-from augment.executor.worker import LIBRARIES, Worker
-from augment.filters.model_filters import ModelFilters
-from augment.recipes.schema import ALGORITHM
+from augment.contract import CONTRACT, Asset, Manifest, TaskSpec, identity
+from augment.errors import AssetChanged
+from augment.recipes.schema import ALGORITHM, AugmentRecipe
 from augment.sources.examples import source_split
 from augment.sources.read import Source
-from augment.tokenization.words import stop_words_text
+
+LIBRARIES = ("augment-distill", "torch", "transformers", "tokenizers", "pyarrow", "numpy", "gensim")
 
 _LOGITS_NOTE = (
     "`teacher_logits` are those of the asset `teacher` in manifest.json, in the order of the\n"
@@ -60,50 +59,79 @@ def card(manifest: Manifest) -> str:
     )
 
 
-def draft_manifest(data: Source, worker: Worker, limit: int | None) -> Manifest:
+@dataclass(frozen=True, slots=True)
+class Assets:
+    """What a process makes rows with.
+
+    Attributes:
+        files: Models, vectors and word lists by digest.
+        libraries: Versions of ``LIBRARIES``.
+    """
+
+    files: tuple[Asset, ...]
+    libraries: dict[str, str]
+
+    @classmethod
+    def of(cls, files: Iterable[Asset]) -> Assets:
+        """These files and the libraries of this process."""
+        return cls(tuple(files), {name: library_version(name) for name in LIBRARIES})
+
+    def refuse_other(self, worker: Assets) -> None:
+        """Check what a worker has.
+
+        Raises:
+            AssetChanged: It is not this.
+        """
+        digests = {asset.kind: asset.sha256 for asset in worker.files}
+        for asset in self.files:
+            if (digest := digests.get(asset.kind, "nothing")) != asset.sha256:
+                raise AssetChanged(
+                    f"the {asset.kind.replace('_', ' ')} {asset.name} is not what the run began "
+                    f"with: expected {asset.sha256[:12]}, a worker found {digest[:12]}.",
+                    "Leave models alone while a run is at work, and have the same files on every "
+                    "node; then run the same command again.",
+                )
+        for name, version in self.libraries.items():
+            if worker.libraries[name] != version:
+                raise AssetChanged(
+                    f"a worker has {name} {worker.libraries[name]}, the run began with {version}.",
+                    "Install the same versions on every node.",
+                )
+
+
+def draft_manifest(
+    data: Source, task: TaskSpec, recipe: AugmentRecipe, assets: Assets, limit: int | None
+) -> Manifest:
     """The manifest without files, counts and its final name; the id is final.
 
     Args:
         data: The rows as they were read.
-        worker: Task, recipe and the loaded models.
+        task: Their task.
+        recipe: The resolved recipe.
+        assets: What the rows are made with.
         limit: How many training rows were asked for; information only, the rows tell.
     """
-    work, finder = worker.work, worker.finder
     sources = tuple(source_split(name, table) for name, table in data.splits.items())
-    stop_words = sha256(stop_words_text().encode()).hexdigest()
-    assets = (
-        Asset(kind="masked_lm", name=Path(work.mlm).name, sha256=finder.masked_lm.digest),
-        Asset(kind="vectors", name=Path(work.vectors).name, sha256=finder.vectors.digest),
-        Asset(kind="stop_words", name="stop_words.txt", sha256=stop_words),
-        *_gate_assets(worker.judges),
-    )
     return Manifest(
         contract=CONTRACT,
         algorithm=ALGORITHM,
         id=identity(
             algorithm=ALGORITHM,
-            task=work.task,
-            recipe=work.recipe.canonical(),
+            task=task,
+            recipe=recipe.canonical(),
             sources=sources,
-            assets=assets,
+            assets=assets.files,
         ),
         version="v0001",
-        task=work.task,
-        recipe=work.recipe.model_dump(mode="json"),
+        task=task,
+        recipe=recipe.model_dump(mode="json"),
         source=data.name,
         limit=limit,
         sources=sources,
-        assets=assets,
-        teacher_logits=work.recipe.teacher_logits,
+        assets=assets.files,
+        teacher_logits=recipe.teacher_logits,
         files=(),
         counts={},
-        libraries={name: library_version(name) for name in LIBRARIES},
+        libraries=assets.libraries,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _gate_assets(judges: ModelFilters) -> Iterator[Asset]:
-    if (teacher := judges.teacher) is not None:
-        yield Asset(kind="teacher", name=Path(teacher.name).name, sha256=teacher.digest)
-    if (encoder := judges.encoder) is not None:
-        yield Asset(kind="sentence_encoder", name=Path(encoder.name).name, sha256=encoder.digest)

@@ -47,9 +47,9 @@ def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Ta
         waiting.append(table)
         rows += table.num_rows
         while rows >= ROWS_A_GROUP:
-            whole = pa.concat_tables(waiting)
-            yield whole.slice(0, ROWS_A_GROUP).combine_chunks().cast(schema)
-            waiting = [whole.slice(ROWS_A_GROUP)]
+            joined = pa.concat_tables(waiting)
+            yield joined.slice(0, ROWS_A_GROUP).combine_chunks().cast(schema)
+            waiting = [joined.slice(ROWS_A_GROUP)]
             rows -= ROWS_A_GROUP
     if rows:
         yield pa.concat_tables(waiting).combine_chunks().cast(schema)

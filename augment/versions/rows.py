@@ -1,140 +1,126 @@
-"""Rows of a version, collected one by one and built as an Arrow table of the contract's schema."""
+"""Rows of a version: one record each on their way, then an Arrow table of the contract's schema."""
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
 from augment.contract import TaskSpec, arrow_schema, rejected_schema
-from augment.filters.model_filters import Case, Texts
-from augment.replacement.edits import Edit, Variant
+from augment.replacement.edits import Edit
 
-
-@dataclass(frozen=True, slots=True)
-class ChunkResult:
-    """What a chunk gives.
-
-    Attributes:
-        rows: The originals and the generated rows that pass.
-        counts: Rows and words by reason.
-        rejected: The generated rows that do not, where the recipe keeps them.
-    """
-
-    rows: pa.Table
-    counts: dict[str, int]
-    rejected: pa.Table | None = None
+Texts = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class OutputRow:
-    """A source row (no column, no variant), or one variant of one of its columns.
+    """A source row, or a row that was generated from it.
 
     Attributes:
-        record: The source row.
-        number: The row's number among those of its source row; 0 for the source row itself.
-        column: The text column that was augmented.
-        variant: The sample.
+        idx: Number of the source row.
+        texts: The row's texts in the order of the task's text columns.
+        label: The source row's label.
+        original: The source row's texts.
+        variant: The row's number among those of its source row; 0 for the source row itself.
+        column: Which text was augmented, for a generated row.
+        edits: The replacements in that text.
         reason: Why the row is refused; empty for a row that passes.
-        logits: The teacher's, where they are kept.
+        logits: The teacher's, in the order of the task's labels, where they are kept.
     """
 
-    record: dict[str, Any]
-    number: int = 0
-    column: str | None = None
-    variant: Variant | None = None
+    idx: int
+    texts: Texts
+    label: int | float
+    original: Texts
+    variant: int = 0
+    column: int = 0
+    edits: tuple[Edit, ...] = ()
     reason: str = ""
     logits: tuple[float, ...] | None = None
 
-    def texts(self, task: TaskSpec) -> Texts:
-        """The row's texts in the task's order."""
-        return tuple(
-            self.variant.text if self.variant and name == self.column else self.record[name]
-            for name in task.text_columns
-        )
 
-    def case(self, task: TaskSpec) -> Case:
-        """The row as judges see it."""
-        return Case(
-            texts=self.texts(task),
-            original=tuple(self.record[name] for name in task.text_columns),
-            column=None if self.column is None else task.text_columns.index(self.column),
-            label=self.record[task.label.column],
-        )
+@dataclass(frozen=True, slots=True)
+class ChunkOutput:
+    """What becomes of a chunk of source rows.
+
+    Attributes:
+        number: The chunk's.
+        rows: The source rows and the generated rows that pass.
+        counts: Rows and words by reason.
+        rejected: The generated rows that do not pass, where the recipe keeps them.
+        store_error: Why the worker's candidate store is not used any more, or empty.
+    """
+
+    number: int
+    rows: pa.Table
+    counts: dict[str, int]
+    rejected: pa.Table | None = None
+    store_error: str = ""
 
 
-class OutputTableBuilder:
-    """Collects rows column by column; nested edits as flat lists with offsets."""
+def source_rows(table: pa.Table, task: TaskSpec) -> list[OutputRow]:
+    """The rows of a source table with text columns, label and ``idx``."""
+    texts = zip(*(table[column].to_pylist() for column in task.text_columns), strict=True)
+    labels, numbers = table[task.label.column].to_pylist(), table["idx"].to_pylist()
+    return [
+        OutputRow(idx, row_texts, label, original=row_texts)
+        for idx, row_texts, label in zip(numbers, texts, labels, strict=True)
+    ]
 
-    def __init__(self, task: TaskSpec) -> None:
-        self._task = task
-        self._texts: list[list[str]] = [[] for _ in task.text_columns]
-        self._labels: list[int | float] = []
-        self._idx: list[int] = []
-        self._numbers: list[int] = []
-        self._columns: list[str] = []
-        self._edits: list[Edit] = []
-        self._ends = [0]
-        self._reasons: list[str] = []
-        self._logits: list[tuple[float, ...] | None] = []
 
-    def __len__(self) -> int:
-        return len(self._numbers)
+def rows_table(rows: Sequence[OutputRow], task: TaskSpec, *, teacher_logits: bool) -> pa.Table:
+    """Rows that pass, as a table of ``arrow_schema``."""
+    schema = arrow_schema(task, teacher_logits=teacher_logits)
+    return _table(rows, task, schema, *[[row.logits for row in rows]] * teacher_logits)
 
-    def add(self, row: OutputRow) -> None:
-        """Add a row."""
-        for values, text in zip(self._texts, row.texts(self._task), strict=True):
-            values.append(text)
-        self._labels.append(row.record[self._task.label.column])
-        self._idx.append(row.record["idx"])
-        self._numbers.append(row.number)
-        if row.variant and row.column:
-            self._edits += row.variant.edits
-            self._columns += [row.column] * len(row.variant.edits)
-        self._ends.append(len(self._edits))
-        self._reasons.append(row.reason)
-        self._logits.append(row.logits)
 
-    def replaced(self) -> Counter[str]:
-        """How many words were replaced, by source."""
-        return Counter(f"replaced.{edit.source}" for edit in self._edits)
+def rejected_table(rows: Sequence[OutputRow], task: TaskSpec) -> pa.Table:
+    """Rows that are refused, as a table of ``rejected_schema``."""
+    return _table(rows, task, rejected_schema(task), [row.reason for row in rows])
 
-    def build(self, *, teacher_logits: bool) -> pa.Table:
-        """The rows as a table of ``arrow_schema``."""
-        schema = arrow_schema(self._task, teacher_logits=teacher_logits)
-        return self._build(schema, [self._logits] if teacher_logits else [])
 
-    def build_rejected(self) -> pa.Table:
-        """The rows as a table of ``rejected_schema``."""
-        return self._build(rejected_schema(self._task), [self._reasons])
+def _table(
+    rows: Sequence[OutputRow], task: TaskSpec, schema: pa.Schema, *more: Sequence[object]
+) -> pa.Table:
+    """The columns that both schemas share and those behind them."""
+    columns: list[Sequence[object]] = [
+        *([row.texts[i] for row in rows] for i in range(len(task.text_columns))),
+        [row.label for row in rows],
+        [row.idx for row in rows],
+        [row.variant for row in rows],
+        *more,
+    ]
+    at = schema.get_field_index("edits")
+    types = [field.type for field in schema]
+    flat = zip(columns, types[:at] + types[at + 1 :], strict=True)
+    arrays = [pa.array(values, kind) for values, kind in flat]
+    arrays.insert(at, _edits(rows, task, types[at]))
+    return pa.Table.from_arrays(arrays, schema=schema)
 
-    def _build(self, schema: pa.Schema, more: list[Any]) -> pa.Table:
-        edits = pa.StructArray.from_arrays(
-            [
-                pa.array(self._columns, pa.string()),
-                pa.array([edit.start for edit in self._edits], pa.int32()),
-                pa.array([edit.end for edit in self._edits], pa.int32()),
-                pa.array([edit.before for edit in self._edits], pa.string()),
-                pa.array([edit.after for edit in self._edits], pa.string()),
-                pa.array([edit.source for edit in self._edits], pa.string()),
-            ],
-            fields=list(schema.field("edits").type.value_type),
-        )
-        offsets = pa.array(self._ends, pa.int32())
-        nested = pa.ListArray.from_arrays(offsets, edits, type=schema.field("edits").type)
-        flat = [*self._texts, self._labels, self._idx, self._numbers]
-        arrays = [
-            *(pa.array(values, schema.types[i]) for i, values in enumerate(flat)),
-            nested,
-            *(pa.array(values, schema.types[len(flat) + 1 + i]) for i, values in enumerate(more)),
-        ]
-        return pa.Table.from_arrays(arrays, schema=schema)
+
+def _edits(rows: Sequence[OutputRow], task: TaskSpec, kind: pa.ListType) -> pa.ListArray:
+    """The edits of all rows as flat arrays with offsets."""
+    edits = [edit for row in rows for edit in row.edits]
+    values: list[Sequence[object]] = [
+        [task.text_columns[row.column] for row in rows for _ in row.edits],
+        [edit.start for edit in edits],
+        [edit.end for edit in edits],
+        [edit.before for edit in edits],
+        [edit.after for edit in edits],
+        [edit.source for edit in edits],
+    ]
+    fields = list(kind.value_type)
+    arrays = [pa.array(of, field.type) for of, field in zip(values, fields, strict=True)]
+    ends = itertools.accumulate((len(row.edits) for row in rows), initial=0)
+    offsets = pa.array(list(ends), pa.int32())
+    nested = pa.StructArray.from_arrays(arrays, fields=fields)
+    return pa.ListArray.from_arrays(offsets, nested, type=kind)
 
 
 def spread(table: pa.Table, rows: int) -> pa.Table:
-    """So many rows from all over a table: neighbours are often alike."""
+    """So many rows from all over a table: neighbors are often alike."""
     step = max(1, table.num_rows // rows)
     return table.take(pa.array(range(0, table.num_rows, step)[:rows]))
 

@@ -22,7 +22,7 @@ from augment.contract import FileEntry, Manifest, arrow_schema, rejected_schema,
 from augment.contract.files import disk_errors, locked
 from augment.versions.manifest import card
 from augment.versions.parquet import describe_files, write_split
-from augment.versions.rows import ChunkResult
+from augment.versions.rows import ChunkOutput
 
 _ROWS, _REJECTED = ".parquet", ".rejected"
 
@@ -34,42 +34,46 @@ class Staging:
     Attributes:
         folder: The task's folder, which holds its versions.
         path: The run's own folder in it.
+        chunk_rows: Source rows of a chunk; chunks of another size are not taken for finished.
     """
 
     folder: Path
     path: Path
+    chunk_rows: int
 
     def finished(self, chunk: int) -> dict[str, int] | None:
-        """The counts of a chunk that is kept whole, or None; a damaged one does not count."""
+        """The counts of a chunk that is kept, or None; a damaged one does not count."""
         note = self._file(chunk, ".json")
         try:
             kept = json.loads(note.read_text())
             files = {suffix: sha256_file(self._file(chunk, suffix)) for suffix in kept["files"]}
-            if _ROWS in files and files == kept["files"]:
+            same_size = kept["chunk_rows"] == self.chunk_rows
+            if same_size and _ROWS in files and files == kept["files"]:
                 return {str(key): int(value) for key, value in kept["counts"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return None
 
-    def keep(self, chunk: int, result: ChunkResult) -> None:
+    def keep(self, chunk: ChunkOutput) -> None:
         """Keep a finished chunk: first its rows, then the note that vouches for them.
 
         Raises:
             OutputUnwritable: There is no room.
         """
-        tables = {_ROWS: result.rows}
-        if result.rejected is not None:
-            tables[_REJECTED] = result.rejected
-        draft, digests = self._file(chunk, ".draft"), {}
+        tables = {_ROWS: chunk.rows}
+        if chunk.rejected is not None:
+            tables[_REJECTED] = chunk.rejected
+        draft, digests = self._file(chunk.number, ".draft"), {}
         with disk_errors(draft.parent):
             for suffix, table in tables.items():
                 pq.write_table(table, draft, compression="zstd")
                 sync(draft)
                 digests[suffix] = sha256_file(draft)
-                draft.replace(self._file(chunk, suffix))
-            draft.write_text(json.dumps({"files": digests, "counts": result.counts}))
+                draft.replace(self._file(chunk.number, suffix))
+            note = {"files": digests, "counts": chunk.counts, "chunk_rows": self.chunk_rows}
+            draft.write_text(json.dumps(note))
             sync(draft)
-            draft.replace(self._file(chunk, ".json"))
+            draft.replace(self._file(chunk.number, ".json"))
 
     def rows(self, chunks: int) -> Iterator[pa.Table]:
         """The rows of all chunks in order."""
@@ -82,22 +86,21 @@ class Staging:
             yield pq.read_table(self._file(chunk, _REJECTED))
 
     def remove(self) -> None:
-        """Forget the run's folder."""
+        """Take the run's folder away."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _file(self, chunk: int, suffix: str) -> Path:
         return self.path / "chunks" / f"{chunk:06d}{suffix}"
 
 
-def partial_of(folder: Path, identity: str) -> Staging:
-    """Where a run of that id keeps its chunks; nothing is opened or made."""
-    return Staging(folder, folder / f".partial-{identity[:12]}")
-
-
 def remove_leftovers(folder: Path, identity: str) -> None:
     """Take away what a run left that was killed after its commit: chunks and lock file."""
-    partial_of(folder, identity).remove()
+    shutil.rmtree(_partial_of(folder, identity), ignore_errors=True)
     _lock_of(folder, identity).unlink(missing_ok=True)
+
+
+def _partial_of(folder: Path, identity: str) -> Path:
+    return folder / f".partial-{identity[:12]}"
 
 
 def _lock_of(folder: Path, identity: str) -> Path:
@@ -105,15 +108,19 @@ def _lock_of(folder: Path, identity: str) -> Path:
 
 
 @contextmanager
-def open_staging(root: Path, task: str, identity: str) -> Iterator[Staging]:
+def open_staging(folder: Path, identity: str, chunk_rows: int) -> Iterator[Staging]:
     """Open the folder of a run, with a lock that falls when the process ends.
+
+    Args:
+        folder: The task's folder, which holds its versions.
+        identity: The id of the version to be.
+        chunk_rows: Source rows of a chunk.
 
     Raises:
         OutputBusy: Another process holds it.
         OutputUnwritable: The folder cannot be made.
     """
-    folder = root / task
-    staging = partial_of(folder, identity)
+    staging = Staging(folder, _partial_of(folder, identity), chunk_rows)
     with disk_errors(staging.path):
         (staging.path / "chunks").mkdir(parents=True, exist_ok=True)
     path = _lock_of(folder, identity)
@@ -152,8 +159,8 @@ def commit(staging: Staging, draft: Manifest, chunks: int, others: dict[str, pa.
     number = int(draft.version[1:])
     while True:
         target = staging.folder / f"v{number:04d}"
-        found = {"files": files, "rejected": rejected, "version": target.name}
-        manifest = draft.model_copy(update=found)
+        facts = {"files": files, "rejected": rejected, "version": target.name}
+        manifest = draft.model_copy(update=facts)
         (building / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
         (building / "README.md").write_text(card(manifest), encoding="utf-8")
         for path in (building / "manifest.json", building / "README.md"):

@@ -20,7 +20,7 @@ from augment.contract import (
     arrow_schema,
     open_version,
 )
-from augment.versions.rows import ChunkResult, originals
+from augment.versions.rows import ChunkOutput, originals
 from augment.versions.staging import commit, open_staging
 
 TASK = TaskSpec(
@@ -68,8 +68,8 @@ def draft(identity: str = "a" * 64) -> Manifest:
 
 
 def write_version(root: Path, identity: str = "a" * 64) -> Version:
-    with open_staging(root, TASK.name, identity) as staging:
-        staging.keep(0, ChunkResult(rows(), {"rows.source": 2}))
+    with open_staging(root / TASK.name, identity, 512) as staging:
+        staging.keep(ChunkOutput(0, rows(), {"rows.source": 2}))
         others = {"validation": plain(1), "test": plain(-1)}
         return open_version(commit(staging, draft(identity), 1, others))
 

@@ -30,6 +30,7 @@ from augment.contract import (
     open_version,
     verify,
 )
+from augment.versions.rows import ChunkOutput
 from augment.versions.staging import commit, next_name, open_staging
 from tests.contract.conftest import draft, plain, rows, write_version
 
@@ -110,10 +111,8 @@ def test_a_taken_name_is_never_overwritten(tmp_path: Path) -> None:
     """Two runs that chose the same name: the second takes the next one."""
     first = write_version(tmp_path)
     before = (first.path / "manifest.json").read_bytes()
-    with open_staging(tmp_path, "remarks", "d" * 64) as staging:
-        from augment.versions.rows import ChunkResult
-
-        staging.keep(0, ChunkResult(rows(), {}))
+    with open_staging(tmp_path / "remarks", "d" * 64, 512) as staging:
+        staging.keep(ChunkOutput(0, rows(), {}))
         path = commit(staging, draft("d" * 64), 1, {"validation": plain(0)})
 
     assert path.name == "v0002"

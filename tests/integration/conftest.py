@@ -7,6 +7,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from augment import augment_task
 from augment.contract import Version
 from augment.executor.base import Engine
 from augment.executor.ray import require_ray
+from augment.progress import Narrator
 from augment.recipes.schema import AugmentRecipe
 from tests.unit.augment.conftest import MANY_TOKENS, WORDS, classifier_dir, mlm_dir, vectors_file
 
@@ -26,34 +28,48 @@ NODE = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 * 2
 SMALL = AugmentRecipe(variants=6, top_k=5, vector_rows=1000)
 
 
-@pytest.fixture(autouse=True)
-def quick_pools(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loaders of pools begin as children of a process that has imported everything already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [
-            "augment.executor.pool",
-            "augment.masked_lm.loading",
-            "transformers.models.bert.modeling_bert",
-        ]
-    )
-    monkeypatch.setattr("augment.executor.pool.START", "forkserver")
+PRELOADED = [
+    "augment.executor.pool",
+    "augment.masked_lm.loading",
+    "transformers.models.bert.modeling_bert",
+]
+
+
+class Interrupter(Narrator):
+    """Ctrl-C when the last chunk is kept and nothing is committed."""
+
+    def start(self, rows: int, done: int) -> None:
+        self.rows_left = rows - done
+
+    def rows(self, count: int) -> None:
+        self.rows_left -= count
+        if not self.rows_left:
+            raise KeyboardInterrupt
+
+
+def augmented(task: str, **options: Any) -> Version:
+    """``augment_task`` with the fields of ``Engine`` as options, and pools that start quickly.
+
+    Loaders of pools begin as children of a process that has imported everything already.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
+    names = {field.name for field in fields(Engine)} & options.keys()
+    of_engine = {name: options.pop(name) for name in names}
+    name = options.pop("engine", "local")
+    engine = Engine(name, **{"start_method": "forkserver", **of_engine})
+    return augment_task(task, engine=engine, **options)
 
 
 @pytest.fixture
 def run(mlm_dir: Path, vectors_file: Path, pair_source: Path, tmp_path: Path) -> Run:
-    def go(out: str = "out", recipe: AugmentRecipe = SMALL, **options: object) -> Version:
-        return augment_task(
-            "rte",
-            **{
-                "mlm": str(mlm_dir),
-                "vectors": str(vectors_file),
-                "out": tmp_path / out,
-                "recipe": recipe,
-                "source": str(pair_source),
-                **options,
-            },  # type: ignore[arg-type]
-        )
+    def go(out: str = "out", recipe: AugmentRecipe = SMALL, **options: Any) -> Version:
+        where = {
+            "mlm": str(mlm_dir),
+            "vectors": str(vectors_file),
+            "out": tmp_path / out,
+            "source": str(pair_source),
+        }
+        return augmented("rte", recipe=recipe, **{**where, **options})
 
     return go
 

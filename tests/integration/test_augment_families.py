@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from augment import augment_task
 from augment.analysis.plan import plan_task
 from augment.analysis.stats import version_stats
 from augment.contract import Version
-from augment.executor.worker import WorkerSpec
+from augment.executor.models import Models
 from augment.recipes.load import load_recipe
 from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidate_store import describe_store
 from augment.replacement.sampling import TextOfRow, sample_copies
-from augment.tasks import get_task
+from tests.integration.conftest import augmented
 from tests.unit.augment.families import BUILDERS
 
 ROWS = 40
@@ -67,23 +66,18 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_one_and_two_workers_and_the_store(
-    folder: Path,
-    task: Path,
-    vectors_file: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    folder: Path, task: Path, vectors_file: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 23)
-
     def run(out: str, **options: int | Path) -> Version:
-        return augment_task(
+        return augmented(
             str(task),
             mlm=str(folder),
             vectors=str(vectors_file),
             out=tmp_path / out,
             recipe=RECIPE,
             threads=1,
-            **options,  # type: ignore[arg-type]
+            chunk_rows=23,
+            **options,
         )
 
     one = run("one", store=tmp_path / "store")
@@ -130,23 +124,22 @@ def _explained(original: str, text: str, edits: list[dict[str, str]]) -> None:
 def test_copies_advance_together_as_alone(folder: Path, vectors_file: Path) -> None:
     """The paper's reading: a row's copies do not depend on the rows beside it."""
     recipe = load_recipe("paper", "cola").model_copy(update={"variants": 4, "top_k": 6})
-    finder = WorkerSpec(
-        get_task("cola").spec, recipe, str(folder), str(vectors_file), "cpu", 1
-    ).load()
+    finder = Models(str(folder), str(vectors_file)).load_finder(recipe)
     rows = [TextOfRow(i, "sentence", t, finder.words_of([t])[0]) for i, t in enumerate(ODD)]
     together = sample_copies(rows, finder, "cola")
 
     assert together == [sample_copies([row], finder, "cola")[0] for row in rows]
-    variants = [variant for sampled in together for variant in sampled.variants]
-    assert sum(len(variant.edits) for variant in variants) > 30
-    for row, sampled in zip(rows, together, strict=True):
-        for variant in sampled.variants:
-            _explained(row.text, variant.text, [asdict(edit) for edit in variant.edits])
+    variants = [
+        (row, each.variant) for row, drawn in zip(rows, together, strict=True) for each in drawn
+    ]
+    assert sum(len(variant.edits) for _, variant in variants) > 30
+    for row, variant in variants:
+        _explained(row.text, variant.text, [asdict(edit) for edit in variant.edits])
 
 
 def test_plan_counts_the_positions(folder: Path, task: Path, vectors_file: Path) -> None:
-    found = plan_task(str(task), mlm=str(folder), vectors=str(vectors_file), threads=1)
+    plan = plan_task(str(task), mlm=str(folder), vectors=str(vectors_file), threads=1)
 
-    assert (found.rows_in, found.distinct_texts) == (ROWS, len(ODD))
-    assert found.masked_positions > 10
-    assert found.vector_words >= 3
+    assert (plan.rows_in, plan.distinct_texts) == (ROWS, len(ODD))
+    assert plan.masked_positions > 10
+    assert plan.vector_words >= 3

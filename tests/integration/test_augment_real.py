@@ -9,9 +9,11 @@ import torch
 from transformers import BertForMaskedLM, BertTokenizer
 
 from augment import augment_task
-from augment.executor.worker import WorkerSpec
-from augment.masked_lm import model as masked_lm
+from augment.executor.base import Chunk
+from augment.executor.models import Models
+from augment.executor.worker import Worker, WorkerSpec
 from augment.masked_lm.loading import load_masked_lm
+from augment.recipes.load import load_recipe
 from augment.recipes.schema import AugmentRecipe
 from augment.sources.read import read_source
 from augment.tasks import get_task
@@ -29,9 +31,7 @@ def test_candidates_equal_the_oracle(shared: Path, task: str, every: int, words:
     torch.set_num_threads(2)
     mlm = shared / "models" / "minilm-l6-mlm"
     recipe = AugmentRecipe()
-    finder = WorkerSpec(
-        get_task(task).spec, recipe, str(mlm), str(shared / "vectors" / GLOVE), "cpu", None
-    ).load()
+    finder = Models(str(mlm), str(shared / "vectors" / GLOVE)).load_finder(recipe)
     model = BertForMaskedLM.from_pretrained(mlm, dtype=torch.float32).eval()
     tokenizer = BertTokenizer.from_pretrained(mlm)
     train = read_source(get_task(task), str(shared / "data" / "glue" / task)).splits["train"]
@@ -71,10 +71,8 @@ def test_vectors_equal_the_oracle(shared: Path) -> None:
     assert len(asked) == 16
 
 
-def test_how_the_work_is_cut_does_not_change_a_byte(
-    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One and two workers, one and two threads, small and large batches: over 2,000 positions."""
+def test_how_the_work_is_cut_does_not_change_a_byte(shared: Path, tmp_path: Path) -> None:
+    """One and two workers, one and two threads: over 2,000 positions."""
     mlm = str(shared / "models" / "minilm-l6-mlm")
     assert load_masked_lm(mlm).limit == 512
 
@@ -92,6 +90,18 @@ def test_how_the_work_is_cut_does_not_change_a_byte(
         return [entry.sha256 for entry in version.manifest.files]
 
     first = run("a", threads=2)
+
     assert run("b", workers=2, threads=1) == first
-    monkeypatch.setattr(masked_lm, "CPU_TOKENS_A_BATCH", 300)
-    assert run("c", threads=1) == first
+
+
+def test_batches_do_not_change_a_row(shared: Path) -> None:
+    task = get_task("sst2")
+    models = Models(str(shared / "models" / "minilm-l6-mlm"), str(shared / "vectors" / GLOVE))
+    worker = Worker.load(WorkerSpec(task.spec, load_recipe("official", "sst2"), models))
+    source = read_source(task, str(shared / "data" / "glue_tsv" / "SST-2"), limit=480)
+    chunk = Chunk(0, source.splits["train"])
+    expected = worker.run(chunk)
+    worker.finder.masked_lm.tokens_a_batch = 300
+
+    assert worker.run(chunk) == expected
+    assert expected.counts["words.masked_lm"] >= 2000

@@ -12,32 +12,44 @@ import numpy as np
 import pytest
 import torch
 
+from augment import augment_task
 from augment.contract import OutputBusy
 from augment.errors import TextTooLong, UsageError
-from augment.executor.worker import WorkerSpec
-from augment.masked_lm import model as masked_lm
+from augment.executor.base import Engine
+from augment.executor.models import Models
+from augment.executor.worker import Worker, WorkerSpec
 from augment.masked_lm.inputs import MaskedInput
 from augment.masked_lm.model import MaskedLM
 from augment.recipes.load import load_recipe
 from augment.replacement.candidate_store import describe_store
 from augment.replacement.sampling import TextOfRow, row_draws, sample_copies
+from augment.sources.read import read_source
 from augment.tasks import get_task
 from augment.tokenization.words import Route
 from augment.versions.staging import open_staging
-from tests.integration.conftest import SMALL, Run, digests
+from tests.integration.conftest import SMALL, Interrupter, Run, digests
 from tests.reference.algorithm1 import paper_copy
 
 
-def test_workers_threads_and_batches_do_not_change_a_byte(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_threads_and_chunks_do_not_change_a_byte(run: Run) -> None:
     one = run("one", threads=1, limit=550)
-    assert digests(run("two", workers=2, threads=1, limit=550)) == digests(one)
-    assert one.rows("train") > 5 * 550
-    monkeypatch.setattr(masked_lm, "CPU_TOKENS_A_BATCH", 512)
-    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 77)
+    two = run("two", workers=2, threads=1, limit=550)
+    cut = run("three", threads=2, limit=550, chunk_rows=77)
 
-    assert digests(run("three", threads=2, limit=550)) == digests(one)
+    assert digests(two) == digests(cut) == digests(one)
+    assert one.rows("train") > 5 * 550
+
+
+def test_batches_do_not_change_a_row(mlm_dir: Path, vectors_file: Path, pair_source: Path) -> None:
+    task = get_task("rte")
+    models = Models(str(mlm_dir), str(vectors_file))
+    worker = Worker.load(WorkerSpec(task.spec, SMALL, models, threads=1))
+    chunk = Engine().chunks(read_source(task, str(pair_source)).splits["train"])[0]
+    expected = worker.run(chunk)
+    worker.finder.masked_lm.tokens_a_batch = 512
+
+    assert worker.run(chunk) == expected
+    assert expected.rows.num_rows > 5 * 512
 
 
 def test_the_same_inputs_write_nothing(run: Run) -> None:
@@ -131,22 +143,28 @@ def test_resampling_needs_no_forward(
 
 
 def test_a_damaged_chunk_is_made_again(run: Run, tmp_path: Path) -> None:
-    whole = run("whole")
-    folder = tmp_path / "out" / "rte"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("augment.pipeline.commit", lambda *_: (_ for _ in ()).throw(OSError("full")))
-        with pytest.raises(OSError, match="full"):
-            run()
-    chunk = sorted(folder.glob(".partial-*/chunks/*.parquet"))[0]
+    calm = run("calm")
+    with pytest.raises(KeyboardInterrupt):
+        run(narrator=Interrupter())
+    chunk = sorted((tmp_path / "out" / "rte").glob(".partial-*/chunks/*.parquet"))[0]
     chunk.write_bytes(chunk.read_bytes()[:100])
 
-    assert digests(run()) == digests(whole)
+    assert digests(run()) == digests(calm)
+
+
+def test_chunks_of_another_size_are_made_again(run: Run) -> None:
+    """Chunk 1 has 10 rows with either size, but not the same ones."""
+    calm = run("calm", limit=25)
+    with pytest.raises(KeyboardInterrupt):
+        run(limit=25, chunk_rows=10, narrator=Interrupter())
+
+    assert digests(run(limit=25, chunk_rows=15)) == digests(calm)
 
 
 def test_two_runs_of_the_same_version(run: Run, tmp_path: Path) -> None:
     identity = run("other", limit=10).manifest.id
     with (
-        open_staging(tmp_path / "out", "rte", identity),
+        open_staging(tmp_path / "out" / "rte", identity, 512),
         pytest.raises(OutputBusy, match="another"),
     ):
         run(limit=10)
@@ -168,9 +186,14 @@ def test_a_text_beyond_the_model(run: Run, tmp_path: Path, pair_source: Path) ->
 
 
 def test_unusable_arguments(run: Run) -> None:
-    for options in ({"workers": 0}, {"limit": 0}):
+    for options in ({"workers": 0}, {"limit": 0}, {"chunk_rows": 0}):
         with pytest.raises(UsageError):
             run(**options)
+
+
+def test_an_engine_says_everything_itself(mlm_dir: Path, vectors_file: Path) -> None:
+    with pytest.raises(UsageError, match="workers, threads and address"):
+        augment_task("rte", mlm=str(mlm_dir), vectors=str(vectors_file), engine=Engine(), workers=2)
 
 
 def test_the_paper_preset_equals_algorithm_1(mlm_dir: Path, vectors_file: Path) -> None:
@@ -178,9 +201,7 @@ def test_the_paper_preset_equals_algorithm_1(mlm_dir: Path, vectors_file: Path) 
     from transformers import BertForMaskedLM, BertTokenizer
 
     recipe = load_recipe("paper", "cola").model_copy(update={"variants": 5, "top_k": 4})
-    finder = WorkerSpec(
-        get_task("cola").spec, recipe, str(mlm_dir), str(vectors_file), "cpu", 1
-    ).load()
+    finder = Models(str(mlm_dir), str(vectors_file)).load_finder(recipe)
     texts = ["the quick brown fox ran .", "wonderful ukulele music, they walked !", "red dog"]
     rows = [
         TextOfRow(i, "sentence", text, finder.words_of([text])[0]) for i, text in enumerate(texts)
@@ -190,14 +211,14 @@ def test_the_paper_preset_equals_algorithm_1(mlm_dir: Path, vectors_file: Path) 
     may_stand = set(np.flatnonzero(finder.masked_lm.tokenizer.whole_words()).tolist())
     table = (list(finder.vectors.words), finder.vectors.table.matrix)
     compared = 0
-    for row, sampled in zip(rows, sample_copies(rows, finder, "cola"), strict=True):
+    for row, samples in zip(rows, sample_copies(rows, finder, "cola"), strict=True):
         draws = row_draws(0, "cola", row.idx, "sentence", variants=5, words=len(row.words))
         kept = {i for i, word in enumerate(row.words) if not word.route.replaceable}
         spans = [(word.start, word.end) for word in row.words]
         assert any(word.route is Route.MASKED_LM for word in row.words)
-        for variant, own in zip(sampled.variants, draws, strict=True):
+        for variant, drawn in zip([each.variant for each in samples], draws, strict=True):
             expected = paper_copy(
-                row.text, spans, kept, own,
+                row.text, spans, kept, drawn,
                 model=model, tokenizer=tokenizer, table=table, may_stand=may_stand, k=4, p=0.4,
             )  # fmt: skip
             assert variant.text == expected
@@ -234,8 +255,8 @@ def _children_of(pid: int) -> list[str]:
     """The loader of a pool and its workers, not multiprocessing's own helper."""
     listed = Path(f"/proc/{pid}/task/{pid}/children")
     children = listed.read_text().split() if listed.is_file() else []
-    own = [c for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
-    return own + [one for child in own for one in _children_of(int(child))]
+    loaders = [c for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    return loaders + [pid for child in loaders for pid in _children_of(int(child))]
 
 
 def _alive(pid: str) -> bool:

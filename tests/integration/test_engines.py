@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ def engine(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 20)
+def run(run: Run) -> Run:
+    """Runs in small chunks."""
+    return partial(run, chunk_rows=20)
 
 
 class Meddler(Narrator):
@@ -135,11 +137,13 @@ def _nan(folder: Path) -> None:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Everything of a run, to be damaged: data, model, vectors."""
+    """Everything of a run in two chunks, to be damaged: data, model, vectors."""
     folder = tmp_path / "in $(x) 'ü'"
     make_masked_lm(folder / "mlm")
     make_vectors(folder / "vectors.txt")
-    rows = "\n".join(f"the slow red dog {word} ran,{i % 2}" for i, word in enumerate(["film"] * 50))
+    rows = "\n".join(
+        f"the slow red dog {word} ran,{i % 2}" for i, word in enumerate(["film"] * 600)
+    )
     _write(folder, f"sentence,label\n{rows}\n")
     (folder / "validation.csv").write_text("sentence,label\nfine music,1\n")
     return folder
@@ -153,9 +157,7 @@ def command(folder: Path, out: Path, engine: dict[str, Any], *more: str) -> Resu
 
 
 @pytest.mark.parametrize("kind", list(DAMAGES))
-def test_bad_input(
-    kind: str, engine: dict[str, Any], place: Path, tmp_path: Path, small_chunks: None
-) -> None:
+def test_bad_input(kind: str, engine: dict[str, Any], place: Path, tmp_path: Path) -> None:
     damage, sentence, code = DAMAGES[kind]
     damage(place)
     done = command(place, tmp_path / "out", engine)
@@ -169,15 +171,15 @@ def test_bad_input(
 
 
 def test_malformed_rows_are_left_out_and_counted(
-    engine: dict[str, Any], place: Path, tmp_path: Path, small_chunks: None
+    engine: dict[str, Any], place: Path, tmp_path: Path
 ) -> None:
-    whole = json.loads(command(place, tmp_path / "whole", {}, "--json").stdout)
+    clean = json.loads(command(place, tmp_path / "clean", {}, "--json").stdout)
     with (place / "train.csv").open("a") as stream:
         stream.write("film,7\n")
     made = json.loads(command(place, tmp_path / "out", engine, "--skip-malformed", "--json").stdout)
 
-    assert made["counts"] == {**whole["counts"], "source.skipped": 1}
-    assert [file["sha256"] for file in made["files"]] == [file["sha256"] for file in whole["files"]]
+    assert made["counts"] == {**clean["counts"], "source.skipped": 1}
+    assert [file["sha256"] for file in made["files"]] == [file["sha256"] for file in clean["files"]]
 
 
 # ---------------------------------------------------------------- what happens meanwhile
@@ -193,18 +195,18 @@ def model(mlm_dir: Path, tmp_path: Path) -> Path:
 
 def swap(model: Path, how: str) -> Callable[[], object]:
     """Another model's weights in place of those that the run began with."""
-    other, own = model.parent / "other" / "model.safetensors", model / "model.safetensors"
+    other, weights = model.parent / "other" / "model.safetensors", model / "model.safetensors"
     if how == "overwritten":
-        return lambda: own.write_bytes(other.read_bytes())
-    return lambda: os.replace(shutil.copy(other, model / "new"), own)
+        return lambda: weights.write_bytes(other.read_bytes())
+    return lambda: os.replace(shutil.copy(other, model / "new"), weights)
 
 
 @pytest.mark.parametrize(("moment", "how"), [("at_start", "replaced"), ("at_chunk", "overwritten")])
 def test_a_model_that_changes_under_the_run(
-    run: Run, engine: dict[str, Any], model: Path, moment: str, how: str, small_chunks: None
+    run: Run, engine: dict[str, Any], model: Path, moment: str, how: str
 ) -> None:
     """Workers that have it go on with what they have; one that finds another refuses to work."""
-    whole = run("whole", limit=100, mlm=str(model))
+    calm = run("calm", limit=100, mlm=str(model))
     meddler = Meddler(**{moment: swap(model, how)})
     options = {**engine, "mlm": str(model), "limit": 100, "narrator": meddler}
     if moment == "at_start" and engine != {"workers": 1, "threads": 1}:
@@ -212,14 +214,12 @@ def test_a_model_that_changes_under_the_run(
             run(**options)
         assert caught.value.exit_code == 4
         return
-    assert digests(run(**options)) == digests(whole)
+    assert digests(run(**options)) == digests(calm)
 
 
-def test_a_model_that_changes_before_the_run_goes_on(
-    run: Run, model: Path, small_chunks: None
-) -> None:
+def test_a_model_that_changes_before_the_run_goes_on(run: Run, model: Path) -> None:
     """It is another version then; the old one goes on when the old model is back."""
-    whole = run("whole", limit=100, mlm=str(model))
+    calm = run("calm", limit=100, mlm=str(model))
     with pytest.raises(KeyboardInterrupt):
         run(limit=100, mlm=str(model), narrator=Meddler(at_chunk=_interrupt))
     swap(model, "replaced")()
@@ -228,32 +228,32 @@ def test_a_model_that_changes_before_the_run_goes_on(
     meddler = Meddler()
     resumed = run(limit=100, mlm=str(model), narrator=meddler)
 
-    assert digests(other)[0] != digests(whole)[0]
-    assert digests(resumed) == digests(whole)
+    assert digests(other)[0] != digests(calm)[0]
+    assert digests(resumed) == digests(calm)
     assert "resuming: 1 of 5 chunks are done" in meddler.said
 
 
 def test_two_runs_of_the_same_recipe_at_once(
     run: Run, engine: dict[str, Any], tmp_path: Path
 ) -> None:
-    whole = run("whole", limit=40)
+    calm = run("calm", limit=40)
     with (
-        open_staging(tmp_path / "out", "rte", whole.manifest.id),
+        open_staging(tmp_path / "out" / "rte", calm.manifest.id, 20),
         pytest.raises(OutputBusy, match="another process is at work"),
     ):
         run(limit=40, **engine)
-    assert digests(run(limit=40)) == digests(whole)
+    assert digests(run(limit=40)) == digests(calm)
 
 
-def test_a_worker_killed_by_the_kernel(run: Run, small_chunks: None, tmp_path: Path) -> None:
+def test_a_worker_killed_by_the_kernel(run: Run, tmp_path: Path) -> None:
     """The pool says so and keeps what is finished; the next run needs the rest alone."""
-    whole = run("whole", limit=200)
+    calm = run("calm", limit=200)
     meddler = Meddler(at_chunk=lambda: os.kill(_a_worker(), signal.SIGKILL))
     with pytest.raises(AugmentError, match="a worker process was killed") as caught:
         run(limit=200, workers=2, threads=1, narrator=meddler)
     assert "fewer --workers" in caught.value.hint
     assert list((tmp_path / "out" / "rte").glob(".partial-*/chunks/*.json"))
-    assert digests(run(limit=200, workers=2, threads=1)) == digests(whole)
+    assert digests(run(limit=200, workers=2, threads=1)) == digests(calm)
     assert sorted(path.name for path in (tmp_path / "out" / "rte").iterdir()) == ["v0001"]
 
 

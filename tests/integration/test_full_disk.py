@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -45,15 +46,16 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 20)
+@pytest.fixture
+def run(run: Run) -> Run:
+    """Runs in small chunks."""
+    return partial(run, chunk_rows=20)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_output_on_a_full_disk(run: Run, disk: Disk, workers: int) -> None:
     """From no room for the first chunk to none for the last file of the version."""
-    whole = run("whole", limit=LIMIT)
+    calm = run("calm", limit=LIMIT)
     options = {"out": str(disk.folder / "out"), "limit": LIMIT, "workers": workers, "threads": 1}
     task, faults = disk.folder / "out" / "rte", []
     for pages in range(4, 1000, 9 if workers == 1 else 40):
@@ -68,7 +70,7 @@ def test_an_output_on_a_full_disk(run: Run, disk: Disk, workers: int) -> None:
 
     assert len(faults) >= (5 if workers == 1 else 2)
     assert all("no space is left" in str(fault) and fault.exit_code == 3 for fault in faults)
-    assert digests(made) == digests(whole)
+    assert digests(made) == digests(calm)
     assert [path.name for path in task.iterdir()] == ["v0001"]
 
 
@@ -76,18 +78,18 @@ def test_an_output_on_a_full_disk(run: Run, disk: Disk, workers: int) -> None:
 @pytest.mark.parametrize("pages", [1, 12, 40])
 def test_a_store_on_a_full_disk(run: Run, disk: Disk, pages: int, workers: int) -> None:
     """It stores what it can, says so, and costs nothing but time."""
-    whole = run("whole", limit=LIMIT)
+    calm = run("calm", limit=LIMIT)
     disk.resize(pages, "remount")
     narrator = Meddler()
     made = run(
         limit=LIMIT, workers=workers, threads=1, store=disk.folder / "store", narrator=narrator
     )
 
-    assert digests(made) == digests(whole)
+    assert digests(made) == digests(calm)
     assert any(
         line.startswith("store: the candidate store") and "nothing more was stored" in line
         for line in narrator.said
     )
     disk.resize(1000, "remount")
     again = run("again", limit=LIMIT, store=disk.folder / "store")
-    assert digests(again) == digests(whole)
+    assert digests(again) == digests(calm)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from augment import augment_task
 from augment.cli import app
 from augment.contract import (
     FileDamaged,
@@ -24,10 +22,16 @@ from augment.contract import (
     verify,
 )
 from augment.errors import AssetInvalid, UsageError
+from augment.executor.base import Chunk
+from augment.executor.models import Models
+from augment.executor.worker import Worker, WorkerSpec
+from augment.filters.scorer import Scorer
 from augment.recipes.schema import AugmentRecipe
+from augment.sources.read import read_source
+from augment.tasks import get_task
+from tests.integration.conftest import Interrupter, Run, augmented
 from tests.unit.augment.conftest import make_classifier
 
-Run = Callable[..., Version]
 ALL_GATES = AugmentRecipe(
     variants=6,
     top_k=5,
@@ -45,24 +49,38 @@ MODEL_REASONS = {"dissimilar", "teacher_disagrees"}
 def run(
     mlm_dir: Path, classifier_dir: Path, vectors_file: Path, pair_source: Path, tmp_path: Path
 ) -> Run:
-    def go(out: str = "out", recipe: AugmentRecipe = ALL_GATES, **options: object) -> Version:
-        return augment_task(
-            "rte",
-            **{
-                "mlm": str(mlm_dir),
-                "vectors": str(vectors_file),
-                "source": str(pair_source),
-                "teacher": str(classifier_dir),
-                "similarity_model": str(mlm_dir),
-                "limit": 120,
-                "threads": 1,
-                **options,
-            },  # type: ignore[arg-type]
-            out=tmp_path / out,
-            recipe=recipe,
-        )
+    def go(out: str = "out", recipe: AugmentRecipe = ALL_GATES, **options: Any) -> Version:
+        where = {
+            "mlm": str(mlm_dir),
+            "vectors": str(vectors_file),
+            "source": str(pair_source),
+            "teacher": str(classifier_dir),
+            "similarity_model": str(mlm_dir),
+            "limit": 120,
+            "threads": 1,
+        }
+        return augmented("rte", out=tmp_path / out, recipe=recipe, **{**where, **options})
 
     return go
+
+
+@pytest.fixture
+def worker(mlm_dir: Path, classifier_dir: Path, vectors_file: Path) -> Worker:
+    folders = (str(mlm_dir), str(vectors_file), str(classifier_dir), str(mlm_dir))
+    spec = get_task("rte").spec
+    return Worker.load(WorkerSpec(spec, ALL_GATES, Models(*folders), threads=1))
+
+
+@pytest.fixture
+def chunk(pair_source: Path) -> Chunk:
+    source = read_source(get_task("rte"), str(pair_source), limit=40)
+    return Chunk(0, source.splits["train"])
+
+
+def scorers(worker: Worker) -> list[Scorer]:
+    assert worker.teacher is not None
+    assert worker.similarity is not None
+    return [worker.teacher.scorer, worker.similarity.scorer]
 
 
 def digests(version: Version) -> list[str]:
@@ -107,51 +125,49 @@ def test_gates_drop_rows_and_change_none(run: Run) -> None:
     assert set(refused(version).reason) >= MODEL_REASONS
 
 
-def test_how_the_work_is_cut_does_not_change_a_byte(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_how_the_work_is_cut_does_not_change_a_byte(run: Run) -> None:
     one = run("one", limit=40)
-    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 20)
-    assert digests(run("two", workers=2, limit=40)) == digests(one)
-    monkeypatch.setattr("augment.filters.scorer.TOKENS_A_BATCH", 1)
-    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 13)
-    assert digests(run("three", limit=40, threads=2)) == digests(one)
+    two = run("two", limit=40, workers=2, chunk_rows=20)
+    cut = run("three", limit=40, threads=2, chunk_rows=13)
+
+    assert digests(two) == digests(cut) == digests(one)
 
 
-def test_gates_on_ray_refuse_the_same_rows(
-    run: Run, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_scored_one_by_one_are_the_same(worker: Worker, chunk: Chunk) -> None:
+    expected = worker.run(chunk)
+    for scorer in scorers(worker):
+        scorer.tokens_a_batch = 1
+
+    assert worker.run(chunk) == expected
+
+
+def test_gates_on_ray_refuse_the_same_rows(run: Run, ray_cluster: Any) -> None:
     here = run("here", limit=40)
-    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 20)
-    there = run("there", limit=40, engine="ray", address=ray_cluster.address)
+    there = run("there", limit=40, engine="ray", address=ray_cluster.address, chunk_rows=20)
+
     assert digests(there) == digests(here)
     assert there.manifest.counts == here.manifest.counts
     assert set(refused(there).reason) >= MODEL_REASONS
 
 
-def test_canonical_values_decide_as_batched_ones_do(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_canonical_values_decide_as_batched_ones_do(worker: Worker, chunk: Chunk) -> None:
     """With every call a close one, all decisions and logits are float64's, and agree."""
-    batched = run("batched", limit=20)
-    monkeypatch.setattr("augment.filters.model_filters.ROUNDING", 1e9)
+    batched = worker.run(chunk)
+    for scorer in scorers(worker):
+        scorer.rounding = 1e9
 
-    assert digests(run("canonical", limit=20)) == digests(batched)
+    assert worker.run(chunk) == batched
+    assert batched.rejected is not None
+    assert set(batched.rejected["reason"].to_pylist()) >= MODEL_REASONS
 
 
-def test_an_interrupted_run_goes_on(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 20)
-    whole = run("whole", limit=50)
-    folder = tmp_path / "out" / "rte"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("augment.pipeline.commit", lambda *_: (_ for _ in ()).throw(OSError("full")))
-        with pytest.raises(OSError, match="full"):
-            run(limit=50)
-    sorted(folder.glob(".partial-*/chunks/*.rejected"))[1].unlink()
+def test_an_interrupted_run_goes_on(run: Run, tmp_path: Path) -> None:
+    calm = run("calm", limit=50, chunk_rows=20)
+    with pytest.raises(KeyboardInterrupt):
+        run(limit=50, chunk_rows=20, narrator=Interrupter())
+    sorted((tmp_path / "out" / "rte").glob(".partial-*/chunks/*.rejected"))[1].unlink()
 
-    assert digests(run(limit=50)) == digests(whole)
+    assert digests(run(limit=50, chunk_rows=20)) == digests(calm)
 
 
 def test_the_id_follows_the_models_and_not_their_places(
@@ -199,8 +215,8 @@ def test_a_student_reads_the_rows_that_pass(run: Run, mlm_dir: Path, tmp_path: P
 def test_damaged_refused_rows_are_found(run: Run) -> None:
     version = run(limit=20)
     file = version.path / version.manifest.rejected[0].path
-    whole = file.read_bytes()
-    file.write_bytes(whole[:20] + bytes([whole[20] ^ 1]) + whole[21:])
+    content = file.read_bytes()
+    file.write_bytes(content[:20] + bytes([content[20] ^ 1]) + content[21:])
     with pytest.raises(FileDamaged, match=r"rejected/.* has digest"):
         verify(open_version(version.path))
     file.unlink()

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import augment.executor.pool
-import augment.pipeline
+import augment.pipeline  # noqa: F401
 from augment import augment_task
 from augment.contract import Version, open_version
+from augment.executor.base import Engine
 from augment.recipes.load import load_recipe
 from tests.conftest import ROOT
 
@@ -25,8 +26,8 @@ TASK = SAMPLE / "reviews" / "reviews.toml"
 
 def run(out: Path, workers: int) -> Version:
     """A run with its store beside it; small chunks, so that there is much to lose."""
-    augment.pipeline.CHUNK_ROWS = ROWS_A_CHUNK
-    augment.executor.pool.START = "fork"  # this process has one thread and everything imported
+    # this process has one thread and everything imported
+    engine = Engine(workers=workers, threads=1, chunk_rows=ROWS_A_CHUNK, start_method="fork")
     recipe = load_recipe("official", "reviews").model_copy(update={"variants": 6})
     return augment_task(
         str(TASK),
@@ -35,8 +36,7 @@ def run(out: Path, workers: int) -> Version:
         out=out,
         recipe=recipe,
         limit=ROWS,
-        workers=workers,
-        threads=1,
+        engine=engine,
         store=out / "candidates",
     )
 

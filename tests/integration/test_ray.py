@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ import pytest
 from augment import augment_task
 from augment.contract import Fault
 from augment.errors import AugmentError
-from augment.executor.base import Engine
-from augment.executor.ray import _RayWorker, connected
-from augment.executor.worker import Worked, WorkerSpec
+from augment.executor.base import Chunk, Engine
+from augment.executor.models import Models
+from augment.executor.ray import RayWorker, connected, run_on_ray
+from augment.executor.worker import WorkerSpec
 from augment.progress import Narrator
+from augment.sources.read import read_source
 from augment.tasks import get_task
+from augment.versions.rows import ChunkOutput
 from tests.conftest import ROOT
 from tests.integration.conftest import NODE, SMALL, Run, digests
 from tests.integration.test_engines import Meddler
@@ -32,8 +36,9 @@ TASK = SAMPLE / "reviews" / "reviews.toml"
 
 
 @pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 20)
+def run(run: Run) -> Run:
+    """Runs in small chunks."""
+    return partial(run, chunk_rows=20)
 
 
 class Nodes(Narrator):
@@ -46,11 +51,11 @@ class Nodes(Narrator):
 
     def rows(self, count: int) -> None:
         self.kept += 1
-        own = [psutil.Process(pid) for pid in self.pids if psutil.pid_exists(pid)]
-        own += [child for process in own for child in process.children(recursive=True)]
-        if self.killed_at or not any("MapWorker" in process.name() for process in own):
+        family = [psutil.Process(pid) for pid in self.pids if psutil.pid_exists(pid)]
+        family += [child for process in family for child in process.children(recursive=True)]
+        if self.killed_at or not any("MapWorker" in process.name() for process in family):
             return
-        for process in own:
+        for process in family:
             process.kill()
         self.killed_at = self.kept
 
@@ -63,11 +68,10 @@ def second_node(ray_cluster: Any) -> Iterator[Any]:
 
 
 def test_a_lost_node_changes_no_byte(
-    run: Run, ray_cluster: Any, second_node: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str],
-    small_chunks: None,
-) -> None:  # fmt: skip
+    run: Run, ray_cluster: Any, second_node: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Two nodes at work, one killed mid-run: its chunks are done again elsewhere."""
-    whole = run("whole", limit=600)
+    calm = run("calm", limit=600)
     capfd.readouterr()
     nodes = Nodes(second_node)
     lost = run(
@@ -80,8 +84,8 @@ def test_a_lost_node_changes_no_byte(
 
     assert 0 < nodes.killed_at < nodes.kept == 30
     assert not any(psutil.pid_exists(pid) and _alive(pid) for pid in nodes.pids)
-    assert digests(lost) == digests(whole)
-    assert lost.manifest.counts == whole.manifest.counts
+    assert digests(lost) == digests(calm)
+    assert lost.manifest.counts == calm.manifest.counts
     assert [path.name for path in (tmp_path / "out" / "rte").iterdir()] == ["v0001"]
     told = capfd.readouterr()
     assert told.out == ""
@@ -93,27 +97,29 @@ def _alive(pid: int) -> bool:
 
 
 def test_a_worker_killed_again_and_again(
-    run: Run, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch, small_chunks: None
+    ray_cluster: Any, mlm_dir: Path, vectors_file: Path, pair_source: Path
 ) -> None:
-    """A chunk that costs a worker each time ends the run, which goes on from there later."""
+    """A chunk that costs a worker each time is given up with a sentence; the others are done."""
 
-    class Doomed(_RayWorker):  # local, so that it travels to the workers by value
-        def _answer(self, number: int, rows: bytes) -> Worked | Fault:
-            answer = super()._answer(number, rows)
-            if number == 3 and isinstance(answer, Worked):
+    class DoomedWorker(RayWorker):  # local, so that it travels to the workers by value
+        def answer(self, chunk: Chunk) -> ChunkOutput | Fault:
+            answer = super().answer(chunk)
+            if chunk.number == 3 and isinstance(answer, ChunkOutput):
                 os.kill(os.getpid(), signal.SIGKILL)
             return answer
 
-    whole = run("whole", limit=200)
-    with monkeypatch.context() as patch:
-        patch.setattr("augment.executor.ray.STARTS", 2)
-        patch.setattr("augment.executor.ray._RayWorker", Doomed)
-        with pytest.raises(AugmentError, match="killed at chunk 3") as caught:
-            run(limit=200, engine="ray", address=ray_cluster.address)
-    assert "Finished chunks are kept" in caught.value.hint
-    narrator = Meddler()
-    assert digests(run(limit=200, narrator=narrator)) == digests(whole)
-    assert any(line.startswith("resuming") for line in narrator.said)
+    task = get_task("rte")
+    spec = WorkerSpec(task.spec, SMALL, Models(str(mlm_dir), str(vectors_file)), threads=1)
+    engine = Engine("ray", address=ray_cluster.address, chunk_rows=20, max_starts=2)
+    chunks = engine.chunks(read_source(task, str(pair_source), limit=100).splits["train"])
+    answers = list(run_on_ray(chunks, spec, engine, DoomedWorker))
+    faults = [answer for answer in answers if isinstance(answer, AugmentError)]
+    done = [answer.number for answer in answers if isinstance(answer, ChunkOutput)]
+
+    assert len(faults) == 1
+    assert "killed at chunk 3" in faults[0].problem
+    assert "Finished chunks are kept" in faults[0].hint
+    assert sorted(done) == [0, 1, 2, 4]
 
 
 def test_no_thread_outlives_ray(ray_cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,16 +132,16 @@ def test_no_thread_outlives_ray(ray_cluster: Any, monkeypatch: pytest.MonkeyPatc
         time.sleep(0.5)
         ended.append(ray.get_runtime_context().get_node_id() and "thread")
 
-    work = WorkerSpec(get_task("rte").spec, SMALL, "mlm", "vectors", "cpu")
-    with connected(Engine("ray", address=ray_cluster.address), work):
+    spec = WorkerSpec(get_task("rte").spec, SMALL, Models("mlm", "vectors"))
+    with connected(Engine("ray", address=ray_cluster.address), spec):
         threading.Thread(target=late, daemon=True).start()
+
     assert ended == ["thread", "ray"]
 
 
 COMMAND = """
 import time
 import augment.cli.output
-import augment.pipeline
 
 kept = augment.progress.Narrator.rows
 
@@ -144,7 +150,6 @@ def wait_for_ctrl_c(self, count):
     time.sleep(300)
 
 augment.progress.Narrator.rows = wait_for_ctrl_c
-augment.pipeline.CHUNK_ROWS = 20
 from augment.cli import main
 main()
 """
@@ -155,7 +160,7 @@ def test_ray_for_one_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(ROOT)  # relative names mean the same to workers in other folders
     models = {"mlm": "data/sample/mlm", "vectors": "data/sample/vectors.txt"}
     flags = [part for name, value in models.items() for part in (f"--{name}", value)]
-    arguments = ["run", str(TASK), *flags, "--out", str(tmp_path / "out"), "--limit", "400"]
+    arguments = ["run", str(TASK), *flags, "--out", str(tmp_path / "out")]
     with subprocess.Popen(
         [sys.executable, "-c", COMMAND, *arguments, "--engine", "ray", "--workers", "1"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -179,9 +184,8 @@ def test_ray_for_one_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
     assert len(listening) > 0
     assert not alive
-    monkeypatch.setattr("augment.pipeline.CHUNK_ROWS", 20)
     narrator = Meddler()
-    calm = augment_task(str(TASK), **models, out=tmp_path / "calm", limit=400)
-    resumed = augment_task(str(TASK), **models, out=tmp_path / "out", limit=400, narrator=narrator)
+    calm = augment_task(str(TASK), **models, out=tmp_path / "calm")
+    resumed = augment_task(str(TASK), **models, out=tmp_path / "out", narrator=narrator)
     assert any(line.startswith("resuming") for line in narrator.said)
     assert digests(resumed) == digests(calm)

@@ -100,8 +100,8 @@ def test_gates_with_models(
     recipe.write_text(
         'min_similarity = 0.99\nteacher_agreement = "unchanged"\nkeep_rejected = true\n'
     )
-    judges = ["--teacher", make_classifier(tmp_path / "teacher", ("negative", "positive"))]
-    models = [*judges, "--similarity-model", mlm_dir, "--recipe", recipe]
+    teacher = ["--teacher", make_classifier(tmp_path / "teacher", ("negative", "positive"))]
+    models = [*teacher, "--similarity-model", mlm_dir, "--recipe", recipe]
     done = augment(*options, *models)
 
     assert done.exit_code == 0, done.output

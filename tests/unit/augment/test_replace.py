@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augment.replacement.edits import Edit, apply_edits, undo_edits
-from augment.replacement.sampling import Sampled, row_draws, sample
+from augment.replacement.edits import Edit, Variant, apply_edits, undo_edits
+from augment.replacement.sampling import Sample, row_draws, sample
 from augment.tokenization.words import Route, Word
 
 
@@ -30,11 +30,17 @@ def words_of(text: str) -> tuple[Word, ...]:
 CANDIDATES = ("alpha", "beta", "gamma")
 
 
-def reasons(result: Sampled) -> Counter[str]:
-    return Counter(refused.reason for refused in result.refused)
+def reasons(samples: list[Sample]) -> Counter[str]:
+    return Counter(each.reason for each in samples if each.reason)
 
 
-def sampled(text: str, p: float, n: int = 8, seed: int = 0, idx: int = 0, *, distinct: bool = True):
+def passed(samples: list[Sample]) -> list[Variant]:
+    return [each.variant for each in samples if not each.reason]
+
+
+def sampled(
+    text: str, p: float, n: int = 8, seed: int = 0, idx: int = 0, *, distinct: bool = True
+) -> list[Sample]:
     words = words_of(text)
     candidates = dict.fromkeys(range(len(words)), CANDIDATES)
     draws = row_draws(seed, "task", idx, "sentence", variants=n, words=len(words))
@@ -46,7 +52,7 @@ def sampled(text: str, p: float, n: int = 8, seed: int = 0, idx: int = 0, *, dis
 def test_nothing_changes_with_p_zero(text: str) -> None:
     result = sampled(text, 0.0, distinct=False)
 
-    assert all(variant.text == text and not variant.edits for variant in result.variants)
+    assert all(variant.text == text and not variant.edits for variant in passed(result))
     assert reasons(sampled(text, 0.0)) == {"identity": 8}
 
 
@@ -54,31 +60,30 @@ def test_nothing_changes_with_p_zero(text: str) -> None:
 @given(st.text(max_size=80), st.integers(0, 2**32))
 def test_only_the_replaced_words_change(text: str, seed: int) -> None:
     """Undoing the edits gives back the text byte for byte; everything between is untouched."""
-    for variant in sampled(text, 0.5, seed=seed).variants:
+    for variant in passed(sampled(text, 0.5, seed=seed)):
         assert variant.text == apply_edits(text, variant.edits)
         assert undo_edits(variant.text, variant.edits) == text
-        gaps, at, place = [], 0, 0
+        gaps, at, position = [], 0, 0
         for edit in variant.edits:
             assert text[edit.start : edit.end] == edit.before != edit.after
             gap = text[at : edit.start]
-            assert variant.text[place : place + len(gap)] == gap
-            place += len(gap) + len(edit.after)
+            assert variant.text[position : position + len(gap)] == gap
+            position += len(gap) + len(edit.after)
             at = edit.end
             gaps.append(gap)
-        assert variant.text[place:] == text[at:]
+        assert variant.text[position:] == text[at:]
 
 
 def test_samples_differ_from_the_text_and_from_each_other() -> None:
     result = sampled("Good film, GOOD film.", 0.4, n=50)
-    texts = [variant.text for variant in result.variants]
+    texts = [variant.text for variant in passed(result)]
 
     assert len(set(texts)) == len(texts)
     assert "Good film, GOOD film." not in texts
     assert len(texts) + sum(reasons(result).values()) == 50
     assert reasons(result)["duplicate"] > 0
-    assert all(
-        refused.variant.text in texts for refused in result.refused if refused.reason == "duplicate"
-    )
+    assert all(each.variant.text in texts for each in result if each.reason == "duplicate")
+    assert [each.variant.number for each in result] == list(range(1, 51))
     assert any("BETA" in text for text in texts)
     assert any(text.startswith("Beta") for text in texts)
 
@@ -116,7 +121,7 @@ def test_a_word_drawn_for_itself_is_no_edit() -> None:
     draws = np.array([[[0.0, 0.0]]])
     result = sample("Film", words, {0: ("film",)}, draws, 1.0, distinct=True)
 
-    assert (result.variants, reasons(result)) == ((), {"identity": 1})
+    assert (passed(result), reasons(result)) == ([], {"identity": 1})
 
 
 @pytest.mark.parametrize(
@@ -138,7 +143,7 @@ def test_cased_candidates_keep_the_casing_of_the_text(
     draws = np.array([[[0.0, 0.0]]])
     result = sample(text, words_of(text)[:1], {0: (candidate,)}, draws, 1.0, distinct=True)
 
-    assert [variant.text for variant in result.variants] == ([expected] if expected else [])
+    assert [variant.text for variant in passed(result)] == ([expected] if expected else [])
 
 
 def test_edits_are_applied_by_offset() -> None:

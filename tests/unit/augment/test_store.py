@@ -29,9 +29,9 @@ def filled(folder: Path, count: int = 20) -> tuple[CandidateStore, list[bytes]]:
 
 def test_what_was_put_is_found(tmp_path: Path) -> None:
     store, keys = filled(tmp_path)
-    found = CandidateStore(tmp_path, DIGEST, words_only=False).get(keys, 3)
+    rankings = CandidateStore(tmp_path, DIGEST, words_only=False).get(keys, 3)
 
-    assert found == {key: ranking(3.0, 2.0, 1.0) for key in keys}
+    assert rankings == {key: ranking(3.0, 2.0, 1.0) for key in keys}
     assert store.get([b"nothing"], 3) == {}
 
 
@@ -61,10 +61,10 @@ def test_a_smaller_k_is_a_cut_where_the_cut_is_clear(tmp_path: Path) -> None:
     close = 2.0 - TIE_GAP / 2
     store.put({b"clear": ranking(3.0, 2.0, 1.0), b"close": ranking(3.0, 2.0, close)}, 3)
     store.put({b"settled": ranking(3.0, 2.0, close, settled=True)}, 3)
-    found = store.get([b"clear", b"close", b"settled"], 2)
+    cut = store.get([b"clear", b"close", b"settled"], 2)
 
-    assert found[b"clear"].token_ids == found[b"settled"].token_ids == (0, 1)
-    assert b"close" not in found
+    assert cut[b"clear"].token_ids == cut[b"settled"].token_ids == (0, 1)
+    assert b"close" not in cut
     assert store.get([b"clear"], 4) == {}
 
 
@@ -90,7 +90,7 @@ def test_a_damaged_file_is_named_and_does_not_stop_a_run(tmp_path: Path) -> None
     store.path.write_bytes(b"not a data base at all" * 100)
     again = CandidateStore(tmp_path, DIGEST, words_only=False)
 
-    assert "cannot be used" in again.trouble
+    assert "cannot be used" in again.error
     assert again.get(keys, 3) == {}
     again.put({keys[0]: ranking(1.0)}, 1)
     with pytest.raises(StoreInvalid, match="damaged"):
@@ -101,7 +101,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = CandidateStore(tmp_path / "file", DIGEST, words_only=False)
 
-    assert "cannot be used" in store.trouble
+    assert "cannot be used" in store.error
 
 
 def test_pruning_drops_the_oldest(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def _fill(folder: Path, start: int) -> None:
     store = CandidateStore(folder, DIGEST, words_only=False)
     for i in range(start, start + 200):
         store.put({key_of(MaskedInput((i,), 1, 0)): ranking(2.0, 1.0)}, 2)
-    assert not store.trouble
+    assert not store.error
 
 
 def test_two_processes_write_at_once(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from transformers import (
     BertTokenizer,
 )
 
+from augment.contract import Label, TaskSpec
 from augment.errors import AssetInvalid, AssetMissing
 from augment.filters.loading import load_sentence_encoder, load_teacher
-from augment.filters.model_filters import ROUNDING
+from augment.filters.scorer import ROUNDING
 from augment.tasks import get_task
 from tests.unit.augment.conftest import WORDS, make_classifier
 
@@ -35,16 +36,16 @@ PAIRS = [
 def test_logits_are_those_of_transformers_in_the_tasks_order(classifier_dir: Path) -> None:
     model = BertForSequenceClassification.from_pretrained(classifier_dir).eval()
     tokenizer = BertTokenizer.from_pretrained(classifier_dir)
-    found = load_teacher(str(classifier_dir), RTE).score(PAIRS)
+    logits = load_teacher(str(classifier_dir), RTE).score(PAIRS)
 
     for pair in PAIRS:
         inputs = tokenizer(
             *pair, truncation=True, max_length=128, split_special_tokens=True, return_tensors="pt"
         )
         with torch.no_grad():
-            theirs = model(**inputs).logits[0]
-        expected = theirs[[1, 0]].numpy()  # entailment comes first in the task
-        np.testing.assert_allclose(found[pair], expected, atol=1e-5)
+            reference = model(**inputs).logits[0]
+        expected = reference[[1, 0]].numpy()  # entailment comes first in the task
+        np.testing.assert_allclose(logits[pair], expected, atol=1e-5)
 
 
 def test_vectors_are_averages_of_length_one(mlm_dir: Path) -> None:
@@ -52,28 +53,26 @@ def test_vectors_are_averages_of_length_one(mlm_dir: Path) -> None:
     model = BertModel.from_pretrained(mlm_dir).eval()
     tokenizer = BertTokenizer.from_pretrained(mlm_dir)
     encoder = load_sentence_encoder(str(mlm_dir))
-    found = encoder.score([("a good film",)])[("a good film",)]
+    vector = encoder.score([("a good film",)])[("a good film",)]
     with torch.no_grad():
         hidden = model(**tokenizer("a good film", return_tensors="pt")).last_hidden_state
     mean = hidden[0].mean(dim=0)
 
-    np.testing.assert_allclose(found, (mean / mean.norm()).numpy(), atol=1e-6)
+    np.testing.assert_allclose(vector, (mean / mean.norm()).numpy(), atol=1e-6)
     assert load_sentence_encoder(str(mlm_dir)).digest == encoder.digest
 
 
-def test_batches_do_not_matter_beyond_rounding(
-    classifier_dir: Path,
-) -> None:
+def test_batches_do_not_matter_beyond_rounding(classifier_dir: Path) -> None:
     teacher = load_teacher(str(classifier_dir), RTE)
-    whole = teacher.score(PAIRS)
+    batched = teacher.score(PAIRS)
     teacher.tokens_a_batch = 1
     alone = teacher.score(PAIRS)
 
     for pair in PAIRS:
         exact = teacher.canonical(pair)
-        assert np.abs(whole[pair] - exact).max() < ROUNDING / 5
+        assert np.abs(batched[pair] - exact).max() < ROUNDING / 5
         assert np.abs(alone[pair] - exact).max() < ROUNDING / 5
-        assert (alone.settle(pair) == whole.settle(pair)).all()
+        assert (alone.settle(pair) == batched.settle(pair)).all()
 
 
 @pytest.mark.parametrize("kind", ["teacher", "encoder"])
@@ -83,22 +82,22 @@ def test_out_of_memory_halves_the_batch(kind: str, classifier_dir: Path, mlm_dir
         "encoder": lambda: load_sentence_encoder(str(mlm_dir)),
     }
     scorer, rows = loaded[kind](), [(a, b) for a in WORDS[:6] for b in WORDS[:6]]
-    whole, expected = scorer._model, scorer.score(rows)
+    model, expected = scorer._model, scorer.score(rows)
     sizes: list[int] = []
 
     def small(**inputs: torch.Tensor) -> object:
         sizes.append(len(inputs["input_ids"]))
         if sizes[-1] > 8:
             raise torch.OutOfMemoryError
-        return whole(**inputs)
+        return model(**inputs)
 
     scorer._model = small
-    found = scorer.score(rows)
+    halved = scorer.score(rows)
     tried = len(sizes)
     again = scorer.score(rows)
 
     for row in rows:
-        np.testing.assert_allclose(found[row], expected[row], atol=ROUNDING / 5)
+        np.testing.assert_allclose(halved[row], expected[row], atol=ROUNDING / 5)
         np.testing.assert_allclose(again[row], expected[row], atol=ROUNDING / 5)
     assert max(sizes[:tried]) == len(rows)
     assert 4 <= max(sizes[tried:]) <= 8
@@ -124,7 +123,9 @@ def test_no_room_for_a_single_row_is_an_error(classifier_dir: Path) -> None:
         (("score",), SST2, "has the labels score"),
     ],
 )
-def test_labels_that_are_not_those_of_the_task(tmp_path, labels, task, sentence) -> None:
+def test_labels_that_are_not_those_of_the_task(
+    tmp_path: Path, labels: tuple[str, ...], task: TaskSpec, sentence: str
+) -> None:
     folder = make_classifier(tmp_path / "teacher", labels)
     with pytest.raises(AssetInvalid, match=sentence) as caught:
         load_teacher(str(folder), task)
@@ -165,7 +166,7 @@ def test_models_that_cannot_be_used(mlm_dir: Path, classifier_dir: Path, tmp_pat
         teacher.score(PAIRS)
 
 
-def _unnamed():
+def _unnamed() -> Label:
     return SST2.label.model_copy(update={"names": ("LABEL_0", "LABEL_1")})
 
 

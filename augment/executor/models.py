@@ -1,0 +1,117 @@
+"""The models of a run: where they lie, and how a process loads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from augment.contract import TaskSpec
+from augment.errors import UsageError
+from augment.filters.model_filters import SimilarityFilter, TeacherFilter
+from augment.progress import Narrator
+from augment.recipes.schema import AugmentRecipe
+from augment.replacement.candidates import CandidateFinder
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Where the models of a run lie, and where they run.
+
+    Attributes:
+        mlm: Folder or hub name of the masked LM.
+        vectors: Vectors file or downloader name.
+        teacher: Folder or hub name of a classifier, where the recipe asks one.
+        similarity_model: Folder or hub name of a sentence encoder, where the recipe asks one.
+        device: Such as ``cpu`` or ``cuda``.
+        vectors_cache: Where tables of vectors are kept, or None to read the file each time.
+    """
+
+    mlm: str
+    vectors: str
+    teacher: str | None = None
+    similarity_model: str | None = None
+    device: str = "cpu"
+    vectors_cache: Path | None = None
+
+    def load_finder(
+        self, recipe: AugmentRecipe, store: Path | None = None, narrator: Narrator | None = None
+    ) -> CandidateFinder:
+        """Load what proposes candidates.
+
+        Args:
+            recipe: How candidates are found.
+            store: Folder of the candidate store, or None to keep no candidates.
+            narrator: Hears what takes long.
+
+        Raises:
+            AssetInvalid: A model or vectors file cannot be used.
+        """
+        from augment.masked_lm.loading import load_masked_lm
+        from augment.replacement.candidate_store import CandidateStore
+        from augment.vectors import load_vectors
+
+        lm = load_masked_lm(self.mlm, device=self.device, precision=recipe.precision)
+        vectors = load_vectors(
+            self.vectors, recipe.vector_rows, cache=self.vectors_cache, narrator=narrator
+        )
+        kept = None
+        if store is not None:
+            words_only = recipe.top_k_of == "words"
+            kept = CandidateStore(
+                store, lm.digest, words_only=words_only, precision=recipe.precision
+            )
+        return CandidateFinder(lm, vectors, recipe, kept)
+
+    def load_teacher(self, recipe: AugmentRecipe, task: TaskSpec) -> TeacherFilter | None:
+        """Load the recipe's teacher, where one is named.
+
+        Raises:
+            AssetInvalid: It cannot be used, or its labels are not those of the task.
+        """
+        if self.teacher is None:
+            return None
+        from augment.filters.loading import load_teacher
+
+        return TeacherFilter(
+            load_teacher(self.teacher, task, device=self.device),
+            recipe.teacher_agreement,
+            recipe.teacher_tolerance,
+            regression=task.label.kind == "regression",
+            keep_logits=recipe.teacher_logits,
+        )
+
+    def load_encoder(self, recipe: AugmentRecipe) -> SimilarityFilter | None:
+        """Load the recipe's sentence encoder, where one is named.
+
+        Raises:
+            AssetInvalid: It cannot be used.
+        """
+        if self.similarity_model is None:
+            return None
+        from augment.filters.loading import load_sentence_encoder
+
+        encoder = load_sentence_encoder(self.similarity_model, device=self.device)
+        return SimilarityFilter(encoder, recipe.min_similarity)
+
+    def refuse_unfit(self, recipe: AugmentRecipe) -> None:
+        """Check that the models are named that a recipe asks for, and no others.
+
+        Raises:
+            UsageError: They are not.
+        """
+        asks_teacher = recipe.teacher_agreement != "off" or recipe.teacher_logits
+        _agree(self.teacher, "--teacher", asks_teacher, "teacher_agreement, teacher_logits")
+        asks_encoder = recipe.min_similarity > 0
+        _agree(self.similarity_model, "--similarity-model", asks_encoder, "min_similarity")
+
+
+def _agree(model: str | None, option: str, needed: bool, keys: str) -> None:
+    if needed and model is None:
+        raise UsageError(
+            f"the recipe asks for a model that is not named ({keys}).", f"Name it: {option} DIR"
+        )
+    if model is not None and not needed:
+        raise UsageError(
+            f"{option} {model} is named, but the recipe has no use for it.",
+            f"Set {keys.replace(', ', ' or ')} in the recipe: augment recipe TASK > my.toml",
+        )
