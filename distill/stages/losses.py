@@ -7,7 +7,8 @@ docs/method.md states them; losses of other papers name theirs.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -53,8 +54,7 @@ def attention_score_loss(
             clean = [s.masked_fill(~keys | (s <= SCORE_FLOOR), 0.0) for s in scores]
             return F.mse_loss(clean[0], clean[1])
         pairs = real_pairs(mask, window)
-        squares = (scores[0] - scores[1]).masked_fill(~pairs, 0.0).square()
-        return squares.sum() / (pairs.sum() * student.shape[1])
+        return _squares(*scores, pairs) / (pairs.sum() * student.shape[1])
 
 
 def attention_product_loss(student: QKV, teacher: QKV, mask: Tensor) -> Tensor:
@@ -124,8 +124,29 @@ def hidden_loss(
         if reduction == "official":
             return F.mse_loss(student.float(), teacher.float())
         tokens = mask.bool()[:, :, None]
-        squares = (student.float() - teacher.float()).masked_fill(~tokens, 0.0).square()
-        return squares.sum() / (tokens.sum() * student.shape[-1])
+        squares = _squares(student.float(), teacher.float(), tokens)
+        return squares / (tokens.sum() * student.shape[-1])
+
+
+class _MaskedSquares(torch.autograd.Function):
+    """Σ(student - teacher)² where the mask is true: three passes over memory instead of nine.
+
+    The numbers, and those of the gradient, are the bits that autograd's own operations give.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+        difference = (student - teacher).masked_fill_(~mask, 0.0)
+        ctx.save_for_backward(difference)
+        return difference.square().sum()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (difference,) = ctx.saved_tensors
+        return difference * (2 * gradient), None, None
+
+
+_squares: Callable[[Tensor, Tensor, Tensor], Tensor] = _MaskedSquares.apply
 
 
 def relation_loss(student: Tensor, teacher: Tensor, mask: Tensor, heads: int) -> Tensor:

@@ -13,6 +13,7 @@ from distill.stages.losses import (
     label_loss,
     logits_loss,
     patient_loss,
+    real_pairs,
     regression_loss,
     relation_loss,
 )
@@ -77,6 +78,22 @@ def test_hidden():
     assert hidden_loss(student, teacher, MASK).item() == pytest.approx(masked, rel=1e-6)
     official = hidden_loss(student, teacher, MASK, "official").item()
     assert official == pytest.approx(squares.mean(), rel=1e-6)
+
+
+def test_masked_squares_have_the_bits_of_plain_operations():
+    for shape, mask, loss_of, width in (
+        ((BATCH, HEADS, LENGTH, LENGTH), real_pairs(MASK), attention_score_loss, HEADS),
+        ((BATCH, LENGTH, WIDTH), MASK.bool()[:, :, None], hidden_loss, WIDTH),
+    ):
+        student, teacher = pair(*shape)
+        found, plain = (student.clone().requires_grad_() for _ in range(2))
+        loss = loss_of(found, teacher, MASK)
+        squares = (plain - teacher).masked_fill(~mask, 0.0).square()
+        wanted = squares.sum() / (mask.sum() * width)
+        (3 * loss).backward()
+        (3 * wanted).backward()
+        assert torch.equal(loss, wanted)
+        assert torch.equal(found.grad, plain.grad)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
