@@ -16,6 +16,7 @@ from augment.executor.models import Models
 from augment.executor.run import run_chunks, validate
 from augment.executor.worker import Worker, WorkerSpec
 from augment.filters.rules import RuleFilter, row_digest
+from augment.masked_lm.kernels import computes_bfloat16
 from augment.progress import Narrator
 from augment.recipes.load import load_recipe
 from augment.recipes.schema import AugmentRecipe
@@ -84,6 +85,8 @@ def augment_task(
     where = validate(_engine(engine, workers, threads, address))
     plan = load_recipe(recipe, chosen.spec.name) if isinstance(recipe, str) else recipe
     tell.say("recipe", recipe_line(plan))
+    if slow := precision_line(plan.precision, device):
+        tell.say("bfloat16", slow)
     data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
     tell.say("source", source_line(chosen.spec, data))
     models = Models(mlm, vectors, teacher, similarity_model, device, cache_folder(vectors_cache))
@@ -129,6 +132,23 @@ def recipe_line(recipe: AugmentRecipe) -> str:
     return (
         f"{recipe.preset} · N {recipe.variants} · K {recipe.top_k} · "
         f"p {recipe.probability:.2f} · seed {recipe.seed}"
+    )
+
+
+def precision_line(precision: str, device: str, *, in_hardware: bool | None = None) -> str:
+    """What to know before a run in bfloat16 that is slower than in float32; empty elsewhere.
+
+    Args:
+        precision: Of the recipe.
+        device: Where the models run.
+        in_hardware: Whether the processor computes bfloat16; asked of the machine if left out.
+    """
+    fast = device != "cpu" or (computes_bfloat16() if in_hardware is None else in_hardware)
+    if precision != "bfloat16" or fast:
+        return ""
+    return (
+        "this processor has no bfloat16 instructions: slower than float32 here; "
+        'set precision = "float32" in the recipe'
     )
 
 

@@ -22,6 +22,7 @@ from distill.data.blocks import Blocks, Split, block_spec, split, tokenize_corpu
 from distill.data.corpus import Corpus, Source, open_corpus
 from distill.distributed import barrier, device, main_process_first, on_main_process
 from distill.evaluation.results import BlockCounts, CorpusCounts, GeneralResult
+from distill.models.bf16 import slow_format
 from distill.models.folders import SAFETENSORS, folder_digest, save_clean
 from distill.models.limits import check_length
 from distill.models.loading import Encoder, describe, load_encoder, read_config, read_weights
@@ -100,6 +101,8 @@ def distill_general(
         if finished := run.result(GeneralResult):
             narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
             return finished
+        if slow := slow_format(settings.precision):
+            narrator.say("bfloat16", slow)
         with run.preparing(begun=begun):
             encoder = open_teacher(str(teacher), settings)
             length = settings.general.length

@@ -18,6 +18,7 @@ from distill.errors import WeakTeacher
 from distill.evaluation.evaluate import evaluate, majority_baseline, measure
 from distill.evaluation.results import EvaluationResult, Role, Run, Scores
 from distill.evaluation.target import EvaluationTarget
+from distill.models.bf16 import slow_format
 from distill.models.limits import check_length
 from distill.models.loading import Classifier, Student, describe, load_classifier
 from distill.models.seeding import seeded
@@ -80,6 +81,8 @@ def distill_task(
         if finished and (Role.PLAIN in finished.selected_scores() or not plain):
             narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
             return Run(run.path, finished)
+        if slow := slow_format(settings.precision):
+            narrator.say("bfloat16", slow)
         with run.preparing(begun=begun):
             classifiers = [load_classifier(name, opened.task) for name in names]
             started = start_student(spec, opened.task, settings, classifiers[0])

@@ -16,6 +16,7 @@ from distill.errors import UsageError
 from distill.evaluation.evaluate import measure
 from distill.evaluation.results import EvaluationResult
 from distill.evaluation.target import EvaluationTarget
+from distill.models.bf16 import slow_format
 from distill.models.folders import folder_digest
 from distill.models.labels import label_settings
 from distill.models.limits import check_length, resolve_length
@@ -74,6 +75,8 @@ def fine_tune_teacher(
     if finished:
         narrator.say("finished", f"{out} is already that teacher")
         return finished
+    if slow := slow_format(settings.precision):
+        narrator.say("bfloat16", slow)
     tokenizer, length = read_tokenizer(init), resolve_length(settings.max_length, opened.task)
     config = read_config(init, **label_settings(opened.task))
     check_length(length, init, config)

@@ -93,8 +93,13 @@ def _packs(weight: Tensor) -> bool:
         return False
     if weight.dtype is torch.bfloat16:
         supported = getattr(ops, "_is_mkldnn_bf16_supported", None)
-        return bool(supported and supported())
+        return bool(supported and supported() and computes_bfloat16())
     return weight.dtype is torch.float32
+
+
+def computes_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware (elsewhere it is slower)."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 _BLOCK = 64

@@ -22,7 +22,7 @@ from distill.doctor.calibrate import StageName, Timings, Trial
 from distill.doctor.forecast import Forecast, Rows, make_forecast
 from distill.errors import DataInvalid, ModelInvalid, WeakTeacher
 from distill.evaluation.evaluate import majority_baseline, predict, scores_of
-from distill.models.bf16 import uses_bfloat16
+from distill.models.bf16 import slow_format, uses_bfloat16
 from distill.models.limits import check_length
 from distill.models.loading import Classifier, describe, open_classifier
 from distill.pipeline import CHANCE_MARGIN, describe_student, intermediate_stage, prediction_stage
@@ -190,7 +190,9 @@ def check_time(
     precision = "bfloat16" if uses_bfloat16(recipe.precision) else "float32"
     device, threads = classifier.model.device.type, torch.get_num_threads()
     machine = f"{device}, {threads} thread{'s' if threads > 1 else ''}, {precision}"
-    return seen(forecast, f"about {span(forecast.seconds)} ({machine}): {' · '.join(parts)}")
+    doubt = slow_format(recipe.precision)
+    about = f"about {span(forecast.seconds)} ({machine}): {' · '.join(parts)}"
+    return seen(forecast, about, doubt)
 
 
 def check_memory(forecast: Forecast) -> Check[None]:

@@ -52,7 +52,8 @@ def _packs() -> bool:
     """Whether oneDNN is there and takes bfloat16 on this processor."""
     ops: Any = torch.ops.mkldnn
     supported = getattr(ops, "_is_mkldnn_bf16_supported", None)
-    return hasattr(ops, "_linear_pointwise") and bool(supported and supported())
+    usable = hasattr(ops, "_linear_pointwise") and bool(supported and supported())
+    return usable and computes_bfloat16()
 
 
 def frozen(teacher: PreTrainedModel, precision: str) -> PreTrainedModel:
@@ -87,6 +88,22 @@ def computes_bfloat16() -> bool:
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def slow_format(precision: str, *, in_hardware: bool | None = None) -> str:
+    """What to know before a run in bfloat16 that is slower than in float32; empty elsewhere.
+
+    Args:
+        precision: ``auto``, ``bfloat16`` or ``float32``.
+        in_hardware: Whether bfloat16 is computed in hardware; asked of the machine if left out.
+    """
+    fast = computes_bfloat16() if in_hardware is None else in_hardware
+    if precision != "bfloat16" or fast:
+        return ""
+    return (
+        "this processor has no bfloat16 instructions: slower than float32 here; "
+        'set precision = "auto" in the recipe'
+    )
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

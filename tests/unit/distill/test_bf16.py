@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill.models.bf16 import FrozenLinear, autocast, frozen
+from distill.models.bf16 import FrozenLinear, autocast, frozen, slow_format
 from distill.models.capture import ActivationCapture
 from distill.models.shapes import FAMILIES
 from distill.recipes.schema import Intermediate
@@ -82,3 +82,12 @@ def test_nothing_but_matrices_is_there_twice(tokenizer):
     assert not list(query.parameters())
     packed = query._packed is not None
     assert query.weight.untyped_storage().nbytes() == (0 if packed else 32 * 32 * 2)
+
+
+@pytest.mark.parametrize("precision", ["auto", "bfloat16", "float32"])
+@pytest.mark.parametrize("in_hardware", [True, False])
+def test_only_bfloat16_without_hardware_is_told(precision: str, in_hardware: bool) -> None:
+    said = slow_format(precision, in_hardware=in_hardware)
+
+    assert bool(said) == (precision == "bfloat16" and not in_hardware)
+    assert not said or 'precision = "auto"' in said
