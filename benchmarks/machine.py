@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from augment.masked_lm.kernels import Linear
+from augment.masked_lm.kernels import Linear, computes_bfloat16
 
 
 def describe() -> dict[str, Any]:
@@ -26,6 +26,7 @@ def describe() -> dict[str, Any]:
         model = next((x.partition(":")[2].strip() for x in lines if "model name" in x), model)
     return {
         "processor": model,
+        "kind": kind(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "capability": torch.backends.cpu.get_cpu_capability(),
@@ -34,6 +35,17 @@ def describe() -> dict[str, Any]:
         "torch": version("torch"),
         "transformers": version("transformers"),
     }
+
+
+def kind() -> str:
+    """What its instructions are, such as ``AVX-512 + bfloat16``: that decides what is fast.
+
+    Libraries that are held below them through the environment make it another machine.
+    """
+    capability = torch.backends.cpu.get_cpu_capability().replace("AVX512", "AVX-512")
+    if "ONEDNN_MAX_CPU_ISA" in os.environ:
+        return f"{capability}, emulated"
+    return f"{capability} + bfloat16" if computes_bfloat16() else capability
 
 
 def arguments(about: str | None, *, threads: bool = False, quick: str = "") -> ArgumentParser:

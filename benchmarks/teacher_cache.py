@@ -33,7 +33,7 @@ def bytes_a_piece(width: int, layers: int) -> int:
 
 
 def teacher_cache(
-    stage: IntermediateStage, rows: datasets.Dataset, batch: int, step: float
+    stage: IntermediateStage, rows: datasets.Dataset, batch: int, step: float, precision: str
 ) -> dict[str, Any]:
     """Seconds of the teacher's pass and of reading what would be kept, and what that would win.
 
@@ -42,6 +42,7 @@ def teacher_cache(
         rows: Spread over all lengths.
         batch: Rows a step.
         step: Seconds of a whole step.
+        precision: Of the teacher's pass.
     """
     collate, asked, read = Collator(0), [], []
     teacher = stage.teacher
@@ -55,7 +56,7 @@ def teacher_cache(
         for part in parts:
             inputs = model_inputs(collate(list(rows.select(part))))
             began = time.perf_counter()
-            with torch.no_grad(), autocast(torch.device("cpu"), "auto"):
+            with torch.no_grad(), autocast(torch.device("cpu"), precision):
                 stage.teacher_capture(**inputs)
             asked.append(time.perf_counter() - began)
             size = int(inputs["attention_mask"].sum()) * kept
