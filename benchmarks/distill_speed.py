@@ -2,8 +2,8 @@
 
     python -m benchmarks.distill_speed --json benchmarks/results/distill_speed.json
 
-    ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=AVX2 \
-        python -m benchmarks.distill_speed --precision float32 --json …  # as if without AVX-512
+As if without AVX-512: ``--precision float32``, and in the environment ``ONEDNN_MAX_CPU_ISA=AVX2
+ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=AVX2``.
 
 A teacher of 12 x 768 and a student of 4 x 312, random weights, batches of 32 rows with the lengths
 of SST-2 (of the embedded sample where the real data does not lie beside the checkout). Both sides
@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from benchmarks.machine import arguments, describe, gemm_peak, keep, kind
+from benchmarks.machine import arguments, describe, gemm_peak, keep, kind, waiting
 from benchmarks.places import MLM, ROOT, SHARED
 from benchmarks.straightforward import LENGTH, Straightforward
 from benchmarks.teacher_cache import teacher_cache
@@ -211,7 +211,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     precision = "bfloat16" if uses_bfloat16(options.precision) else "float32"
-    print(f"{kind()}, {options.threads} threads, {precision}")
+    print(f"{kind()}, {options.threads} threads, waiting: {waiting()}, {precision}")
     rows = real_rows(STEPS * BATCH)
     results: dict[str, Any] = {
         "machine": describe(),

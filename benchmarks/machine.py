@@ -29,6 +29,7 @@ def describe() -> dict[str, Any]:
         "kind": kind(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "waiting_threads": waiting(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "load": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
@@ -46,6 +47,11 @@ def kind() -> str:
     if "ONEDNN_MAX_CPU_ISA" in os.environ:
         return f"{capability}, emulated"
     return f"{capability} + bfloat16" if computes_bfloat16() else capability
+
+
+def waiting() -> str:
+    """Whether idle OpenMP threads sleep (PASSIVE, as in the commands) or spin (ACTIVE)."""
+    return os.environ["OMP_WAIT_POLICY"]
 
 
 def arguments(about: str | None, *, threads: bool = False, quick: str = "") -> ArgumentParser:
