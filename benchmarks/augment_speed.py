@@ -103,7 +103,7 @@ def flops(query: MaskedInput, config: Any) -> float:
     return (config.num_hidden_layers - 1) * whole + last + head
 
 
-def authors_flops(query: Query, config: Any) -> float:
+def authors_flops(query: MaskedInput, config: Any) -> float:
     """Operations of the authors' procedure for one position: every layer, and the head, in full."""
     width, inner, length = config.hidden_size, config.intermediate_size, len(query.ids)
     layer = length * (8 * width**2 + 4 * width * inner + 4 * length * width)
@@ -113,7 +113,7 @@ def authors_flops(query: Query, config: Any) -> float:
 
 
 def of_the_peaks(
-    asked: list[Query], config: Any, seconds: dict[str, list[float]]
+    asked: list[MaskedInput], config: Any, seconds: dict[str, list[float]]
 ) -> dict[str, float]:
     """Shares of the peak of each format, and the ratios that both sides would have at theirs."""
     peaks = {"float32": gemm_peak(), "bfloat16": gemm_peak(torch.bfloat16)}
