@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
-from distill.cli.options import print_json
+from augment.contract.terminal import print_json
 from distill.data.corpus import Source
+from distill.distributed import is_main_process
 from distill.general import distill_general
 from distill.pipeline import distill_task
 from distill.training.budget import Budget
@@ -33,7 +34,8 @@ def main() -> None:
         recipe=recipe,
         plain=False,
     )
-    print_json([model.model for model in run.result.models])
+    if is_main_process():
+        print_json([model.model for model in run.result.models])
 
 
 if __name__ == "__main__":
