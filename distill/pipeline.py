@@ -54,8 +54,7 @@ def distill_task(
 
     Args:
         version: A version or a reference such as ``data/versions/sst2@v0003``.
-        teacher: Folder or hub name of a fine-tuned classifier, or several: stage 2 learns from
-            the mean of their logits, stage 1 from the first.
+        teacher: A fine-tuned classifier; of several, stage 1 takes the first, stage 2 their mean.
         student: A published name, a shape, a checkpoint or a config: ``students.parse_student``.
         out: The run directory.
         recipe: A shipped recipe, a TOML file, or one resolved for the task.
@@ -87,8 +86,7 @@ def distill_task(
             classifiers = [load_classifier(name, opened.task) for name in names]
             started = start_student(spec, opened.task, settings, classifiers[0])
             context = open_context(opened, settings, started.tokenizer, run, narrator)
-            rows = f"{len(context.tokens.train):,} training rows"
-            narrator.say("version", f"{opened.reference} · {rows}")
+            narrator.say("version", describe_rows(context))
             teachers = load_teachers(context, classifiers, allow_weak_teacher)
             report_student(context, spec, started)
             first = validate_stages(context, started, teachers)
@@ -114,6 +112,11 @@ def start_student(
     return build_student(
         spec, task, teacher, mapping=mapping, seed=recipe.seed, own_vocabulary=own_vocabulary
     )
+
+
+def describe_rows(context: TaskContext) -> str:
+    """The version that is trained on, and its size."""
+    return f"{context.version.reference} · {len(context.tokens.train):,} training rows"
 
 
 def load_teachers(
