@@ -185,7 +185,7 @@ def measure(sizes: Sizes, version: Version, vocabulary: Path, folder: Path) -> d
             recipe=settings, init="random", quiet=True,
             budget=Budget(tokens=steps * sizes.batch * TOKENS_A_BLOCK),
         )  # fmt: skip
-        return Done(done["steps"], done["tokens"])
+        return Done(done.steps, done.tokens)
 
     def task(steps: int, *, first: bool) -> Done:
         out = folder / f"task-{first}-{steps}"
