@@ -28,7 +28,7 @@ _DESCRIPTIONS = (
 
 
 def model_folder(name: str) -> Path:
-    """The folder of a model, here or in the hub's local cache; a run stands for its student.
+    """The folder of a model, here or in the hub's local cache; of a run directory, its student's.
 
     Raises:
         ModelNotFound: No folder is there, or the hub does not answer and has not before.

@@ -31,7 +31,7 @@ def init_from_layers(
 
     Args:
         shape: As deep as ``mapping`` is long, of the teacher's kind; narrower for some kinds.
-        teacher: Where they come from.
+        teacher: Gives the weights.
         mapping: Teacher layer for each student layer, counted from 1.
         seed: Of what narrowing is measured on.
         labels: Settings of a head, see ``labels.label_settings``; without any there is no head.

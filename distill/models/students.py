@@ -91,24 +91,20 @@ def parse_student(name: str, init: Init, teacher: str) -> StudentSpec:
     """
     shape = parse_shape(name)
     if shape is None:
-        folder = _student_folder(name)
+        try:
+            folder = model_folder(name)
+        except ModelInvalid as error:
+            raise type(error)(
+                f"student {name!r} is neither a known name ({', '.join(NAMED)}) nor a shape such "
+                f"as 4x312-1200-12 nor a model: {error.problem}",
+                error.hint,
+            ) from error
         return CheckpointSpec(name, folder, int(read_config(str(folder)).num_hidden_layers))
     if init == "auto":
         config = read_config(teacher)
         same = (shape.family or "bert") == config.model_type
         init = "teacher-layers" if same and can_init_from_layers(shape, config) else "random"
     return ShapeSpec(name, shape, init)
-
-
-def _student_folder(name: str) -> Path:
-    try:
-        return model_folder(name)
-    except ModelInvalid as error:
-        raise type(error)(
-            f"student {name!r} is neither a known name ({', '.join(NAMED)}) nor a shape such as "
-            f"4x312-1200-12 nor a model: {error.problem}",
-            error.hint,
-        ) from error
 
 
 def build_student(
