@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfAttention
 from transformers.utils.output_capturing import OutputRecorder, maybe_install_capturing_hooks
@@ -60,15 +60,9 @@ class AttentionRecorder:
     def record(
         self, qkv: QKV, bias: Tensor | None = None, window: int | None = None
     ) -> Tensor | None:
-        """Record what is asked for of the next layer.
+        """Record what is asked for of the next layer, and return its scores if they are.
 
-        Args:
-            qkv: Its queries, keys and values.
-            bias: Position terms that belong to the scores, same shape.
-            window: See ``windows``.
-
-        Returns:
-            The scores in float32, if they are recorded.
+        ``bias`` are position terms that belong to the scores, of the same shape.
         """
         self.calls += 1
         if self.calls in self.qkv_layers:
@@ -79,8 +73,7 @@ class AttentionRecorder:
         if product_only and self.max_score_length and qkv.query.shape[2] > self.max_score_length:
             self.qkv[self.calls] = qkv
             return None
-        product = qkv.scores()
-        scores = product if bias is None else product + bias
+        scores = qkv.scores() if bias is None else qkv.scores() + bias
         self.scores[self.calls] = scores
         if window is not None:
             self.windows[self.calls] = window
@@ -210,14 +203,12 @@ def _attention(
     Scores that are recorded are computed once, in float32, and serve for both.
     """
     recorder: AttentionRecorder | None = getattr(module, _RECORDER, None)
-    plain = _is_faster_plain(query)
+    trained = query.requires_grad  # sdpa's backward pass would follow
+    plain = trained and query.device.type == "cpu" and query.shape[2] <= MAX_PLAIN_LENGTH
     if recorder is not None or plain:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         groups = query.shape[1] // key.shape[1]  # heads that share keys and values
-        keys, values = (
-            t.repeat_interleave(groups, dim=1) if groups > 1 else t for t in (key, value)
-        )
-        qkv = QKV(query, keys, values, scale)
+        qkv = QKV(query, repeat_kv(key, groups), repeat_kv(value, groups), scale)
         window = options.get("sliding_window")
         scores = None if recorder is None else recorder.record(qkv, window=window)
         if scores is None and plain:
@@ -228,12 +219,6 @@ def _attention(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
     )
     return context, None
-
-
-def _is_faster_plain(query: Tensor) -> bool:
-    """Whether sdpa's backward pass would follow, on a processor and for a short text."""
-    short = query.shape[2] <= MAX_PLAIN_LENGTH
-    return query.requires_grad and query.device.type == "cpu" and short
 
 
 def _attend(scores: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:

@@ -11,15 +11,12 @@ from transformers import PreTrainedModel
 
 from distill.models.loading import eval_mode
 
+_MKLDNN: Any = torch.ops.mkldnn
 _ROWS_HINT = 512
 
 
 class FrozenLinear(nn.Module):
-    """``nn.Linear`` in bfloat16 without gradient.
-
-    Args:
-        linear: Gives the weights.
-    """
+    """The weights of an ``nn.Linear`` in bfloat16, without gradient."""
 
     weight: Tensor
     bias: Tensor | None
@@ -30,8 +27,7 @@ class FrozenLinear(nn.Module):
         weight = linear.weight.detach().to(torch.bfloat16)
         self._packed: Tensor | None = None
         if weight.device.type == "cpu" and _packs():
-            ops: Any = torch.ops.mkldnn
-            self._packed = ops._reorder_linear_weight(weight, _ROWS_HINT)
+            self._packed = _MKLDNN._reorder_linear_weight(weight, _ROWS_HINT)
             weight = weight.new_empty((0, linear.in_features))  # a slice would keep all of it
         bias = None if linear.bias is None else linear.bias.detach().to(torch.bfloat16)
         self.register_buffer("weight", weight, persistent=False)
@@ -43,29 +39,22 @@ class FrozenLinear(nn.Module):
         if self._packed is None:
             return nn.functional.linear(rows, self.weight, self.bias)
         flat = rows.reshape(-1, self.in_features)
-        ops: Any = torch.ops.mkldnn
-        out: Tensor = ops._linear_pointwise(flat, self._packed, self.bias, "none", [], "")
+        out: Tensor = _MKLDNN._linear_pointwise(flat, self._packed, self.bias, "none", [], "")
         return out.view(*states.shape[:-1], self.out_features)
 
 
 def _packs() -> bool:
     """Whether oneDNN is there and takes bfloat16 on this processor."""
-    ops: Any = torch.ops.mkldnn
-    supported = getattr(ops, "_is_mkldnn_bf16_supported", None)
-    usable = hasattr(ops, "_linear_pointwise") and bool(supported and supported())
+    supported = getattr(_MKLDNN, "_is_mkldnn_bf16_supported", None)
+    usable = hasattr(_MKLDNN, "_linear_pointwise") and bool(supported and supported())
     return usable and computes_bfloat16()
 
 
 def frozen(teacher: PreTrainedModel, precision: str) -> PreTrainedModel:
-    """A copy of a teacher for forward passes under autocast; the teacher itself in float32.
+    """A teacher in evaluation mode, for forward passes: itself in float32, else a copy.
 
-    Args:
-        teacher: In evaluation mode; it stays as it is, and shares all weights but those of its
-            matrices.
-        precision: ``auto``, ``bfloat16`` or ``float32``, see ``uses_bfloat16``.
-
-    Returns:
-        The copy, in evaluation mode; its matrices are bfloat16.
+    The copy's matrices are bfloat16; all other weights are those of the teacher, which stays as
+    it is.
     """
     if not uses_bfloat16(precision):
         return teacher
@@ -93,9 +82,7 @@ def computes_bfloat16() -> bool:
 def slow_format(precision: str, *, in_hardware: bool | None = None) -> str:
     """What to know before a run in bfloat16 that is slower than in float32; empty elsewhere.
 
-    Args:
-        precision: ``auto``, ``bfloat16`` or ``float32``.
-        in_hardware: Whether bfloat16 is computed in hardware; asked of the machine if left out.
+    Whether bfloat16 is computed ``in_hardware`` is asked of the machine if left out.
     """
     fast = computes_bfloat16() if in_hardware is None else in_hardware
     if precision != "bfloat16" or fast:

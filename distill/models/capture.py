@@ -88,10 +88,8 @@ class ActivationCapture:
         self._run = model if task_head else model.base_model
         self._modules = enable_capture(model) if self.scores or self.qkv else []
         highest = max((1, *self.layers, *self.scores, *self.qkv))  # layer 1 gives the embedding
-        self.depth = int(model.config.num_hidden_layers)
         self._lower = None if task_head else lower_layers(model, highest)
-        if self._lower is not None:
-            self.depth = highest
+        self.depth = highest if self._lower else int(model.config.num_hidden_layers)
 
     def __call__(self, **inputs: Tensor) -> Activations:
         """Run the model.
@@ -121,12 +119,11 @@ class ActivationCapture:
 
     def _check(self, states: Sequence[Tensor], layers: int, attentions: int) -> None:
         """Every layer was run once, and reads and gives the same tokens."""
-        expected = self.depth
         calls = {layers, attentions} if self._modules else {layers}
-        if calls != {expected} or len({state.shape[1] for state in states}) > 1:
+        if calls != {self.depth} or len({state.shape[1] for state in states}) > 1:
             raise EncoderUnsupported(
-                f"{type(self.model).__name__} does not show its layers: expected {expected} layers "
-                f"over the same tokens, found {layers} hidden states, {attentions} attentions and "
-                f"lengths {', '.join(str(state.shape[1]) for state in states)}.",
+                f"{type(self.model).__name__} does not show its layers: expected {self.depth} "
+                f"layers over the same tokens, found {layers} hidden states, {attentions} "
+                f"attentions and lengths {', '.join(str(state.shape[1]) for state in states)}.",
                 "Use --recipe logits, which looks at the answers only.",
             )

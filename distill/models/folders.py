@@ -28,9 +28,7 @@ _DESCRIPTIONS = (
 
 
 def model_folder(name: str) -> Path:
-    """The folder of a model: the path itself, or a hub model's files in the local cache.
-
-    A run directory stands for its student.
+    """The folder of a model, here or in the hub's local cache; of a run directory, its student's.
 
     Raises:
         ModelNotFound: No folder is there, or the hub does not answer and has not before.
@@ -74,12 +72,7 @@ def _from_hub(name: str) -> Path:
 
 
 def folder_digest(name: str) -> str:
-    """SHA-256 in hex over a model's config, weights and tokenizer, not over where they lie.
-
-    Raises:
-        ModelNotFound: See ``model_folder``.
-        ModelInvalid: See ``model_folder``.
-    """
+    """SHA-256 in hex over a model's config, weights and tokenizer; raises as ``model_folder``."""
     total = hashlib.sha256()
     for file in sorted(model_folder(name).iterdir()):
         if file.suffix in (".safetensors", ".bin", ".model") or file.name in _DESCRIPTIONS:
@@ -90,14 +83,7 @@ def folder_digest(name: str) -> str:
 def save_clean(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, max_length: int
 ) -> None:
-    """Write a plain transformers folder: config, safetensors, tokenizer.
-
-    Args:
-        model: With or without a head.
-        tokenizer: Left as it is.
-        folder: Where to.
-        max_length: See ``save_tokenizer``.
-    """
+    """Write a plain transformers folder: config, safetensors, and ``save_tokenizer``'s files."""
     model.save_pretrained(folder)
     for weights in folder.glob("*.safetensors"):  # by itself readable for its owner alone
         weights.chmod((folder / "config.json").stat().st_mode)
@@ -107,13 +93,9 @@ def save_clean(
 def save_tokenizer(
     tokenizer: PreTrainedTokenizerBase, folder: Path, max_length: int, *, ready: bool = False
 ) -> None:
-    """Write a tokenizer that records how many tokens texts were cut to.
+    """Write a copy that records how many tokens texts were cut to, for whoever opens it later.
 
-    Args:
-        tokenizer: Left as it is.
-        folder: Where to.
-        max_length: In tokens; whoever opens the model later cuts texts at the same length.
-        ready: Let ``tokenizer.json`` cut and pad by itself, for readers without transformers.
+    ``ready`` lets ``tokenizer.json`` cut and pad by itself, for readers without transformers.
     """
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.model_max_length = max_length
@@ -121,7 +103,7 @@ def save_tokenizer(
     if backend is not None:
         backend.no_truncation()
         backend.no_padding()
-    if backend is not None and ready:
-        backend.enable_truncation(max_length)
-        backend.enable_padding(pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
+        if ready:
+            backend.enable_truncation(max_length)
+            backend.enable_padding(pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
     tokenizer.save_pretrained(folder)

@@ -28,12 +28,7 @@ class MatchedLabels:
 
 
 def match_label_names(name: str, config: PreTrainedConfig, task: TaskSpec) -> MatchedLabels:
-    """Match a model's label names with a task's.
-
-    Args:
-        name: What the user called the model.
-        config: Its own.
-        task: Of the data.
+    """Match the label names of a model, as the user called it, with a task's.
 
     Raises:
         LabelMismatch: The names or their number differ.

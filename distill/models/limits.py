@@ -30,15 +30,10 @@ def resolve_length(max_length: int | str, task: TaskSpec) -> int:
 
 
 def check_length(max_length: int, name: str, config: Any) -> None:
-    """Refuse texts longer than a model's position table.
-
-    Args:
-        max_length: In tokens.
-        name: What the user called the model.
-        config: Its own.
+    """Refuse texts longer than the position table of a model, as the user called it.
 
     Raises:
-        ModelInvalid: ``max_length`` exceeds it.
+        ModelInvalid: ``max_length``, in tokens, exceeds it.
     """
     most = max_input_length(config)
     if most is not None and max_length > most:

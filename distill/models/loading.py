@@ -57,15 +57,10 @@ def load_encoder(name: str) -> Encoder:
         ModelInvalid: Its weights or its tokenizer cannot be used.
     """
     config = read_config(name)
-    model = eval_mode(read_weights(name, config, head=False))
-    model.requires_grad_(False)
+    model = eval_mode(read_weights(name, config, head=False)).requires_grad_(False)
     built_as = (config.architectures or [""])[0]
-    notice = (
-        f"{name} was fine-tuned ({built_as}); general distillation wants an untuned encoder"
-        if HEAD in built_as
-        else ""
-    )
-    return Encoder(name, model, read_tokenizer(name), notice)
+    tuned = f"{name} was fine-tuned ({built_as}); general distillation wants an untuned encoder"
+    return Encoder(name, model, read_tokenizer(name), tuned if HEAD in built_as else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,23 +120,19 @@ def read_config(name: str, **changes: Any) -> PreTrainedConfig:
     folder = model_folder(name)
     with loading("config", name, ModelInvalid, KNOWN_ONLY):
         raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind = {} if "model_type" in raw else {"model_type": "bert"}
-        config: PreTrainedConfig = (
-            AutoConfig.for_model(**kind, **{**raw, **changes})
-            if kind
-            else AutoConfig.from_pretrained(folder, trust_remote_code=False, **changes)
-        )
+        config: PreTrainedConfig
+        if "model_type" in raw:
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **changes)
+        else:
+            config = AutoConfig.for_model("bert", **{**raw, **changes})
     return config
 
 
 def read_weights(name: str, config: PreTrainedConfig, *, head: bool = True) -> PreTrainedModel:
     """A model from a checkpoint, in float32.
 
-    Args:
-        name: Folder or hub name.
-        config: Its own, with changes.
-        head: A sequence classifier, whose head starts at random if it is missing; otherwise the
-            encoder alone, whatever heads the checkpoint has.
+    With ``head`` a sequence classifier, whose head starts at random if it is missing; otherwise the
+    encoder alone, whatever heads the checkpoint has.
 
     Raises:
         ModelInvalid: There are no weights, they do not fit the config, or, for an encoder alone,
@@ -203,8 +194,7 @@ def load_classifier(name: str, task: TaskSpec) -> Classifier:
             f"Fine-tune it first: distill teacher … --init {name} --out {name}-{task.name}",
         )
     labels = match_label_names(name, config, task)
-    model = eval_mode(read_weights(name, config))
-    model.requires_grad_(False)
+    model = eval_mode(read_weights(name, config)).requires_grad_(False)
     return Classifier(name, model, read_tokenizer(name), labels.columns, labels.notice)
 
 
@@ -248,12 +238,7 @@ def describe(model: PreTrainedModel) -> str:
 
 
 def open_classifier(model: str, task: TaskSpec) -> Classifier:
-    """Load a classifier for a task and move it to the device.
-
-    Raises:
-        ModelInvalid: See ``load_classifier``.
-        LabelMismatch: See ``load_classifier``.
-    """
+    """Load a classifier for a task, as ``load_classifier`` does, and move it to the device."""
     classifier = load_classifier(model, task)
     nn.Module.to(classifier.model, device())
     return classifier

@@ -13,12 +13,7 @@ RIDGE = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """An affine map y = W x + b.
-
-    Attributes:
-        weight: W, shape (out, in).
-        bias: b, shape (out,).
-    """
+    """An affine map y = W x + b: ``weight`` of shape (out, in), ``bias`` of shape (out,)."""
 
     weight: Tensor
     bias: Tensor
@@ -39,10 +34,7 @@ def select_dimensions(states: Tensor, count: int) -> Tensor:
 
     Args:
         states: Shape (n, width).
-        count: How many to keep.
-
-    Returns:
-        Indices of dimensions, ascending, shape (count,).
+        count: How many to keep; their indices are returned, ascending.
     """
     centered = (states - states.mean(dim=0)).double()
     covariance = centered.T @ centered / len(centered)
@@ -58,9 +50,6 @@ def reconstruction(states: Tensor, keep: Tensor) -> Affine:
     Args:
         states: Shape (n, width).
         keep: Indices of the dimensions that are kept, shape (kept,).
-
-    Returns:
-        A map with a weight of shape (width, kept).
     """
     expand = fit(states[:, keep], states)
     expand.weight[keep] = torch.eye(len(keep), device=states.device)
@@ -71,12 +60,7 @@ def reconstruction(states: Tensor, keep: Tensor) -> Affine:
 def fit(inputs: Tensor, targets: Tensor) -> Affine:
     """The affine map from inputs to targets with the least squared error, up to a small ridge.
 
-    Args:
-        inputs: Shape (n, in).
-        targets: Shape (n, out).
-
-    Returns:
-        A map in float32, fitted in float64.
+    Inputs (n, in) and targets (n, out) give a map in float32, fitted in float64.
     """
     mean_in, mean_out = inputs.mean(dim=0), targets.mean(dim=0)
     centered = (inputs - mean_in).double()
@@ -88,12 +72,7 @@ def fit(inputs: Tensor, targets: Tensor) -> Affine:
 
 @dataclass(frozen=True, slots=True)
 class ScoreMaps:
-    """Maps to a smaller head size.
-
-    Attributes:
-        query: Of queries, shape (heads, new head size, head size).
-        key: Of keys, same shape.
-    """
+    """Maps of queries and keys to a smaller head size, each (heads, new head size, head size)."""
 
     query: Tensor
     key: Tensor
@@ -102,10 +81,7 @@ class ScoreMaps:
 def low_rank_scores(queries: Tensor, keys: Tensor, size: int) -> ScoreMaps:
     """The maps to a smaller head size that keep qᵀk/√e best in the mean square (step 3).
 
-    Args:
-        queries: Shape (heads, n, head size), float64.
-        keys: Same shape.
-        size: The new head size.
+    Queries and keys have the shape (heads, n, head size), in float64; ``size`` is the new one.
     """
     query_root, key_root = _root(queries), _root(keys)
     left, values, right = torch.linalg.svd(query_root.mT @ key_root)

@@ -65,15 +65,7 @@ class Projections(nn.Module):
                 linear.load_state_dict({"weight": affine.weight, "bias": affine.bias})
 
     def forward(self, states: Tensor, layer: int) -> Tensor:
-        """Project states of a layer.
-
-        Args:
-            states: Shape (batch, length, d').
-            layer: 0 for the embeddings, else the student layer.
-
-        Returns:
-            Shape (batch, length, d).
-        """
+        """Project states (batch, length, d') of a layer, 0 for the embeddings, to width d."""
         if not len(self.maps):
             return states
         projected: Tensor = self.maps[min(layer, len(self.maps) - 1)](states)
@@ -81,13 +73,9 @@ class Projections(nn.Module):
 
 
 def save_projections(projections: Projections, weights: Path) -> None:
-    """Add projections to a model's weights file, as published TinyBERT checkpoints hold them.
+    """Add projections to a model's safetensors file, as published TinyBERT checkpoints hold them.
 
     Their names are ``fit_dense``, or ``fit_denses.N`` for several; transformers ignores them.
-
-    Args:
-        projections: Trained.
-        weights: A safetensors file.
     """
     several = len(projections.maps) > 1
     tensors = load_file(weights)

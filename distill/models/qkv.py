@@ -12,13 +12,8 @@ from torch import Tensor
 class QKV:
     """Queries, keys and values of one layer, each of shape (batch, heads, length, head size).
 
-    Queries and keys are those whose product is the scores: after rotation in ModernBERT.
-
-    Attributes:
-        query: Q.
-        key: K.
-        value: V.
-        scale: 1/√d, or what the architecture has in its place.
+    Queries and keys are those whose product is the scores: after rotation in ModernBERT. The scale
+    is 1/√d, or what the architecture has in its place.
     """
 
     query: Tensor

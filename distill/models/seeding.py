@@ -14,10 +14,6 @@ def seeded(seed: int, build: Callable[[], T]) -> T:
     """Build something whose random weights are drawn from torch's global generator.
 
     The only place that seeds it: whatever was built before, the same call gives the same weights.
-
-    Args:
-        seed: The recipe's.
-        build: Draws the weights.
     """
     set_seed(seed)
     return build()

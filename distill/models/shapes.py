@@ -16,14 +16,9 @@ POSITIONS = 512
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The size of an encoder: layers x hidden - intermediate - heads.
+    """The size of an encoder: layers x hidden - intermediate - heads, of one of ``FAMILIES``.
 
-    Attributes:
-        layers: M.
-        hidden: Width.
-        intermediate: Width of the feed-forward layers.
-        heads: Attention heads.
-        family: One of ``FAMILIES``; empty where none was named.
+    The family is empty where none was named.
     """
 
     layers: int
@@ -97,12 +92,8 @@ def parse_shape(name: str) -> Shape | None:
 def config_of(shape: Shape, spec: InputSpec, labels: dict[str, Any]) -> PreTrainedConfig:
     """The config of a student of this shape; without a family it is a BERT, whatever the teacher.
 
-    A BERT reads any vocabulary: its positions and segments do not depend on special ids.
-
-    Args:
-        shape: Size and family.
-        spec: What it reads.
-        labels: Settings of the head, see ``labels.label_settings``.
+    A BERT reads any vocabulary: its positions and segments do not depend on special ids. ``labels``
+    are the settings of the head, see ``labels.label_settings``.
     """
     family = shape.family or "bert"
     settings = {
@@ -158,9 +149,8 @@ def _modernbert(shape: Shape, spec: InputSpec) -> dict[str, Any]:
             "pairs of numbers.",
             "Choose a width that is an even multiple of the heads.",
         )
-    tokenizer = spec.tokenizer
-    ends = {"cls_token_id": tokenizer.cls_token_id, "sep_token_id": tokenizer.sep_token_id}
-    return {**_ends(spec), **ends}
+    first, last = spec.tokenizer.cls_token_id, spec.tokenizer.sep_token_id
+    return {"cls_token_id": first, "sep_token_id": last, **_ends(spec)}
 
 
 def _ends(spec: InputSpec) -> dict[str, Any]:

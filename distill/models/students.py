@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -42,13 +43,7 @@ _PROJECTION = re.compile(r"fit_dense(?:s\.(\d+))?\.(weight|bias)")
 
 @dataclass(frozen=True, slots=True)
 class ShapeSpec:
-    """A student given by its size.
-
-    Attributes:
-        name: As the user wrote it.
-        shape: What that says.
-        init: How it starts.
-    """
+    """A student given by its size, with its name as the user wrote it, and how it starts."""
 
     name: str
     shape: Shape
@@ -66,13 +61,7 @@ class ShapeSpec:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSpec:
-    """A student given by a model folder, with or without weights; it starts from itself.
-
-    Attributes:
-        name: As the user wrote it.
-        folder: Where it lies.
-        n_layers: How many layers it has.
-    """
+    """A student given by a model folder, with or without weights; it starts from itself."""
 
     name: str
     folder: Path
@@ -102,24 +91,20 @@ def parse_student(name: str, init: Init, teacher: str) -> StudentSpec:
     """
     shape = parse_shape(name)
     if shape is None:
-        folder = _student_folder(name)
+        try:
+            folder = model_folder(name)
+        except ModelInvalid as error:
+            raise type(error)(
+                f"student {name!r} is neither a known name ({', '.join(NAMED)}) nor a shape such "
+                f"as 4x312-1200-12 nor a model: {error.problem}",
+                error.hint,
+            ) from error
         return CheckpointSpec(name, folder, int(read_config(str(folder)).num_hidden_layers))
     if init == "auto":
         config = read_config(teacher)
         same = (shape.family or "bert") == config.model_type
         init = "teacher-layers" if same and can_init_from_layers(shape, config) else "random"
     return ShapeSpec(name, shape, init)
-
-
-def _student_folder(name: str) -> Path:
-    try:
-        return model_folder(name)
-    except ModelInvalid as error:
-        raise type(error)(
-            f"student {name!r} is neither a known name ({', '.join(NAMED)}) nor a shape such as "
-            f"4x312-1200-12 nor a model: {error.problem}",
-            error.hint,
-        ) from error
 
 
 def build_student(
@@ -208,8 +193,7 @@ def _tokenizer(
 def checkpoint_projections(folder: Path) -> Pretrained:
     """The projections in a TinyBERT checkpoint: one (``fit_dense``), or M + 1 (``fit_denses.N``).
 
-    Returns:
-        Maps with weights of shape (d, d'), from the embeddings upwards; empty without any.
+    Weights have the shape (d, d'), from the embeddings upwards.
     """
     pairs: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _checkpoint(folder).items():
@@ -221,13 +205,9 @@ def checkpoint_projections(folder: Path) -> Pretrained:
 
 
 def _checkpoint(folder: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
+    tensors: dict[str, Tensor] = {}
     if (folder / SAFETENSORS).is_file():
-        return load_file(folder / SAFETENSORS)
-    if (folder / PICKLED).is_file():
-        loaded: dict[str, Tensor] = torch.load(
-            folder / PICKLED, map_location="cpu", weights_only=True
-        )
-        return loaded
-    return {}
+        tensors = load_file(folder / SAFETENSORS)
+    elif (folder / PICKLED).is_file():
+        tensors = torch.load(folder / PICKLED, map_location="cpu", weights_only=True)
+    return tensors

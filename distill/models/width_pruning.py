@@ -72,13 +72,7 @@ def synthetic_inputs(
 ) -> Tensor:
     """Random tokens, those early in the vocabulary (which are the frequent ones) more often.
 
-    Args:
-        tokenizer: The teacher's.
-        seed: Of the draw.
-        max_length: The most tokens that the teacher reads at once.
-
-    Returns:
-        Token ids of shape (texts, tokens), special ones at both ends.
+    Token ids of shape (texts, tokens), special ones at both ends; at most ``max_length`` tokens.
     """
     special = set(tokenizer.all_special_ids)
     usable = [
@@ -104,22 +98,21 @@ def _prune_embeddings(target: Any, source: Any, keep: Tensor) -> None:
 def _prune_layer(target: Any, source: Any, states: Tensor, keep: Tensor) -> Tensor:
     """Prune one layer; ``states``, (texts, tokens, width), are the teacher layer's input.
 
-    Returns:
-        The teacher's states between attention and feed-forward part, shape (n, width).
+    Returns the teacher's states between attention and feed-forward part, shape (n, width).
     """
     rows = _rows(states)
     _prune_attention(target.attention, source.attention, rows, keep)
-    outputs: dict[str, Tensor] = {}
-    hooks = [
-        module.register_forward_hook(lambda _m, _i, out, name=name: outputs.update({name: out}))
-        for name, module in (("middle", source.attention.output), ("active", source.intermediate))
-    ]
-    try:
+    outputs: list[Tensor] = []
+
+    def keep_output(_module: Any, _inputs: Any, output: Tensor) -> None:
+        outputs.append(output)
+
+    with (
+        source.attention.output.register_forward_hook(keep_output),
+        source.intermediate.register_forward_hook(keep_output),
+    ):
         source(states)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    middle, active = _rows(outputs["middle"]), _rows(outputs["active"])
+    middle, active = map(_rows, outputs)
     read = _affine(source.intermediate.dense).compose(reconstruction(middle, keep))
     write = _select_rows(_affine(source.output.dense), keep)
     strength = active.square().mean(dim=0) * write.weight.square().sum(dim=0)
@@ -134,21 +127,12 @@ def _prune_layer(target: Any, source: Any, states: Tensor, keep: Tensor) -> Tens
 def _fit_norm(norm: Any, layer: Any, hidden: Tensor, target: Tensor) -> Tensor:
     """Fit weights of a norm so that a layer of the student is closest to its teacher there.
 
-    Args:
-        norm: One of the layer's norms.
-        layer: The student's.
-        hidden: The layer's input, shape (texts, tokens, width).
-        target: The teacher's states after the norm, shape (n, width).
-
-    Returns:
-        The output of the fitted norm, shape (texts, tokens, width).
+    ``hidden`` is the layer's input, (texts, tokens, width); ``target`` the teacher's states after
+    the norm, (n, width). Returns the output of the fitted norm, shaped as the input.
     """
     inputs: list[Tensor] = []
-    hook = norm.register_forward_pre_hook(lambda _module, args: inputs.append(args[0]))
-    try:
+    with norm.register_forward_pre_hook(lambda _module, args: inputs.append(args[0])):
         layer(hidden)
-    finally:
-        hook.remove()
     read = nn.functional.layer_norm(_rows(inputs[0]), target.shape[1:], eps=norm.eps)
     centered = read - read.mean(dim=0)
     slope = (centered * (target - target.mean(dim=0))).sum(dim=0) / centered.square().sum(dim=0)

@@ -54,14 +54,10 @@ class Stage(nn.Module, ABC):
         return {}
 
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
-        """Losses of a batch.
+        """Losses of a batch, as ``Collator`` gives it, on the student's device.
 
-        Args:
-            **batch: As ``Collator`` gives it, on the student's device.
-
-        Returns:
-            ``loss``, which is minimized, and its terms by name, each as it counts in ``loss``;
-            float32 scalars.
+        ``loss``, which is minimized, and its terms by name, each as it counts in it; float32
+        scalars.
         """
         terms = dict(self.terms(batch))
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}

@@ -14,12 +14,7 @@ from distill.stages.losses import label_loss
 
 
 class HardLabelStage(Stage):
-    """Fine-tuning of a teacher, or of the plain student that distillation is compared with.
-
-    Args:
-        student: The model that is fine-tuned.
-        name: Of the stage.
-    """
+    """Fine-tuning of a teacher, or of the plain student that distillation is compared with."""
 
     def __init__(self, student: PreTrainedModel, name: str) -> None:
         super().__init__(student)

@@ -41,11 +41,9 @@ class IntermediateStage(Stage):
         mapping: Teacher layer for each student layer, see ``layer_mapping.layer_map``.
         recipe: Loss weights, and how attention is compared.
         reduction: See ``losses.attention_score_loss``.
-        projection: How many projections, see ``projections.Projections``.
-        pretrained: Projections of a general student's checkpoint.
+        projection: See ``projections.Projections``, as for ``pretrained``.
         max_score_length: Of longer texts, in tokens, no scores are computed (docs/method.md,
             section 8.3).
-        name: In progress, metrics and the run directory.
 
     Attributes:
         relations: What is compared if attention is learnt by relations, or None.

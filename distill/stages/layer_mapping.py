@@ -15,7 +15,7 @@ from distill.errors import MappingInvalid
 def layer_map(
     student_layers: int, teacher_layers: int, strategy: str | Sequence[int] = "uniform"
 ) -> tuple[int, ...]:
-    """Assign a teacher layer to every student layer.
+    """Assign a teacher layer, counted from 1, to every student layer; strictly increasing.
 
     With M student and N teacher layers (paper §4.6):
 
@@ -25,14 +25,6 @@ def layer_map(
     - ``top``: g(m) = m + N − M.
     - ``bottom``: g(m) = m.
     - a sequence: one teacher layer per student layer, strictly increasing.
-
-    Args:
-        student_layers: M, at least 1.
-        teacher_layers: N, at least M.
-        strategy: One of the names above or the explicit layers.
-
-    Returns:
-        M teacher layers, counted from 1, strictly increasing.
 
     Raises:
         MappingInvalid: The student is deeper than the teacher, or the explicit layers do not fit.

@@ -2,7 +2,8 @@
 
 No model, no file, no device. Everything is computed in float32 with autocast switched off,
 whatever precision the forward passes ran in. Equation numbers are those of the TinyBERT paper, as
-docs/method.md states them; losses of other papers name theirs.
+docs/method.md states them; losses of other papers name theirs. Student and teacher have one shape
+where nothing else is said; masks, (batch, length), are 1 for real tokens and 0 for padding.
 """
 
 from __future__ import annotations
@@ -30,22 +31,15 @@ def attention_score_loss(
 ) -> Tensor:
     """Mean squared difference of raw attention scores, Eq. 7 for one layer.
 
+    Scores are QKᵀ/√d before softmax, shape (batch, heads, length, length).
+
     ``masked`` averages over pairs of a real query and a real key, and over heads: padding
-    changes nothing. ``official`` is the authors' code (docs/method.md, departure 12): scores of
-    padded keys, and scores at or under -100, count as zero on either side, and the mean runs over
-    the whole padded square, padded queries included; it depends on the padded length.
+    changes nothing. It leaves out pairs a ``window`` of tokens or further apart: the teacher's
+    layer does not attend to them (ModernBERT's local layers), so their scores mean nothing.
 
-    Args:
-        student: QKᵀ/√d of the student, shape (batch, heads, length, length), before softmax.
-        teacher: The same of the teacher, same shape.
-        mask: 1 for real tokens, 0 for padding, shape (batch, length).
-        reduction: ``masked`` or ``official``.
-        window: ``masked`` leaves out pairs at this distance in tokens or further apart: the
-            teacher's layer does not attend to them (ModernBERT's local layers), so their scores
-            mean nothing.
-
-    Returns:
-        A float32 scalar.
+    ``official`` is the authors' code (docs/method.md, departure 12): scores of padded keys, and
+    scores at or under -100, count as zero on either side, and the mean runs over the whole padded
+    square, padded queries included; it depends on the padded length.
     """
     with _float32(student):
         scores = student.float(), teacher.float()
@@ -63,14 +57,7 @@ def attention_product_loss(student: QKV, teacher: QKV, mask: Tensor) -> Tensor:
     Σ(QKᵀ - Q'K'ᵀ)² over all pairs is ⟨QᵀQ, KᵀK⟩ + ⟨Q'ᵀQ', K'ᵀK'⟩ - 2⟨QᵀQ', KᵀK'⟩: products of
     the size of a head instead of the square of the length, and the same number but for rounding,
     which grows with the part of the scores that both sides have in common: the sums are float64.
-
-    Args:
-        student: Its queries and keys, shape (batch, heads, length, head size).
-        teacher: The same of the teacher; the head size may differ.
-        mask: 1 for real tokens, 0 for padding, shape (batch, length).
-
-    Returns:
-        A float32 scalar.
+    Head sizes may differ.
     """
     with _float32(student.query):
         queries = [_real(qkv.query, mask) * qkv.scale for qkv in (student, teacher)]
@@ -89,14 +76,9 @@ def _real(states: Tensor, mask: Tensor) -> Tensor:
 
 
 def real_pairs(mask: Tensor, window: int | None = None) -> Tensor:
-    """Whether query and key are both real tokens, less than a window apart.
+    """Whether query and key are both real tokens, and less than a window of tokens apart.
 
-    Args:
-        mask: 1 for real tokens, 0 for padding, shape (batch, length).
-        window: In tokens; no limit if left out.
-
-    Returns:
-        Booleans, shape (batch, 1, length, length).
+    Booleans of shape (batch, 1, length, length).
     """
     real = mask.bool()
     pairs = real[:, None, None, :] & real[:, None, :, None]
@@ -111,14 +93,9 @@ def hidden_loss(
 ) -> Tensor:
     """Mean squared difference of hidden states, Eq. 8, or of embeddings, Eq. 9.
 
-    Args:
-        student: Projected states H·W of the student, shape (batch, length, teacher width).
-        teacher: States of the mapped teacher layer, same shape.
-        mask: 1 for real tokens, 0 for padding, shape (batch, length).
-        reduction: ``masked``: mean over real tokens; ``official``: mean over all positions.
-
-    Returns:
-        A float32 scalar.
+    The student's, projected (H·W), and those of the mapped teacher layer have the shape (batch,
+    length, teacher width). ``masked`` is the mean over real tokens, ``official`` over all
+    positions.
     """
     with _float32(student):
         if reduction == "official":
@@ -154,16 +131,13 @@ def relation_loss(student: Tensor, teacher: Tensor, mask: Tensor, heads: int) ->
 
     For one of queries, keys or values. Heads are joined and split again into ``heads`` relation
     heads on either side, so the numbers of attention heads and the widths may differ. A relation
-    is softmax(A·Aᵀ/√d) over real tokens.
+    is softmax(A·Aᵀ/√d) over real tokens; the mean, in nats, is over those and the relation heads.
 
     Args:
         student: Queries, keys or values, shape (batch, heads, length, head size).
         teacher: The same of the teacher; heads and head size may differ.
-        mask: 1 for real tokens, 0 for padding, shape (batch, length).
+        mask: Which tokens are real.
         heads: Relation heads; they divide both widths (heads times head size).
-
-    Returns:
-        A float32 scalar in nats, the mean over real tokens and relation heads.
     """
     with _float32(student):
         log_student, log_teacher = (
@@ -186,15 +160,9 @@ def _log_relations(states: Tensor, real: Tensor, heads: int) -> Tensor:
 def patient_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Squared difference of normalized [CLS] states, as in PKD (Sun et al. 2019), for one layer.
 
-    The mean over the width, as in its code: with states of length 1 that is small, so its weight
-    is large (the paper searches 10 to 1000).
-
-    Args:
-        student: Projected states, shape (batch, length, width); the first token counts.
-        teacher: States of the mapped layer, same shape.
-
-    Returns:
-        A float32 scalar.
+    Of the student's projected states and those of the mapped layer, shape (batch, length, width),
+    the first token counts. The mean over the width, as in its code: with states of length 1 that
+    is small, so its weight is large (the paper searches 10 to 1000).
     """
     with _float32(student):
         first = [F.normalize(states[:, 0].float(), dim=-1) for states in (student, teacher)]
@@ -204,13 +172,7 @@ def patient_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def cosine_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     """1 - cosine of last hidden states, as in DistilBERT (Sanh et al. 2019).
 
-    Args:
-        student: Projected states, shape (batch, length, width).
-        teacher: States of its last layer, same shape.
-        mask: 1 for real tokens, 0 for padding, shape (batch, length).
-
-    Returns:
-        A float32 scalar between 0 and 2, the mean over real tokens.
+    The mean over real tokens, between 0 and 2; states have the shape (batch, length, width).
     """
     with _float32(student):
         real = mask.bool()
@@ -229,16 +191,11 @@ def logits_loss(
       classes and averaged over rows; the authors' code averages over classes too and so divides
       the gradient by their number (docs/method.md, departure 13).
     - ``kl``: the same less the teacher's entropy: 0 where both agree, and the same gradient.
-    - ``mse``: mean squared difference of the logits themselves.
+    - ``mse``: mean squared difference of the logits themselves, without temperature; for the
+      scores of a regression too, in their units squared.
 
-    Args:
-        student: Logits, shape (batch, classes).
-        teacher: Logits, same shape.
-        kind: One of the above.
-        temperature: t > 0; both sides are divided by it. Not multiplied by t².
-
-    Returns:
-        A float32 scalar.
+    Logits have the shape (batch, classes). Both sides are divided by the temperature t > 0; the
+    loss is not multiplied by t².
     """
     with _float32(student):
         if kind == "mse":
@@ -250,29 +207,12 @@ def logits_loss(
         return -(log_target.exp() * log_student).sum(dim=-1).mean()
 
 
-def regression_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared error to the teacher's score, not the gold one (docs/method.md, departure 14).
-
-    Args:
-        student: Scores, shape (batch, 1).
-        teacher: Scores, same shape.
-
-    Returns:
-        A float32 scalar, in squared units of the score.
-    """
-    with _float32(student):
-        return F.mse_loss(student.float(), teacher.float())
-
-
 def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Loss on hard labels: cross-entropy, or mean squared error for a regression.
 
     Args:
         logits: Shape (batch, classes), or (batch, 1) for a regression.
         labels: Class numbers (int64) or scores (float32), shape (batch,).
-
-    Returns:
-        A float32 scalar.
     """
     with _float32(logits):
         if labels.is_floating_point():

@@ -17,13 +17,7 @@ from distill.models.limits import filter_inputs
 from distill.models.projections import Kind, Pretrained, Projections
 from distill.recipes.schema import Prediction, PredictionWeights
 from distill.stages.base import Stage
-from distill.stages.losses import (
-    cosine_loss,
-    label_loss,
-    logits_loss,
-    patient_loss,
-    regression_loss,
-)
+from distill.stages.losses import cosine_loss, label_loss, logits_loss, patient_loss
 
 
 class PredictionStage(Stage):
@@ -35,10 +29,9 @@ class PredictionStage(Stage):
     Args:
         student: The model that is trained.
         recipe: Loss, temperature and weights.
-        teacher: Frozen, in evaluation mode; used if the recipe matches states.
-        mapping: Teacher layer for each student layer; likewise.
-        projection: How many projections, see ``projections.Projections``.
-        pretrained: Projections of a general student's checkpoint.
+        teacher: Frozen, in evaluation mode; used, like what follows, if the recipe matches states.
+        mapping: Teacher layer for each student layer.
+        projection: See ``projections.Projections``, as for ``pretrained``.
     """
 
     name = "prediction"
@@ -85,23 +78,16 @@ class PredictionStage(Stage):
             yield from self.states.terms(activations, inputs)
 
     def _distance(self, logits: Tensor, target: Tensor) -> Tensor:
-        if logits.shape[-1] == 1:
-            return regression_loss(logits, target)
-        return logits_loss(logits, target, self.recipe.loss, self.recipe.temperature)
+        """A regression's is the error to the teacher's score (docs/method.md, departure 14)."""
+        kind = "mse" if logits.shape[-1] == 1 else self.recipe.loss
+        return logits_loss(logits, target, kind, self.recipe.temperature)
 
 
 class StateTerms(nn.Module):
     """PKD's and DistilBERT's losses on hidden states of mapped layers, with their projections.
 
     Both methods have students as wide as their teacher, where the projection is the identity.
-
-    Args:
-        student: Trained by the stage that holds these terms.
-        teacher: Frozen, in evaluation mode.
-        mapping: Teacher layer for each student layer; ``patient`` needs it.
-        weights: ``patient`` (PKD) and ``cosine`` (DistilBERT) count here.
-        projection: How many projections, see ``projections.Projections``.
-        pretrained: Projections of a general student's checkpoint.
+    Arguments are those of the stage.
 
     Raises:
         ShapeMismatch: PKD leaves out the last layer, and the student has one only.
@@ -114,8 +100,8 @@ class StateTerms(nn.Module):
         mapping: Sequence[int],
         *,
         weights: PredictionWeights,
-        projection: Kind = "shared",
-        pretrained: Pretrained = (),
+        projection: Kind,
+        pretrained: Pretrained,
     ) -> None:
         super().__init__()
         self.weights = weights
@@ -144,12 +130,7 @@ class StateTerms(nn.Module):
     def terms(
         self, student: Activations, inputs: dict[str, Tensor]
     ) -> Iterator[tuple[str, Tensor]]:
-        """``patient`` and ``cosine``, each if it has a weight.
-
-        Args:
-            student: As its capture gave them for these inputs.
-            inputs: Of the batch, for the teacher.
-        """
+        """``patient`` and ``cosine``, each if it has a weight; the teacher reads the inputs too."""
         with torch.no_grad():
             teacher = self.teacher_capture(**inputs)
         if self.weights.patient:

@@ -18,11 +18,8 @@ SMALLEST_HEAD = 8
 class RelationPlan:
     """Relations that one student layer learns from one teacher layer.
 
-    Attributes:
-        student_layer: Its last, counted from 1.
-        teacher_layer: Counted from 1.
-        heads: Relation heads on both sides.
-        weights: ``query``, ``key`` and ``value`` to the weight of their relations.
+    Layers are counted from 1, relation heads are the same on both sides, and weights are those of
+    the relations of ``query``, ``key`` and ``value``.
     """
 
     student_layer: int
@@ -43,14 +40,7 @@ def plan_relations(
 ) -> RelationPlan | None:
     """Decide whether attention is learnt by relations, and by which.
 
-    Args:
-        student: Its layers, heads and width count.
-        teacher: Likewise.
-        mapping: Teacher layer for each student layer.
-        recipe: Weights, and how attention is compared.
-
-    Returns:
-        The plan; None if scores are compared head by head, or attention has no weight.
+    None if scores are compared head by head, or attention has no weight.
 
     Raises:
         ShapeMismatch: Scores are asked for and heads differ; or the relation heads do not divide
@@ -75,14 +65,14 @@ def plan_relations(
             "layer.",
             "Give it a single number.",
         )
-    layer = mapping[-1] if recipe.relations.layer == "auto" else recipe.relations.layer
+    chosen = recipe.relations
+    layer = mapping[-1] if chosen.layer == "auto" else chosen.layer
     if layer > teacher.config.num_hidden_layers:
         raise MappingInvalid(
             f"relations.layer is {layer}; the teacher has "
             f"{teacher.config.num_hidden_layers} layers.",
             "Layers are counted from 1.",
         )
-    chosen = recipe.relations
     each = {"query": chosen.query, "key": chosen.key, "value": chosen.value}
     weights = {name: recipe.weights.attention * w for name, w in each.items() if w}
     heads = _relation_heads(student.config.hidden_size, teacher.config.hidden_size, chosen.heads)
