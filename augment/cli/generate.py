@@ -9,26 +9,18 @@ from typing import Annotated
 import typer
 
 from augment.cli.options import (
-    Address,
     Device,
-    EngineName,
-    Keep,
     Limit,
     Mlm,
     NoVectorsCache,
-    Out,
     RecipeName,
     SimilarityModel,
-    SkipMalformed,
     Source,
-    Store,
-    StoreLimit,
     TaskName,
     Teacher,
     Threads,
     VectorsCache,
     VectorsFile,
-    Workers,
     tables_kept,
 )
 from augment.contract.terminal import AsJson, print_json
@@ -48,20 +40,31 @@ def run(
     mlm: Mlm,
     vectors: VectorsFile,
     source: Source = None,
-    out: Out = Path("data/versions"),
+    out: Annotated[Path, typer.Option(help="The root of all versions.")] = Path("data/versions"),
     recipe: RecipeName = "official",
     limit: Limit = None,
-    engine: EngineName = "local",
-    address: Address = None,
-    workers: Workers = None,
+    engine: Annotated[str, typer.Option(help="Where chunks run: local or ray.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster: HOST:PORT, or auto for the one running here.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Worker processes; 1, or as many as a Ray cluster has room for."),
+    ] = None,
     threads: Threads = None,
     device: Device = "cpu",
     teacher: Teacher = None,
     similarity_model: SimilarityModel = None,
-    skip_malformed: SkipMalformed = False,
-    store: Store = None,
-    keep: Keep = True,
-    store_limit: StoreLimit = 20.0,
+    skip_malformed: Annotated[
+        bool, typer.Option("--skip-malformed", help="Leave malformed rows out, counted.")
+    ] = False,
+    store: Annotated[
+        Path | None, typer.Option(help="Candidate store; by default OUT/.candidates.")
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep/--no-store", help="Keep candidates for later runs.")
+    ] = True,
+    store_limit: Annotated[float, typer.Option(min=0, help="Largest store, in GB.")] = 20.0,
     vectors_cache: VectorsCache = None,
     no_vectors_cache: NoVectorsCache = False,
     as_json: AsJson = False,
