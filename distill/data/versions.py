@@ -52,11 +52,8 @@ def tokenize(
 ) -> TokenizedSplits:
     """Tokenize training and validation splits, or open what an earlier call left in the cache.
 
-    Args:
-        version: An opened version.
-        tokenizer: Of the model that reads the rows.
-        max_length: Tokens a row is cut to.
-        cache: A folder; files in it are named by version, tokenizer and length.
+    Rows are cut to ``max_length`` tokens; files in the cache are named by version, tokenizer and
+    length.
 
     Raises:
         DataInvalid: A split is empty, or a label is missing, outside the task or not a number.
@@ -126,12 +123,8 @@ def tokenize_split(
 
 def fingerprint(version: Version, tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
     """16 hex digits over everything that decides the tokenized rows."""
-    parts = [
-        version.manifest.id,
-        tokenizer_rules(tokenizer),
-        str(max_length),
-        str(version.manifest.files),
-    ]
+    manifest = version.manifest
+    parts = (manifest.id, tokenizer_rules(tokenizer), str(max_length), str(manifest.files))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -185,13 +178,7 @@ def encode(
 def tokenize_texts(
     texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> datasets.Dataset:
-    """Texts that belong to no version, in memory: ``input_ids`` and so on, and ``length``.
-
-    Args:
-        texts: One list of texts, or two of the same length for pairs.
-        tokenizer: Of the model that will read them.
-        max_length: Tokens a row is cut to.
-    """
+    """Texts of no version, or two lists of pairs, in memory: ``input_ids`` etc. and ``length``."""
     return datasets.Dataset.from_dict(_token_columns(texts, tokenizer, max_length))
 
 
@@ -299,14 +286,7 @@ def sample(version: Version, split: str, most: int) -> pa.Table:
 def tokenize_sample(
     task: TaskSpec, rows: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int = NO_LIMIT
 ) -> datasets.Dataset:
-    """Rows of a version as the trainer reads them, in memory.
-
-    Args:
-        task: The version's.
-        rows: As ``sample`` gives them.
-        tokenizer: Of the model that reads the rows.
-        max_length: Tokens a row is cut to.
-    """
+    """Rows of a version, as ``sample`` gives them, as the trainer reads them, in memory."""
     batch = rows.combine_chunks().to_batches()[0]
     columns = encode(task, batch, tokenizer, max_length)
     plain = {n: c.to_pylist() if isinstance(c, pa.Array) else c for n, c in columns.items()}
