@@ -27,10 +27,8 @@ class AblationLine(Record):
     """One arm's outcome.
 
     Attributes:
-        arm: Its name.
         meaning: What it leaves out.
         scores: The selection metric on the first validation split, one for each seed.
-        mean: Their mean.
         deviation: Their standard deviation (n - 1), or nothing for a single seed.
         retention: The mean in percent of the teacher's score.
         paper: TinyBERT4's figure for this task, in percent, where the paper has one.
@@ -46,17 +44,7 @@ class AblationLine(Record):
 
 
 class AblationResult(Record):
-    """The table of an ablation.
-
-    Attributes:
-        version: Its reference.
-        task: Its name.
-        metric: The selection metric.
-        split: The first validation split.
-        seeds: Of each arm.
-        teacher: The teacher's score.
-        arms: Their lines.
-    """
+    """The table of an ablation: scores by the selection metric on the first validation split."""
 
     version: str
     task: str
@@ -251,9 +239,8 @@ BY_NAME = {arm.name: arm for arm in ARMS}
 
 def arm_recipe(arm: Arm, recipe: DistillRecipe, seed: int) -> DistillRecipe:
     """The recipe of one arm and seed."""
-    return DistillRecipe.model_validate(
-        _changed(recipe.model_dump(), {**arm.changes, "seed": seed})
-    )
+    changes = {**arm.changes, "seed": seed}
+    return DistillRecipe.model_validate(_changed(recipe.model_dump(), changes))
 
 
 def _changed(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

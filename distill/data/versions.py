@@ -238,13 +238,7 @@ def _keep(rows: datasets.Dataset, column: str, condition: Any) -> datasets.Datas
 
 @dataclass(frozen=True, slots=True)
 class SplitCounts:
-    """Rows of a split by class and variant.
-
-    Attributes:
-        rows: In all.
-        original: Those with ``variant`` 0.
-        classes: Rows of each class, shape (classes,); empty for a regression.
-    """
+    """Rows of a split: in all, with ``variant`` 0, and of each class (none for a regression)."""
 
     rows: int
     original: int

@@ -24,7 +24,6 @@ class SubmissionFile:
     """One file of a submission as GLUE wants it.
 
     Attributes:
-        name: Its name.
         task: The task's name in a version; the diagnostic set belongs to MNLI.
         split: The split that it answers.
         rows: Lines without the header.
@@ -89,13 +88,7 @@ def submission_file(task: TaskSpec, split: str) -> SubmissionFile:
 def render(
     file: SubmissionFile, index: Sequence[int], predictions: Sequence[str] | Sequence[float]
 ) -> str:
-    """A file's text.
-
-    Args:
-        file: Which file.
-        index: The number of each row, in the order of the file.
-        predictions: Label names of the data, or scores, which are cut to 0 to 5.
-    """
+    """A file's text for label names of the data, or scores, which are cut to 0 to 5."""
     if file.words:
         words = [file.words[str(label)] for label in predictions]
     else:
@@ -209,7 +202,6 @@ class Submission(Record):
     """A submission, compared with the site's format.
 
     Attributes:
-        place: The zip or folder.
         files: Those that are there.
         missing: The names of the others.
         written: The names of those that were just written, where some were.

@@ -7,6 +7,7 @@ a ``.zip`` or a folder is a submission, to which each task adds its own files.
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,13 +69,7 @@ class Predictions:
 
 
 class PredictionTable(Record):
-    """A table of predictions that was written.
-
-    Attributes:
-        place: The file.
-        splits: Whose rows are in it.
-        rows: How many.
-    """
+    """A table of predictions that was written: its file, and how many rows of which splits."""
 
     place: str
     splits: tuple[str, ...]
@@ -134,11 +129,7 @@ def write_predictions(
 
 
 def _is_table(out: Path, diagnostic: str | Path | None) -> bool:
-    """Whether a place asks for a table; otherwise it asks for a submission.
-
-    Raises:
-        UsageError: It asks for neither, or for what a table does not hold.
-    """
+    """Whether a place asks for a table; otherwise it asks for a submission."""
     table = out.suffix in TABLES
     if not table and out.suffix not in ("", ".zip"):
         raise UsageError(
@@ -202,23 +193,16 @@ def _predict_diagnostic(
 def _logits(
     classifier: Classifier, rows: datasets.Dataset, title: str, narrator: Narrator
 ) -> Logits:
-    gauge = Gauge(narrator, title)
-    try:
+    with closing(Gauge(narrator, title)) as gauge:
         return predict(
             classifier,
             rows,
             lambda done: gauge.show(done / len(rows), f"{done:,} of {len(rows):,} rows"),
         )
-    finally:
-        gauge.close()
 
 
 def _text(file: SubmissionFile, task: TaskSpec, predictions: Predictions) -> str:
-    """A submission's file, checked.
-
-    Raises:
-        DataInvalid: The rows are not numbered as GLUE's are.
-    """
+    """A submission's file, checked."""
     text = render(file, predictions.index.tolist(), predictions.values(task))
     if wrong := faults(file, text):
         raise DataInvalid(
