@@ -64,19 +64,17 @@ def _matthews(predictions: Array, labels: Array) -> float:
 def _pearson(predictions: Array, labels: Array) -> float:
     from scipy.stats import pearsonr
 
-    return _correlation(pearsonr, predictions, labels)
+    return float(pearsonr(predictions, labels)[0]) if _vary(predictions, labels) else 0.0
 
 
 def _spearman(predictions: Array, labels: Array) -> float:
     from scipy.stats import spearmanr
 
-    return _correlation(spearmanr, predictions, labels)
+    return float(spearmanr(predictions, labels)[0]) if _vary(predictions, labels) else 0.0
 
 
-def _correlation(measure: Callable[..., tuple[float, float]], a: Array, b: Array) -> float:
-    if len(a) < 2 or np.ptp(a.astype(np.float64)) == 0 or np.ptp(b.astype(np.float64)) == 0:
-        return 0.0
-    return float(measure(a, b)[0])
+def _vary(*columns: Array) -> bool:
+    return all(len(column) > 1 and np.ptp(column.astype(np.float64)) != 0 for column in columns)
 
 
 def _pearson_spearman(predictions: Array, labels: Array) -> float:

@@ -182,12 +182,11 @@ def write_submission(place: Path, files: Mapping[str, str]) -> None:
 
 
 def _to_zip(path: Path, files: Mapping[str, str]) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for name in SUBMISSION_FILES:
             if name in files:
                 entry = zipfile.ZipInfo(name, ZIP_EPOCH)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(entry, files[name])
+                archive.writestr(entry, files[name], zipfile.ZIP_DEFLATED)
 
 
 class CheckedFile(Record):
