@@ -23,6 +23,8 @@ from augment.cli.options import (
     VectorsFile,
     tables_kept,
 )
+from augment.cli.output import show_preview, show_summary, stdout
+from augment.contract.progress import labeled
 from augment.contract.terminal import AsJson, print_json
 from augment.recipes.load import describe, load_recipe
 
@@ -70,8 +72,6 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Augment a task's training split and commit it as one version."""
-    from augment.cli.output import show_summary, stdout
-    from augment.contract.progress import labeled
     from augment.pipeline import augment_task
     from augment.progress import Narrator
 
@@ -158,7 +158,6 @@ def preview_command(
 ) -> None:
     """Show each word's route and candidates, and some variants, before anything runs."""
     from augment.analysis.preview import preview
-    from augment.cli.output import show_preview
     from augment.executor.models import Models
     from augment.tasks import get_task
     from augment.vectors import cache_folder

@@ -100,11 +100,7 @@ def tokenize_split(
     max_length: int,
     cache: Path,
 ) -> datasets.Dataset:
-    """One split as a memory-mapped data set.
-
-    Raises:
-        DataInvalid: See ``tokenize``.
-    """
+    """One split as a memory-mapped data set, see ``tokenize``."""
     if not version.rows(split):
         raise DataInvalid(f"{version.reference}: split {split!r} has no rows.")
     cache.mkdir(parents=True, exist_ok=True)
@@ -168,23 +164,17 @@ def encode(
     """Rows of a version as columns of a tokenized data set."""
     texts = [batch.column(name).to_pylist() for name in task.text_columns]
     return {
-        **_token_columns(texts, tokenizer, max_length),
+        **token_columns(texts, tokenizer, max_length),
         "labels": batch.column(task.label.column),
         "idx": batch.column("idx"),
         "variant": batch.column("variant"),
     }
 
 
-def tokenize_texts(
-    texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> datasets.Dataset:
-    """Texts of no version, or two lists of pairs, in memory: ``input_ids`` etc. and ``length``."""
-    return datasets.Dataset.from_dict(_token_columns(texts, tokenizer, max_length))
-
-
-def _token_columns(
+def token_columns(
     texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> dict[str, Any]:
+    """Texts, or two lists of them for pairs, as ``input_ids`` and so on, and ``length``."""
     encoded = tokenizer(
         *texts,
         truncation=True,

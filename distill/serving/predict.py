@@ -20,7 +20,7 @@ from augment.contract import TaskSpec, Version
 from augment.contract.files import write_file
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
-from distill.data.versions import tokenize_split, tokenize_texts
+from distill.data.versions import token_columns, tokenize_split
 from distill.errors import DataInvalid, UsageError
 from distill.evaluation.evaluate import predict
 from distill.evaluation.target import Logits
@@ -85,7 +85,7 @@ def write_predictions(
     diagnostic: str | Path | None = None,
     quiet: bool = False,
 ) -> PredictionTable | Submission:
-    """Predict a split and write the predictions.
+    """Predict a split and write the predictions; a submission is checked, with earlier files.
 
     Args:
         model: Folder, run directory or hub name.
@@ -95,9 +95,6 @@ def write_predictions(
             ``test_matched`` and ``test_mismatched``.
         diagnostic: GLUE's diagnostic set as a file, for a model of MNLI.
         quiet: Say nothing on stderr.
-
-    Returns:
-        What was written; a submission is checked, with the files of other tasks.
 
     Raises:
         UsageError: The place, the task and the split do not go together.
@@ -183,7 +180,8 @@ def _predict_diagnostic(
 ) -> Predictions:
     pairs = read_diagnostic(file)
     texts = [list(pairs.premises), list(pairs.hypotheses)]
-    rows = tokenize_texts(texts, classifier.tokenizer, own_length(classifier, task))
+    columns = token_columns(texts, classifier.tokenizer, own_length(classifier, task))
+    rows = datasets.Dataset.from_dict(columns)
     logits = _logits(classifier, rows, "diagnostic", narrator)
     index = np.asarray(pairs.index, dtype=np.int64)
     order = np.argsort(index, kind="stable")
