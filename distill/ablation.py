@@ -27,10 +27,8 @@ class AblationLine(Record):
     """One arm's outcome.
 
     Attributes:
-        arm: Its name.
         meaning: What it leaves out.
         scores: The selection metric on the first validation split, one for each seed.
-        mean: Their mean.
         deviation: Their standard deviation (n - 1), or nothing for a single seed.
         retention: The mean in percent of the teacher's score.
         paper: TinyBERT4's figure for this task, in percent, where the paper has one.
@@ -46,17 +44,7 @@ class AblationLine(Record):
 
 
 class AblationResult(Record):
-    """The table of an ablation.
-
-    Attributes:
-        version: Its reference.
-        task: Its name.
-        metric: The selection metric.
-        split: The first validation split.
-        seeds: Of each arm.
-        teacher: The teacher's score.
-        arms: Their lines.
-    """
+    """The table of an ablation: scores by the selection metric on the first validation split."""
 
     version: str
     task: str
@@ -181,16 +169,16 @@ class Arm:
     Attributes:
         name: As it is called on the command line and in the table.
         meaning: What is different from ``whole``.
-        start: ``general``: from the general student; ``shape``: from the shape alone.
         changes: Sections and keys of the recipe that differ, nested.
         paper: TinyBERT4's score on a task's validation split in the paper, by task.
+        start: ``general``: from the general student; ``shape``: from the shape alone.
     """
 
     name: str
     meaning: str
-    start: Literal["general", "shape"]
     changes: dict[str, Any]
     paper: dict[str, float]
+    start: Literal["general", "shape"] = "general"
 
 
 def _figures(mnli: float, mrpc: float, cola: float) -> dict[str, float]:
@@ -199,76 +187,60 @@ def _figures(mnli: float, mrpc: float, cola: float) -> dict[str, float]:
 
 _LABELS = {"weights": {"logits": 0.0, "labels": 1.0}}
 ARMS = (
-    Arm(WHOLE, "nothing left out", "general", {}, _figures(82.8, 85.8, 50.8)),
-    Arm("no-gd", "no general distillation", "shape", {}, _figures(82.5, 84.1, 40.8)),
+    Arm(WHOLE, "nothing left out", {}, _figures(82.8, 85.8, 50.8)),
+    Arm("no-gd", "no general distillation", {}, _figures(82.5, 84.1, 40.8), start="shape"),
     Arm(
         "no-td",
         "no task distillation: fine-tuned on the labels of all rows",
-        "general",
         {"intermediate": {"enabled": False}, "prediction": _LABELS},
         _figures(80.6, 83.8, 28.5),
     ),
     Arm(
         "no-da",
         "no augmented rows",
-        "general",
         {"intermediate": {"data": "original"}, "prediction": {"data": "original"}},
         _figures(80.5, 82.4, 29.8),
     ),
     Arm(
         "no-embd",
         "no embedding loss",
-        "general",
         {"intermediate": {"weights": {"embedding": 0.0}}},
         _figures(82.3, 85.0, 46.7),
     ),
     Arm(
         "no-pred",
         "labels of the original rows in place of the teacher's logits",
-        "general",
         {"prediction": {**_LABELS, "data": "original"}},
         _figures(80.5, 84.3, 48.2),
     ),
     Arm(
         "no-trm",
         "neither attention nor hidden loss",
-        "general",
         {"intermediate": {"weights": {"attention": 0.0, "hidden": 0.0}}},
         _figures(71.7, 70.1, 11.2),
     ),
     Arm(
         "no-attn",
         "no attention loss",
-        "general",
         {"intermediate": {"weights": {"attention": 0.0}}},
         _figures(79.9, 82.3, 41.1),
     ),
     Arm(
         "no-hidn",
         "no hidden loss",
-        "general",
         {"intermediate": {"weights": {"hidden": 0.0}}},
         _figures(81.7, 84.1, 43.7),
     ),
-    Arm(
-        "top", "mapped to the top layers", "general", {"layers": "top"}, _figures(81.7, 83.6, 35.9)
-    ),
-    Arm(
-        "bottom",
-        "mapped to the bottom layers",
-        "general",
-        {"layers": "bottom"},
-        _figures(80.6, 84.6, 38.5),
-    ),
+    Arm("top", "mapped to the top layers", {"layers": "top"}, _figures(81.7, 83.6, 35.9)),
+    Arm("bottom", "mapped to the bottom layers", {"layers": "bottom"}, _figures(80.6, 84.6, 38.5)),
 )
 BY_NAME = {arm.name: arm for arm in ARMS}
 
 
 def arm_recipe(arm: Arm, recipe: DistillRecipe, seed: int) -> DistillRecipe:
     """The recipe of one arm and seed."""
-    return DistillRecipe.model_validate(
-        _changed(recipe.model_dump(), {**arm.changes, "seed": seed})
-    )
+    changes = {**arm.changes, "seed": seed}
+    return DistillRecipe.model_validate(_changed(recipe.model_dump(), changes))
 
 
 def _changed(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

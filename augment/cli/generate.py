@@ -9,28 +9,22 @@ from typing import Annotated
 import typer
 
 from augment.cli.options import (
-    Address,
     Device,
-    EngineName,
-    Keep,
     Limit,
     Mlm,
     NoVectorsCache,
-    Out,
     RecipeName,
     SimilarityModel,
-    SkipMalformed,
     Source,
-    Store,
-    StoreLimit,
     TaskName,
     Teacher,
     Threads,
     VectorsCache,
     VectorsFile,
-    Workers,
     tables_kept,
 )
+from augment.cli.output import show_preview, show_summary, stdout
+from augment.contract.progress import labeled
 from augment.contract.terminal import AsJson, print_json
 from augment.recipes.load import describe, load_recipe
 
@@ -48,27 +42,36 @@ def run(
     mlm: Mlm,
     vectors: VectorsFile,
     source: Source = None,
-    out: Out = Path("data/versions"),
+    out: Annotated[Path, typer.Option(help="The root of all versions.")] = Path("data/versions"),
     recipe: RecipeName = "official",
     limit: Limit = None,
-    engine: EngineName = "local",
-    address: Address = None,
-    workers: Workers = None,
+    engine: Annotated[str, typer.Option(help="Where chunks run: local or ray.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster: HOST:PORT, or auto for the one running here.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Worker processes; 1, or as many as a Ray cluster has room for."),
+    ] = None,
     threads: Threads = None,
     device: Device = "cpu",
     teacher: Teacher = None,
     similarity_model: SimilarityModel = None,
-    skip_malformed: SkipMalformed = False,
-    store: Store = None,
-    keep: Keep = True,
-    store_limit: StoreLimit = 20.0,
+    skip_malformed: Annotated[
+        bool, typer.Option("--skip-malformed", help="Leave malformed rows out, counted.")
+    ] = False,
+    store: Annotated[
+        Path | None, typer.Option(help="Candidate store; by default OUT/.candidates.")
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep/--no-store", help="Keep candidates for later runs.")
+    ] = True,
+    store_limit: Annotated[float, typer.Option(min=0, help="Largest store, in GB.")] = 20.0,
     vectors_cache: VectorsCache = None,
     no_vectors_cache: NoVectorsCache = False,
     as_json: AsJson = False,
 ) -> None:
     """Augment a task's training split and commit it as one version."""
-    from augment.cli.output import show_summary, stdout
-    from augment.contract.progress import labeled
     from augment.pipeline import augment_task
     from augment.progress import Narrator
 
@@ -155,7 +158,6 @@ def preview_command(
 ) -> None:
     """Show each word's route and candidates, and some variants, before anything runs."""
     from augment.analysis.preview import preview
-    from augment.cli.output import show_preview
     from augment.executor.models import Models
     from augment.tasks import get_task
     from augment.vectors import cache_folder

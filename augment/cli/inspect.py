@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
+from augment.cli.output import marked, show_summary, stderr, stdout, versions_table
 from augment.contract import Version, list_versions, open_version, verify
+from augment.contract.progress import labeled
 from augment.contract.terminal import AsJson, print_json
-
-if TYPE_CHECKING:
-    from augment.replacement.edits import Edit
-
+from augment.replacement.edits import Edit, undo_edits
 
 app = typer.Typer()
 
@@ -31,10 +31,7 @@ def list_command(
     versions = list(list_versions(root))
     if as_json:
         print_json([{"path": str(v.path), "id": v.manifest.id} for v in versions])
-        return
-    from augment.cli.output import stderr, stdout, versions_table
-
-    if versions:
+    elif versions:
         stdout.print(versions_table(versions))
     else:
         stderr.print(f"no versions below {root}; make one: augment run --help")
@@ -58,9 +55,6 @@ def show(
     if as_json:
         print(version.manifest.to_json(), end="")
         return
-    from augment.cli.output import show_summary, stdout
-    from augment.contract.progress import labeled
-
     show_summary(version)
     splits = " · ".join(f"{name} {version.rows(name):,}" for name in version.splits)
     stdout.print(labeled("splits", splits))
@@ -71,10 +65,6 @@ def show(
 
 def _show_rows(version: Version, rows: int, variants: int) -> None:
     """The first source rows, each with its first variants."""
-    from rich.text import Text
-
-    from augment.cli.output import marked, stdout
-
     shown = drawn = 0
     original: dict[str, str] = {}
     for batch in version.table(version.task.splits.train).to_batches(max_chunksize=1024):
@@ -95,8 +85,6 @@ def _show_rows(version: Version, rows: int, variants: int) -> None:
 
 
 def _edits_of(record: dict[str, Any]) -> list[Edit]:
-    from augment.replacement.edits import Edit
-
     return [
         Edit(e["start"], e["end"], e["before"], e["after"], e["source"]) for e in record["edits"]
     ]
@@ -113,11 +101,6 @@ def _show_rejected(version: Version, rows: int, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    from rich.text import Text
-
-    from augment.cli.output import marked, stderr, stdout
-    from augment.replacement.edits import undo_edits
-
     if not version.manifest.rejected:
         stderr.print(
             f"{version.reference} keeps no refused rows; to keep them: keep_rejected = true in the "

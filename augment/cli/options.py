@@ -29,22 +29,7 @@ NoVectorsCache = Annotated[
 Source = Annotated[
     str | None, typer.Option(help="Folder, file or hub data set (owner/name:config).")
 ]
-Out = Annotated[Path, typer.Option(help="The root of all versions.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="First training rows only.")]
-EngineName = Annotated[str, typer.Option(help="Where chunks run: local or ray.")]
-Address = Annotated[
-    str | None, typer.Option(help="Ray cluster: HOST:PORT, or auto for the one running here.")
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(min=1, help="Worker processes; 1, or as many as a Ray cluster has room for."),
-]
-SkipMalformed = Annotated[
-    bool, typer.Option("--skip-malformed", help="Leave malformed rows out, counted.")
-]
-Store = Annotated[Path | None, typer.Option(help="Candidate store; by default OUT/.candidates.")]
-Keep = Annotated[bool, typer.Option("--keep/--no-store", help="Keep candidates for later runs.")]
-StoreLimit = Annotated[float, typer.Option(min=0, help="Largest store, in GB.")]
 
 
 def tables_kept(folder: Path | None, nowhere: bool) -> Path | bool:

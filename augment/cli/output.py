@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 from rich.text import Text
 
-from augment.analysis.preview import Preview
 from augment.contract import Version
 from augment.contract.progress import labeled, open_console
 from augment.replacement.edits import Edit
 
-_REPLACED = "bold green"
+if TYPE_CHECKING:
+    from augment.analysis.preview import Preview
 
 stdout = open_console()
 stderr = open_console(err=True)
@@ -62,7 +64,7 @@ def marked(text: str, edits: list[Edit]) -> Text:
     line, at = Text(), 0
     for edit in edits:
         line.append(text[at : edit.start])
-        line.append(f"[{edit.after}]", style=_REPLACED)
+        line.append(f"[{edit.after}]", style="bold green")
         at = edit.end
     return line.append(text[at:])
 

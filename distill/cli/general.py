@@ -2,68 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from augment.contract.terminal import AsJson
-from distill.cli.options import Init, Quiet, Recipe, Start, Threads, use
+from distill.cli.options import Init, Quiet, Recipe, Threads, use
 
 app = typer.Typer()
-
-
-class Documents(StrEnum):
-    """What a document is in a text file."""
-
-    auto = "auto"
-    line = "line"
-    blank_line = "blank-line"
-
-
-Corpus = Annotated[
-    str,
-    typer.Argument(
-        help="A .txt, .jsonl or .parquet file, a folder of them, or a hub data set: "
-        "owner/name or owner/name:config.",
-        show_default=False,
-    ),
-]
-Teacher = Annotated[
-    str, typer.Option(help="Folder or hub name of an untuned encoder, with any head or none.")
-]
-Student = Annotated[
-    str,
-    typer.Option(
-        help="tinybert-4l-312d, tinybert-6l-768d, a shape such as 3x312-1200-12 "
-        "(layers x hidden - intermediate - heads), or a checkpoint to go on from."
-    ),
-]
-Out = Annotated[Path, typer.Option(help="The run directory; the student is OUT/student.")]
-Hours = Annotated[
-    float | None, typer.Option(help="Wall-clock budget, from the start of this command.")
-]
-Tokens = Annotated[
-    int | None, typer.Option(help="Token budget; with neither, the recipe's epochs.")
-]
-Take = Annotated[int | None, typer.Option(min=1, help="Read only so many tokens of the corpus.")]
-Column = Annotated[
-    str | None, typer.Option(help="The text column; 'text', or the only one with text.")
-]
-Divided = Annotated[
-    Documents,
-    typer.Option(
-        help="What a document is in a .txt file; auto: what blank lines divide, "
-        "or each line where there are none."
-    ),
-]
-Cache = Annotated[
-    Path | None, typer.Option(help="Keep tokenized corpora here, for several runs; else in OUT.")
-]
-Processes = Annotated[
-    int | None, typer.Option(min=1, help="Processes that tokenize; all processors if left out.")
-]
 
 
 @app.command(
@@ -74,19 +21,53 @@ Processes = Annotated[
     " 500000000 --recipe paper"
 )
 def general(
-    corpus: Corpus,
-    teacher: Teacher,
-    student: Student,
-    out: Out,
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            help="A .txt, .jsonl or .parquet file, a folder of them, or a hub data set: "
+            "owner/name or owner/name:config.",
+            show_default=False,
+        ),
+    ],
+    teacher: Annotated[
+        str, typer.Option(help="Folder or hub name of an untuned encoder, with any head or none.")
+    ],
+    student: Annotated[
+        str,
+        typer.Option(
+            help="tinybert-4l-312d, tinybert-6l-768d, a shape such as 3x312-1200-12 "
+            "(layers x hidden - intermediate - heads), or a checkpoint to go on from."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The run directory; the student is OUT/student.")],
     recipe: Recipe = "quick",
-    hours: Hours = None,
-    tokens: Tokens = None,
-    take: Take = None,
-    column: Column = None,
-    documents: Divided = Documents.auto,
-    init: Init = Start.auto,
-    cache: Cache = None,
-    processes: Processes = None,
+    hours: Annotated[
+        float | None, typer.Option(help="Wall-clock budget, from the start of this command.")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(help="Token budget; with neither, the recipe's epochs.")
+    ] = None,
+    take: Annotated[
+        int | None, typer.Option(min=1, help="Read only so many tokens of the corpus.")
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="The text column; 'text', or the only one with text.")
+    ] = None,
+    documents: Annotated[
+        Literal["auto", "line", "blank-line"],
+        typer.Option(
+            help="What a document is in a .txt file; auto: what blank lines divide, "
+            "or each line where there are none."
+        ),
+    ] = "auto",
+    init: Init = "auto",
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Keep tokenized corpora here, for several runs; else in OUT."),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes that tokenize; all processors if left out.")
+    ] = None,
     threads: Threads = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -102,13 +83,13 @@ def general(
     from distill.training.budget import Budget
 
     result = distill_general(
-        Source(corpus, column, documents.value, take, cache, processes),
+        Source(corpus, column, documents, take, cache, processes),
         teacher=teacher,
         student=student,
         out=out,
         recipe=recipe,
         budget=Budget(hours, tokens),
-        init=init.value,
+        init=init,
         quiet=quiet,
     )
     emit(result, as_json, print_general)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,18 +16,8 @@ Version = Annotated[
 Recipe = Annotated[str, typer.Option(help="A shipped recipe (see distill recipe) or a .toml file.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all of them if left out.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
-
-
-class Start(StrEnum):
-    """How a student that is given by its shape starts; auto: teacher-layers where that works."""
-
-    auto = "auto"
-    random = "random"
-    teacher_layers = "teacher-layers"
-
-
 Init = Annotated[
-    Start,
+    Literal["auto", "random", "teacher-layers"],
     typer.Option(
         help="How a student given by shape starts; auto: from the teacher's layers, made narrower "
         "if need be, where its kind and heads are the teacher's."

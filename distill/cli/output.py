@@ -37,13 +37,9 @@ R = TypeVar("R", bound=Record)
 def emit(
     result: R, as_json: bool, show: Callable[[R, Console], None], last: Text | None = None
 ) -> None:
-    """Print a result on stdout; of several processes the first one does.
+    """Print a result on stdout: as JSON, or by ``show`` with what comes next as the last line.
 
-    Args:
-        result: Of a command.
-        as_json: For machines; ``show`` prints it for a person.
-        show: Prints it on a console.
-        last: What comes next, or where it lies: a line below.
+    Of several processes the first one does.
     """
     if not is_main_process():
         return
@@ -166,11 +162,7 @@ def print_table(
 ) -> None:
     """Print cells: with Rich on a terminal, as aligned plain text elsewhere.
 
-    Args:
-        head: Column names.
-        lines: One list of cells for each row.
-        console: Where to.
-        words: Columns that are aligned to the left; the others hold numbers.
+    The columns in ``words`` are aligned to the left; the others hold numbers.
     """
     if console.is_terminal:
         table = Table(box=None, pad_edge=True, padding=(0, 1))

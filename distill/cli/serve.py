@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from augment.contract.terminal import AsJson
-from distill.cli.options import Init, Quiet, Recipe, Start, Threads, Version, use
+from distill.cli.options import Init, Quiet, Recipe, Threads, Version, use
 
 app = typer.Typer()
 
@@ -137,7 +137,7 @@ def doctor(
         str, typer.Option(help="A name, a shape or a checkpoint, as in distill run.")
     ] = "tinybert-4l-312d",
     recipe: Recipe = "quick",
-    init: Init = Start.auto,
+    init: Init = "auto",
     plain: Annotated[
         bool, typer.Option(help="Count the labels-only student in, as distill run does.")
     ] = True,
@@ -160,7 +160,7 @@ def doctor(
         version,
         student=student,
         recipe=recipe,
-        init=init.value,
+        init=init,
         plain=plain,
         out=out,
         quiet=quiet,

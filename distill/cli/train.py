@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from augment.contract.terminal import AsJson
-from distill.cli.options import Init, Quiet, Recipe, Start, Threads, Version, use
+from distill.cli.options import Init, Quiet, Recipe, Threads, Version, use
 
 app = typer.Typer()
 
@@ -60,7 +60,7 @@ def run(
     ],
     out: Annotated[Path, typer.Option(help="The run directory.")],
     recipe: Recipe = "quick",
-    init: Init = Start.auto,
+    init: Init = "auto",
     plain: Annotated[
         bool, typer.Option(help="Also train the same student on labels only, to compare with.")
     ] = True,
@@ -86,7 +86,7 @@ def run(
         student=student,
         out=out,
         recipe=recipe,
-        init=init.value,
+        init=init,
         plain=plain,
         allow_weak_teacher=allow_weak_teacher,
         quiet=quiet,

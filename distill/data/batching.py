@@ -32,10 +32,7 @@ class Collator:
     fixed_length: int | None = None
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        """Build a batch.
-
-        Args:
-            rows: Rows of the tokenized data set.
+        """Build a batch of tokenized rows.
 
         Returns:
             ``input_ids``, ``attention_mask`` and, where the rows have them, ``token_type_ids``,
@@ -63,12 +60,7 @@ class LengthGrouped(Sampler[int]):
 
     Rows are shuffled, sorted by length within pools of 50 batches, cut into batches, and the
     batches are shuffled. The order is a function of seed and epoch alone: a resumed run sees
-    the rows that an undisturbed one would have seen.
-
-    Args:
-        lengths: Tokens of each row, shape (rows,).
-        batch_size: Rows a batch.
-        seed: Of the order.
+    the rows that an undisturbed one would have seen. ``lengths`` are in tokens, shape (rows,).
     """
 
     def __init__(self, lengths: NDArray[np.int32], batch_size: int, seed: int) -> None:

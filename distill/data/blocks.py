@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,12 +37,7 @@ ROWS, COUNTS = "blocks.arrow", "counts.json"
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """A tokenized corpus.
-
-    Attributes:
-        rows: Columns ``input_ids``, ``document`` and ``length``.
-        counts: What became of the corpus.
-    """
+    """A tokenized corpus: rows of ``input_ids``, ``document`` and ``length``."""
 
     rows: datasets.Dataset
     counts: CorpusCounts
@@ -49,12 +45,7 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Blocks to train on, and blocks of other documents to measure losses on.
-
-    Attributes:
-        train: Rows as in ``Blocks``.
-        held_out: Likewise; may be empty.
-    """
+    """Blocks to train on, and blocks of other documents, perhaps none, to measure losses on."""
 
     train: datasets.Dataset
     held_out: datasets.Dataset
@@ -63,13 +54,7 @@ class Split:
 def block_spec(
     tokenizer: PreTrainedTokenizerBase, name: str, *, max_length: int, min_length: int
 ) -> BlockSpec:
-    """A block as a model reads it.
-
-    Args:
-        tokenizer: The model's.
-        name: What the user called the model.
-        max_length: In tokens, special ones included.
-        min_length: Likewise.
+    """A block as a model reads it that the user called ``name``; lengths as in ``BlockSpec``.
 
     Raises:
         ModelInvalid: Its tokenizer does not put one token before and one after a text.
@@ -97,14 +82,8 @@ def tokenize_corpus(
 ) -> Blocks:
     """Tokenize a corpus, or open what an earlier call left in the cache.
 
-    Args:
-        corpus: Read once, as a stream.
-        tokenizer: The teacher's.
-        spec: Of a block.
-        take: Stop when the blocks hold so many tokens; None for the whole corpus.
-        cache: Folder of tokenized corpora.
-        processes: How many tokenize; their number does not change the result.
-        narrator: Where progress is shown.
+    The corpus is read once, as a stream, until the blocks hold ``take`` tokens, or to its end. The
+    number of processes does not change the result.
 
     Raises:
         DataInvalid: A file cannot be read, or there is no block in all of them.
@@ -115,14 +94,15 @@ def tokenize_corpus(
     id_type = pa.uint16() if len(tokenizer) <= 1 << 16 else pa.int32()
 
     def fill(staging: Path) -> None:
-        gauge = Gauge(narrator, "tokenizing")
-        try:
+        with closing(Gauge(narrator, "tokenizing")) as gauge:
             batches = _first_tokens(tokenize_batches(corpus, rules, spec, processes), take)
             counts = _write(staging / ROWS, _with_progress(batches, corpus, take, gauge), id_type)
-        finally:
-            gauge.close()
         if not counts.blocks:
-            raise _no_blocks(corpus, counts, spec)
+            raise DataInvalid(
+                f"{corpus.name} holds no text to train on: {counts.empty:,} documents are empty "
+                f"and {counts.short:,} have fewer than {spec.min_length} tokens.",
+                "Name another corpus, or lower general.min_length in the recipe.",
+            )
         write_json(staging / COUNTS, dataclasses.asdict(counts))
 
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -135,12 +115,9 @@ def tokenize_corpus(
 
 
 def split(blocks: Blocks, share: float, seed: int) -> Split:
-    """Hold out the blocks of some documents, drawn by seed and document.
+    """Hold out the blocks of a share of the documents, drawn by seed and document.
 
-    Args:
-        blocks: All of them.
-        share: Of the documents; at least one where there are several, unless 0.
-        seed: Of the draw.
+    At least one document is held out where there are several, unless the share is 0.
     """
     documents = blocks.rows.data.column("document").to_numpy()
     draw = np.random.default_rng(seed).random(int(documents[-1]) + 1)
@@ -187,11 +164,3 @@ def _write(path: Path, blocks: Iterable[PackedBlocks], id_type: pa.DataType) -> 
             rows = [ids, pa.array(packed.documents), pa.array(packed.lengths)]
             writer.write_batch(pa.record_batch(rows, schema=schema))
     return counts
-
-
-def _no_blocks(corpus: Corpus, counts: CorpusCounts, spec: BlockSpec) -> DataInvalid:
-    return DataInvalid(
-        f"{corpus.name} holds no text to train on: {counts.empty:,} documents are empty and "
-        f"{counts.short:,} have fewer than {spec.min_length} tokens.",
-        "Name another corpus, or lower general.min_length in the recipe.",
-    )

@@ -137,9 +137,6 @@ class HubData:
 def open_corpus(source: Source) -> Corpus:
     """Find a corpus and take its digest.
 
-    Args:
-        source: Named by the user.
-
     Raises:
         DataInvalid: There is no such corpus, or it holds no file of a known kind.
     """
@@ -156,7 +153,10 @@ def open_corpus(source: Source) -> Corpus:
             "for evaluation.",
             "Name such a file or folder, or a hub data set: owner/name.",
         )
-    documents = _resolve_documents([f for f in files if f.suffix == ".txt"], source.documents)
+    texts = [file for file in files if file.suffix == ".txt"]
+    documents = source.documents if texts else None
+    if documents == "auto":
+        documents = "blank-line" if any(map(has_blank_lines, texts)) else "line"
     with ThreadPoolExecutor() as pool:
         digests = pool.map(sha256_file, files)
         contents = [f"{f.suffix}{digest}" for f, digest in zip(files, digests, strict=True)]
@@ -169,16 +169,6 @@ def open_corpus(source: Source) -> Corpus:
         column=source.column,
         documents=documents,
     )
-
-
-def _resolve_documents(
-    files: list[Path], documents: Documents | Literal["auto"]
-) -> Documents | None:
-    if not files:
-        return None
-    if documents != "auto":
-        return documents
-    return "blank-line" if any(map(has_blank_lines, files)) else "line"
 
 
 def _open_hub(name: str, column: str | None) -> Corpus:

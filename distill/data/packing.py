@@ -95,15 +95,7 @@ class PackedBlocks:
 
 
 def pack(documents: Iterable[DocumentTokens], spec: BlockSpec) -> PackedBlocks:
-    """Cut each document into consecutive blocks, all of them full but the last one.
-
-    Args:
-        documents: In the order of the corpus.
-        spec: Of a block.
-
-    Returns:
-        The blocks in the same order.
-    """
+    """Cut each document in turn into consecutive blocks, all of them full but the last one."""
     room = spec.max_length - 2
     ids: list[int] = []
     lengths: list[int] = []

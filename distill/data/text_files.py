@@ -46,13 +46,7 @@ class DocumentPart:
 def read_file(
     file: Path, first: int, column: str | None, documents: Documents
 ) -> Iterator[DocumentPart]:
-    """The documents of a file in order.
-
-    Args:
-        file: Of a kind in ``KINDS``.
-        first: Number of its first document.
-        column: Of JSONL and Parquet; ``text``, or the only one that holds text, if left out.
-        documents: What a document is in a text file.
+    """The documents of a file of one of the ``KINDS`` in order, numbered from ``first``.
 
     Raises:
         DataInvalid: Something in it is no text, with file and line.

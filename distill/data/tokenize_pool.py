@@ -30,12 +30,7 @@ _REPLACED = "\ufffd"
 
 @dataclass(frozen=True, slots=True)
 class TokenizedBatch:
-    """The blocks of a batch, and how far the corpus is read with it.
-
-    Attributes:
-        packed: The blocks.
-        bytes_read: See ``DocumentPart``; of the last part.
-    """
+    """The blocks of a batch, and how far the corpus is read with it, see ``DocumentPart``."""
 
     packed: PackedBlocks
     bytes_read: int
@@ -44,9 +39,7 @@ class TokenizedBatch:
 class CorpusTokenizer:
     """Tokenizes batches of a corpus; special tokens that a text spells out are plain text.
 
-    Args:
-        rules: The tokenizer as the JSON of ``tokenizers``.
-        spec: Of a block.
+    ``rules`` are the tokenizer as the JSON of ``tokenizers``.
     """
 
     def __init__(self, rules: str, spec: BlockSpec) -> None:
@@ -69,13 +62,7 @@ class CorpusTokenizer:
 def tokenize_batches(
     parts: Iterable[DocumentPart], rules: str, spec: BlockSpec, processes: int
 ) -> Iterator[TokenizedBatch]:
-    """Tokenize and pack a corpus.
-
-    Args:
-        parts: The corpus in order; it is read a few batches ahead.
-        rules: The tokenizer as the JSON of ``tokenizers``.
-        spec: Of a block.
-        processes: 1 works in this one.
+    """Tokenize and pack a corpus, which is read a few batches ahead; one process is this one.
 
     Yields:
         The blocks of each batch, in the order of the corpus.

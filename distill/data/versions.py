@@ -52,11 +52,8 @@ def tokenize(
 ) -> TokenizedSplits:
     """Tokenize training and validation splits, or open what an earlier call left in the cache.
 
-    Args:
-        version: An opened version.
-        tokenizer: Of the model that reads the rows.
-        max_length: Tokens a row is cut to.
-        cache: A folder; files in it are named by version, tokenizer and length.
+    Rows are cut to ``max_length`` tokens; files in the cache are named by version, tokenizer and
+    length.
 
     Raises:
         DataInvalid: A split is empty, or a label is missing, outside the task or not a number.
@@ -103,11 +100,7 @@ def tokenize_split(
     max_length: int,
     cache: Path,
 ) -> datasets.Dataset:
-    """One split as a memory-mapped data set.
-
-    Raises:
-        DataInvalid: See ``tokenize``.
-    """
+    """One split as a memory-mapped data set, see ``tokenize``."""
     if not version.rows(split):
         raise DataInvalid(f"{version.reference}: split {split!r} has no rows.")
     cache.mkdir(parents=True, exist_ok=True)
@@ -126,12 +119,8 @@ def tokenize_split(
 
 def fingerprint(version: Version, tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
     """16 hex digits over everything that decides the tokenized rows."""
-    parts = [
-        version.manifest.id,
-        tokenizer_rules(tokenizer),
-        str(max_length),
-        str(version.manifest.files),
-    ]
+    manifest = version.manifest
+    parts = (manifest.id, tokenizer_rules(tokenizer), str(max_length), str(manifest.files))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -175,29 +164,17 @@ def encode(
     """Rows of a version as columns of a tokenized data set."""
     texts = [batch.column(name).to_pylist() for name in task.text_columns]
     return {
-        **_token_columns(texts, tokenizer, max_length),
+        **token_columns(texts, tokenizer, max_length),
         "labels": batch.column(task.label.column),
         "idx": batch.column("idx"),
         "variant": batch.column("variant"),
     }
 
 
-def tokenize_texts(
-    texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> datasets.Dataset:
-    """Texts that belong to no version, in memory: ``input_ids`` and so on, and ``length``.
-
-    Args:
-        texts: One list of texts, or two of the same length for pairs.
-        tokenizer: Of the model that will read them.
-        max_length: Tokens a row is cut to.
-    """
-    return datasets.Dataset.from_dict(_token_columns(texts, tokenizer, max_length))
-
-
-def _token_columns(
+def token_columns(
     texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> dict[str, Any]:
+    """Texts, or two lists of them for pairs, as ``input_ids`` and so on, and ``length``."""
     encoded = tokenizer(
         *texts,
         truncation=True,
@@ -251,13 +228,7 @@ def _keep(rows: datasets.Dataset, column: str, condition: Any) -> datasets.Datas
 
 @dataclass(frozen=True, slots=True)
 class SplitCounts:
-    """Rows of a split by class and variant.
-
-    Attributes:
-        rows: In all.
-        original: Those with ``variant`` 0.
-        classes: Rows of each class, shape (classes,); empty for a regression.
-    """
+    """Rows of a split: in all, with ``variant`` 0, and of each class (none for a regression)."""
 
     rows: int
     original: int
@@ -299,14 +270,7 @@ def sample(version: Version, split: str, most: int) -> pa.Table:
 def tokenize_sample(
     task: TaskSpec, rows: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int = NO_LIMIT
 ) -> datasets.Dataset:
-    """Rows of a version as the trainer reads them, in memory.
-
-    Args:
-        task: The version's.
-        rows: As ``sample`` gives them.
-        tokenizer: Of the model that reads the rows.
-        max_length: Tokens a row is cut to.
-    """
+    """Rows of a version, as ``sample`` gives them, as the trainer reads them, in memory."""
     batch = rows.combine_chunks().to_batches()[0]
     columns = encode(task, batch, tokenizer, max_length)
     plain = {n: c.to_pylist() if isinstance(c, pa.Array) else c for n, c in columns.items()}

@@ -28,12 +28,7 @@ MOST_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class ParameterCounts:
-    """Parameters of a model.
-
-    Attributes:
-        total: In all.
-        encoder: Without embedding tables (words, positions, segments).
-    """
+    """Parameters of a model: in all, and without embedding tables (words, positions, segments)."""
 
     total: int
     encoder: int
@@ -66,10 +61,6 @@ def flops_per_sentence(classifier: Classifier, rows: datasets.Dataset) -> int:
     Matrix products are counted, 2 operations for each multiply-add, without padding. As an
     encoder's count is a polynomial of degree 2 in the length, the counts of a real row at three
     lengths give those of all.
-
-    Args:
-        classifier: In evaluation mode.
-        rows: Its tokenized rows with a ``length`` column.
     """
     lengths = lengths_of(rows)
     known, first = np.unique(lengths, return_index=True)

@@ -31,15 +31,7 @@ EVALUATION_BATCH = 64
 
 
 def measure(targets: Sequence[EvaluationTarget], task: TaskSpec) -> list[Measurement]:
-    """Score, weigh and time classifiers on the same rows.
-
-    Args:
-        targets: What to measure.
-        task: Names the metrics.
-
-    Returns:
-        One row for each classifier, in order.
-    """
+    """Score, weigh and time classifiers on the same rows, by the metrics of the task."""
     latencies, measured = measure_latency(targets), []
     for target, latency in zip(targets, latencies, strict=True):
         parameters = parameter_counts(target.classifier.model)
@@ -66,13 +58,7 @@ def evaluate(classifier: Classifier, task: TaskSpec, splits: Splits) -> Scores:
 
 
 def scores_of(logits: Logits, rows: datasets.Dataset, task: TaskSpec) -> dict[str, float]:
-    """Every metric of the task for the logits of labeled rows.
-
-    Args:
-        logits: Shape (rows, classes), in the order of the rows and of the labels.
-        rows: Gives the labels.
-        task: Names the metrics.
-    """
+    """Every metric of the task for the logits of labeled rows, shape (rows, classes)."""
     predictions = logits[:, 0] if task.label.kind == "regression" else logits.argmax(axis=-1)
     return score(task.metrics, predictions, np.asarray(rows["labels"]), len(task.label.names))
 
@@ -94,10 +80,7 @@ def batched_logits(
 ) -> Logits:
     """The logits of all rows, computed in batches of like length.
 
-    Args:
-        logits_of: Asked for a batch at a time.
-        rows: Tokenized rows with a ``length`` column.
-        tick: Told after each batch how many rows are done.
+    ``tick`` is told after each batch how many rows are done.
 
     Returns:
         Shape (rows, classes), in the order of the rows and of the labels.

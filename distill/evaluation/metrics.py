@@ -20,16 +20,10 @@ Array = NDArray[np.generic]
 def score(
     names: Sequence[str], predictions: Array, labels: Array, classes: int
 ) -> dict[str, float]:
-    """Compute metrics.
+    """Compute metrics by the names of the module's list; higher is better for each.
 
-    Args:
-        names: Metric names, see the module's list.
-        predictions: Class numbers or scores, shape (rows,).
-        labels: The gold ones, same shape.
-        classes: How many classes the task has, whether or not all occur; 0 for a regression.
-
-    Returns:
-        Metric name to value; higher is better for each.
+    Predictions and gold labels are class numbers or scores, shape (rows,). ``classes`` is how many
+    the task has, whether or not all occur; 0 for a regression.
     """
     return {
         name: _f1(predictions, labels, classes)
@@ -42,10 +36,7 @@ def score(
 def majority_score(name: str, labels: Array, classes: int) -> float:
     """The best score of a constant prediction: what a model must beat to have learnt anything.
 
-    Args:
-        name: The metric.
-        labels: Gold labels, shape (rows,).
-        classes: Number of classes; 0 or 1 for a regression, where the prediction is 0.
+    Of a regression (0 or 1 classes) it is 0.
     """
     if classes < 2:
         return 0.0
@@ -73,19 +64,17 @@ def _matthews(predictions: Array, labels: Array) -> float:
 def _pearson(predictions: Array, labels: Array) -> float:
     from scipy.stats import pearsonr
 
-    return _correlation(pearsonr, predictions, labels)
+    return float(pearsonr(predictions, labels)[0]) if _vary(predictions, labels) else 0.0
 
 
 def _spearman(predictions: Array, labels: Array) -> float:
     from scipy.stats import spearmanr
 
-    return _correlation(spearmanr, predictions, labels)
+    return float(spearmanr(predictions, labels)[0]) if _vary(predictions, labels) else 0.0
 
 
-def _correlation(measure: Callable[..., tuple[float, float]], a: Array, b: Array) -> float:
-    if len(a) < 2 or np.ptp(a.astype(np.float64)) == 0 or np.ptp(b.astype(np.float64)) == 0:
-        return 0.0
-    return float(measure(a, b)[0])
+def _vary(*columns: Array) -> bool:
+    return all(len(column) > 1 and np.ptp(column.astype(np.float64)) != 0 for column in columns)
 
 
 def _pearson_spearman(predictions: Array, labels: Array) -> float:

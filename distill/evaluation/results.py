@@ -62,12 +62,10 @@ class Measurement(Record):
     Attributes:
         model: Its ``Role`` in a run; elsewhere what the user called it.
         scores: On every split that was asked for.
-        parameters: In all.
         encoder_parameters: Without the embedding tables.
         flops: Floating-point operations for a sentence, mean over the first split, no padding.
         file_bytes: Size of the weights on disk, as they are stored.
         max_length: Tokens a row was cut to.
-        latency: How fast it answers.
     """
 
     model: str
@@ -92,15 +90,7 @@ class Selection(Record):
 
 
 class MeasuredOn(Record):
-    """What measurements were made on.
-
-    Attributes:
-        version: Its reference.
-        version_id: Its digest.
-        task: Its name.
-        selection: What counts.
-        rows: Rows of each split.
-    """
+    """What measurements were made on: a version, its digest, and the rows of each split."""
 
     version: str
     version_id: str
@@ -191,11 +181,7 @@ class GeneralResult(Record):
         student: Its folder.
         size: Its sizes in words.
         teacher: What the user called it.
-        corpus: What was read.
-        blocks: What it became.
-        steps: Optimizer steps.
         tokens: Trained on, about.
-        epochs: Passes over the blocks.
         held_out: The last losses on the blocks held out, by name.
         projections: How many are kept with the student.
     """
@@ -224,12 +210,7 @@ def metric_columns(scores: Scores) -> list[tuple[str, float]]:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A finished run.
-
-    Attributes:
-        path: Its directory.
-        result: What was measured.
-    """
+    """A finished run: its directory, and what was measured."""
 
     path: Path
     result: EvaluationResult

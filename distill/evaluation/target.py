@@ -28,7 +28,6 @@ class EvaluationTarget:
 
     Attributes:
         name: In the table, such as ``Role.DISTILLED``.
-        classifier: In evaluation mode.
         splits: Split name to its labeled rows in the classifier's own tokens.
         max_length: Tokens a row was cut to.
         scores: Where they are known already.

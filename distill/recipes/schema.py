@@ -71,9 +71,7 @@ class Relations(Section):
             the largest one up to 48 (the paper's, for 12 heads) that leaves 8 numbers a head.
         layer: The teacher layer that the student's last layer learns from. ``auto`` is the one
             it is mapped to: the last, unless ``layers`` says otherwise.
-        query: Weight of the query-query relations.
-        key: Of the key-key relations.
-        value: Of the value-value relations.
+        query: Weight of the query-query relations; ``key`` and ``value`` likewise.
     """
 
     heads: Count = "auto"

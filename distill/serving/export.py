@@ -70,7 +70,6 @@ class ExportResult(MeasuredOn, _Exported):
 
     Attributes:
         model: What the user called it.
-        model_sha256: Its digest.
         max_length: Tokens a row was cut to.
         libraries: Versions of the packages that wrote the forms.
         forms: ``pytorch`` first.
@@ -98,9 +97,6 @@ def export_model(
         forms: Which of ``FORMS``.
         quiet: Say nothing on stderr.
 
-    Returns:
-        What ``export.json`` holds.
-
     Raises:
         UsageError: ``out`` exists, or a form is unknown.
         ExtraMissing: ONNX is asked for and not installed.
@@ -112,8 +108,10 @@ def export_model(
         raise UsageError(f"{out} exists.", "Choose another --out, or remove it.")
     if unknown := [form for form in forms if form not in FORMS]:
         raise UsageError(f"there is no form {unknown[0]!r}.", f"Known: {', '.join(FORMS)}.")
+    packages = ["torch", "transformers"]  # that write the forms
     if any(form.startswith("onnx") for form in forms):
         require_onnx()
+        packages += PACKAGES
     opened = open_checked(version)
     classifier = load_classifier(model, opened.task)
     length = own_length(classifier, opened.task)
@@ -133,7 +131,7 @@ def export_model(
                 model=model,
                 model_sha256=folder_digest(model),
                 max_length=length,
-                libraries=_libraries(forms),
+                libraries={name: installed(name) for name in packages},
                 forms=tuple(_compare(targets, folder, opened.task)),
             )
         write_json(folder / RECORD, result.to_json())
@@ -198,10 +196,3 @@ def _file_bytes(target: EvaluationTarget, out: Path) -> int:
     if target.graph is None:
         return weight_bytes(target.classifier.model)
     return sum(file.stat().st_size for file in (out / target.name).glob(f"{GRAPH}*"))
-
-
-def _libraries(forms: Sequence[str]) -> dict[str, str]:
-    """Versions of what wrote the forms."""
-    graphs = any(form.startswith("onnx") for form in forms)
-    names = ("torch", "transformers", *(PACKAGES if graphs else ()))
-    return {name: installed(name) for name in names}

@@ -16,13 +16,7 @@ NUMBERS = ("idx", "index")
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """The pairs, in the order of the file.
-
-    Attributes:
-        index: Each pair's number; its place in the file where the file has none.
-        premises: First sentences.
-        hypotheses: Second sentences.
-    """
+    """The pairs, in the order of the file; ``index`` is their place where it has no numbers."""
 
     index: tuple[int, ...]
     premises: tuple[str, ...]

@@ -24,7 +24,6 @@ class SubmissionFile:
     """One file of a submission as GLUE wants it.
 
     Attributes:
-        name: Its name.
         task: The task's name in a version; the diagnostic set belongs to MNLI.
         split: The split that it answers.
         rows: Lines without the header.
@@ -89,13 +88,7 @@ def submission_file(task: TaskSpec, split: str) -> SubmissionFile:
 def render(
     file: SubmissionFile, index: Sequence[int], predictions: Sequence[str] | Sequence[float]
 ) -> str:
-    """A file's text.
-
-    Args:
-        file: Which file.
-        index: The number of each row, in the order of the file.
-        predictions: Label names of the data, or scores, which are cut to 0 to 5.
-    """
+    """A file's text for label names of the data, or scores, which are cut to 0 to 5."""
     if file.words:
         words = [file.words[str(label)] for label in predictions]
     else:
@@ -189,12 +182,11 @@ def write_submission(place: Path, files: Mapping[str, str]) -> None:
 
 
 def _to_zip(path: Path, files: Mapping[str, str]) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for name in SUBMISSION_FILES:
             if name in files:
                 entry = zipfile.ZipInfo(name, ZIP_EPOCH)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(entry, files[name])
+                archive.writestr(entry, files[name], zipfile.ZIP_DEFLATED)
 
 
 class CheckedFile(Record):
@@ -209,7 +201,6 @@ class Submission(Record):
     """A submission, compared with the site's format.
 
     Attributes:
-        place: The zip or folder.
         files: Those that are there.
         missing: The names of the others.
         written: The names of those that were just written, where some were.

@@ -56,10 +56,8 @@ class _Logits(nn.Module):
 def write_onnx(classifier: Classifier, file: Path) -> None:
     """Write a classifier's graph: inputs of shape (batch, length), both free; output ``logits``.
 
-    Args:
-        classifier: On the CPU; its logits are written in the model's own order of labels, which
-            is the one of its ``config.json``.
-        file: The ``.onnx`` file; weights over 1.8 GB go to a second one beside it.
+    The classifier is on the CPU. Its logits are written in the model's own order of labels, which
+    is the one of its ``config.json``; weights over 1.8 GB go to a second file beside the graph.
     """
     known = classifier.tokenizer.model_input_names
     inputs = {name: torch.ones(2, 16, dtype=torch.int64) for name in MODEL_INPUTS if name in known}
@@ -97,11 +95,9 @@ def quantize(source: Path, target: Path) -> None:
 
 
 def graph_logits(file: Path, classifier: Classifier) -> LogitsFunction:
-    """A graph as a function from rows to logits in the order of the data's labels.
+    """A graph of a classifier as a function from rows to logits in the order of the data's labels.
 
-    Args:
-        file: The ``.onnx`` file; run on the CPU, with as many threads as torch may use.
-        classifier: What it was made from.
+    It runs on the CPU, with as many threads as torch may use.
     """
     import onnxruntime
 
@@ -127,8 +123,7 @@ def _hushed() -> Iterator[None]:
     before: Any = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logging.disable(before)

@@ -7,6 +7,7 @@ a ``.zip`` or a folder is a submission, to which each task adds its own files.
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from augment.contract import TaskSpec, Version
 from augment.contract.files import write_file
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
-from distill.data.versions import tokenize_split, tokenize_texts
+from distill.data.versions import token_columns, tokenize_split
 from distill.errors import DataInvalid, UsageError
 from distill.evaluation.evaluate import predict
 from distill.evaluation.target import Logits
@@ -68,13 +69,7 @@ class Predictions:
 
 
 class PredictionTable(Record):
-    """A table of predictions that was written.
-
-    Attributes:
-        place: The file.
-        splits: Whose rows are in it.
-        rows: How many.
-    """
+    """A table of predictions that was written: its file, and how many rows of which splits."""
 
     place: str
     splits: tuple[str, ...]
@@ -90,7 +85,7 @@ def write_predictions(
     diagnostic: str | Path | None = None,
     quiet: bool = False,
 ) -> PredictionTable | Submission:
-    """Predict a split and write the predictions.
+    """Predict a split and write the predictions; a submission is checked, with earlier files.
 
     Args:
         model: Folder, run directory or hub name.
@@ -100,9 +95,6 @@ def write_predictions(
             ``test_matched`` and ``test_mismatched``.
         diagnostic: GLUE's diagnostic set as a file, for a model of MNLI.
         quiet: Say nothing on stderr.
-
-    Returns:
-        What was written; a submission is checked, with the files of other tasks.
 
     Raises:
         UsageError: The place, the task and the split do not go together.
@@ -134,11 +126,7 @@ def write_predictions(
 
 
 def _is_table(out: Path, diagnostic: str | Path | None) -> bool:
-    """Whether a place asks for a table; otherwise it asks for a submission.
-
-    Raises:
-        UsageError: It asks for neither, or for what a table does not hold.
-    """
+    """Whether a place asks for a table; otherwise it asks for a submission."""
     table = out.suffix in TABLES
     if not table and out.suffix not in ("", ".zip"):
         raise UsageError(
@@ -192,7 +180,8 @@ def _predict_diagnostic(
 ) -> Predictions:
     pairs = read_diagnostic(file)
     texts = [list(pairs.premises), list(pairs.hypotheses)]
-    rows = tokenize_texts(texts, classifier.tokenizer, own_length(classifier, task))
+    columns = token_columns(texts, classifier.tokenizer, own_length(classifier, task))
+    rows = datasets.Dataset.from_dict(columns)
     logits = _logits(classifier, rows, "diagnostic", narrator)
     index = np.asarray(pairs.index, dtype=np.int64)
     order = np.argsort(index, kind="stable")
@@ -202,23 +191,16 @@ def _predict_diagnostic(
 def _logits(
     classifier: Classifier, rows: datasets.Dataset, title: str, narrator: Narrator
 ) -> Logits:
-    gauge = Gauge(narrator, title)
-    try:
+    with closing(Gauge(narrator, title)) as gauge:
         return predict(
             classifier,
             rows,
             lambda done: gauge.show(done / len(rows), f"{done:,} of {len(rows):,} rows"),
         )
-    finally:
-        gauge.close()
 
 
 def _text(file: SubmissionFile, task: TaskSpec, predictions: Predictions) -> str:
-    """A submission's file, checked.
-
-    Raises:
-        DataInvalid: The rows are not numbered as GLUE's are.
-    """
+    """A submission's file, checked."""
     text = render(file, predictions.index.tolist(), predictions.values(task))
     if wrong := faults(file, text):
         raise DataInvalid(
