@@ -102,9 +102,8 @@ def nearest(path: Path) -> Path:
 
 def _is_full(error: Exception, folder: Path) -> bool:
     """Python gives a number, safetensors a text, torch's writer neither."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    if f"(os error {errno.ENOSPC})" in str(error):
+    numbered = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if numbered or f"(os error {errno.ENOSPC})" in str(error):
         return True
     return isinstance(error, RuntimeError) and shutil.disk_usage(nearest(folder)).free < _LITTLE
 

@@ -48,11 +48,7 @@ def parse_toml(content: bytes, where: str) -> dict[str, Any]:
 
 
 def faults(model: type[BaseModel], raw: dict[str, Any]) -> dict[str, str]:
-    """One sentence for every faulty key.
-
-    Args:
-        model: What ``raw`` should be.
-        raw: As it was read.
+    """One sentence for every key in ``raw`` that does not fit the model.
 
     Returns:
         Key path, such as ``intermediate.epochs``, to the fault; empty where there is none.
