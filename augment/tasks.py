@@ -40,10 +40,9 @@ def _glue(
     columns: tuple[str, ...],
     labels: tuple[str, ...],
     metrics: tuple[str, ...],
-    *,
-    select: str,
     splits: Splits = _ONE_TEST,
 ) -> Task:
+    """One of GLUE's tasks; the last metric selects the best checkpoint."""
     label = Label(names=labels) if labels else Label(kind="regression")
     return Task(
         TaskSpec(
@@ -51,7 +50,7 @@ def _glue(
             text_columns=columns,
             label=label,
             metrics=metrics,
-            selection_metric=select,
+            selection_metric=metrics[-1],
             splits=splits,
         )
     )
@@ -59,24 +58,22 @@ def _glue(
 
 _PAIR = ("sentence1", "sentence2")
 _ENTAILED = ("entailment", "not_entailment")
-_CORRELATIONS = ("pearson", "spearman", "pearson_spearman")
+_NLI = ("entailment", "neutral", "contradiction")
+_ACCURACY_F1 = ("accuracy", "f1")
 GLUE: dict[str, Task] = {
     task.spec.name: task
     for task in (
-        _glue("cola", ("sentence",), ("unacceptable", "acceptable"), ("matthews",),
-              select="matthews"),
-        _glue("sst2", ("sentence",), ("negative", "positive"), ("accuracy",), select="accuracy"),
-        _glue("mrpc", _PAIR, ("not_equivalent", "equivalent"), ("accuracy", "f1"), select="f1"),
-        _glue("stsb", _PAIR, (), _CORRELATIONS, select="pearson_spearman"),
-        _glue("qqp", ("question1", "question2"), ("not_duplicate", "duplicate"),
-              ("accuracy", "f1"), select="f1"),
-        _glue("mnli", ("premise", "hypothesis"), ("entailment", "neutral", "contradiction"),
-              ("accuracy",), select="accuracy", splits=_MNLI_SPLITS),
-        _glue("qnli", ("question", "sentence"), _ENTAILED, ("accuracy",), select="accuracy"),
-        _glue("rte", _PAIR, _ENTAILED, ("accuracy",), select="accuracy"),
-        _glue("wnli", _PAIR, ("not_entailment", "entailment"), ("accuracy",), select="accuracy"),
+        _glue("cola", ("sentence",), ("unacceptable", "acceptable"), ("matthews",)),
+        _glue("sst2", ("sentence",), ("negative", "positive"), ("accuracy",)),
+        _glue("mrpc", _PAIR, ("not_equivalent", "equivalent"), _ACCURACY_F1),
+        _glue("stsb", _PAIR, (), ("pearson", "spearman", "pearson_spearman")),
+        _glue("qqp", ("question1", "question2"), ("not_duplicate", "duplicate"), _ACCURACY_F1),
+        _glue("mnli", ("premise", "hypothesis"), _NLI, ("accuracy",), _MNLI_SPLITS),
+        _glue("qnli", ("question", "sentence"), _ENTAILED, ("accuracy",)),
+        _glue("rte", _PAIR, _ENTAILED, ("accuracy",)),
+        _glue("wnli", _PAIR, ("not_entailment", "entailment"), ("accuracy",)),
     )
-}  # fmt: skip
+}
 
 
 def get_task(name: str) -> Task:

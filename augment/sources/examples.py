@@ -41,11 +41,7 @@ class SourceRow:
 class Columns:
     """Which columns of a file hold what a row needs.
 
-    Attributes:
-        texts: The texts.
-        label: The label.
-        idx: The row's own number; a file may lack it.
-        hint: What to do about a file that lacks another column.
+    Only ``idx``, the row's own number, may be absent; ``hint`` says what to do about another.
     """
 
     texts: tuple[str, ...]
@@ -92,9 +88,7 @@ class SourceTableBuilder:
     max_characters: int = MAX_CHARACTERS
     skipped: int = 0
     _parts: list[pa.Table] = field(default_factory=list)
-    _texts: list[tuple[str, ...]] = field(default_factory=list)
-    _labels: list[int | float] = field(default_factory=list)
-    _idx: list[int | None] = field(default_factory=list)
+    _rows: list[tuple[Any, ...]] = field(default_factory=list)
 
     @property
     def is_test(self) -> bool:
@@ -108,17 +102,13 @@ class SourceTableBuilder:
             RowMalformed: A text is missing or oversized, or the label is not one of the task's.
         """
         try:
-            texts = tuple(self._text(value, row.location) for value in row.texts)
-            label = self._label(row)
+            texts = [self._text(value, row.location) for value in row.texts]
+            self._rows.append((*texts, self._label(row), row.idx))
         except RowMalformed:
             if not self.skip_malformed:
                 raise
             self.skipped += 1
-            return
-        self._texts.append(texts)
-        self._labels.append(label)
-        self._idx.append(row.idx)
-        if len(self._idx) == _PART_ROWS:
+        if len(self._rows) == _PART_ROWS:
             self._pack()
 
     def malformed(self, problem: str) -> None:
@@ -153,16 +143,13 @@ class SourceTableBuilder:
 
     def _pack(self) -> None:
         """Put the collected rows away as Arrow arrays, a fifth of the size."""
-        columns = [
-            pa.array([texts[i] for texts in self._texts], pa.string())
-            for i in range(len(self.task.text_columns))
-        ]
         classes = self.task.label.kind == "classification"
-        columns.append(pa.array(self._labels, pa.int64() if classes else pa.float32()))
-        columns.append(pa.array(self._idx, pa.int64()))
-        names = [*self.task.text_columns, self.task.label.column, "idx"]
-        self._parts.append(pa.table(dict(zip(names, columns, strict=True))))
-        self._texts, self._labels, self._idx = [], [], []
+        types = {name: pa.string() for name in self.task.text_columns}
+        types[self.task.label.column] = pa.int64() if classes else pa.float32()
+        types["idx"] = pa.int64()
+        columns = [[row[i] for row in self._rows] for i in range(len(types))]
+        self._parts.append(pa.table(columns, schema=pa.schema(types)))
+        self._rows = []
 
     def _text(self, value: Any, location: str) -> str:
         if not isinstance(value, str):
@@ -178,10 +165,9 @@ class SourceTableBuilder:
 
     def _label(self, row: SourceRow) -> int | float:
         value = row.label
-        unlabeled = value is None or value == "" or (self.is_test and value == UNLABELED)
-        if unlabeled and self.is_test:
+        if self.is_test and value in (None, "", UNLABELED):
             return UNLABELED
-        if unlabeled:
+        if value is None or value == "":
             refuse_row(f"{row.location} has no label.")
         return _score(value, row) if self.task.label.kind == "regression" else self._class(row)
 
