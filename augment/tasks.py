@@ -111,19 +111,14 @@ def load_task(path: Path) -> Task:
     files = raw.get("splits", {})
     if not isinstance(files, dict) or not all(isinstance(v, str) for v in files.values()):
         raise RecipeInvalid(f"{path}: [splits] must be a table of split name = file name.")
-    described = {**raw, "splits": _splits(files)}
+    splits: dict[str, Any] = {"train": "train"}
+    for kind in ("validation", "test"):
+        splits[kind] = [name for name in files if name.startswith(kind)]
+    described = {**raw, "splits": splits}
     refuse(str(path), faults(TaskSpec, described))
-    if not any(name.startswith("validation") for name in files) or "train" not in files:
+    if not splits["validation"] or "train" not in files:
         raise RecipeInvalid(
             f"{path}: [splits] names {', '.join(files) or 'nothing'}; "
             "'train' and 'validation' are needed."
         )
     return Task(TaskSpec.model_validate(described), dict(files), path.parent)
-
-
-def _splits(files: dict[str, str]) -> dict[str, Any]:
-    return {
-        "train": "train",
-        "validation": [name for name in files if name.startswith("validation")],
-        "test": [name for name in files if name.startswith("test")],
-    }

@@ -18,15 +18,7 @@ REJECTED = "rejected"
 
 
 class FileEntry(StrictRecord):
-    """One Parquet file of a version.
-
-    Attributes:
-        path: Relative POSIX path below the version directory, under ``data/`` or ``rejected/``.
-        split: The split it belongs to.
-        rows: Rows in the file.
-        bytes: Size of the file, in bytes.
-        sha256: Digest of the file, in hex.
-    """
+    """One Parquet file of a version, by its POSIX path below: ``data/…`` or ``rejected/…``."""
 
     path: str = Field(max_length=255)
     split: str

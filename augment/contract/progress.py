@@ -41,10 +41,7 @@ class Narrator:
 class Gauge:
     """How far something is: a bar on a terminal, a line now and then elsewhere.
 
-    Args:
-        narrator: Where to.
-        title: Such as ``stage 1/2``.
-        first: The share that was done before this process began.
+    ``first`` is the share that was done before this process began.
     """
 
     def __init__(self, narrator: Narrator, title: str, first: float = 0.0) -> None:

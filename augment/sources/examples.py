@@ -22,13 +22,9 @@ _SKIP_HINT = "Mend the file, or leave such rows out, counted in the manifest: --
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """One row as a reader found it.
+    """One row as a reader found it, at a location for messages: ``train.tsv line 12``.
 
-    Attributes:
-        location: Where it stands, for messages: ``train.tsv line 12``.
-        texts: The text columns' values.
-        label: The label's value, or None where the file has no label column.
-        idx: The row's own number, or None where the file has none.
+    The label and the row's own number are None where the file has none.
     """
 
     location: str
@@ -73,13 +69,9 @@ class Columns:
 
 @dataclass(slots=True)
 class SourceTableBuilder:
-    """Collects checked rows of one split.
+    """Collects rows of one split that fit the task; only test splits may be unlabeled.
 
-    Attributes:
-        task: The task whose columns, label names and label kind rows must fit.
-        split: The split's name; only test splits may be unlabeled.
-        skip_malformed: Count malformed rows in ``skipped`` instead of raising.
-        max_characters: The longest text that is taken.
+    With ``skip_malformed``, malformed rows are counted in ``skipped`` instead of raising.
     """
 
     task: TaskSpec
