@@ -40,10 +40,9 @@ def _glue(
     columns: tuple[str, ...],
     labels: tuple[str, ...],
     metrics: tuple[str, ...],
-    *,
-    select: str,
     splits: Splits = _ONE_TEST,
 ) -> Task:
+    """One of GLUE's tasks; the last metric selects the best checkpoint."""
     label = Label(names=labels) if labels else Label(kind="regression")
     return Task(
         TaskSpec(
@@ -51,7 +50,7 @@ def _glue(
             text_columns=columns,
             label=label,
             metrics=metrics,
-            selection_metric=select,
+            selection_metric=metrics[-1],
             splits=splits,
         )
     )
@@ -59,24 +58,22 @@ def _glue(
 
 _PAIR = ("sentence1", "sentence2")
 _ENTAILED = ("entailment", "not_entailment")
-_CORRELATIONS = ("pearson", "spearman", "pearson_spearman")
+_NLI = ("entailment", "neutral", "contradiction")
+_ACCURACY_F1 = ("accuracy", "f1")
 GLUE: dict[str, Task] = {
     task.spec.name: task
     for task in (
-        _glue("cola", ("sentence",), ("unacceptable", "acceptable"), ("matthews",),
-              select="matthews"),
-        _glue("sst2", ("sentence",), ("negative", "positive"), ("accuracy",), select="accuracy"),
-        _glue("mrpc", _PAIR, ("not_equivalent", "equivalent"), ("accuracy", "f1"), select="f1"),
-        _glue("stsb", _PAIR, (), _CORRELATIONS, select="pearson_spearman"),
-        _glue("qqp", ("question1", "question2"), ("not_duplicate", "duplicate"),
-              ("accuracy", "f1"), select="f1"),
-        _glue("mnli", ("premise", "hypothesis"), ("entailment", "neutral", "contradiction"),
-              ("accuracy",), select="accuracy", splits=_MNLI_SPLITS),
-        _glue("qnli", ("question", "sentence"), _ENTAILED, ("accuracy",), select="accuracy"),
-        _glue("rte", _PAIR, _ENTAILED, ("accuracy",), select="accuracy"),
-        _glue("wnli", _PAIR, ("not_entailment", "entailment"), ("accuracy",), select="accuracy"),
+        _glue("cola", ("sentence",), ("unacceptable", "acceptable"), ("matthews",)),
+        _glue("sst2", ("sentence",), ("negative", "positive"), ("accuracy",)),
+        _glue("mrpc", _PAIR, ("not_equivalent", "equivalent"), _ACCURACY_F1),
+        _glue("stsb", _PAIR, (), ("pearson", "spearman", "pearson_spearman")),
+        _glue("qqp", ("question1", "question2"), ("not_duplicate", "duplicate"), _ACCURACY_F1),
+        _glue("mnli", ("premise", "hypothesis"), _NLI, ("accuracy",), _MNLI_SPLITS),
+        _glue("qnli", ("question", "sentence"), _ENTAILED, ("accuracy",)),
+        _glue("rte", _PAIR, _ENTAILED, ("accuracy",)),
+        _glue("wnli", _PAIR, ("not_entailment", "entailment"), ("accuracy",)),
     )
-}  # fmt: skip
+}
 
 
 def get_task(name: str) -> Task:
@@ -114,19 +111,14 @@ def load_task(path: Path) -> Task:
     files = raw.get("splits", {})
     if not isinstance(files, dict) or not all(isinstance(v, str) for v in files.values()):
         raise RecipeInvalid(f"{path}: [splits] must be a table of split name = file name.")
-    described = {**raw, "splits": _splits(files)}
+    splits: dict[str, Any] = {"train": "train"}
+    for kind in ("validation", "test"):
+        splits[kind] = [name for name in files if name.startswith(kind)]
+    described = {**raw, "splits": splits}
     refuse(str(path), faults(TaskSpec, described))
-    if not any(name.startswith("validation") for name in files) or "train" not in files:
+    if not splits["validation"] or "train" not in files:
         raise RecipeInvalid(
             f"{path}: [splits] names {', '.join(files) or 'nothing'}; "
             "'train' and 'validation' are needed."
         )
     return Task(TaskSpec.model_validate(described), dict(files), path.parent)
-
-
-def _splits(files: dict[str, str]) -> dict[str, Any]:
-    return {
-        "train": "train",
-        "validation": [name for name in files if name.startswith("validation")],
-        "test": [name for name in files if name.startswith("test")],
-    }

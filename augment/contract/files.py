@@ -31,12 +31,9 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def disk_errors(folder: Path, what: str = "", size: int = 0) -> Iterator[None]:
-    """Around anything that writes: a full or forbidden disk becomes a sentence.
+    """Around anything that writes to a folder: a full or forbidden disk becomes a sentence.
 
-    Args:
-        folder: Where is written.
-        what: What is written, such as ``a checkpoint``.
-        size: About how many bytes it takes, where that is known.
+    It names ``what`` is written, such as ``a checkpoint``, and its ``size`` in bytes where known.
 
     Raises:
         OutputUnwritable: Nothing more fits on the disk, or the place may not be written.
@@ -71,9 +68,7 @@ _LITTLE = 2**20
 def locked(path: Path, waiting: Callable[[], object] | None = None) -> Iterator[None]:
     """Hold a lock file; the lock falls when the process ends, however it ends.
 
-    Args:
-        path: The lock file; its folder exists.
-        waiting: Called where another process holds it, which is then waited for; None: refuse.
+    Where another process holds it, ``waiting`` is called, and the process waited for.
 
     Raises:
         OutputBusy: Another process holds it, and ``waiting`` is None.
@@ -102,9 +97,8 @@ def nearest(path: Path) -> Path:
 
 def _is_full(error: Exception, folder: Path) -> bool:
     """Python gives a number, safetensors a text, torch's writer neither."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    if f"(os error {errno.ENOSPC})" in str(error):
+    numbered = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if numbered or f"(os error {errno.ENOSPC})" in str(error):
         return True
     return isinstance(error, RuntimeError) and shutil.disk_usage(nearest(folder)).free < _LITTLE
 
@@ -125,11 +119,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_file(path: Path, fill: Callable[[Path], object]) -> None:
-    """Write a file in one atomic step.
-
-    Args:
-        path: The file; its folder exists.
-        fill: Writes the contents to the path that it is given.
+    """Write a file in one atomic step; ``fill`` writes to the path that it is given.
 
     Raises:
         OutputUnwritable: The file is as it was before.
@@ -145,11 +135,7 @@ def write_file(path: Path, fill: Callable[[Path], object]) -> None:
 
 
 def commit_folder(final: Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder in one atomic step.
-
-    Args:
-        final: The folder; it must not exist.
-        fill: Writes the contents into the folder that it is given.
+    """Make a new folder in one atomic step; ``fill`` writes into the folder that it is given.
 
     Raises:
         OutputUnwritable: Nothing is left behind.

@@ -7,9 +7,9 @@ import json
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from augment.contract.task import TaskSpec
+from augment.contract.task import StrictRecord, TaskSpec
 
 CONTRACT = 1
 SHA256 = r"^[0-9a-f]{64}$"
@@ -17,18 +17,8 @@ DATA = "data"
 REJECTED = "rejected"
 
 
-class FileEntry(BaseModel):
-    """One Parquet file of a version.
-
-    Attributes:
-        path: Relative POSIX path below the version directory, under ``data/`` or ``rejected/``.
-        split: The split it belongs to.
-        rows: Rows in the file.
-        bytes: Size of the file, in bytes.
-        sha256: Digest of the file, in hex.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class FileEntry(StrictRecord):
+    """One Parquet file of a version, by its POSIX path below: ``data/…`` or ``rejected/…``."""
 
     path: str = Field(max_length=255)
     split: str
@@ -46,30 +36,26 @@ class FileEntry(BaseModel):
         return path
 
 
-class Asset(BaseModel):
+class Asset(StrictRecord):
     """A model, a vector table or a word list that took part, by name and digest.
 
     ``teacher`` is the classifier and ``sentence_encoder`` the encoder of the quality gates.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["masked_lm", "vectors", "stop_words", "teacher", "sentence_encoder"]
     name: str
     sha256: str = Field(pattern=SHA256)
 
 
-class SourceSplit(BaseModel):
+class SourceSplit(StrictRecord):
     """One split as it was read, before augmentation; the digest covers its rows, not its file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     split: str
     rows: int = Field(ge=0)
     sha256: str = Field(pattern=SHA256)
 
 
-class Manifest(BaseModel):
+class Manifest(StrictRecord):
     """The whole description of a version.
 
     Attributes:
@@ -85,8 +71,6 @@ class Manifest(BaseModel):
         libraries: Versions of the libraries in use; information, not part of the id.
         created: UTC time of the commit, ISO 8601.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     contract: Literal[1]
     algorithm: int
@@ -136,12 +120,9 @@ def identity(
     sources: tuple[SourceSplit, ...],
     assets: tuple[Asset, ...],
 ) -> str:
-    """The id of a version: SHA-256 over all that can change a byte of its rows.
+    """The id of a version: SHA-256, in hex, over all that can change a byte of its rows.
 
     Names of assets are left out: a moved model folder is still the same model.
-
-    Returns:
-        64 hex digits.
     """
     parts = {
         "contract": CONTRACT,

@@ -45,7 +45,7 @@ def match_labels(names: Sequence[str], task: TaskSpec) -> LabelOrder | None:
             (``LABEL_0``, …); a regression wants one output.
 
     Returns:
-        The order, or nothing where the labels are not those of the task.
+        The order, or None where the labels are not those of the task.
     """
     if task.label.kind == "regression":
         return LabelOrder() if len(names) == 1 else None
@@ -57,22 +57,18 @@ def match_labels(names: Sequence[str], task: TaskSpec) -> LabelOrder | None:
     ours = [name.lower() for name in task.label.names]
     if sorted(theirs) != sorted(ours) or len(set(theirs)) != len(theirs):
         return None
-    columns = tuple(theirs.index(name) for name in ours)
-    return LabelOrder(None if columns == tuple(range(len(columns))) else columns)
+    return LabelOrder(None if theirs == ours else tuple(map(theirs.index, ours)))
 
 
 def model_digest(
     config: Mapping[str, Any], tokenizer: str, weights: Mapping[str, np.ndarray]
 ) -> str:
-    """SHA-256 over all that decides a model's answers, wherever and however it is stored.
+    """SHA-256, in hex, over all that decides a model's answers, however it is stored.
 
     Args:
         config: ``config.json`` as it stands.
         tokenizer: ``tokenizer.json``; what an earlier call set in it does not count.
         weights: Name → values, all that the model was saved with.
-
-    Returns:
-        64 hex digits.
     """
     digest = hashlib.sha256()
     kept = {key: value for key, value in config.items() if key not in _VOLATILE}
@@ -101,11 +97,7 @@ COUNT_FROM_PADDING = frozenset((
 def max_input_length(config: Any) -> int | None:
     """The longest input of a model, in tokens, special ones included.
 
-    Args:
-        config: That of transformers.
-
-    Returns:
-        The length, or nothing where a model has no table of positions.
+    None where the model has no table of positions.
     """
     positions = getattr(config, "max_position_embeddings", None)
     if positions is None or positions < 1:  # XLNet says -1
@@ -130,14 +122,8 @@ def loading(part: str, name: str, fault: type[Fault], hint: str) -> Iterator[Non
 
     Safetensors, tokenizers, torch, transformers and the hub's client each raise their own.
 
-    Args:
-        part: Such as ``tokenizer``.
-        name: What the user called the model.
-        fault: The error of a model that cannot be used.
-        hint: What to do.
-
     Raises:
-        Fault: Of the kind ``fault``.
+        Fault: Of the kind ``fault``, with the hint; it names the part, such as ``tokenizer``.
     """
     try:
         yield

@@ -28,11 +28,7 @@ def labeled(label: str, text: str = "") -> Text:
 
 
 class Narrator:
-    """Says on stderr what happens.
-
-    Attributes:
-        console: Where to.
-    """
+    """Says on stderr what happens."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = open_console(err=True, quiet=quiet)
@@ -45,10 +41,7 @@ class Narrator:
 class Gauge:
     """How far something is: a bar on a terminal, a line now and then elsewhere.
 
-    Args:
-        narrator: Where to.
-        title: Such as ``stage 1/2``.
-        first: The share that was done before this process began.
+    ``first`` is the share that was done before this process began.
     """
 
     def __init__(self, narrator: Narrator, title: str, first: float = 0.0) -> None:
@@ -72,9 +65,7 @@ class Gauge:
     def show(self, share: float | None, note: str) -> None:
         """Move the bar, or speak when the last line is ``LINE_EVERY`` old.
 
-        Args:
-            share: 0 to 1, or nothing where nobody knows.
-            note: What else to say.
+        ``share`` is 0 to 1, or None where nobody knows; ``note`` is what else to say.
         """
         now = time.monotonic()
         if self._bar is not None:

@@ -23,10 +23,7 @@ M = TypeVar("M", bound=BaseModel)
 class Recipes(Generic[M]):
     """The recipes of a package: those in its folder ``recipes``, and files of the same kind.
 
-    Attributes:
-        model: What a recipe holds.
-        package: Where the shipped ones lie.
-        example: The command that prints one, for a hint.
+    ``example`` is the command that prints one, for a hint.
     """
 
     model: type[M]

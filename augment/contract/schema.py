@@ -10,17 +10,15 @@ import pyarrow as pa
 from augment.contract.task import TaskSpec
 
 EDIT = pa.struct(
-    [
-        pa.field("column", pa.string()),
-        pa.field("start", pa.int32()),
-        pa.field("end", pa.int32()),
-        pa.field("before", pa.string()),
-        pa.field("after", pa.string()),
-        pa.field("source", pa.string()),
-    ]
+    {
+        "column": pa.string(),
+        "start": pa.int32(),
+        "end": pa.int32(),
+        "before": pa.string(),
+        "after": pa.string(),
+        "source": pa.string(),
+    }
 )
-
-
 LOGITS = "teacher_logits"
 REASON = "reason"
 
@@ -36,9 +34,6 @@ def arrow_schema(task: TaskSpec, *, teacher_logits: bool = False) -> pa.Schema:
         task: The task whose rows are stored.
         teacher_logits: Whether a last column keeps a teacher's logits in the order of the task's
             labels (one score for regression); null in the splits that are not augmented.
-
-    Returns:
-        The schema, with fields in the order they are written.
     """
     kept = [pa.field(LOGITS, pa.list_(pa.field("element", pa.float32())))]
     return _schema(task, kept if teacher_logits else [])
@@ -59,38 +54,18 @@ def _schema(task: TaskSpec, more: list[pa.Field]) -> pa.Schema:
         pa.field("edits", pa.list_(pa.field("element", EDIT))),
         *more,
     ]
-    features = {**_features(task), **{field.name: _EXTRA[field.name] for field in more}}
+    features = {field.name: _feature(field.type) for field in fields}
+    if task.label.kind == "classification":
+        names = list(task.label.names)
+        features[task.label.column] = {"names": names, "_type": "ClassLabel"}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     return pa.schema(fields, metadata=metadata)
 
 
-def _value(dtype: str) -> dict[str, str]:
-    return {"dtype": dtype, "_type": "Value"}
-
-
-_EXTRA: dict[str, Any] = {
-    LOGITS: {"feature": _value("float32"), "_type": "List"},
-    REASON: _value("string"),
-}
-
-
-def _features(task: TaskSpec) -> dict[str, object]:
-    """The same columns in the words of ``datasets.Features``."""
-    if task.label.kind == "classification":
-        label: dict[str, object] = {"names": list(task.label.names), "_type": "ClassLabel"}
-    else:
-        label = dict(_value("float32"))
-    edit: dict[str, object] = {
-        "column": _value("string"),
-        "start": _value("int32"),
-        "end": _value("int32"),
-        "before": _value("string"),
-        "after": _value("string"),
-        "source": _value("string"),
-    }
-    features: dict[str, object] = {name: _value("string") for name in task.text_columns}
-    features[task.label.column] = label
-    features["idx"] = _value("int64")
-    features["variant"] = _value("int32")
-    features["edits"] = {"feature": edit, "_type": "List"}
-    return features
+def _feature(kind: pa.DataType) -> dict[str, Any]:
+    """A column's type in the words of ``datasets.Features``."""
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "List"}
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
+    return {"dtype": "float32" if kind == pa.float32() else str(kind), "_type": "Value"}

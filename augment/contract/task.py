@@ -22,7 +22,13 @@ Metric = Annotated[str, AfterValidator(_known_metric)]
 SplitName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 
 
-class Label(BaseModel):
+class StrictRecord(BaseModel):
+    """An immutable record that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Label(StrictRecord):
     """What is predicted: one of the named classes, or a number.
 
     Attributes:
@@ -30,8 +36,6 @@ class Label(BaseModel):
         kind: ``classification`` (integers into ``names``) or ``regression`` (a float).
         names: The class names, in the order of their integers; empty for regression.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     column: str = "label"
     kind: Literal["classification", "regression"] = "classification"
@@ -48,10 +52,8 @@ class Label(BaseModel):
         return self
 
 
-class Splits(BaseModel):
+class Splits(StrictRecord):
     """Which splits a task has; the first validation split selects the best checkpoint."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     train: SplitName = "train"
     validation: tuple[SplitName, ...] = ("validation",)
@@ -63,7 +65,7 @@ class Splits(BaseModel):
         return (self.train, *self.validation, *self.test)
 
 
-class TaskSpec(BaseModel):
+class TaskSpec(StrictRecord):
     """Everything a reader needs to know of a task: columns, label, metrics and splits.
 
     Attributes:
@@ -72,8 +74,6 @@ class TaskSpec(BaseModel):
         metrics: Metric names that are reported, see ``METRICS``.
         selection_metric: The one that chooses the best checkpoint.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=SAFE_NAME)
     text_columns: tuple[str, ...] = Field(min_length=1, max_length=2)

@@ -32,11 +32,7 @@ def command_line(
 ) -> typer.Typer:
     """An application whose commands end in a sentence and an exit code, whatever happens.
 
-    Args:
-        name: The command.
-        about: A sentence for ``--help``.
-        resumes: The commands below it that go on where they were interrupted.
-        completion: Whether it can install completion for the shell.
+    ``resumes`` are the commands below it that go on where they were interrupted.
     """
 
     class Commands(TyperGroup):

@@ -14,24 +14,18 @@ from pydantic import BaseModel, ValidationError
 
 from augment.contract.errors import RecipeInvalid
 
-_BOUNDS = {
-    "greater_than": ("must be greater than {}", "gt"),
-    "greater_than_equal": ("must be at least {}", "ge"),
-    "less_than": ("must be less than {}", "lt"),
-    "less_than_equal": ("must be at most {}", "le"),
-}
-_KINDS = {
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
+_WORDS = {
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
     "finite_number": "must be a finite number",
     "string_type": "must be text",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "model_type": "must be a table",
-    "dict_type": "must be a table",
+    **dict.fromkeys(("int_type", "int_from_float", "int_parsing"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    **dict.fromkeys(("model_type", "dict_type"), "must be a table"),
 }
 
 
@@ -48,11 +42,7 @@ def parse_toml(content: bytes, where: str) -> dict[str, Any]:
 
 
 def faults(model: type[BaseModel], raw: dict[str, Any]) -> dict[str, str]:
-    """One sentence for every faulty key.
-
-    Args:
-        model: What ``raw`` should be.
-        raw: As it was read.
+    """One sentence for every key in ``raw`` that does not fit the model.
 
     Returns:
         Key path, such as ``intermediate.epochs``, to the fault; empty where there is none.
@@ -93,7 +83,7 @@ def _known_path(raw: Any, loc: tuple[int | str, ...], *, missing: bool) -> tuple
 
 
 def _sentence(model: type[BaseModel], path: tuple[int | str, ...], detail: dict[str, Any]) -> str:
-    kind, words = detail["type"], detail["msg"]
+    kind = detail["type"]
     if kind == "missing":
         return "is missing"
     if kind == "value_error":
@@ -101,12 +91,9 @@ def _sentence(model: type[BaseModel], path: tuple[int | str, ...], detail: dict[
     if kind == "extra_forbidden":
         close = get_close_matches(str(path[-1]), _keys(model, path[:-1]), n=1)
         return f"unknown key; did you mean {close[0]!r}?" if close else "unknown key"
-    if kind in _BOUNDS:
-        words, limit = _BOUNDS[kind]
-        words = words.format(detail["ctx"][limit])
-    elif kind == "literal_error":
-        words = f"must be {detail['ctx']['expected']}"
-    return f"{_KINDS.get(kind, words)}, found {detail.get('input')!r}"
+    known = _WORDS.get(kind)
+    words = known.format(**detail.get("ctx", {})) if known else detail["msg"]
+    return f"{words}, found {detail.get('input')!r}"
 
 
 def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

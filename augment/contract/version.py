@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     import datasets
     import pandas as pd
 
-
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 16 * 2**20
 _VERSION_NAME = re.compile(r"v\d{4,}")
@@ -46,12 +45,7 @@ _VERSION_NAME = re.compile(r"v\d{4,}")
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A committed, immutable version on disk.
-
-    Attributes:
-        path: Its directory.
-        manifest: Its parsed manifest.
-    """
+    """A committed, immutable version on disk: its directory and its parsed manifest."""
 
     path: Path
     manifest: Manifest
@@ -86,8 +80,7 @@ class Version:
 
     def table(self, split: str) -> pa.Table:
         """A split as one Arrow table (memory-mapped)."""
-        tables = [pq.read_table(path, memory_map=True) for path in self.files(split)]
-        return pa.concat_tables(tables)
+        return pa.concat_tables(pq.read_table(path, memory_map=True) for path in self.files(split))
 
     def rejected(self) -> Iterator[pa.RecordBatch]:
         """The generated rows that were refused, each with its ``reason``, where they were kept."""
@@ -107,12 +100,9 @@ class Version:
         """All splits as a ``datasets.DatasetDict``, ``ClassLabel`` included."""
         import datasets
 
-        return datasets.DatasetDict(
-            {
-                split: datasets.Dataset.from_parquet([str(p) for p in self.files(split)])
-                for split in self.splits
-            }
-        )
+        files = {split: [str(path) for path in self.files(split)] for split in self.splits}
+        read = datasets.Dataset.from_parquet
+        return datasets.DatasetDict({split: read(paths) for split, paths in files.items()})
 
     def _entries(self, split: str) -> tuple[FileEntry, ...]:
         found = tuple(entry for entry in self.manifest.files if entry.split == split)
@@ -126,12 +116,8 @@ class Version:
 def list_versions(root: Path, *, skip_unreadable: bool = False) -> Iterator[Version]:
     """Every committed version below ``<root>`` or ``<root>/<task>``, oldest first.
 
-    Args:
-        root: The root of all versions, or one task's folder.
-        skip_unreadable: Pass over manifests that break the contract instead of raising.
-
     Raises:
-        ContractError: A manifest breaks the contract.
+        ContractError: A manifest breaks the contract, unless such ones are skipped.
     """
     for path in sorted([*root.glob("v*"), *root.glob("*/v*")]):
         if _VERSION_NAME.fullmatch(path.name) and (path / MANIFEST).is_file():
@@ -143,20 +129,16 @@ def list_versions(root: Path, *, skip_unreadable: bool = False) -> Iterator[Vers
 
 
 def open_version(reference: str | Path) -> Version:
-    """Open a version and check everything that is cheap to check.
+    """Open a version by its reference (its forms: above), checking all that is cheap to check.
 
     Sizes, places and schemas of all files are checked; digests are left to ``verify``.
-
-    Args:
-        reference: ``<root>/<task>``, ``<root>/<task>@v0003``, ``<root>/<task>@<id prefix>``
-            or the version's own directory.
 
     Raises:
         VersionNotFound: Nothing is there, or an id prefix fits more than one version.
         ContractError: The manifest or a file breaks the contract.
     """
     version = _read(_resolve(Path(reference)))
-    check_files(version)
+    _check_files(version)
     listed = {entry.path for entry in version.manifest.files}
     for path in sorted((version.path / "data").iterdir()):
         if f"data/{path.name}" not in listed:
@@ -233,15 +215,12 @@ def sha256_file(path: Path) -> str:
 
 
 def verify(version: Version) -> int:
-    """Re-read every file and compare its digest with the manifest.
-
-    Returns:
-        The number of files checked.
+    """Re-read every file, compare its digest with the manifest, and count the files.
 
     Raises:
         FileDamaged: A digest differs.
     """
-    check_files(version)
+    _check_files(version)
     entries = version.manifest.files + version.manifest.rejected
     for entry in entries:
         found = sha256_file(version.path / entry.path)
@@ -254,7 +233,7 @@ def verify(version: Version) -> int:
     return len(entries)
 
 
-def check_files(version: Version) -> None:
+def _check_files(version: Version) -> None:
     """Places, sizes, rows and schemas of all files."""
     for entry in version.manifest.files:
         _check_file(version, entry, version.schema())

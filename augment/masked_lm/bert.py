@@ -96,11 +96,10 @@ class BertForward:
     """Logits at the mask of each input, from the weights of a BERT-shaped masked LM."""
 
     def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
-        """Take the weights of a masked LM of one of the families ``WEIGHT_NAMES``, in eval mode.
+        """Copy the weights of a masked LM in eval mode into the layout that is fastest.
 
-        Args:
-            model: The model; its weights are copied into the layout that is fastest.
-            dtype: Of the layers; the LM head never computes below float32.
+        Its family is one of ``WEIGHT_NAMES``; the layers have this dtype, the LM head at least
+        float32.
         """
         config, names = model.config, WEIGHT_NAMES[model.config.model_type]
         *layers, last = model.base_model.get_submodule(names.layers)
@@ -110,11 +109,7 @@ class BertForward:
         self._head = _Head(model, names, torch.promote_types(dtype, torch.float32))
 
     def __call__(self, inputs: PackedInputs) -> Tensor:
-        """Run the model.
-
-        Returns:
-            Logits, shape ``(inputs, vocabulary)``.
-        """
+        """Logits, shape ``(inputs, vocabulary)``."""
         distinct, inverse = _distinct(inputs)
         hidden = self._embeddings(*distinct)
         first = self._layers[0].project(hidden).index_select(0, inverse) if self._layers else None
@@ -190,21 +185,20 @@ class _AfterAttention:
 
 
 class _Layer:
-    """A Transformer layer over all tokens."""
+    """A Transformer layer over all tokens.
+
+    ``project`` gives queries, keys and values side by side, shape ``(tokens, 3 x width)``.
+    """
 
     def __init__(self, layer: Any, config: Any, names: WeightNames, dtype: torch.dtype) -> None:
         qkv = (names.layer.query, names.layer.key, names.layer.value)
         parts = [layer.get_submodule(name) for name in qkv]
-        self._qkv = Linear(
+        self.project = Linear(
             torch.cat([part.weight.detach() for part in parts]).to(dtype),
             torch.cat([part.bias.detach() for part in parts]).to(dtype),
         )
         self._heads = config.num_attention_heads
         self._after_attention = _AfterAttention(layer, config, names, dtype)
-
-    def project(self, hidden: Tensor) -> Tensor:
-        """Queries, keys and values side by side, shape ``(tokens, 3 x width)``."""
-        return self._qkv(hidden)
 
     def __call__(
         self, hidden: Tensor, groups: Sequence[LengthGroup], qkv: Tensor | None = None

@@ -58,13 +58,7 @@ def build_input(
 
 @dataclass(frozen=True, slots=True)
 class LengthGroup:
-    """Neighboring inputs of one length.
-
-    Attributes:
-        start: The first token of the first input.
-        inputs: How many.
-        length: Tokens of each.
-    """
+    """Neighboring inputs of one length in tokens, from the token ``start``."""
 
     start: int
     inputs: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,29 +11,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _ROWS_HINT = 1024
-_FUSED = {
-    "gelu": ("gelu", "none"),
-    "gelu_new": ("gelu", "tanh"),
-    "gelu_pytorch_tanh": ("gelu", "tanh"),
-}
-_PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
-    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
+_GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+"""The approximation of each GELU that transformers names; oneDNN computes them with the product."""
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    **{name: partial(F.gelu, approximate=how) for name, how in _GELUS.items()},
     "relu": F.relu,
 }
+"""By the names that transformers gives them."""
 
 
 class Linear:
     """``activation(x Wᵀ + b)`` or ``x Wᵀ + b + residual`` over rows."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        """Take the weights.
-
-        Args:
-            weight: Shape ``(outputs, inputs)``.
-            bias: Shape ``(outputs,)``, or None.
-        """
+        """Take the weights, shape ``(outputs, inputs)``, and a bias, shape ``(outputs,)``."""
         self._bias = bias
         self._packed = _packs(weight)
         ops: Any = torch.ops.mkldnn
@@ -49,15 +41,9 @@ class Linear:
     def __call__(
         self, rows: Tensor, *, activation: str = "", residual: Tensor | None = None
     ) -> Tensor:
-        """Apply the layer.
+        """Apply the layer to contiguous rows, shape ``(rows, inputs)``.
 
-        Args:
-            rows: Shape ``(rows, inputs)``, contiguous.
-            activation: A name that transformers gives activations, or nothing.
-            residual: Added after the bias, shape ``(rows, outputs)``.
-
-        Returns:
-            Shape ``(rows, outputs)``.
+        The residual and what is returned have the shape ``(rows, outputs)``.
         """
         if not self._packed:
             out = activate(F.linear(rows, self._weight, self._bias), activation)
@@ -71,19 +57,14 @@ class Linear:
                 rows, residual, self._weight, self._bias, "add"
             )
             return summed
-        name, algorithm = _FUSED.get(activation, ("none", ""))
-        out = ops._linear_pointwise(rows, self._weight, self._bias, name, [], algorithm)
-        return out if activation in _FUSED else activate(out, activation)
-
-
-def known_activation(name: str) -> bool:
-    """Whether a model's activation is one of those above."""
-    return name in _PLAIN
+        name, how = ("gelu", _GELUS[activation]) if activation in _GELUS else ("none", "")
+        out = ops._linear_pointwise(rows, self._weight, self._bias, name, [], how)
+        return out if activation in _GELUS else activate(out, activation)
 
 
 def activate(rows: Tensor, name: str) -> Tensor:
     """An activation by the name that transformers gives it; nothing for no name."""
-    return _PLAIN[name](rows) if name else rows
+    return ACTIVATIONS[name](rows) if name else rows
 
 
 def _packs(weight: Tensor) -> bool:
@@ -106,17 +87,10 @@ _BLOCK = 64
 
 
 def top_columns(scores: Tensor, count: int) -> Tensor:
-    """The columns of the largest values of each row, largest first.
+    """The columns of the largest values of each row, largest first, shape ``(rows, count)``.
 
     The best of every block of columns first: the ``count`` largest values lie in the ``count``
     blocks with the largest maxima, so that most of a row is read once and never sorted.
-
-    Args:
-        scores: Shape ``(rows, columns)``.
-        count: How many.
-
-    Returns:
-        Shape ``(rows, count)``.
     """
     rows, columns = scores.shape
     in_blocks = columns // _BLOCK * _BLOCK

@@ -15,10 +15,8 @@ from augment.contract.models import (
     quiet_libraries,
 )
 from augment.errors import AssetInvalid, AssetMissing
-from augment.masked_lm.kernels import known_activation
 from augment.masked_lm.model import MaskedLM
-from augment.masked_lm.registry import FAMILIES, activations
-from augment.tokenization.base import ModelTokenizer
+from augment.masked_lm.registry import FAMILIES, unknown_activations
 from augment.tokenization.load import wrap_tokenizer
 
 _OPTION = "--mlm"
@@ -44,10 +42,11 @@ def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32"
         raise AssetInvalid(
             f"the tokenizer of {name} has {len(tokenizer)} tokens, the model {size}."
         )
-    if unknown := [act for act in activations(model.config) if not known_activation(act)]:
+    if unknown := unknown_activations(model.config):
         raise AssetInvalid(f"{name} has the activation {unknown[0]!r}: not known.")
     wrapped = wrap_tokenizer(tokenizer, size)
-    digest = _digest(model, config, wrapped)
+    weights = {key: tensor.numpy() for key, tensor in model.state_dict().items()}
+    digest = model_digest(config, wrapped.canonical_json(), weights)
     return MaskedLM(model, wrapped, digest, device=device, precision=precision)
 
 
@@ -86,11 +85,7 @@ def _read_model(name: str) -> Any:
 
 
 def read_weights(name: str, kind: Any) -> tuple[Any, list[str]]:
-    """A model in float32, and the names of weights that were not saved with it.
-
-    Args:
-        name: Folder or hub name.
-        kind: A class of transformers' such as ``AutoModel``.
+    """A model of a class such as ``AutoModel`` in float32, and the names of weights not saved.
 
     Raises:
         AssetInvalid: They cannot be read.
@@ -99,7 +94,9 @@ def read_weights(name: str, kind: Any) -> tuple[Any, list[str]]:
         model, report = kind.from_pretrained(
             name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
         )
-    _copy_weights(model)
+    # they may be mapped: who overwrites the file while a run is at work would change the run
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
     return model, sorted(report["missing_keys"])
 
 
@@ -119,17 +116,3 @@ def how_to_name(option: str) -> str:
         "Expected a folder with config.json, tokenizer and weights, or a hub name; without a "
         f"network, download it elsewhere and name the folder: {option} DIR"
     )
-
-
-def _copy_weights(model: Any) -> None:
-    """Copy the weights out of the file that they may be mapped from.
-
-    Whoever overwrites that file while a run is at work would change the run otherwise.
-    """
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.clone()
-
-
-def _digest(model: Any, config: dict[str, Any], tokenizer: ModelTokenizer) -> str:
-    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    return model_digest(config, tokenizer.canonical_json(), weights)

@@ -110,16 +110,13 @@ class MaskedLM:
         words_only: bool,
         on_batch: Callable[[int], None] | None = None,
     ) -> list[Ranking]:
-        """The K best tokens at each masked position.
+        """The K best tokens at each masked position, in the inputs' order.
 
         Args:
             inputs: One for each position, in any order.
             k: K.
             words_only: Rank whole words only; otherwise all tokens.
             on_batch: Called after each batch with the number of positions done in it.
-
-        Returns:
-            One ranking for each input, in the inputs' order.
 
         Raises:
             AssetInvalid: The model returns NaN.

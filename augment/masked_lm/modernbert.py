@@ -26,11 +26,9 @@ class ModernBertForward:
     """Logits at the mask of each input, from the weights of a ModernBERT masked LM."""
 
     def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
-        """Take the weights of a ``ModernBertForMaskedLM`` in eval mode.
+        """Copy the weights of a ``ModernBertForMaskedLM`` in eval mode into the fastest layout.
 
-        Args:
-            model: The model; its weights are copied into the layout that is fastest.
-            dtype: Of the layers; the LM head never computes below float32.
+        The layers have this dtype, the LM head at least float32.
         """
         config, base = model.config, model.model
         self._tokens = base.embeddings.tok_embeddings.weight.detach()
@@ -46,11 +44,7 @@ class ModernBertForward:
         self._decoder = Linear.of(model.decoder, self._head_dtype)
 
     def __call__(self, inputs: PackedInputs) -> Tensor:
-        """Run the model.
-
-        Returns:
-            Logits, shape ``(inputs, vocabulary)``.
-        """
+        """Logits, shape ``(inputs, vocabulary)``."""
         distinct, inverse = torch.unique(inputs.ids, return_inverse=True)
         hidden = self._norm(self._tokens[distinct]).to(self._dtype)
         first = self._layers[0].project(hidden).index_select(0, inverse)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from augment.contract.models import max_input_length
 from augment.masked_lm.bert import WEIGHT_NAMES, BertForward
 from augment.masked_lm.inputs import PackedInputs
+from augment.masked_lm.kernels import ACTIVATIONS
 from augment.masked_lm.modernbert import ModernBertForward
 
 FAMILIES = (*WEIGHT_NAMES, "modernbert")
@@ -18,27 +20,17 @@ FAMILIES = (*WEIGHT_NAMES, "modernbert")
 _POSITIONS = 512
 """Where a model does not say how many it has."""
 
-_ACTIVATIONS = ("hidden_act", "activation", "hidden_activation", "classifier_activation")
+_ACTIVATION_KEYS = ("hidden_act", "activation", "hidden_activation", "classifier_activation")
 
 
-class Forward(Protocol):
-    """Logits at the mask of each input."""
-
-    def __call__(self, inputs: PackedInputs) -> Tensor:
-        """Run the model; logits of shape ``(inputs, vocabulary)``."""
-        ...
+Forward = Callable[[PackedInputs], Tensor]
+"""Logits at the mask of each input, shape ``(inputs, vocabulary)``."""
 
 
 def forward_of(model: Any, dtype: torch.dtype = torch.float32) -> Forward:
-    """The forward of a masked LM of transformers in eval mode.
-
-    Args:
-        model: A model whose type is one of ``FAMILIES``.
-        dtype: Of the layers.
-    """
-    if model.config.model_type == "modernbert":
-        return ModernBertForward(model, dtype)
-    return BertForward(model, dtype)
+    """The forward of a masked LM of one of the ``FAMILIES`` in eval mode, layers in ``dtype``."""
+    modern = model.config.model_type == "modernbert"
+    return ModernBertForward(model, dtype) if modern else BertForward(model, dtype)
 
 
 def longest_input(config: Any) -> int:
@@ -46,6 +38,7 @@ def longest_input(config: Any) -> int:
     return max_input_length(config) or _POSITIONS
 
 
-def activations(config: Any) -> list[str]:
-    """The names of a model's activations."""
-    return [str(getattr(config, name)) for name in _ACTIVATIONS if hasattr(config, name)]
+def unknown_activations(config: Any) -> list[str]:
+    """The names of a model's activations that are not known here."""
+    names = [str(getattr(config, key)) for key in _ACTIVATION_KEYS if hasattr(config, key)]
+    return [name for name in names if name not in ACTIVATIONS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,7 @@ Malformed = Callable[[str], None]
 
 
 def read_records(path: Path, malformed: Malformed) -> Iterator[Record]:
-    """Every row of a columnar file.
-
-    Args:
-        path: The file; its suffix says its kind.
-        malformed: Told of each row that cannot be read.
+    """Every row of a columnar file; its suffix says its kind.
 
     Raises:
         SourceInvalid: The file's kind is unknown, or it is damaged.
@@ -46,11 +43,9 @@ def _parquet_records(path: Path) -> Iterator[Record]:
     try:
         file = pq.ParquetFile(path)
         names = _class_names(file.schema_arrow.metadata)
-        number = 0
-        for batch in file.iter_batches(batch_size=8192):
-            for record in batch.to_pylist():
-                yield f"{path.name} row {number}", named(record, names)
-                number += 1
+        batches = (batch.to_pylist() for batch in file.iter_batches(batch_size=8192))
+        for number, record in enumerate(chain.from_iterable(batches)):
+            yield f"{path.name} row {number}", named(record, names)
     except (pa.ArrowInvalid, OSError) as error:
         raise SourceInvalid(f"{path.name} is not a whole Parquet file: {error}.") from error
 
@@ -106,8 +101,8 @@ def decoded_lines(
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:
             malformed(f"{path.name} line {number} is not UTF-8.")
-            continue
-        yield number, text
+        else:
+            yield number, text
 
 
 def _json_records(path: Path, malformed: Malformed) -> Iterator[Record]:

@@ -22,13 +22,9 @@ _SKIP_HINT = "Mend the file, or leave such rows out, counted in the manifest: --
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """One row as a reader found it.
+    """One row as a reader found it, at a location for messages: ``train.tsv line 12``.
 
-    Attributes:
-        location: Where it stands, for messages: ``train.tsv line 12``.
-        texts: The text columns' values.
-        label: The label's value, or None where the file has no label column.
-        idx: The row's own number, or None where the file has none.
+    The label and the row's own number are None where the file has none.
     """
 
     location: str
@@ -41,11 +37,7 @@ class SourceRow:
 class Columns:
     """Which columns of a file hold what a row needs.
 
-    Attributes:
-        texts: The texts.
-        label: The label.
-        idx: The row's own number; a file may lack it.
-        hint: What to do about a file that lacks another column.
+    Only ``idx``, the row's own number, may be absent; ``hint`` says what to do about another.
     """
 
     texts: tuple[str, ...]
@@ -77,13 +69,9 @@ class Columns:
 
 @dataclass(slots=True)
 class SourceTableBuilder:
-    """Collects checked rows of one split.
+    """Collects rows of one split that fit the task; only test splits may be unlabeled.
 
-    Attributes:
-        task: The task whose columns, label names and label kind rows must fit.
-        split: The split's name; only test splits may be unlabeled.
-        skip_malformed: Count malformed rows in ``skipped`` instead of raising.
-        max_characters: The longest text that is taken.
+    With ``skip_malformed``, malformed rows are counted in ``skipped`` instead of raising.
     """
 
     task: TaskSpec
@@ -92,9 +80,7 @@ class SourceTableBuilder:
     max_characters: int = MAX_CHARACTERS
     skipped: int = 0
     _parts: list[pa.Table] = field(default_factory=list)
-    _texts: list[tuple[str, ...]] = field(default_factory=list)
-    _labels: list[int | float] = field(default_factory=list)
-    _idx: list[int | None] = field(default_factory=list)
+    _rows: list[tuple[Any, ...]] = field(default_factory=list)
 
     @property
     def is_test(self) -> bool:
@@ -108,17 +94,13 @@ class SourceTableBuilder:
             RowMalformed: A text is missing or oversized, or the label is not one of the task's.
         """
         try:
-            texts = tuple(self._text(value, row.location) for value in row.texts)
-            label = self._label(row)
+            texts = [self._text(value, row.location) for value in row.texts]
+            self._rows.append((*texts, self._label(row), row.idx))
         except RowMalformed:
             if not self.skip_malformed:
                 raise
             self.skipped += 1
-            return
-        self._texts.append(texts)
-        self._labels.append(label)
-        self._idx.append(row.idx)
-        if len(self._idx) == _PART_ROWS:
+        if len(self._rows) == _PART_ROWS:
             self._pack()
 
     def malformed(self, problem: str) -> None:
@@ -153,16 +135,13 @@ class SourceTableBuilder:
 
     def _pack(self) -> None:
         """Put the collected rows away as Arrow arrays, a fifth of the size."""
-        columns = [
-            pa.array([texts[i] for texts in self._texts], pa.string())
-            for i in range(len(self.task.text_columns))
-        ]
         classes = self.task.label.kind == "classification"
-        columns.append(pa.array(self._labels, pa.int64() if classes else pa.float32()))
-        columns.append(pa.array(self._idx, pa.int64()))
-        names = [*self.task.text_columns, self.task.label.column, "idx"]
-        self._parts.append(pa.table(dict(zip(names, columns, strict=True))))
-        self._texts, self._labels, self._idx = [], [], []
+        types = {name: pa.string() for name in self.task.text_columns}
+        types[self.task.label.column] = pa.int64() if classes else pa.float32()
+        types["idx"] = pa.int64()
+        columns = [[row[i] for row in self._rows] for i in range(len(types))]
+        self._parts.append(pa.table(columns, schema=pa.schema(types)))
+        self._rows = []
 
     def _text(self, value: Any, location: str) -> str:
         if not isinstance(value, str):
@@ -178,10 +157,9 @@ class SourceTableBuilder:
 
     def _label(self, row: SourceRow) -> int | float:
         value = row.label
-        unlabeled = value is None or value == "" or (self.is_test and value == UNLABELED)
-        if unlabeled and self.is_test:
+        if self.is_test and value in (None, "", UNLABELED):
             return UNLABELED
-        if unlabeled:
+        if value is None or value == "":
             refuse_row(f"{row.location} has no label.")
         return _score(value, row) if self.task.label.kind == "regression" else self._class(row)
 

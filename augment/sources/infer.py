@@ -33,8 +33,7 @@ def sniff(path: Path) -> str:
         raise SourceInvalid(f"{path.name} has no text column. Found: {', '.join(columns)}.")
     names = _names(columns[label])
     listed = ", ".join(f'"{name}"' for name in names)
-    kind = "classification" if names else "regression"
-    metric = "accuracy" if names else "pearson"
+    kind, metric = ("classification", "accuracy") if names else ("regression", "pearson")
     shown = ", ".join(f'"{name}"' for name in texts)
     return (
         f"# Drafted from {len(records)} rows of {path.name}; look it over.\n"
@@ -68,12 +67,10 @@ def _is_text(values: list[Any]) -> bool:
 
 def _names(values: list[Any]) -> list[str]:
     """Class names for few distinct values; empty where the label is a number to predict."""
-    distinct = sorted({str(value) for value in values}, key=_numbers_by_value)
-    fractions = any("." in value or "e" in value for value in distinct if _is_number(value))
-    numbers = all(_is_number(value) for value in distinct)
-    if (numbers and fractions) or len(distinct) > MAX_CLASSES:
-        return []
-    return distinct
+    distinct = sorted(set(map(str, values)), key=_numbers_by_value)
+    fractions = any("." in value or "e" in value for value in distinct)
+    scores = fractions and all(map(_is_number, distinct))
+    return [] if scores or len(distinct) > MAX_CLASSES else distinct
 
 
 def _numbers_by_value(text: str) -> tuple[float, str]:

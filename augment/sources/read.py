@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,18 +98,16 @@ def _read_folder(
 ) -> dict[str, pa.Table]:
     spec = task.spec
     if spec.name in COLUMNS and tsv_file(folder, spec.splits.train).is_file():
-        present = {split: tsv_file(folder, split) for split in builders}
         return {
-            split: read_tsv(path, spec, builders[split])
-            for split, path in present.items()
-            if path.is_file()
+            split: read_tsv(path, spec, builder)
+            for split, builder in builders.items()
+            if (path := tsv_file(folder, split)).is_file()
         }
-    splits = {}
-    for split, builder in builders.items():
-        files = _files_of(folder, split, task)
-        if files:
-            splits[split] = _read_columns(files, spec, builder)
-    return splits
+    return {
+        split: _read_columns(files, spec, builder)
+        for split, builder in builders.items()
+        if (files := _files_of(folder, split, task))
+    }
 
 
 def _read_file_as_train(
@@ -162,7 +159,7 @@ def _read_hub(
 
     name, _, config = source.partition(":")
     try:
-        loaded: Iterable[str] = datasets.load_dataset(name, config or None)
+        loaded: Any = datasets.load_dataset(name, config or None)
     except (OSError, ValueError, ConnectionError) as error:
         raise SourceMissing(
             f"the hub data set {source} cannot be loaded: {first_line(error)}.",
@@ -170,16 +167,12 @@ def _read_hub(
         ) from error
     columns = Columns(spec.text_columns, spec.label.column)
     splits = {}
-    for split, builder in builders.items():
-        if split in loaded:
-            rows: Any = loaded[split]  # type: ignore[index]
-            names = {
-                column: list(feature.names)
-                for column, feature in rows.features.items()
-                if hasattr(feature, "names")
-            }
-            for number, record in enumerate(rows):
-                location = f"{source}/{split} row {number}"
-                _add(location, named(record, names), columns, builder)
-            splits[split] = builder.build(source)
+    for split in filter(loaded.__contains__, builders):
+        rows = loaded[split]
+        classes = {column: f for column, f in rows.features.items() if hasattr(f, "names")}
+        names = {column: list(feature.names) for column, feature in classes.items()}
+        for number, record in enumerate(rows):
+            location = f"{source}/{split} row {number}"
+            _add(location, named(record, names), columns, builders[split])
+        splits[split] = builders[split].build(source)
     return splits

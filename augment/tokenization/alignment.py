@@ -32,11 +32,7 @@ class TokenSpan:
 class AlignedSpan:
     """A stretch of the text with all its tokens, in order; it grows while tokens are aligned.
 
-    Attributes:
-        start: First character.
-        end: One past its last character.
-        token_ids: Ids.
-        last_word: The last word of the stretch; -1 between words.
+    ``last_word`` is the last word of the stretch; -1 between words.
     """
 
     start: int

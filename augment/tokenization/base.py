@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from augment.tokenization.words import Span
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
-
 
 CONTINUATION = "##"
 
@@ -53,10 +52,7 @@ class ModelTokenizer(ABC):
     def __init__(self, backend: Tokenizer, mask: int, size: int) -> None:
         """Take a tokenizer; it is changed and must not be used elsewhere.
 
-        Args:
-            backend: The tokenizer.
-            mask: Id of its mask.
-            size: Number of tokens the model knows; the tokenizer may name fewer.
+        It may name fewer tokens than ``size``, the number that the model knows.
 
         Raises:
             AssetInvalid: It puts no special tokens around a text.
@@ -67,7 +63,8 @@ class ModelTokenizer(ABC):
         self.specials = _special_tokens(backend, str(backend.id_to_token(mask)))
         self._description = backend.to_str()
         backend.encode_special_tokens = True
-        self._backend = backend
+        self._backend = self._word_backend = backend
+        self._encode_word = lru_cache(maxsize=200_000)(self._encode_word_uncached)
         self.size = size
         self._added = backend.get_added_tokens_decoder()
 
@@ -88,21 +85,16 @@ class ModelTokenizer(ABC):
 
     @abstractmethod
     def whole_words(self, *, spaced: bool = True) -> np.ndarray:
-        """Which tokens may stand in a text as whole words: ``bool``, shape ``(size,)``.
+        """Which tokens may be whole words, with a space before them or not: bool, ``(size,)``.
 
         Parts of words, special tokens and ``[unused…]`` tokens are not among them.
-
-        Args:
-            spaced: Words with a space before them, or words without.
         """
 
     @abstractmethod
     def spans(self, texts: Sequence[str], rule: str) -> list[tuple[Span, ...]]:
-        """The words of each text, with the tokens they have in it.
+        """The words of each original text, with the tokens they have in it.
 
-        Args:
-            texts: Original texts.
-            rule: ``basic``: stretches between spaces and punctuation marks; ``all``: NLTK's words.
+        Rule ``basic``: stretches between spaces and punctuation marks; ``all``: NLTK's words.
         """
 
     @abstractmethod
@@ -112,6 +104,9 @@ class ModelTokenizer(ABC):
     @abstractmethod
     def max_tokens(self, text: str) -> int:
         """An upper bound of a text's number of tokens, found without tokenizing it."""
+
+    def _encode_word_uncached(self, word: str) -> tuple[int, ...]:
+        return tuple(self._word_backend.encode(word, add_special_tokens=False).ids)
 
     def normalize(self, word: str) -> str:
         """A word as the model knows it: NFC, then the model's own normalizer."""
@@ -130,14 +125,9 @@ def is_plain(token: str) -> bool:
 
 def nltk_words(text: str) -> list[tuple[int, int]]:
     """Start and end of every word of an NLTK word tokenization."""
-    return list(_nltk_tokenizer().span_tokenize(text))
-
-
-@lru_cache(maxsize=1)
-def _nltk_tokenizer() -> Any:
     from nltk.tokenize import NLTKWordTokenizer
 
-    return NLTKWordTokenizer()
+    return list(NLTKWordTokenizer().span_tokenize(text))
 
 
 def _special_tokens(backend: Tokenizer, mask: str) -> SpecialTokens:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from augment.tokenization.words import Span
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
-
 SPACE = "Ġ"
 _BYTES_PER_BYTE = 3
 """At most: composition (NFC) turns a character of four bytes into three of four bytes."""
@@ -38,8 +36,7 @@ class ByteLevelTokenizer(ModelTokenizer):
         backend.post_processor = None  # it would cut the space off the offsets
         self._decoder = ByteLevel()
         self._basic_words = BertPreTokenizer()
-        self._without_prefix = _without_prefix_space(backend)
-        self._encode_word = lru_cache(maxsize=200_000)(self._encode_word_uncached)
+        self._word_backend = _without_prefix_space(backend)
 
     def decode(self, token_id: int) -> str:
         """The text of one token, without the space before it."""
@@ -50,16 +47,15 @@ class ByteLevelTokenizer(ModelTokenizer):
         return self._raw(token_ids[0]).startswith(SPACE)
 
     def whole_words(self, *, spaced: bool = True) -> np.ndarray:
-        """Which tokens may stand in a text as whole words: ``bool``, shape ``(size,)``.
+        """Which tokens may be whole words: bool, shape ``(size,)``.
 
         A joined token may be a word or the end of one; it counts as a word where the vocabulary has
         it with a space too.
         """
         allowed = np.zeros(self.size, dtype=bool)
         for token, token_id in self._backend.get_vocab(with_added_tokens=True).items():
-            if token.startswith(SPACE) is not spaced or token_id >= self.size:
-                continue
-            if token_id in self._added:
+            used = token_id < self.size and token_id not in self._added
+            if token.startswith(SPACE) is not spaced or not used:
                 continue
             text = self.decode(token_id)
             known = spaced or self._backend.token_to_id(SPACE + token) is not None
@@ -87,9 +83,6 @@ class ByteLevelTokenizer(ModelTokenizer):
 
     def _raw(self, token_id: int) -> str:
         return str(self._backend.id_to_token(token_id))
-
-    def _encode_word_uncached(self, text: str) -> tuple[int, ...]:
-        return tuple(self._without_prefix.encode(text, add_special_tokens=False).ids)
 
     def _basic(self, text: str) -> list[tuple[int, int]]:
         return [offsets for _, offsets in self._basic_words.pre_tokenize_str(text)]

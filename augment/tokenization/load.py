@@ -12,11 +12,7 @@ from augment.tokenization.wordpiece import WordPieceTokenizer
 
 
 def wrap_tokenizer(tokenizer: Any, size: int) -> ModelTokenizer:
-    """A fast tokenizer of transformers as words and tokens.
-
-    Args:
-        tokenizer: The tokenizer.
-        size: Number of tokens the model knows.
+    """A fast tokenizer of transformers as words and tokens, of which the model knows ``size``.
 
     Raises:
         AssetInvalid: It is neither WordPiece nor byte-level BPE, or has no mask.
@@ -39,8 +35,6 @@ def _kind(tokenizer: Any) -> str:
         return "slow"
     description = json.loads(tokenizer.backend_tokenizer.to_str())
     model, cuts = description["model"], json.dumps(description["pre_tokenizer"])
-    name = str(model["type"])
     affixed = model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")
-    if name == "BPE" and '"ByteLevel"' in cuts and not affixed:
-        return "byte-level BPE"
-    return name
+    byte_level = model["type"] == "BPE" and '"ByteLevel"' in cuts and not affixed
+    return "byte-level BPE" if byte_level else str(model["type"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,6 @@ from augment.tokenization.words import Span, include_combining_marks
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
-
 
 _TOKENS_PER_CHARACTER = 3
 """At most: one Hangul syllable decomposes into three letters."""
@@ -26,7 +26,6 @@ class WordPieceTokenizer(ModelTokenizer):
         super().__init__(backend, mask, size)
         special = [number for number, token in self._added.items() if token.special]
         self._special_ids = {self.mask, *special}
-        self._encode_word = lru_cache(maxsize=200_000)(self._encode_word_uncached)
 
     def decode(self, token_id: int) -> str:
         """The text of one token."""
@@ -37,7 +36,7 @@ class WordPieceTokenizer(ModelTokenizer):
         return True
 
     def whole_words(self, *, spaced: bool = True) -> np.ndarray:  # noqa: ARG002 - the same for both
-        """Which tokens may stand in a text as whole words: ``bool``, shape ``(size,)``."""
+        """Which tokens may be whole words: bool, shape ``(size,)``."""
         tokens = map(self._backend.id_to_token, range(self.size))
         allowed = np.array([token is not None and is_plain(token) for token in tokens])
         allowed[list(self._special_ids)] = False
@@ -65,31 +64,22 @@ class WordPieceTokenizer(ModelTokenizer):
         """A word as the model knows it, without spaces."""
         return "".join(super().normalize(word).split())
 
-    def _encode_word_uncached(self, word: str) -> tuple[int, ...]:
-        return tuple(self._backend.encode(word, add_special_tokens=False).ids)
-
     def _basic_spans(self, text: str, encoding: Encoding) -> tuple[Span, ...]:
         """Tokens of one basic token share a word id; offsets point into the original text."""
         spans: list[Span] = []
-        ids, tokens, words = encoding.ids, encoding.tokens, encoding.word_ids
-        offsets = encoding.offsets  # one copy: each access makes a list
-        first = 0
-        for i in range(1, len(ids) + 1):
-            if i < len(ids) and words[i] == words[first]:
-                continue
-            start = offsets[first][0]
-            end = include_combining_marks(text, offsets[i - 1][1])
-            joined = "".join(token.removeprefix(CONTINUATION) for token in tokens[first:i])
-            if ids[first] in self._special_ids:
+        columns = (encoding.ids, encoding.tokens, encoding.offsets, encoding.word_ids)
+        for _, members in groupby(zip(*columns, strict=True), key=itemgetter(3)):
+            ids, parts, offsets, _ = zip(*members, strict=True)
+            start, end = offsets[0][0], include_combining_marks(text, offsets[-1][1])
+            joined = "".join(part.removeprefix(CONTINUATION) for part in parts)
+            if ids[0] in self._special_ids:
                 joined = self.normalize(text[start:end])  # a word too long is one unknown token
-            spans.append(Span(start, end, joined, tuple(ids[first:i])))
-            first = i
+            spans.append(Span(start, end, joined, ids))
         return tuple(spans)
 
     def _nltk_spans(self, text: str) -> tuple[Span, ...]:
-        spans = []
-        for start, end in nltk_words(text):
-            token_ids = self.encode_word(text[start:end])
-            if token_ids:
-                spans.append(Span(start, end, self.normalize(text[start:end]), token_ids))
-        return tuple(spans)
+        return tuple(
+            Span(start, end, self.normalize(text[start:end]), token_ids)
+            for start, end in nltk_words(text)
+            if (token_ids := self.encode_word(text[start:end]))
+        )

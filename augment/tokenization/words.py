@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib import resources
+from itertools import zip_longest
 
 
 class Route(StrEnum):
@@ -32,45 +33,34 @@ class Route(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """One word of a sentence.
+class Span:
+    """A stretch of the text with its tokens.
 
     Attributes:
         start: First character in the original text.
         end: One past its last character, combining marks included.
-        text: The word as the model and the vectors know it.
+        text: The stretch as the model and the vectors know it.
         token_ids: Its tokens; never empty.
-        route: Where its candidates come from, or why it is kept.
     """
 
     start: int
     end: int
     text: str
     token_ids: tuple[int, ...]
-    route: Route
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A stretch of the text with its tokens, before it has a route."""
+class Word(Span):
+    """One word of a sentence: where its candidates come from, or why it is kept."""
 
-    start: int
-    end: int
-    text: str
-    token_ids: tuple[int, ...]
+    route: Route
 
 
 def assign_routes(spans: Sequence[Span], rule: str) -> tuple[Word, ...]:
     """Give every span its route; spaces with tokens of their own are spans that stay.
 
-    Args:
-        spans: The sentence's spans in order.
-        rule: ``basic``: plain a-z words that are no stop words (the released code); ``all``: every
-            span with a letter or a digit (the paper), contractions kept whole; see
-            docs/method.md, section 5.
-
-    Returns:
-        One word for each span.
+    Rule ``basic``: plain a-z words that are no stop words (the released code); ``all``: every span
+    with a letter or a digit (the paper), contractions kept whole; see docs/method.md, section 5.
     """
     routes = _plain_word_routes(spans) if rule == "basic" else _every_word_routes(spans)
     return tuple(
@@ -93,8 +83,7 @@ def _plain_word_routes(spans: Sequence[Span]) -> Iterator[Route]:
 
 def _every_word_routes(spans: Sequence[Span]) -> Iterator[Route]:
     """NLTK splits "isn't" into "is" and "n't": neither may go alone."""
-    for i, span in enumerate(spans):
-        after = spans[i + 1] if i + 1 < len(spans) else None
+    for span, after in zip_longest(spans, spans[1:]):
         glued = after is not None and after.start == span.end and _is_clitic_not(after)
         if not any(character.isalnum() for character in span.text):
             yield Route.NOT_PLAIN

@@ -15,8 +15,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,15 +31,11 @@ _NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
 
 
 def cache_folder(place: str | Path | bool = True) -> Path | None:
-    """Where tables are kept: a place that is named, by default the user's own cache, or nowhere.
-
-    Args:
-        place: A folder, True for the default, False for none.
-    """
-    if not isinstance(place, bool):
-        return Path(place)
-    if not place:
+    """Where tables are kept: a named folder, the user's own cache (True), or nowhere (False)."""
+    if place is False:
         return None
+    if place is not True:
+        return Path(place)
     if named := os.environ.get(VARIABLE):
         return Path(named)
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -78,17 +74,18 @@ class Entry:
         return self.folder / f"{self.family}-{self.state}"
 
     def make(self, blocks: Callable[[], Iterable[Block]], waiting: Callable[[], None]) -> Table:
-        """The table, made of the file's rows unless another process has made it meanwhile.
+        """The table, made of the file's blocks unless another process has made it meanwhile.
 
-        Args:
-            blocks: Reads the file's rows.
-            waiting: Called when another process is at it and this one waits.
+        ``waiting`` is called when another process is at it and this one waits.
 
         Raises:
             CacheUnusable: The cache's folder cannot be used.
             AssetInvalid: From the blocks.
         """
-        with self._locked(waiting):
+        with ExitStack() as held:
+            with cache_errors():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(self.folder / f".lock-{self.family}", waiting))
             table = load(self.path)
             if table is None:
                 self._write(blocks())
@@ -113,15 +110,6 @@ class Entry:
                 sync(self.folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-
-    @contextmanager
-    def _locked(self, waiting: Callable[[], None]) -> Iterator[None]:
-        """Hold the family's lock; it falls when the process ends."""
-        with ExitStack() as held:
-            with cache_errors():
-                self.folder.mkdir(parents=True, exist_ok=True)
-                held.enter_context(locked(self.folder / f".lock-{self.family}", waiting))
-            yield
 
 
 def entries(folder: Path) -> dict[Path, Metadata | None]:

@@ -23,8 +23,17 @@ def locate(name: str) -> Path:
     Raises:
         AssetMissing: No such file, and the downloader cannot deliver that name.
     """
-    path = Path(name)
-    return path if path.is_file() else _download(name)
+    if (path := Path(name)).is_file():
+        return path
+    import gensim.downloader
+
+    try:  # the file alone, not the loading code that lies beside it
+        return Path(gensim.downloader.load(name, return_path=True))
+    except Exception as error:
+        raise AssetMissing(
+            f"{name} is neither a vectors file nor to be had from gensim's downloader: {error}",
+            "Give a file: GloVe or word2vec text (.txt), word2vec binary (.bin), gensim (.kv).",
+        ) from error
 
 
 def companions(path: Path) -> list[Path]:
@@ -50,11 +59,9 @@ def _slices(path: Path, rows: int) -> Iterator[Block]:
     whole = getattr(vectors, "ndim", 0) == 2 and vectors.dtype.kind == "f"
     if not whole or len(words) != len(vectors) or not all(isinstance(w, str) for w in words):
         raise AssetInvalid(f"{path.name} is not a table of words and vectors.")
-    for at in range(0, len(words), _SLICE_ROWS):
-        part = slice(at, at + _SLICE_ROWS)
-        yield Block(
-            words[part], vectors[part].astype("f4", order="C"), (at + _SLICE_ROWS) / len(words)
-        )
+    for end in range(_SLICE_ROWS, len(words) + _SLICE_ROWS, _SLICE_ROWS):
+        part = slice(end - _SLICE_ROWS, end)
+        yield Block(words[part], vectors[part].astype("f4", order="C"), end / len(words))
 
 
 def _table(path: Path, rows: int) -> Any:
@@ -88,16 +95,3 @@ class _VectorsOnly(pickle.Unpickler):
         if (module, name) not in known and not arrays:
             raise pickle.UnpicklingError(f"it holds {module}.{name}, which is no part of a table")
         return super().find_class(module, name)
-
-
-def _download(name: str) -> Path:
-    """The file of a table of gensim's downloader, not the loading code that lies beside it."""
-    import gensim.downloader
-
-    try:
-        return Path(gensim.downloader.load(name, return_path=True))
-    except Exception as error:
-        raise AssetMissing(
-            f"{name} is neither a vectors file nor to be had from gensim's downloader: {error}",
-            "Give a file: GloVe or word2vec text (.txt), word2vec binary (.bin), gensim (.kv).",
-        ) from error

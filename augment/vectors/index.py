@@ -18,13 +18,7 @@ MAX_REMEMBERED = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The nearest words of one word, nearest first.
-
-    Attributes:
-        rows: Their rows in the table.
-        words: The words.
-        scores: Cosines.
-    """
+    """The nearest words of one word, nearest first; ``scores`` are cosines."""
 
     rows: tuple[int, ...]
     words: tuple[str, ...]
@@ -32,11 +26,7 @@ class Neighbours:
 
 
 class Vectors:
-    """A table of word vectors that remembers the neighbors it has found.
-
-    Attributes:
-        table: Words and vectors.
-    """
+    """A table of word vectors that remembers the neighbors it has found."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -81,15 +71,10 @@ class Vectors:
             self._remembered.clear()
         for start in range(0, len(missing), QUERIES_PER_SEARCH):
             queries = missing[start : start + QUERIES_PER_SEARCH]
-            for row, found in zip(queries, self._search(queries, k), strict=True):
-                nearest[row] = self._remembered[row, k] = found
+            found = search(np.array(queries), k, self.table)
+            for row, rows_near in zip(queries, found, strict=True):
+                nearest[row] = self._remembered[row, k] = rows_near
         return nearest
-
-    def _search(self, rows: Sequence[int], k: int) -> list[Nearest]:
-        table = self.table
-        return search(
-            np.array(rows), k, matrix=table.matrix, norms=table.norms, usable=table.usable
-        )
 
     def _named(self, nearest: Nearest) -> Neighbours:
         rows = tuple(nearest.rows.tolist())

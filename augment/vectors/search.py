@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from augment.vectors.table import Table
+
 _GROUP = 64
 _PRODUCTS_PER_BLOCK = 2**20
 _PAIR_BATCH = 2048
@@ -30,26 +32,16 @@ class Nearest:
     cosines: np.ndarray
 
 
-def search(
-    queries: np.ndarray, k: int, *, matrix: np.ndarray, norms: np.ndarray, usable: np.ndarray
-) -> list[Nearest]:
-    """The K nearest usable rows of each query, itself excluded; equal cosines in order of rows.
+def search(queries: np.ndarray, k: int, table: Table) -> list[Nearest]:
+    """The K >= 1 nearest usable rows of each query, itself excluded; equal cosines by row.
 
-    Args:
-        queries: The rows asked for; each has a direction.
-        k: How many neighbors, at least one.
-        matrix: The table, float32, shape ``(rows, dimensions)``.
-        norms: Lengths of its rows, float64.
-        usable: Which rows may be neighbors; each of them has a direction.
+    Queries are rows of the table that have a direction.
     """
-    query, row = _contenders(queries, k, matrix, norms, usable)
+    query, row = _contenders(queries, k, table)
     if len(row) > _MAX_PAIRS and len(queries) > 1:
-        halves = np.array_split(queries, 2)
-        first, second = (
-            search(half, k, matrix=matrix, norms=norms, usable=usable) for half in halves
-        )
-        return first + second
-    cosines = _float64_cosines(queries[query], row, matrix, norms)
+        first, second = np.array_split(queries, 2)
+        return search(first, k, table) + search(second, k, table)
+    cosines = _float64_cosines(queries[query], row, table)
     order = np.lexsort((row, -cosines, query))
     query, row, cosines = query[order], row[order], cosines[order]
     starts = np.searchsorted(query, np.arange(len(queries) + 1))
@@ -60,10 +52,9 @@ def search(
     ]
 
 
-def _contenders(
-    queries: np.ndarray, k: int, matrix: np.ndarray, norms: np.ndarray, usable: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _contenders(queries: np.ndarray, k: int, table: Table) -> tuple[np.ndarray, np.ndarray]:
     """Queries and rows, pair by pair, all nearest rows among them; ends early beyond the limit."""
+    matrix, norms, usable = table.matrix, table.norms, table.usable
     units = unit_vectors(matrix[queries], norms[queries])
     margin = 2 * error_bound(matrix.shape[1])
     best = torch.full((k, len(queries)), -torch.inf)
@@ -121,15 +112,13 @@ def _group_maxima(cosines: torch.Tensor) -> torch.Tensor:
     return torch.cat([grouped.amax(dim=1), cosines[whole:]])
 
 
-def _float64_cosines(
-    left: np.ndarray, right: np.ndarray, matrix: np.ndarray, norms: np.ndarray
-) -> np.ndarray:
+def _float64_cosines(left: np.ndarray, right: np.ndarray, table: Table) -> np.ndarray:
     """Cosines of pairs of rows, each summed in one fixed order."""
     dots = np.empty(len(left))
     for start in range(0, len(left), _PAIR_BATCH):
         batch = slice(start, start + _PAIR_BATCH)
-        pairs = matrix[right[batch]].astype(np.float64)
-        pairs *= matrix[left[batch]]
+        pairs = table.matrix[right[batch]].astype(np.float64)
+        pairs *= table.matrix[left[batch]]
         dots[batch] = pairs.sum(axis=1)
-    dots /= norms[left] * norms[right]
+    dots /= table.norms[left] * table.norms[right]
     return dots

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
-from augment.contract import sha256_file, sync
+from augment.contract import sha256_file
+from augment.contract.files import sync_folder
+from augment.contract.task import StrictRecord
 from augment.vectors.table import Gather, Table
 
 METADATA = "table.json"
@@ -26,29 +27,23 @@ class CacheUnusable(Exception):
     """A folder for tables cannot be used: full, read-only, without locks."""
 
 
-class FileRecord(BaseModel):
+class FileRecord(StrictRecord):
     """Size and SHA-256 of one array's file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bytes: int
     sha256: str
 
 
-class Metadata(BaseModel):
+class Metadata(StrictRecord):
     """What a folder says about its table.
 
     Attributes:
         name: The folder's name.
         source: The vectors file.
-        rows: Rows of the table.
-        dimensions: Numbers in each.
         digest: The table's digest.
         sample: SHA-256 over some rows of the vectors.
         files: Array's name → its file.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     source: str
@@ -94,13 +89,9 @@ def gather_in(folder: Path) -> Gather:
 
 
 def save(folder: Path, table: Table, *, name: str, source: Path) -> None:
-    """Complete a folder whose vectors are written, and make it durable.
+    """Complete a folder that ``gather_in`` wrote to, and make it durable.
 
-    Args:
-        folder: Where ``gather_in`` wrote.
-        table: The table.
-        name: The name the folder will have.
-        source: The vectors file.
+    ``name`` is the name that the folder will have, ``source`` the vectors file.
     """
     files = {}
     for array_name, array in table.arrays().items():
@@ -119,8 +110,7 @@ def save(folder: Path, table: Table, *, name: str, source: Path) -> None:
         files=files,
     )
     (folder / METADATA).write_text(metadata.model_dump_json(indent=1), encoding="utf-8")
-    for path in [*folder.iterdir(), folder]:
-        sync(path)
+    sync_folder(folder)
 
 
 def load(folder: Path) -> Table | None:
@@ -132,11 +122,10 @@ def load(folder: Path) -> Table | None:
         metadata = Metadata.read(folder)
         arrays = {name: _map(folder, name, metadata) for name in metadata.files}
         table = Table.from_arrays(arrays, metadata.digest)
-        if metadata.name == folder.name and metadata.sample == _sample(table):
-            return table
+        same = metadata.name == folder.name and metadata.sample == _sample(table)
     except (OSError, ValueError, KeyError):
-        pass
-    return None
+        return None
+    return table if same else None
 
 
 def is_whole(folder: Path) -> bool:

@@ -81,12 +81,7 @@ def gather_in_memory(parts: Iterator[np.ndarray]) -> np.ndarray:
 
 
 def build(blocks: Iterable[Block], gather: Gather, name: str) -> Table:
-    """Make a table of the rows of a file.
-
-    Args:
-        blocks: The rows.
-        gather: Takes the vectors as they come.
-        name: The file's name for messages.
+    """Make a table of the rows of a file; ``gather`` takes the vectors as they come.
 
     Raises:
         AssetInvalid: There are no rows, or numbers no computation can use.

@@ -6,7 +6,6 @@ import gzip
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -24,19 +23,6 @@ _GZIP, _ZIP = b"\x1f\x8b", b"PK"
 _HINT = "Expected GloVe or word2vec text: a word, then its numbers, by single spaces."
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """What the first lines of a file tell.
-
-    Attributes:
-        dimensions: Numbers on each line.
-        promised: Rows by the header line, or None without one.
-    """
-
-    dimensions: int
-    promised: int | None
-
-
 def read_text(path: Path, rows: int) -> Iterator[Block]:
     """The first rows of a text file, gzipped or not; a word may hold spaces.
 
@@ -46,25 +32,25 @@ def read_text(path: Path, rows: int) -> Iterator[Block]:
         AssetInvalid: A line is not a word and its numbers (with its number), the file is damaged,
             or it holds fewer rows than its header line says.
     """
-    layout: _Layout | None = None
+    dimensions, promised = 0, None
     line, done, size = 1, 0, max(path.stat().st_size, 1)
     with path.open("rb") as raw:
         for lines in _whole_lines(_unpacked(raw, path.name), path.name):
-            if layout is None:
-                layout = _layout(lines, path.name)
-                if layout.promised is not None:
+            if not dimensions:
+                dimensions, promised = _layout(lines, path.name)
+                if promised is not None:
                     line, lines = 2, lines[lines.index(b"\n") + 1 :]  # noqa: PLW2901
                     if not lines:
                         continue
-            block = _parse(lines, layout.dimensions, rows - done, f"{path.name} line", line)
+            block = _parse(lines, dimensions, rows - done, f"{path.name} line", line)
             yield Block(block.words, block.matrix, min(1.0, raw.tell() / size))
             line += len(block.words)
             done += len(block.words)
             if done == rows:
                 return
-    if layout and layout.promised is not None and done < min(layout.promised, rows):
+    if promised is not None and done < min(promised, rows):
         raise AssetInvalid(
-            f"{path.name} holds {done:,} rows; its first line says {layout.promised:,}.",
+            f"{path.name} holds {done:,} rows; its first line says {promised:,}.",
             "It may have been cut off: download it again.",
         )
 
@@ -102,8 +88,8 @@ def _whole_lines(stream: IO[bytes] | gzip.GzipFile, name: str) -> Iterator[bytes
         yield rest + b"\n"
 
 
-def _layout(lines: bytes, name: str) -> _Layout:
-    """Dimensions by the header line or by most of the first lines: words may hold spaces."""
+def _layout(lines: bytes, name: str) -> tuple[int, int | None]:
+    """Numbers on each line, by the header or by most of the first lines; rows by the header."""
     sample = lines.split(b"\n", _SAMPLE_LINES)[:_SAMPLE_LINES]
     first = sample[0].split(b" ")
     if len(first) == 2 and first[0].isdigit() and first[1].isdigit():
@@ -114,7 +100,7 @@ def _layout(lines: bytes, name: str) -> _Layout:
         dimensions = max(counts, key=lambda count: (counts[count], count))
     if not 0 < dimensions <= LONGEST_LINE:
         raise AssetInvalid(f"{name} line 1 is not a word and its numbers: {_shown(first)}.", _HINT)
-    return _Layout(dimensions, promised)
+    return dimensions, promised
 
 
 def _parse(lines: bytes, dimensions: int, rows: int, where: str, line: int) -> Block:
@@ -141,15 +127,9 @@ def _parse(lines: bytes, dimensions: int, rows: int, where: str, line: int) -> B
 
 
 def _numbers(text: np.ndarray, fields: np.ndarray) -> np.ndarray | None:
-    """The numbers between separators, or None where one is none.
+    """The numbers between separators, float32, ``(lines, dimensions)``; None where one is none.
 
-    Args:
-        text: The bytes.
-        fields: Where the separators around each line's numbers stand, shape
-            ``(lines, dimensions + 1)``.
-
-    Returns:
-        float32, shape ``(lines, dimensions)``.
+    ``fields``: where the separators around them stand, shape ``(lines, dimensions + 1)``.
     """
     lines, columns = fields.shape
     inside = np.zeros(len(text) + 1, np.int8)
