@@ -76,7 +76,7 @@ def ablate_task(
         out: The directory of the ablation.
         general: A general student (``distill general``); without one there is no ``no-gd``.
         recipe: A shipped recipe or a TOML file; each arm changes it.
-        arms: Names out of ``ablations.ARMS``; all if empty.
+        arms: Names out of ``ARMS``; all if empty.
         seeds: Of each arm.
         quiet: Say nothing on stderr.
 

@@ -156,7 +156,7 @@ class EvaluationResult(MeasuredOn):
 
 
 class CorpusCounts(Record):
-    """What became of a corpus; but for its name, see ``data.packing.Counts``."""
+    """What became of a corpus; but for its name, see ``data.packing.CorpusCounts``."""
 
     name: str
     blocks: int

@@ -32,7 +32,7 @@ class DistillRecipe(Section):
         max_length: Tokens a row is cut to; ``auto`` is 64 for single sentences, 128 for pairs.
         precision: Of the forward passes while training; losses are float32 always. ``auto``
             takes bfloat16 where the processor computes in it.
-        layers: Student layer to teacher layer, see ``mapping.layer_map``.
+        layers: Student layer to teacher layer, see ``layer_mapping.layer_map``.
         attention_reduction: How attention and hidden losses are averaged, see ``losses``.
         projection: Student width to teacher width: one matrix, one for each layer, or one for
             the embeddings and one for the layers.
