@@ -45,11 +45,7 @@ class Recipes(Generic[M]):
         return self._read(name).decode(errors="replace")
 
     def load(self, source: str | Path | M, task: str) -> M:
-        """A recipe, resolved for a task.
-
-        Args:
-            source: The name of a shipped one, a file, or a resolved recipe, which is returned.
-            task: The task whose overrides apply.
+        """The recipe of that name or file, with the overrides of a task; a resolved one as it is.
 
         Raises:
             RecipeInvalid: Nothing has that name, it is not TOML, or has faults (all are listed).

@@ -30,10 +30,8 @@ def arrow_schema(task: TaskSpec, *, teacher_logits: bool = False) -> pa.Schema:
     for the original, ``edits`` are character offsets into the ORIGINAL text. The metadata key
     ``huggingface`` makes ``datasets`` see a ``ClassLabel``.
 
-    Args:
-        task: The task whose rows are stored.
-        teacher_logits: Whether a last column keeps a teacher's logits in the order of the task's
-            labels (one score for regression); null in the splits that are not augmented.
+    With ``teacher_logits``, a last column keeps those in the order of the task's labels (one score
+    for regression); null in the splits that are not augmented.
     """
     kept = [pa.field(LOGITS, pa.list_(pa.field("element", pa.float32())))]
     return _schema(task, kept if teacher_logits else [])

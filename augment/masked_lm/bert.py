@@ -106,7 +106,8 @@ class BertForward:
         self._embeddings = _Embeddings(model.base_model, names, dtype)
         self._layers = [_Layer(layer, config, names, dtype) for layer in layers]
         self._last = _LastLayer(last, config, names, dtype)
-        self._head = _Head(model, names, torch.promote_types(dtype, torch.float32))
+        activation = names.head_activation or getattr(config, names.activation)
+        self._head = LMHead(model, names.head_dense, names.head_norm, activation, dtype)
 
     def __call__(self, inputs: PackedInputs) -> Tensor:
         """Logits, shape ``(inputs, vocabulary)``."""
@@ -252,16 +253,19 @@ class _LastLayer:
         return self._after_attention(at_mask, context)
 
 
-class _Head:
-    """The LM head."""
+class LMHead:
+    """The LM head, which never computes below float32."""
 
-    def __init__(self, model: Any, names: WeightNames, dtype: torch.dtype) -> None:
-        self._activation = names.head_activation or getattr(model.config, names.activation)
-        self._dense = Linear.of(model.get_submodule(names.head_dense), dtype)
-        self._norm = LayerNorm(model.get_submodule(names.head_norm), dtype)
-        self._decoder = Linear.of(model.get_output_embeddings(), dtype)
-        self._dtype = dtype
+    def __init__(
+        self, model: Any, dense: str, norm: str, activation: str, dtype: torch.dtype
+    ) -> None:
+        self.dtype = torch.promote_types(dtype, torch.float32)
+        self._activation = activation
+        self._dense = Linear.of(model.get_submodule(dense), self.dtype)
+        self._norm = LayerNorm(model.get_submodule(norm), self.dtype)
+        self._decoder = Linear.of(model.get_output_embeddings(), self.dtype)
 
     def __call__(self, hidden: Tensor) -> Tensor:
-        inner = self._dense(hidden.to(self._dtype), activation=self._activation)
+        """Logits, shape ``(rows, vocabulary)``."""
+        inner = self._dense(hidden.to(self.dtype), activation=self._activation)
         return self._decoder(self._norm(inner))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from augment.masked_lm.bert import LayerNorm
+from augment.masked_lm.bert import LayerNorm, LMHead
 from augment.masked_lm.inputs import LengthGroup, PackedInputs
 from augment.masked_lm.kernels import Linear, activate
 
@@ -36,12 +36,8 @@ class ModernBertForward:
         self._dtype = dtype
         self._rotary = base.rotary_emb
         self._layers = [_Layer(layer, config, dtype) for layer in base.layers]
-        self._head_dtype = torch.promote_types(dtype, torch.float32)
-        self._final_norm = LayerNorm(base.final_norm, self._head_dtype)
-        self._dense = Linear.of(model.head.dense, self._head_dtype)
-        self._dense_activation = config.classifier_activation
-        self._dense_norm = LayerNorm(model.head.norm, self._head_dtype)
-        self._decoder = Linear.of(model.decoder, self._head_dtype)
+        self._head = LMHead(model, "head.dense", "head.norm", config.classifier_activation, dtype)
+        self._final_norm = LayerNorm(base.final_norm, self._head.dtype)
 
     def __call__(self, inputs: PackedInputs) -> Tensor:
         """Logits, shape ``(inputs, vocabulary)``."""
@@ -57,15 +53,13 @@ class ModernBertForward:
             if number == len(self._layers) - 1:
                 context, hidden = context[inputs.masks], hidden[inputs.masks]
             hidden = layer.after_attention(hidden, context)
-        at_mask = self._final_norm(hidden.to(self._head_dtype))
-        inner = self._dense(at_mask, activation=self._dense_activation)
-        return self._decoder(self._dense_norm(inner))
+        return self._head(self._final_norm(hidden.to(self._head.dtype)))
 
     def _rotations(self, kind: str, inputs: PackedInputs) -> tuple[Tensor, Tensor]:
         """Cosines and sines of each token's position, both of shape ``(tokens, 1, head size)``."""
         longest = max(group.length for group in inputs.groups)
         positions = torch.arange(longest, device=inputs.ids.device)
-        like = torch.empty(0, dtype=self._head_dtype, device=inputs.ids.device)
+        like = torch.empty(0, dtype=self._head.dtype, device=inputs.ids.device)
         cos, sin = self._rotary(like, positions[None], kind)
         return cos[0][inputs.positions][:, None], sin[0][inputs.positions][:, None]
 

@@ -43,11 +43,8 @@ def read_source(
 ) -> Source:
     """Read every split that is there; training and one validation split are needed.
 
-    Args:
-        task: The task.
-        source: A folder, a file, a hub name, or None for the folder of a custom task's file.
-        limit: Keep only this many training rows, from the start.
-        skip_malformed: Leave malformed rows out, counted, instead of raising.
+    The source is a folder, a file, a hub name, or None for the folder of a custom task's file; a
+    limit keeps that many training rows; malformed ones raise, or are left out and counted.
 
     Raises:
         UsageError: The limit leaves no rows.

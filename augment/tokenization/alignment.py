@@ -13,13 +13,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TokenSpan:
-    """One token over the text.
+    """One token over the text, the space before a word included.
 
-    Attributes:
-        token_id: Its id.
-        start: Its first character, the space before a word included.
-        end: One past its last character.
-        pretoken: Which part of the tokenizer's own pre-tokenization it belongs to, if any.
+    ``pretoken``: which part of the tokenizer's own pre-tokenization it belongs to, if any.
     """
 
     token_id: int
@@ -44,12 +40,7 @@ class AlignedSpan:
 def align(
     length: int, words: Sequence[tuple[int, int]], tokens: Sequence[TokenSpan]
 ) -> list[AlignedSpan]:
-    """Give every token of a text to one stretch.
-
-    Args:
-        length: Characters of the text.
-        words: Start and end of each word, in order and disjoint.
-        tokens: The text's tokens, in order.
+    """Give every token of a text of that many characters to one stretch; words are disjoint.
 
     Returns:
         Disjoint stretches in order: words, words that share a token as one, and what has tokens of

@@ -23,13 +23,9 @@ CONTINUATION = "##"
 
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
-    """The special tokens around a text and around a pair of texts.
+    """Ids of special tokens before a text, between the two texts of a pair and at the end.
 
-    Attributes:
-        before: Ids before the first text.
-        between: Ids between the two texts of a pair.
-        after: Ids at the end.
-        segments: Whether the two texts of a pair have segments of their own.
+    ``segments``: whether the two texts of a pair have segments of their own.
     """
 
     before: tuple[int, ...]

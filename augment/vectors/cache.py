@@ -46,11 +46,7 @@ def cache_folder(place: str | Path | bool = True) -> Path | None:
 class Entry:
     """The place of one table in a cache.
 
-    Attributes:
-        folder: The cache.
-        source: The vectors file.
-        family: Digest of the file's path and the rows asked for.
-        state: Digest of the file's present state.
+    ``family`` is a digest of the source's path and the rows asked for, ``state`` of its state now.
     """
 
     folder: Path

@@ -24,12 +24,7 @@ def load_vectors(
     """Load the first rows of a vectors file, or a table of gensim's downloader by name.
 
     A large file is parsed once; later starts, and all workers, map the table from the cache.
-
-    Args:
-        name: The file, or the downloader's name.
-        rows: How many rows at most.
-        cache: Where tables are kept; None reads the file into this process alone.
-        narrator: Hears what takes long.
+    Without one, the file is read into this process alone.
 
     Raises:
         AssetMissing: No such file, and the downloader cannot deliver that name.

@@ -21,12 +21,9 @@ _UNREADABLE = "\ufffd"
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Some rows of a file, in order.
+    """Words and vectors of some rows of a file, float32, ``(rows, dimensions)``, C-contiguous.
 
-    Attributes:
-        words: One word for each row.
-        matrix: float32, shape ``(rows, dimensions)``, C-contiguous.
-        share: How much of the file is read by now, 0 to 1.
+    ``share`` is how much of the file is read by now, 0 to 1.
     """
 
     words: Sequence[str]
