@@ -27,7 +27,7 @@ from augment.tasks import get_task
 from augment.vectors import cache_folder
 from augment.versions.manifest import draft_manifest
 from augment.versions.rows import originals, source_rows
-from augment.versions.staging import Staging, commit, next_name, open_staging, remove_leftovers
+from augment.versions.staging import Staging, commit, open_staging, remove_leftovers
 
 STORE_BYTES = 20 * 2**30
 
@@ -255,17 +255,11 @@ def _commit(
     measured: dict[str, float],
 ) -> None:
     """Commit the finished chunks with the untouched splits."""
-    manifest = draft.model_copy(
-        update={
-            "counts": dict(sorted(counts.items())),
-            "measured": measured,
-            "version": next_name(staging.folder),
-        }
-    )
+    facts = {"counts": dict(sorted(counts.items())), "measured": measured}
     untouched = {
         name: originals(table, draft.task, teacher_logits=draft.teacher_logits)
         for name, table in data.splits.items()
         if name != draft.task.splits.train
     }
     with disk_errors(staging.path):
-        commit(staging, manifest, chunks, untouched)
+        commit(staging, draft.model_copy(update=facts), chunks, untouched)

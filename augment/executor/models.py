@@ -49,9 +49,10 @@ class Models:
         vectors = load_vectors(
             self.vectors, recipe.vector_rows, cache=self.vectors_cache, narrator=narrator
         )
-        kept = store and CandidateStore(
-            store, lm.digest, words_only=recipe.top_k_of == "words", precision=recipe.precision
-        )
+        if store is None:
+            return CandidateFinder(lm, vectors, recipe)
+        words_only = recipe.top_k_of == "words"
+        kept = CandidateStore(store, lm.digest, words_only=words_only, precision=recipe.precision)
         return CandidateFinder(lm, vectors, recipe, kept)
 
     def load_teacher(self, recipe: AugmentRecipe, task: TaskSpec) -> TeacherFilter | None:
