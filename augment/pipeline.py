@@ -138,10 +138,7 @@ def recipe_line(recipe: AugmentRecipe) -> str:
 def precision_line(precision: str, device: str, *, in_hardware: bool | None = None) -> str:
     """What to know before a run in bfloat16 that is slower than in float32; empty elsewhere.
 
-    Args:
-        precision: Of the recipe.
-        device: Where the models run.
-        in_hardware: Whether the processor computes bfloat16; asked of the machine if left out.
+    Whether the processor computes bfloat16 (``in_hardware``) is asked of it if left out.
     """
     fast = device != "cpu" or (computes_bfloat16() if in_hardware is None else in_hardware)
     if precision != "bfloat16" or fast:

@@ -18,7 +18,6 @@ class VersionStats:
     """Figures of a version's training split.
 
     Attributes:
-        reference: The version.
         rows: Originals and generated rows.
         source_rows: Originals alone.
         replaced_per_row: Replaced words of a generated row, by source.
@@ -49,12 +48,10 @@ class Difference:
     """How version B differs from version A.
 
     Attributes:
-        first: Reference of A.
-        second: Reference of B.
+        first, second: References of A and B.
         recipe: Recipe key → values of A and B, where they differ.
         counts: Count name → values of A and B, where they differ.
-        only_in_first: Rows (by source row and variant) that A alone has.
-        only_in_second: Rows that B alone has.
+        only_in_first, only_in_second: Rows (by source row and variant) that one alone has.
         changed: Rows both have, with other texts.
         examples: Some changed rows: source row, variant, texts of A and B.
     """
@@ -134,7 +131,7 @@ def _distinct(texts: list[str], n: int) -> float:
     for text in texts:
         words = text.lower().split()
         grams.update(zip(*(words[i:] for i in range(n)), strict=False))
-    return len(grams) / max(sum(grams.values()), 1)
+    return len(grams) / max(grams.total(), 1)
 
 
 def _mean_words(texts: list[str]) -> float:

@@ -31,9 +31,6 @@ class WorkerSpec:
     """What a worker needs, wherever it runs.
 
     Attributes:
-        task: The task of the rows.
-        recipe: The resolved recipe.
-        models: The models to load.
         rules: Filters that need no model.
         threads: Threads of one worker, or None for torch's own choice.
         store: Folder of the candidate store, or None to keep no candidates.

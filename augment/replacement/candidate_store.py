@@ -36,13 +36,7 @@ create table if not exists rankings (
 
 @dataclass(frozen=True, slots=True)
 class StoreFile:
-    """One file of a store.
-
-    Attributes:
-        path: The file.
-        entries: Rankings in it.
-        bytes: Its size on disk, journal included.
-    """
+    """One file of a store, with its number of rankings and its size, journal included."""
 
     path: Path
     entries: int
@@ -137,7 +131,8 @@ def describe_store(folder: Path) -> list[StoreFile]:
     for path in sorted(folder.glob("*.sqlite")):
         with _opened(path) as database:
             entries = int(database.execute("select count(*) from rankings").fetchone()[0])
-        files.append(StoreFile(path, entries, _size(path)))
+        size = sum(part.stat().st_size for part in folder.glob(f"{path.name}*"))
+        files.append(StoreFile(path, entries, size))
     return files
 
 
@@ -200,11 +195,6 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             f"the store's file {path} is damaged or busy: {error}.",
             "Try again later, or delete it: candidates are computed again.",
         ) from error
-
-
-def _size(path: Path) -> int:
-    """Bytes on disk of a file and its journal."""
-    return sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*"))
 
 
 def _pack(key: bytes, ranked: Ranking) -> bytes:
