@@ -95,17 +95,16 @@ def version_stats(version: Version) -> VersionStats:
 
 def difference(first: Version, second: Version, examples: int = 5) -> Difference:
     """Compare recipes, counts and training rows of two versions of one task."""
-    frames = [_keyed(version) for version in (first, second)]
-    named = [frame.set_axis([name], axis=1) for frame, name in zip(frames, "ab", strict=True)]
-    both = named[0].join(named[1], how="inner")
+    a, b = _keyed(first, "a"), _keyed(second, "b")
+    both = a.join(b, how="inner")
     changed = both[both.a != both.b]
     return Difference(
         first=first.reference,
         second=second.reference,
         recipe=_differing(first.manifest.recipe, second.manifest.recipe),
         counts=_differing(first.manifest.counts, second.manifest.counts),
-        only_in_first=len(frames[0]) - len(both),
-        only_in_second=len(frames[1]) - len(both),
+        only_in_first=len(a) - len(both),
+        only_in_second=len(b) - len(both),
         changed=len(changed),
         examples=tuple(
             {"idx": int(key[0]), "variant": int(key[1]), "first": row.a, "second": row.b}
@@ -114,11 +113,11 @@ def difference(first: Version, second: Version, examples: int = 5) -> Difference
     )
 
 
-def _keyed(version: Version) -> pd.DataFrame:
-    """One text a row (columns joined), keyed by source row and variant."""
+def _keyed(version: Version, name: str) -> pd.DataFrame:
+    """A named column with one text a row (columns joined), keyed by source row and variant."""
     train = version.to_pandas(version.task.splits.train)
     joined = train[list(version.task.text_columns)].agg(" | ".join, axis=1)
-    return pd.DataFrame({"text": joined.to_numpy()}, index=[train.idx, train.variant])
+    return pd.DataFrame({name: joined.to_numpy()}, index=[train.idx, train.variant])
 
 
 def _texts(part: pd.DataFrame, version: Version) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -98,11 +99,9 @@ class Scorer:
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Rows of equal length, at most ``tokens_a_batch`` tokens together."""
-        by_length: dict[int, list[int]] = {}
-        for i, length in enumerate(lengths):
-            by_length.setdefault(length, []).append(i)
-        for length in sorted(by_length):
-            members, size = by_length[length], max(1, self.tokens_a_batch // length)
+        by_length = sorted(range(len(lengths)), key=lengths.__getitem__)
+        for length, group in groupby(by_length, key=lengths.__getitem__):
+            members, size = list(group), max(1, self.tokens_a_batch // length)
             for at in range(0, len(members), size):
                 yield members[at : at + size]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,15 +44,12 @@ class Staging:
 
     def finished(self, chunk: int) -> dict[str, int] | None:
         """The counts of a chunk that is kept, or None; a damaged one does not count."""
-        note = self._file(chunk, ".json")
-        try:
-            kept = json.loads(note.read_text())
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            kept = json.loads(self._file(chunk, ".json").read_text())
             files = {suffix: sha256_file(self._file(chunk, suffix)) for suffix in kept["files"]}
             same_size = kept["chunk_rows"] == self.chunk_rows
             if same_size and _ROWS in files and files == kept["files"]:
                 return {str(key): int(value) for key, value in kept["counts"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
         return None
 
     def keep(self, chunk: ChunkOutput) -> None:
