@@ -27,7 +27,7 @@ from augment.tasks import get_task
 from augment.vectors import cache_folder
 from augment.versions.manifest import draft_manifest
 from augment.versions.rows import originals, source_rows
-from augment.versions.staging import Staging, commit, next_name, open_staging, remove_leftovers
+from augment.versions.staging import Staging, commit, open_staging, remove_leftovers
 
 STORE_BYTES = 20 * 2**30
 
@@ -92,10 +92,8 @@ def augment_task(
     models = Models(mlm, vectors, teacher, similarity_model, device, cache_folder(vectors_cache))
     rules = _rules(plan, chosen.spec, data)
     kept = None if store is None else Path(store)
-    worker = Worker.load(
-        WorkerSpec(chosen.spec, plan, models, rules, threads=where.threads_per_worker, store=kept),
-        tell,
-    )
+    spec = WorkerSpec(chosen.spec, plan, models, rules, where.threads_per_worker, kept)
+    worker = Worker.load(spec, tell)
     if line := gates_line(worker):
         tell.say("gates", line)
     chunks = where.chunks(data.splits[chosen.spec.splits.train])
@@ -110,7 +108,8 @@ def augment_task(
             counts = _augment(chunks, worker, where, staging, tell)
             counts["source.skipped"] += data.skipped
             measured = _measured(data, worker, tell)
-            _commit(staging, draft, data, len(chunks), counts=counts, measured=measured)
+            facts = {"counts": dict(sorted(counts.items())), "measured": measured}
+            _commit(staging, draft.model_copy(update=facts), data, len(chunks))
         staging.remove()
     if (candidates := worker.finder.store) is not None:
         tell.say("store", prune_after_run(candidates, store_limit))
@@ -138,10 +137,7 @@ def recipe_line(recipe: AugmentRecipe) -> str:
 def precision_line(precision: str, device: str, *, in_hardware: bool | None = None) -> str:
     """What to know before a run in bfloat16 that is slower than in float32; empty elsewhere.
 
-    Args:
-        precision: Of the recipe.
-        device: Where the models run.
-        in_hardware: Whether the processor computes bfloat16; asked of the machine if left out.
+    Whether the processor computes bfloat16 (``in_hardware``) is asked of it if left out.
     """
     fast = device != "cpu" or (computes_bfloat16() if in_hardware is None else in_hardware)
     if precision != "bfloat16" or fast:
@@ -245,27 +241,12 @@ def _measured(data: Source, worker: Worker, tell: Narrator) -> dict[str, float]:
     return agreement.measured()
 
 
-def _commit(
-    staging: Staging,
-    draft: Manifest,
-    data: Source,
-    chunks: int,
-    *,
-    counts: Counter[str],
-    measured: dict[str, float],
-) -> None:
+def _commit(staging: Staging, draft: Manifest, data: Source, chunks: int) -> None:
     """Commit the finished chunks with the untouched splits."""
-    manifest = draft.model_copy(
-        update={
-            "counts": dict(sorted(counts.items())),
-            "measured": measured,
-            "version": next_name(staging.folder),
-        }
-    )
     untouched = {
         name: originals(table, draft.task, teacher_logits=draft.teacher_logits)
         for name, table in data.splits.items()
         if name != draft.task.splits.train
     }
     with disk_errors(staging.path):
-        commit(staging, manifest, chunks, untouched)
+        commit(staging, draft, chunks, untouched)

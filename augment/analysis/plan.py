@@ -28,8 +28,7 @@ class Plan:
     """The size of a run.
 
     Attributes:
-        rows_in: Training rows.
-        texts: Texts of them, all columns.
+        texts: Texts of the training rows, all columns.
         distinct_texts: Different ones; each is computed once within its chunk.
         masked_positions: Words that the masked LM predicts, over distinct texts.
         vector_words: Different words of several tokens.
@@ -67,20 +66,8 @@ def plan_task(
 ) -> Plan:
     """Count the words of every text, then augment a few rows to time it.
 
-    The candidate store is left out of it: a run that finds its positions there is faster.
-
-    Args:
-        task: A GLUE task's name or a task file.
-        mlm: Folder or hub name of the masked LM.
-        vectors: Vectors file or a name of gensim's downloader.
-        source: Folder, file or hub name.
-        recipe: A preset or a recipe file.
-        limit: Use only the first rows.
-        threads: Threads that the run will have.
-        device: Where the models run.
-        teacher: Folder or hub name of a classifier, for the recipe's gates.
-        similarity_model: Folder or hub name of a sentence encoder, for the recipe's gates.
-        vectors_cache: As for ``augment_task``.
+    The arguments are those of ``augment_task``. The candidate store is left out of it: a run that
+    finds its positions there is faster.
 
     Raises:
         Fault: As the run itself would.

@@ -39,10 +39,7 @@ class Agreement:
 def measure_agreement(table: pa.Table, task: TaskSpec, finder: CandidateFinder) -> Agreement:
     """Rank the positions of rows from all over the training split in both precisions.
 
-    Args:
-        table: The training rows.
-        task: Their task.
-        finder: The models of the run; its candidate store is neither read nor written.
+    The candidate store of the finder is neither read nor written.
     """
     some = spread(table, _ROWS)
     texts = dict.fromkeys(texts_of(some, task))

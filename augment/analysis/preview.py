@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from augment.replacement.candidates import CandidateFinder, CandidateSet
+from augment.replacement.candidates import CandidateFinder
 from augment.replacement.edits import Variant
 from augment.replacement.sampling import TextOfRow, sample_texts
-from augment.tokenization.words import Route, Word
+from augment.tokenization.words import Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +35,15 @@ def preview(text: str, finder: CandidateFinder, task: str) -> Preview:
     sets of their own once a word before has been replaced.
     """
     words = finder.words_of([text])[0]
-    candidates = finder.for_sentences([words])[0]
+    found = finder.for_sentences([words])[0]
+    scored = {at: tuple(zip(of.words, of.scores, strict=True)) for at, of in found.items()}
     samples = sample_texts([TextOfRow(0, "text", text, words)], finder, task)[0]
     return Preview(
         text=text,
         words=tuple(
-            _view(text, word, candidates.get(at))
+            WordView(text[word.start : word.end], word.route.value, scored.get(at, ()))
             for at, word in enumerate(words)
             if word.route is not Route.SPACE
         ),
         variants=tuple(sample.variant for sample in samples if not sample.reason),
     )
-
-
-def _view(text: str, word: Word, candidates: CandidateSet | None) -> WordView:
-    shown = tuple(zip(candidates.words, candidates.scores, strict=True)) if candidates else ()
-    return WordView(text[word.start : word.end], word.route.value, shown)

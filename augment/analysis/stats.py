@@ -18,7 +18,6 @@ class VersionStats:
     """Figures of a version's training split.
 
     Attributes:
-        reference: The version.
         rows: Originals and generated rows.
         source_rows: Originals alone.
         replaced_per_row: Replaced words of a generated row, by source.
@@ -49,12 +48,10 @@ class Difference:
     """How version B differs from version A.
 
     Attributes:
-        first: Reference of A.
-        second: Reference of B.
+        first, second: References of A and B.
         recipe: Recipe key → values of A and B, where they differ.
         counts: Count name → values of A and B, where they differ.
-        only_in_first: Rows (by source row and variant) that A alone has.
-        only_in_second: Rows that B alone has.
+        only_in_first, only_in_second: Rows (by source row and variant) that one alone has.
         changed: Rows both have, with other texts.
         examples: Some changed rows: source row, variant, texts of A and B.
     """
@@ -98,17 +95,16 @@ def version_stats(version: Version) -> VersionStats:
 
 def difference(first: Version, second: Version, examples: int = 5) -> Difference:
     """Compare recipes, counts and training rows of two versions of one task."""
-    frames = [_keyed(version) for version in (first, second)]
-    named = [frame.set_axis([name], axis=1) for frame, name in zip(frames, "ab", strict=True)]
-    both = named[0].join(named[1], how="inner")
+    a, b = _keyed(first, "a"), _keyed(second, "b")
+    both = a.join(b, how="inner")
     changed = both[both.a != both.b]
     return Difference(
         first=first.reference,
         second=second.reference,
         recipe=_differing(first.manifest.recipe, second.manifest.recipe),
         counts=_differing(first.manifest.counts, second.manifest.counts),
-        only_in_first=len(frames[0]) - len(both),
-        only_in_second=len(frames[1]) - len(both),
+        only_in_first=len(a) - len(both),
+        only_in_second=len(b) - len(both),
         changed=len(changed),
         examples=tuple(
             {"idx": int(key[0]), "variant": int(key[1]), "first": row.a, "second": row.b}
@@ -117,11 +113,11 @@ def difference(first: Version, second: Version, examples: int = 5) -> Difference
     )
 
 
-def _keyed(version: Version) -> pd.DataFrame:
-    """One text a row (columns joined), keyed by source row and variant."""
+def _keyed(version: Version, name: str) -> pd.DataFrame:
+    """A named column with one text a row (columns joined), keyed by source row and variant."""
     train = version.to_pandas(version.task.splits.train)
     joined = train[list(version.task.text_columns)].agg(" | ".join, axis=1)
-    return pd.DataFrame({"text": joined.to_numpy()}, index=[train.idx, train.variant])
+    return pd.DataFrame({name: joined.to_numpy()}, index=[train.idx, train.variant])
 
 
 def _texts(part: pd.DataFrame, version: Version) -> list[str]:
@@ -134,7 +130,7 @@ def _distinct(texts: list[str], n: int) -> float:
     for text in texts:
         words = text.lower().split()
         grams.update(zip(*(words[i:] for i in range(n)), strict=False))
-    return len(grams) / max(sum(grams.values()), 1)
+    return len(grams) / max(grams.total(), 1)
 
 
 def _mean_words(texts: list[str]) -> float:

@@ -15,13 +15,7 @@ from augment.filters.rules import Filter
 from augment.replacement.candidates import CandidateFinder
 from augment.replacement.sampling import Sample, TextOfRow, sample_texts
 from augment.tokenization.words import Route
-from augment.versions.rows import (
-    ChunkOutput,
-    OutputRow,
-    rejected_table,
-    rows_table,
-    source_rows,
-)
+from augment.versions.rows import ChunkOutput, OutputRow, rejected_table, rows_table, source_rows
 
 
 def augment_chunk(
@@ -36,11 +30,7 @@ def augment_chunk(
         chunk: Source rows with text columns, label and ``idx``.
         task: Their task.
         finder: Candidates by the recipe.
-        filters: What a generated row must pass, in this order; what does not is counted by its
-            reason.
-
-    Returns:
-        The originals and their variants, row by row.
+        filters: What a generated row must pass, in order; refused rows are counted by reason.
     """
     recipe = finder.recipe
     sources = source_rows(chunk.rows, task)

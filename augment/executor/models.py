@@ -36,12 +36,7 @@ class Models:
     def load_finder(
         self, recipe: AugmentRecipe, store: Path | None = None, narrator: Narrator | None = None
     ) -> CandidateFinder:
-        """Load what proposes candidates.
-
-        Args:
-            recipe: How candidates are found.
-            store: Folder of the candidate store, or None to keep no candidates.
-            narrator: Hears what takes long.
+        """Load what proposes candidates and, where a folder is given, the store that keeps them.
 
         Raises:
             AssetInvalid: A model or vectors file cannot be used.
@@ -54,12 +49,10 @@ class Models:
         vectors = load_vectors(
             self.vectors, recipe.vector_rows, cache=self.vectors_cache, narrator=narrator
         )
-        kept = None
-        if store is not None:
-            words_only = recipe.top_k_of == "words"
-            kept = CandidateStore(
-                store, lm.digest, words_only=words_only, precision=recipe.precision
-            )
+        if store is None:
+            return CandidateFinder(lm, vectors, recipe)
+        words_only = recipe.top_k_of == "words"
+        kept = CandidateStore(store, lm.digest, words_only=words_only, precision=recipe.precision)
         return CandidateFinder(lm, vectors, recipe, kept)
 
     def load_teacher(self, recipe: AugmentRecipe, task: TaskSpec) -> TeacherFilter | None:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -31,7 +31,7 @@ _SPLITS = sys.platform == "linux"
 
 def run_in_pool(
     chunks: Sequence[Chunk], spec: WorkerSpec, engine: Engine
-) -> Iterator[ChunkOutput | Fault]:
+) -> Generator[ChunkOutput | Fault, None, None]:
     """Run the chunks in worker processes, in whatever order they finish.
 
     Raises:
@@ -39,40 +39,24 @@ def run_in_pool(
     """
     waiting = list(reversed(chunks))
     with _workers(spec, engine, min(engine.workers or 1, len(chunks))) as pipes:
-        for pipe in pipes:
-            _send(pipe, waiting.pop())
-        running = list(pipes)
-        while running:
-            for ready in wait(running):
-                assert isinstance(ready, Connection)
-                answer = _receive(ready)
-                if waiting:
-                    _send(ready, waiting.pop())
-                else:
-                    running.remove(ready)
-                yield answer
-
-
-def _send(pipe: Connection, chunk: Chunk) -> None:
-    try:
-        pipe.send(chunk)
-    except OSError as error:
-        raise _killed() from error
-
-
-def _receive(pipe: Connection) -> ChunkOutput | Fault:
-    try:
-        answer: ChunkOutput | Fault = pipe.recv()
-    except (EOFError, OSError) as error:
-        raise _killed() from error
-    return answer
-
-
-def _killed() -> AugmentError:
-    return AugmentError(
-        "a worker process was killed, perhaps for want of memory.",
-        "Finished chunks are kept: run the same command again, with fewer --workers.",
-    )
+        try:
+            for pipe in pipes:
+                pipe.send(waiting.pop())
+            running = list(pipes)
+            while running:
+                for ready in wait(running):
+                    assert isinstance(ready, Connection)
+                    answer = ready.recv()
+                    if waiting:
+                        ready.send(waiting.pop())
+                    else:
+                        running.remove(ready)
+                    yield answer
+        except (EOFError, OSError) as error:
+            raise AugmentError(
+                "a worker process was killed, perhaps for want of memory.",
+                "Finished chunks are kept: run the same command again, with fewer --workers.",
+            ) from error
 
 
 @contextmanager
@@ -83,11 +67,15 @@ def _workers(spec: WorkerSpec, engine: Engine, count: int) -> Iterator[list[Conn
     worker_ends = [end for _, end in pairs]
     loaders: list[BaseProcess] = []
     try:
-        with _interrupts_held():
+        # what starts here never hears Ctrl-C: this process alone answers it
+        signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
             for ends in [worker_ends] if _SPLITS else [[end] for end in worker_ends]:
                 loader = context.Process(target=_load, args=(spec, ends))  # type: ignore[attr-defined]
                 loader.start()
                 loaders.append(loader)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         for end in worker_ends:
             end.close()
         yield [end for end, _ in pairs]
@@ -98,16 +86,6 @@ def _workers(spec: WorkerSpec, engine: Engine, count: int) -> Iterator[list[Conn
             loader.join()
         for end, _ in pairs:
             end.close()
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """What starts in the block never hears Ctrl-C: this process alone answers it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _load(spec: WorkerSpec, pipes: list[Connection]) -> None:

@@ -35,13 +35,7 @@ class RayWorker:
     """What Ray starts on some node: chunks in, answers out; never an exception."""
 
     def __init__(self, spec: WorkerSpec, home: str, ledger: Any) -> None:
-        """Take what is needed.
-
-        Args:
-            spec: What a worker needs.
-            home: The node of the run's own process; only there is the candidate store at hand.
-            ledger: The actor that counts how often each chunk was begun.
-        """
+        """Take what is needed; only at ``home``, the run's own node, is the store at hand."""
         import ray
 
         at_home = ray.get_runtime_context().get_node_id() == home
@@ -71,14 +65,8 @@ def run_on_ray(
     spec: WorkerSpec,
     engine: Engine,
     worker_class: type[RayWorker] = RayWorker,
-) -> Iterator[ChunkOutput | Fault]:
+) -> Generator[ChunkOutput | Fault, None, None]:
     """Run the chunks on Ray, in whatever order they finish.
-
-    Args:
-        chunks: What is to be done.
-        spec: What a worker needs.
-        engine: Which cluster, and how much of it.
-        worker_class: What runs on the nodes.
 
     Raises:
         EngineUnavailable: The cluster is out of reach, or has no room for one worker.
@@ -273,7 +261,11 @@ def _connect(engine: Engine, spec: WorkerSpec) -> None:
     import ray
 
     address = _address(engine)
-    started: dict[str, Any] = {} if address else _local_cluster(engine, spec)
+    started: dict[str, Any] = {}
+    if not address:  # Ray for this run alone: no dashboard, nothing listens beyond this machine
+        threads = spec.threads or 1
+        workers = engine.workers or max(1, (os.cpu_count() or 1) // threads)
+        started = {"num_cpus": workers * threads, "include_dashboard": False}
     try:
         ray.init(
             address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **started
@@ -287,10 +279,3 @@ def _connect(engine: Engine, spec: WorkerSpec) -> None:
 
 def _address(engine: Engine) -> str | None:
     return engine.address or os.environ.get("RAY_ADDRESS")
-
-
-def _local_cluster(engine: Engine, spec: WorkerSpec) -> dict[str, Any]:
-    """Ray for this run alone: no dashboard, and nothing listens beyond this machine."""
-    threads = spec.threads or 1
-    workers = engine.workers or max(1, (os.cpu_count() or 1) // threads)
-    return {"num_cpus": workers * threads, "include_dashboard": False}

@@ -42,32 +42,22 @@ def run_chunks(
 ) -> Generator[ChunkOutput, None, None]:
     """Run the chunks, in whatever order they finish; close it to end what it has started.
 
-    Args:
-        chunks: What is to be done.
-        worker: The models of this process.
-        engine: Where to work.
-
     Raises:
         Fault: A worker cannot go on; what is finished has been handed out before.
     """
-    with closing(_answers(chunks, worker, engine)) as answers:
-        for answer in answers:
-            if isinstance(answer, Fault):
-                raise answer
-            yield answer
-
-
-def _answers(
-    chunks: Sequence[Chunk], worker: Worker, engine: Engine
-) -> Generator[ChunkOutput | Fault, None, None]:
     spec = replace(worker.spec, assets=worker.assets())
     if engine.name == "ray" and chunks:
         from augment.executor.ray import run_on_ray
 
-        yield from run_on_ray(chunks, spec, engine)
+        answers = run_on_ray(chunks, spec, engine)
     elif engine.workers and engine.workers > 1 and len(chunks) > 1:
         from augment.executor.pool import run_in_pool
 
-        yield from run_in_pool(chunks, spec, engine)
+        answers = run_in_pool(chunks, spec, engine)
     else:
-        yield from map(worker.run, chunks)
+        answers = (worker.run(chunk) for chunk in chunks)
+    with closing(answers):
+        for answer in answers:
+            if isinstance(answer, Fault):
+                raise answer
+            yield answer

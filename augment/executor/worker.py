@@ -31,9 +31,6 @@ class WorkerSpec:
     """What a worker needs, wherever it runs.
 
     Attributes:
-        task: The task of the rows.
-        recipe: The resolved recipe.
-        models: The models to load.
         rules: Filters that need no model.
         threads: Threads of one worker, or None for torch's own choice.
         store: Folder of the candidate store, or None to keep no candidates.
@@ -67,11 +64,7 @@ class Worker:
 
     @classmethod
     def load(cls, spec: WorkerSpec, narrator: Narrator | None = None) -> Worker:
-        """Load the models.
-
-        Args:
-            spec: What is needed.
-            narrator: Hears what takes long.
+        """Load the models; the narrator hears what takes long.
 
         Raises:
             UsageError: The recipe asks for a model that is not named, or the other way round.
@@ -98,12 +91,11 @@ class Worker:
             Asset(kind="vectors", name=Path(models.vectors).name, sha256=finder.vectors.digest),
             Asset(kind="stop_words", name="stop_words.txt", sha256=stop_words),
         ]
-        if self.teacher is not None:
-            name, digest = Path(self.teacher.scorer.name).name, self.teacher.scorer.digest
-            assets.append(Asset(kind="teacher", name=name, sha256=digest))
-        if self.similarity is not None:
-            name, digest = Path(self.similarity.scorer.name).name, self.similarity.scorer.digest
-            assets.append(Asset(kind="sentence_encoder", name=name, sha256=digest))
+        gates = {"teacher": self.teacher, "sentence_encoder": self.similarity}
+        for kind, gate in gates.items():
+            if gate is not None:
+                name, digest = Path(gate.scorer.name).name, gate.scorer.digest
+                assets.append(Asset(kind=kind, name=name, sha256=digest))
         return Assets.of(assets)
 
     def load_canonical(self) -> None:
@@ -117,8 +109,7 @@ class Worker:
     def run(self, chunk: Chunk) -> ChunkOutput:
         """Augment the rows of a chunk."""
         filters: list[Filter | None] = [self.spec.rules, self.similarity, self.teacher]
-        present = [each for each in filters if each is not None]
-        return augment_chunk(chunk, self.spec.task, self.finder, present)
+        return augment_chunk(chunk, self.spec.task, self.finder, [each for each in filters if each])
 
 
 class RemoteWorker:

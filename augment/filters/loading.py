@@ -85,11 +85,7 @@ def load_sentence_encoder(name: str, *, device: str = "cpu") -> Scorer:
 
 
 class _Parts:
-    """A model's config, tokenizer and weights, each with a sentence for what can be wrong.
-
-    Attributes:
-        config: As transformers understands it.
-    """
+    """A model's config, tokenizer and weights, each with a sentence for what can be wrong."""
 
     def __init__(self, name: str, option: str) -> None:
         from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
@@ -111,11 +107,7 @@ class _Parts:
             )
 
     def weights(self, kind: Any) -> tuple[Any, list[str]]:
-        """The model in float32, and the names of weights that were not saved with it.
-
-        Raises:
-            AssetInvalid: They cannot be read.
-        """
+        """The model in float32, and the names of weights that were not saved with it."""
         model, self._missing = read_weights(self.name, kind)
         return model, self._missing
 
@@ -123,11 +115,8 @@ class _Parts:
         self, model: Any, read: Callable[[Any], torch.Tensor], device: str, notice: str = ""
     ) -> Scorer:
         """The model with its tokenizer and its digest."""
-        weights = {
-            key: value.numpy()
-            for key, value in model.state_dict().items()
-            if key not in self._missing
-        }
+        state = model.state_dict().items()
+        weights = {key: value.numpy() for key, value in state if key not in self._missing}
         digest = model_digest(self._raw, self._tokenizer.backend_tokenizer.to_str(), weights)
         return Scorer(
             model, read, self._encode, digest, name=self.name, device=device, notice=notice

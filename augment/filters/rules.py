@@ -17,14 +17,11 @@ class Filter(Protocol):
     """Refuses generated rows; source rows always pass."""
 
     def apply(self, rows: Sequence[OutputRow]) -> list[OutputRow]:
-        """Give the reason of each row that does not pass.
+        """The same rows in order, those that do not pass with a reason.
 
         Args:
             rows: Source rows, each followed by the rows generated from it. Those that have a
                 reason already are left alone.
-
-        Returns:
-            The same rows in the same order.
         """
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -63,14 +64,8 @@ class Scorer:
     ) -> None:
         """Put a model into eval mode on its device.
 
-        Args:
-            model: Called with tensors of shape ``(rows, length)``.
-            read: The model's output → float values of shape ``(rows, width)``.
-            encode: Rows → what the model reads.
-            digest: As the attribute.
-            name: As the attribute.
-            device: Where the float32 model runs.
-            notice: As the attribute.
+        It is called with tensors of shape ``(rows, length)``; ``read`` makes float values of shape
+        ``(rows, width)`` of its output.
         """
         self._model = model.to(device).eval()
         self._exact: Any = None
@@ -104,11 +99,9 @@ class Scorer:
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Rows of equal length, at most ``tokens_a_batch`` tokens together."""
-        by_length: dict[int, list[int]] = {}
-        for i, length in enumerate(lengths):
-            by_length.setdefault(length, []).append(i)
-        for length in sorted(by_length):
-            members, size = by_length[length], max(1, self.tokens_a_batch // length)
+        by_length = sorted(range(len(lengths)), key=lengths.__getitem__)
+        for length, group in groupby(by_length, key=lengths.__getitem__):
+            members, size = list(group), max(1, self.tokens_a_batch // length)
             for at in range(0, len(members), size):
                 yield members[at : at + size]
 
@@ -127,53 +120,43 @@ class Scorer:
     @torch.inference_mode()
     def _run(self, model: Any, rows: Sequence[Encoded], device: str) -> np.ndarray:
         """Float64 values of rows of equal length, shape ``(rows, width)``."""
-        names = [name for name, _ in rows[0].inputs]
         inputs = {
             name: torch.tensor([row.inputs[i][1] for row in rows], device=device)
-            for i, name in enumerate(names)
+            for i, (name, _) in enumerate(rows[0].inputs)
         }
         values: torch.Tensor = self._read(model(**inputs))
         return values.cpu().numpy().astype(np.float64)
 
 
+@dataclass(slots=True)
 class Scores:
     """The values of many rows, each in float32 until the canonical one is asked for.
 
     Attributes:
+        values: Texts of a row → its values, shape ``(width,)``.
+        canonical: Computes the canonical values of a row.
         rounding: How far a float32 value may lie from the canonical one.
     """
 
-    def __init__(
-        self,
-        values: dict[Texts, np.ndarray],
-        canonical: Callable[[Texts], np.ndarray],
-        rounding: float = ROUNDING,
-    ) -> None:
-        self._values = values
-        self._canonical = canonical
-        self._settled: set[Texts] = set()
-        self.rounding = rounding
+    values: dict[Texts, np.ndarray]
+    canonical: Callable[[Texts], np.ndarray]
+    rounding: float = ROUNDING
+    _settled: set[Texts] = field(default_factory=set, init=False)
 
     def __getitem__(self, texts: Texts) -> np.ndarray:
-        """The values of a row, shape ``(width,)``."""
-        return self._values[texts]
+        return self.values[texts]
 
     def settle(self, texts: Texts) -> np.ndarray:
         """The canonical values of a row, computed when they are first asked for."""
         if texts not in self._settled:
-            self._values[texts] = self._canonical(texts)
+            self.values[texts] = self.canonical(texts)
             self._settled.add(texts)
-        return self._values[texts]
+        return self.values[texts]
 
     def measure(
         self, formula: Callable[[Callable[[Texts], np.ndarray]], float], threshold: float
     ) -> float:
-        """A number on the right side of a threshold.
-
-        Args:
-            formula: Computes the number from the values of rows.
-            threshold: Where float32 comes this close to it, canonical values decide.
-        """
+        """A formula of rows' values, from canonical ones where float32 is near the threshold."""
         number = formula(self.__getitem__)
         close = abs(number - threshold) < 2 * self.rounding
         return formula(self.settle) if close else number

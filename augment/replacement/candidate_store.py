@@ -36,13 +36,7 @@ create table if not exists rankings (
 
 @dataclass(frozen=True, slots=True)
 class StoreFile:
-    """One file of a store.
-
-    Attributes:
-        path: The file.
-        entries: Rankings in it.
-        bytes: Its size on disk, journal included.
-    """
+    """One file of a store, with its number of rankings and its size, journal included."""
 
     path: Path
     entries: int
@@ -68,24 +62,15 @@ class CandidateStore:
     def __init__(
         self, folder: Path, model_digest: str, *, words_only: bool, precision: str = "float32"
     ) -> None:
-        """Open or create the file.
-
-        Args:
-            folder: The store's folder.
-            model_digest: Digest over weights, configuration and tokenizer.
-            words_only: Whether only whole words are ranked.
-            precision: What the model computes in.
-        """
+        """Open or create the file for a model's digest and what else its rankings depend on."""
         kind = f"{FORMAT}\0{model_digest}\0{words_only}\0{precision}".encode()
         self.path = folder / f"{hashlib.sha256(kind).hexdigest()[:32]}.sqlite"
         self.error = ""
-        try:
+        with self._or_give_up():
             folder.mkdir(parents=True, exist_ok=True)
             with self._open() as database:
                 database.execute("pragma journal_mode=wal")
                 database.execute(_CREATE)
-        except (OSError, sqlite3.Error) as error:
-            self._give_up(error)
 
     def get(self, keys: Sequence[bytes], k: int) -> dict[bytes, Ranking]:
         """The rankings that are stored, undamaged and deep enough for the K best.
@@ -95,21 +80,17 @@ class CandidateStore:
         rankings: dict[bytes, Ranking] = {}
         if self.error or not keys:
             return rankings
-        try:
-            with self._open() as database:
-                for at in range(0, len(keys), _KEYS_A_QUERY):
-                    part = keys[at : at + _KEYS_A_QUERY]
-                    marks = ",".join("?" * len(part))
-                    rows = database.execute(
-                        f"select key, value from rankings where k >= ? and key in ({marks})",  # noqa: S608
-                        (k, *part),
-                    )
-                    for key, value in rows:
-                        ranked = _unpack(key, value, k)
-                        if ranked is not None:
-                            rankings[key] = ranked
-        except sqlite3.Error as error:
-            self._give_up(error)
+        with self._or_give_up(), self._open() as database:
+            for at in range(0, len(keys), _KEYS_A_QUERY):
+                part = keys[at : at + _KEYS_A_QUERY]
+                marks = ",".join("?" * len(part))
+                rows = database.execute(
+                    f"select key, value from rankings where k >= ? and key in ({marks})",  # noqa: S608
+                    (k, *part),
+                )
+                for key, value in rows:
+                    if (ranked := _unpack(key, value, k)) is not None:
+                        rankings[key] = ranked
         return rankings
 
     def put(self, rankings: Mapping[bytes, Ranking], k: int) -> None:
@@ -118,24 +99,26 @@ class CandidateStore:
             return
         now = int(time.time())
         rows = [(key, now, k, _pack(key, ranked)) for key, ranked in rankings.items()]
-        try:
-            with self._open() as database, database:
-                database.executemany(
-                    "insert into rankings values (?, ?, ?, ?) on conflict (key) do update set "
-                    "used = excluded.used, k = excluded.k, value = excluded.value "
-                    "where excluded.k >= k",
-                    rows,
-                )
-        except sqlite3.Error as error:
-            self._give_up(error)
+        with self._or_give_up(), self._open() as database, database:
+            database.executemany(
+                "insert into rankings values (?, ?, ?, ?) on conflict (key) do update set "
+                "used = excluded.used, k = excluded.k, value = excluded.value "
+                "where excluded.k >= k",
+                rows,
+            )
 
     def _open(self) -> closing[sqlite3.Connection]:
         database = sqlite3.connect(self.path, timeout=WAIT_SECONDS)
         database.execute("pragma synchronous=normal")
         return closing(database)
 
-    def _give_up(self, error: Exception) -> None:
-        self.error = f"the candidate store {self.path} cannot be used: {error}"
+    @contextmanager
+    def _or_give_up(self) -> Iterator[None]:
+        """What goes wrong in the block ends the use of the store, and ``error`` says why."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            self.error = f"the candidate store {self.path} cannot be used: {error}"
 
 
 def describe_store(folder: Path) -> list[StoreFile]:
@@ -148,7 +131,8 @@ def describe_store(folder: Path) -> list[StoreFile]:
     for path in sorted(folder.glob("*.sqlite")):
         with _opened(path) as database:
             entries = int(database.execute("select count(*) from rankings").fetchone()[0])
-        files.append(StoreFile(path, entries, _size(path)))
+        size = sum(part.stat().st_size for part in folder.glob(f"{path.name}*"))
+        files.append(StoreFile(path, entries, size))
     return files
 
 
@@ -184,14 +168,10 @@ def prune(folder: Path, limit: int) -> int:
 
 
 def prune_after_run(store: CandidateStore, limit: int) -> str:
-    """Keep a store within its limit after a run.
-
-    Args:
-        store: The store as the run leaves it.
-        limit: Largest size of its folder, in bytes.
+    """Keep a store's folder within ``limit`` bytes after a run; a store that fails stops nothing.
 
     Returns:
-        A line about it; a store that cannot be used is worth no more than that.
+        A line about the store.
     """
     if store.error:
         return f"{store.error}; nothing more was stored"
@@ -215,11 +195,6 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             f"the store's file {path} is damaged or busy: {error}.",
             "Try again later, or delete it: candidates are computed again.",
         ) from error
-
-
-def _size(path: Path) -> int:
-    """Bytes on disk of a file and its journal."""
-    return sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*"))
 
 
 def _pack(key: bytes, ranked: Ranking) -> bytes:

@@ -32,13 +32,7 @@ class CandidateSet:
 
 @dataclass(frozen=True, slots=True)
 class WordInContext:
-    """A word to find candidates for, and the sentence around it.
-
-    Attributes:
-        word: The word, with its route.
-        token_ids: The tokens of every word of the sentence as the model is to see it.
-        at: Which of them the word is.
-    """
+    """A word to find candidates for, as word ``at`` of a sentence in the model's tokens."""
 
     word: Word
     token_ids: Sequence[tuple[int, ...]]
@@ -87,10 +81,7 @@ class CandidateFinder:
         ]
 
     def refuse_long(self, texts: Sequence[tuple[str, str]]) -> None:
-        """Check that the masked LM can read every text whole, before any work is done.
-
-        Args:
-            texts: Where each text stands, and the text.
+        """Check that the masked LM can read each text, given with its place, before any work.
 
         Raises:
             TextTooLong: A text does not fit, and the recipe does not truncate.
@@ -132,11 +123,9 @@ class CandidateFinder:
         due = [query for query, key in keys.items() if key not in known]
         if self.progress is not None and known:
             self.progress(len(known))
+        words_only = self.recipe.top_k_of == "words"
         rankings = self.masked_lm.rank(
-            due,
-            self.recipe.top_k,
-            words_only=self.recipe.top_k_of == "words",
-            on_batch=self.progress,
+            due, self.recipe.top_k, words_only=words_only, on_batch=self.progress
         )
         fresh = {keys[query]: ranking for query, ranking in zip(due, rankings, strict=True)}
         if self.store:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 
 import numpy as np
@@ -50,11 +51,6 @@ def row_draws(
     return ((raw >> np.uint64(11)) * 2.0**-53).reshape(variants, words, 2)
 
 
-def pick(candidates: Sequence[str], draw: float) -> str:
-    """A uniform candidate for a draw in [0, 1)."""
-    return candidates[int(draw * len(candidates))]
-
-
 def sample(
     text: str,
     words: Sequence[Word],
@@ -81,33 +77,18 @@ def sample(
     sizes = np.array([len(candidates[position]) for position in order])
     chosen = (draws[:, : len(order), 0] * sizes).astype(np.int64).tolist()
     replaced = (draws[:, : len(order), 1] < probability).tolist()
-    cut = _cut(text, [words[position] for position in order])
-    edits_of: list[dict[int, Edit | None]] = [{} for _ in order]
+
+    @cache
+    def edit_of(position: int, choice: int) -> Edit | None:
+        return make_edit(text, words[position], candidates[position][choice])
+
     proposals = []
     for number, (coins, picks) in enumerate(zip(replaced, chosen, strict=True), start=1):
-        parts, edits = list(cut), []
-        for column, coin in enumerate(coins):
-            if not coin:
-                continue
-            known, pick_of = edits_of[column], picks[column]
-            if pick_of not in known:
-                position = order[column]
-                known[pick_of] = make_edit(text, words[position], candidates[position][pick_of])
-            edit = known[pick_of]
-            if edit is not None:
-                parts[2 * column + 1] = edit.after
-                edits.append(edit)
-        proposals.append(Variant(number, "".join(parts), tuple(edits)))
+        drawn = zip(order, picks, coins, strict=True)
+        edits = [edit_of(position, choice) for position, choice, coin in drawn if coin]
+        kept = tuple([edit for edit in edits if edit])
+        proposals.append(Variant(number, apply_edits(text, kept), kept))
     return _samples(text, proposals, distinct=distinct)
-
-
-def _cut(text: str, words: Sequence[Word]) -> list[str]:
-    """The text in parts: what stands before the first word, the word, and what follows it."""
-    parts, at = [], 0
-    for word in words:
-        parts += [text[at : word.start], text[word.start : word.end]]
-        at = word.end
-    return [*parts, text[at:]]
 
 
 def _samples(text: str, variants: Sequence[Variant], *, distinct: bool) -> list[Sample]:
@@ -125,14 +106,7 @@ def _samples(text: str, variants: Sequence[Variant], *, distinct: bool) -> list[
 
 @dataclass(frozen=True, slots=True)
 class TextOfRow:
-    """One text column of one row, to be sampled.
-
-    Attributes:
-        idx: The row's number.
-        column: The text column's name.
-        text: The original text.
-        words: Its words.
-    """
+    """The original text in one column of one row, to be sampled."""
 
     idx: int
     column: str
@@ -153,11 +127,10 @@ def sample_originals(
 ) -> list[list[Sample]]:
     """Candidates once for each word of each distinct original text, then N samples."""
     distinct = list({text.text: text for text in texts}.values())
+    found = finder.for_sentences([text.words for text in distinct])
     candidates = {
         text.text: {at: chosen.draw_order for at, chosen in sets.items()}
-        for text, sets in zip(
-            distinct, finder.for_sentences([text.words for text in distinct]), strict=True
-        )
+        for text, sets in zip(distinct, found, strict=True)
     }
     recipe = finder.recipe
     return [
@@ -189,8 +162,8 @@ class _Copy:
         """Write a drawn candidate over the word there; later words see it."""
         if not candidates.draw_order:
             return
-        candidate = pick(candidates.draw_order, self.draws[at, 0])
-        edit = make_edit(self.text.text, self.text.words[at], candidate)
+        choice = int(self.draws[at, 0] * len(candidates.draw_order))
+        edit = make_edit(self.text.text, self.text.words[at], candidates.draw_order[choice])
         if edit is not None:
             self.edits.append(edit)
             self.token_ids[at] = tokenizer.encode_word(edit.after, self.token_ids[at])

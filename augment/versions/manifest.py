@@ -29,17 +29,7 @@ def card(manifest: Manifest) -> str:
     task = manifest.task
     stored = [name for name in task.splits.names if any(f.split == name for f in manifest.files)]
     kind = "text-classification" if task.label.kind == "classification" else "sentence-similarity"
-    head = [
-        "---",
-        f"pretty_name: {task.name} augmented",
-        "task_categories:",
-        f"- {kind}",
-        "configs:",
-        "- config_name: default",
-        "  data_files:",
-    ]
-    for split in stored:
-        head += [f"  - split: {split}", f"    path: data/{split}-*.parquet"]
+    files = "".join(f"  - split: {name}\n    path: data/{name}-*.parquet\n" for name in stored)
     rows = "\n".join(
         f"| {split} | {sum(f.rows for f in manifest.files if f.split == split):,} |"
         for split in stored
@@ -47,8 +37,10 @@ def card(manifest: Manifest) -> str:
     notes = _LOGITS_NOTE * manifest.teacher_logits + _REJECTED_NOTE * bool(manifest.rejected)
     counts = "\n".join(f"| {name} | {count:,} |" for name, count in sorted(manifest.counts.items()))
     recipe = "\n".join(f"- `{key}` = `{value}`" for key, value in manifest.recipe.items())
-    return "\n".join(head) + (
-        f"\n---\n\n# {task.name} {manifest.version}, augmented\n\n"
+    return (
+        f"---\npretty_name: {task.name} augmented\ntask_categories:\n- {kind}\n"
+        f"configs:\n- config_name: default\n  data_files:\n{files}---\n\n"
+        f"# {task.name} {manifest.version}, augmented\n\n"
         f"Made by augment-distill from `{manifest.source}`; id `{manifest.id[:12]}`.\n"
         "Rows with `variant` 0 are the originals; the others carry their `edits` as character\n"
         "offsets into the original text. Validation and test splits are untouched.\n\n"
@@ -104,12 +96,7 @@ def draft_manifest(
 ) -> Manifest:
     """The manifest without files, counts and its final name; the id is final.
 
-    Args:
-        data: The rows as they were read.
-        task: Their task.
-        recipe: The resolved recipe.
-        assets: What the rows are made with.
-        limit: How many training rows were asked for; information only, the rows tell.
+    ``limit``, how many training rows were asked for, is information only: the rows tell.
     """
     sources = tuple(source_split(name, table) for name, table in data.splits.items())
     return Manifest(

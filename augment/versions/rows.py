@@ -21,7 +21,6 @@ class OutputRow:
     Attributes:
         idx: Number of the source row.
         texts: The row's texts in the order of the task's text columns.
-        label: The source row's label.
         original: The source row's texts.
         variant: The row's number among those of its source row; 0 for the source row itself.
         column: Which text was augmented, for a generated row.
@@ -46,7 +45,6 @@ class ChunkOutput:
     """What becomes of a chunk of source rows.
 
     Attributes:
-        number: The chunk's.
         rows: The source rows and the generated rows that pass.
         counts: Rows and words by reason.
         rejected: The generated rows that do not pass, where the recipe keeps them.

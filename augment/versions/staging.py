@@ -11,15 +11,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augment.contract import FileEntry, Manifest, arrow_schema, rejected_schema, sha256_file, sync
-from augment.contract.files import disk_errors, locked
+from augment.contract.files import disk_errors, locked, write_file, write_text
 from augment.versions.manifest import card
 from augment.versions.parquet import describe_files, write_split
 from augment.versions.rows import ChunkOutput
@@ -43,15 +44,12 @@ class Staging:
 
     def finished(self, chunk: int) -> dict[str, int] | None:
         """The counts of a chunk that is kept, or None; a damaged one does not count."""
-        note = self._file(chunk, ".json")
-        try:
-            kept = json.loads(note.read_text())
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            kept = json.loads(self._file(chunk, ".json").read_text())
             files = {suffix: sha256_file(self._file(chunk, suffix)) for suffix in kept["files"]}
             same_size = kept["chunk_rows"] == self.chunk_rows
             if same_size and _ROWS in files and files == kept["files"]:
                 return {str(key): int(value) for key, value in kept["counts"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
         return None
 
     def keep(self, chunk: ChunkOutput) -> None:
@@ -60,30 +58,18 @@ class Staging:
         Raises:
             OutputUnwritable: There is no room.
         """
-        tables = {_ROWS: chunk.rows}
-        if chunk.rejected is not None:
-            tables[_REJECTED] = chunk.rejected
-        draft, digests = self._file(chunk.number, ".draft"), {}
-        with disk_errors(draft.parent):
-            for suffix, table in tables.items():
-                pq.write_table(table, draft, compression="zstd")
-                sync(draft)
-                digests[suffix] = sha256_file(draft)
-                draft.replace(self._file(chunk.number, suffix))
-            note = {"files": digests, "counts": chunk.counts, "chunk_rows": self.chunk_rows}
-            draft.write_text(json.dumps(note))
-            sync(draft)
-            draft.replace(self._file(chunk.number, ".json"))
+        digests = {}
+        for suffix, table in {_ROWS: chunk.rows, _REJECTED: chunk.rejected}.items():
+            if table is not None:
+                path = self._file(chunk.number, suffix)
+                write_file(path, partial(pq.write_table, table, compression="zstd"))
+                digests[suffix] = sha256_file(path)
+        note = {"files": digests, "counts": chunk.counts, "chunk_rows": self.chunk_rows}
+        write_text(self._file(chunk.number, ".json"), json.dumps(note))
 
-    def rows(self, chunks: int) -> Iterator[pa.Table]:
-        """The rows of all chunks in order."""
-        for chunk in range(chunks):
-            yield pq.read_table(self._file(chunk, _ROWS))
-
-    def rejected(self, chunks: int) -> Iterator[pa.Table]:
-        """The refused rows of all chunks in order, where the recipe keeps them."""
-        for chunk in range(chunks):
-            yield pq.read_table(self._file(chunk, _REJECTED))
+    def tables(self, chunks: int, suffix: str) -> Iterator[pa.Table]:
+        """The rows of all chunks in order: those that pass, or those that are refused."""
+        return (pq.read_table(self._file(chunk, suffix)) for chunk in range(chunks))
 
     def remove(self) -> None:
         """Take the run's folder away."""
@@ -111,11 +97,6 @@ def _lock_of(folder: Path, identity: str) -> Path:
 def open_staging(folder: Path, identity: str, chunk_rows: int) -> Iterator[Staging]:
     """Open the folder of a run, with a lock that falls when the process ends.
 
-    Args:
-        folder: The task's folder, which holds its versions.
-        identity: The id of the version to be.
-        chunk_rows: Source rows of a chunk.
-
     Raises:
         OutputBusy: Another process holds it.
         OutputUnwritable: The folder cannot be made.
@@ -138,41 +119,34 @@ def commit(staging: Staging, draft: Manifest, chunks: int, others: dict[str, pa.
 
     Args:
         staging: The run's folder with all chunks finished.
-        draft: The manifest without files; its version name is the first one to try.
+        draft: The manifest without files and version name.
         chunks: Number of chunks of the training split.
         others: The splits that are stored untouched.
-
-    Returns:
-        The committed version's directory.
     """
     schema = arrow_schema(draft.task, teacher_logits=draft.teacher_logits)
     building = staging.path / "version"
     shutil.rmtree(building, ignore_errors=True)
     data, train = building / "data", draft.task.splits.train
     data.mkdir(parents=True)
-    write_split(data, train, staging.rows(chunks), schema)
+    write_split(data, train, staging.tables(chunks, _ROWS), schema)
     for split, table in others.items():
         write_split(data, split, [table], schema)
     splits = [split for split in draft.task.splits.names if split == train or split in others]
     files = describe_files(data, splits)
     rejected = _write_rejected(building, draft, staging, chunks)
-    number = int(draft.version[1:])
     while True:
-        target = staging.folder / f"v{number:04d}"
+        target = staging.folder / next_name(staging.folder)
         facts = {"files": files, "rejected": rejected, "version": target.name}
         manifest = draft.model_copy(update=facts)
-        (building / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
-        (building / "README.md").write_text(card(manifest), encoding="utf-8")
-        for path in (building / "manifest.json", building / "README.md"):
-            sync(path)
+        write_text(building / "manifest.json", manifest.to_json())
+        write_text(building / "README.md", card(manifest))
         sync(data)
         sync(building)
         try:
             building.rename(target)
         except OSError:
-            if not target.exists():
+            if not target.exists():  # else another run has taken the name
                 raise
-            number += 1
         else:
             sync(staging.folder)
             return target
@@ -186,7 +160,7 @@ def _write_rejected(
         return ()
     folder, train = building / "rejected", draft.task.splits.train
     folder.mkdir()
-    write_split(folder, train, staging.rejected(chunks), rejected_schema(draft.task))
+    write_split(folder, train, staging.tables(chunks, _REJECTED), rejected_schema(draft.task))
     sync(folder)
     return describe_files(folder, [train])
 

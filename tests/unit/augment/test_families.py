@@ -171,7 +171,7 @@ def test_the_paper_preset_equals_algorithm_1(folder: Path, vectors_file: Path) -
     for row, sampled in zip(rows, sample_copies(rows, finder, "cola"), strict=True):
         draws = row_draws(0, "cola", row.idx, "s", variants=5, words=len(row.words))
         words = [(w.start, w.end if w.route.replaceable else w.start) for w in row.words]
-        for variant, own in zip((s.variant for s in sampled), draws, strict=True):
+        for variant, own in zip([each.variant for each in sampled], draws, strict=True):
             expected = paper_copy(
                 row.text, words, own, model=model, tokenizer=tokenizer, table=table, k=4, p=0.4
             )
