@@ -32,13 +32,13 @@ def load_vectors(
     """
     tell = narrator or Narrator()
     path = locate(name)
-    if cache is None or sum(file.stat().st_size for file in companions(path)) < KEPT_FROM_BYTES:
-        return Vectors(_read(path, rows, tell))
-    try:
-        return Vectors(_cached(path, rows, cache, tell))
-    except CacheUnusable as error:
-        tell.say("vectors", f"the table cannot be kept in {cache}: {error}; going on without")
-        return Vectors(_read(path, rows, tell))
+    size = sum(file.stat().st_size for file in companions(path))
+    if cache is not None and size >= KEPT_FROM_BYTES:
+        try:
+            return Vectors(_cached(path, rows, cache, tell))
+        except CacheUnusable as error:
+            tell.say("vectors", f"the table cannot be kept in {cache}: {error}; going on without")
+    return Vectors(build(_with_progress(path, rows, tell), gather_in_memory, path.name))
 
 
 def _cached(path: Path, rows: int, cache: Path, tell: Narrator) -> Table:
@@ -58,10 +58,6 @@ def _cached(path: Path, rows: int, cache: Path, tell: Narrator) -> Table:
     shape = f"{len(table.words):,} x {table.matrix.shape[1]}"
     tell.say("vectors", f"{path.name}: {shape}, kept for later starts in {cache} ({size:,.0f} MB)")
     return table
-
-
-def _read(path: Path, rows: int, tell: Narrator) -> Table:
-    return build(_with_progress(path, rows, tell), gather_in_memory, path.name)
 
 
 def _with_progress(path: Path, rows: int, tell: Narrator) -> Iterator[Block]:
