@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.data.packing import BlockSpec, CorpusCounts, DocumentTokens, pack
@@ -27,6 +27,7 @@ def blocks_of(packed):
     return [packed.ids[end - n : end].tolist() for end, n in zip(ends, packed.lengths, strict=True)]
 
 
+@settings(deadline=None)
 @given(CORPUS, SPECS)
 def test_every_token_of_every_document_is_in_its_blocks_in_order_or_counted(corpus, spec):
     packed = pack(numbered(corpus), spec)
@@ -51,6 +52,7 @@ def test_every_token_of_every_document_is_in_its_blocks_in_order_or_counted(corp
     )
 
 
+@settings(deadline=None)
 @given(CORPUS, SPECS, st.integers(0, 12))
 def test_cutting_the_corpus_anywhere_changes_nothing(corpus, spec, at):
     whole, documents = pack(numbered(corpus), spec), numbered(corpus)
