@@ -59,13 +59,14 @@ class Staging:
             OutputUnwritable: There is no room.
         """
         digests = {}
-        for suffix, table in {_ROWS: chunk.rows, _REJECTED: chunk.rejected}.items():
-            if table is not None:
-                path = self._file(chunk.number, suffix)
-                write_file(path, partial(pq.write_table, table, compression="zstd"))
-                digests[suffix] = sha256_file(path)
-        note = {"files": digests, "counts": chunk.counts, "chunk_rows": self.chunk_rows}
-        write_text(self._file(chunk.number, ".json"), json.dumps(note))
+        with disk_errors(self.path / "chunks"):
+            for suffix, table in {_ROWS: chunk.rows, _REJECTED: chunk.rejected}.items():
+                if table is not None:
+                    path = self._file(chunk.number, suffix)
+                    write_file(path, partial(pq.write_table, table, compression="zstd"))
+                    digests[suffix] = sha256_file(path)
+            note = {"files": digests, "counts": chunk.counts, "chunk_rows": self.chunk_rows}
+            write_text(self._file(chunk.number, ".json"), json.dumps(note))
 
     def tables(self, chunks: int, suffix: str) -> Iterator[pa.Table]:
         """The rows of all chunks in order: those that pass, or those that are refused."""
