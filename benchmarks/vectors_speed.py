@@ -61,7 +61,7 @@ def against_a_full_sort(table: Vectors, repeats: int) -> dict[str, Any]:
         ]
 
     def engine() -> list[tuple[int, ...]]:
-        found = Vectors(table.table).neighbours(asked, K)
+        found = Vectors(table.table).neighbors(asked, K)
         return [near.rows for near in found]
 
     seconds = interleaved(

@@ -23,7 +23,7 @@ class VersionStats:
         replaced_per_row: Replaced words of a generated row, by source.
         replacement_rate: Replaced words of all words in generated rows.
         distinct_1: Distinct words of all words, originals and generated rows apart.
-        distinct_2: The same for pairs of neighbouring words.
+        distinct_2: The same for pairs of neighboring words.
         words_per_text: Mean words of a text, originals and generated rows apart.
         labels: Share of each label, originals and generated rows apart.
         duplicates: Generated rows whose texts occur earlier in the split but for case and spaces.

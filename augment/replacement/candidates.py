@@ -139,7 +139,7 @@ class CandidateFinder:
     def from_vectors(self, words: Sequence[str]) -> list[CandidateSet]:
         """Candidate sets of words of several tokens; empty for words the table does not know."""
         distinct = list(dict.fromkeys(words))
-        neighbors = self.vectors.neighbours(distinct, self.recipe.top_k)
+        neighbors = self.vectors.neighbors(distinct, self.recipe.top_k)
         sets = {
             word: CandidateSet(
                 near.words,

@@ -5,7 +5,7 @@
 """
 
 from augment.vectors.cache import cache_folder
-from augment.vectors.index import Neighbours, Vectors
+from augment.vectors.index import Neighbors, Vectors
 from augment.vectors.loading import load_vectors
 
-__all__ = ["Neighbours", "Vectors", "cache_folder", "load_vectors"]
+__all__ = ["Neighbors", "Vectors", "cache_folder", "load_vectors"]

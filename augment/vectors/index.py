@@ -17,7 +17,7 @@ MAX_REMEMBERED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbours:
+class Neighbors:
     """The nearest words of one word, nearest first; ``scores`` are cosines."""
 
     rows: tuple[int, ...]
@@ -48,7 +48,7 @@ class Vectors:
         """SHA-256 over the words and their vectors."""
         return self.table.digest
 
-    def neighbours(self, words: Sequence[str], k: int) -> list[Neighbours]:
+    def neighbors(self, words: Sequence[str], k: int) -> list[Neighbors]:
         """The K nearest words of each word, itself excluded; empty for unknown words.
 
         Rows without a direction, rows that are no plain words (``<unk>``) and rows that repeat a
@@ -58,7 +58,7 @@ class Vectors:
         queries = {row for row in rows.values() if row is not None and self.table.norms[row] > 0}
         nearest = self._nearest(sorted(queries), k)
         neighbors = {
-            word: self._named(nearest[row]) if row in nearest else Neighbours((), (), ())
+            word: self._named(nearest[row]) if row in nearest else Neighbors((), (), ())
             for word, row in rows.items()
         }
         return [neighbors[word] for word in words]
@@ -76,7 +76,7 @@ class Vectors:
                 nearest[row] = self._remembered[row, k] = rows_near
         return nearest
 
-    def _named(self, nearest: Nearest) -> Neighbours:
+    def _named(self, nearest: Nearest) -> Neighbors:
         rows = tuple(nearest.rows.tolist())
         words = tuple(self.words[row] for row in rows)
-        return Neighbours(rows, words, tuple(nearest.cosines.tolist()))
+        return Neighbors(rows, words, tuple(nearest.cosines.tolist()))

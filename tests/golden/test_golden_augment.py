@@ -92,7 +92,7 @@ def test_candidate_filter(golden: dict[str, Any]) -> None:
 
 def test_vectors(golden: dict[str, Any], table: Vectors) -> None:
     for case in golden["glove"]["cases"]:
-        found = table.neighbours([case["word"]], case["M"])[0].words
+        found = table.neighbors([case["word"]], case["M"])[0].words
         expected = case["expected"]
         if len(expected) == len(table.words):
             expected = expected[:-1]  # a table shorter than K returns the word itself there

@@ -64,7 +64,7 @@ def test_vectors_equal_the_oracle(shared: Path) -> None:
 
     table = load_vectors(str(shared / "vectors" / GLOVE), 100_000)
     asked = table.words[5000:100_000:6000]
-    found, words = table.neighbours(asked, 15), list(table.words)
+    found, words = table.neighbors(asked, 15), list(table.words)
 
     for word, near in zip(asked, found, strict=True):
         assert list(near.words) == nearest(words, table.table.matrix, word, 15)

@@ -82,7 +82,7 @@ def same(one: Vectors, other: Vectors) -> bool:
     ours, theirs = one.table.arrays(), other.table.arrays()
     arrays = all(np.array_equal(ours[name], theirs[name]) for name in ours)
     asked = list(one.words)[:20]
-    found = one.neighbours(asked, 5) == other.neighbours(asked, 5)
+    found = one.neighbors(asked, 5) == other.neighbors(asked, 5)
     return arrays and found and one.digest == other.digest
 
 
@@ -315,7 +315,7 @@ def test_clear(place: Place) -> None:
 
     assert clear(place.folder) == 2
     assert not entries(place.folder)
-    assert kept.neighbours([kept.words[0]], 3)[0].words  # still mapped
+    assert kept.neighbors([kept.words[0]], 3)[0].words  # still mapped
     assert foreign.is_dir()
 
 

@@ -33,7 +33,7 @@ def test_glove_text(tmp_path: Path) -> None:
     assert list(found.words) == [". . .", "the", "at name@domain.com", "<unk>", "film"]
     expected = np.array([[1, 2], [0.5, 1], [-1e-3, 0.5], [0, 0], [100, 4]], np.float32)
     assert np.array_equal(found.table.matrix, expected)
-    assert found.neighbours(["the"], 5)[0].words == ("film",)
+    assert found.neighbors(["the"], 5)[0].words == ("film",)
     assert list(load_vectors(str(tmp_path / "glove.txt"), 2).words) == [". . .", "the"]
 
 
@@ -129,7 +129,7 @@ def test_words_that_are_no_utf8_are_never_candidates(tmp_path: Path) -> None:
     found = load(tmp_path / "latin.txt", b"the 1 1\ncaf\xe9 1 1\nfilm 1 1\n")
 
     assert found.words[1] == "caf\ufffd"
-    assert found.neighbours(["the"], 5)[0].words == ("film",)
+    assert found.neighbors(["the"], 5)[0].words == ("film",)
 
 
 def test_a_name_out_of_reach_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def letters(number: int) -> str:
 
 @pytest.fixture(scope="module")
 def table() -> Words:
-    """Clusters, so that neighbours are near; not a whole number of groups."""
+    """Clusters, so that neighbors are near; not a whole number of groups."""
     generator = np.random.default_rng(0)
     centres = generator.normal(size=(60, 16))
     matrix = centres[generator.integers(0, 60, 3011)] + 0.6 * generator.normal(size=(3011, 16))
@@ -41,7 +41,7 @@ def asked(table: Words) -> list[str]:
 def test_agrees_with_a_full_sort(table: Words, asked: list[str]) -> None:
     words, matrix = table
     matrix = np.where(np.arange(3011)[:, None] == 600, 1e-3, matrix)
-    found = Vectors.of(words, matrix).neighbours(asked, 15)
+    found = Vectors.of(words, matrix).neighbors(asked, 15)
 
     for word, near in zip(asked, found, strict=True):
         assert list(near.words) == nearest(words, matrix, word, 15)
@@ -59,7 +59,7 @@ def test_agrees_with_a_full_sort_on_any_table(data: st.DataObject) -> None:
     matrix[~matrix.any(axis=1)] = 1
     matrix *= np.float32(10.0) ** generator.integers(-12, 13, size=(rows, 1)).astype(np.float32)
     words, k = [letters(i) for i in range(rows)], data.draw(st.integers(1, 20))
-    found = Vectors.of(words, matrix).neighbours(words, k)
+    found = Vectors.of(words, matrix).neighbors(words, k)
 
     wide = matrix.astype(np.float64)
     unit = wide / np.sqrt((wide * wide).sum(axis=1))[:, None]
@@ -104,10 +104,10 @@ def test_how_the_work_is_cut_does_not_matter(
     name: str,
     value: object,
 ) -> None:
-    whole = Vectors.of(*table).neighbours(asked, 15)
+    whole = Vectors.of(*table).neighbors(asked, 15)
     monkeypatch.setattr(module, name, value)
 
-    assert Vectors.of(*table).neighbours(asked, 15) == whole
+    assert Vectors.of(*table).neighbors(asked, 15) == whole
 
 
 def test_threads_do_not_matter(table: Words, asked: list[str]) -> None:
@@ -115,7 +115,7 @@ def test_threads_do_not_matter(table: Words, asked: list[str]) -> None:
     found = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        found.append(Vectors.of(*table).neighbours(asked, 15))
+        found.append(Vectors.of(*table).neighbors(asked, 15))
     torch.set_num_threads(before)
 
     assert found[0] == found[1]
@@ -130,7 +130,7 @@ def test_near_ties_are_settled_exactly(monkeypatch: pytest.MonkeyPatch, most: in
     matrix = (base + 1e-6 * generator.normal(size=(200, 8))).astype(np.float32)
     words = [letters(i) for i in range(200)]
 
-    found = Vectors.of(words, matrix).neighbours([words[0], words[7]], 5)
+    found = Vectors.of(words, matrix).neighbors([words[0], words[7]], 5)
     assert [list(near.words) for near in found] == [
         nearest(words, matrix, word, 5) for word in (words[0], words[7])
     ]
@@ -140,16 +140,16 @@ def test_near_ties_are_settled_exactly(monkeypatch: pytest.MonkeyPatch, most: in
 def test_equal_rows_come_in_their_order(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     monkeypatch.setattr(search, "_MAX_PAIRS", most)
     words = [letters(i) for i in range(300)]
-    found = Vectors.of(words, np.ones((300, 4))).neighbours([words[2]], 4)[0]
+    found = Vectors.of(words, np.ones((300, 4))).neighbors([words[2]], 4)[0]
 
     assert found.rows == (0, 1, 3, 4)
 
 
-def test_rows_that_are_never_neighbours() -> None:
+def test_rows_that_are_never_neighbors() -> None:
     words = ["a", "zero", "b", "<unk>", "##c", "b", "caf\ufffd", ". . .", "d"]
     matrix = np.array([[1, 0]] * 9, np.float32)
     matrix[1] = 0
-    found = Vectors.of(words, matrix).neighbours(["a", "nope", "zero", "b"], 9)
+    found = Vectors.of(words, matrix).neighbors(["a", "nope", "zero", "b"], 9)
 
     assert [near.words for near in found] == [("b", "d"), (), (), ("a", "d")]
 
@@ -157,10 +157,10 @@ def test_rows_that_are_never_neighbours() -> None:
 def test_neighbours_are_searched_for_once(table: Words, monkeypatch: pytest.MonkeyPatch) -> None:
     known = Vectors.of(*table)
     asked = [table[0][1], table[0][2], table[0][1]]
-    first = known.neighbours(asked, 5)
+    first = known.neighbors(asked, 5)
     monkeypatch.setattr(index, "search", lambda *_: pytest.fail("searched again"))
 
-    assert known.neighbours(asked, 5) == first
+    assert known.neighbors(asked, 5) == first
     assert first[0] == first[2]
 
 
