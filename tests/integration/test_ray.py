@@ -142,6 +142,7 @@ def test_no_thread_outlives_ray(ray_cluster: Any, monkeypatch: pytest.MonkeyPatc
 COMMAND = """
 import time
 import augment.cli.output
+import augment.progress
 
 kept = augment.progress.Narrator.rows
 
