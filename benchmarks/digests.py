@@ -74,7 +74,7 @@ class Products:
             self.call("augment", "run", task, *options, "--out", root)
         folder = next(path.parent for path in root.glob("*/*/manifest.json"))
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-        self.digests[f"version {name}"] = digest_of(manifest)
+        self.digests[f"version {name}"] = digest_of(manifest, self.folder)
         for path in sorted(folder.rglob("*.parquet")):
             self.digests[f"version {name} {path.relative_to(folder)}"] = digest(path)
         return folder
@@ -86,10 +86,11 @@ class Products:
             self.call(package, *words, "--out", out)
         kept = ("*.safetensors", "tokenizer.json", "config.json", "result.json", "*.csv", "*.tsv")
         for path in sorted(path for kind in kept for path in out.rglob(kind)):
-            said = (
-                digest_of(json.loads(path.read_text("utf-8"))) if path.name == "result.json" else ""
-            )
-            self.digests[f"{name}/{path.relative_to(out)}"] = said or digest(path)
+            if path.name == "result.json":
+                made = digest_of(json.loads(path.read_text("utf-8")), self.folder)
+            else:
+                made = digest(path)
+            self.digests[f"{name}/{path.relative_to(out)}"] = made
         return out
 
 
@@ -98,9 +99,10 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def digest_of(record: Any) -> str:
-    """SHA-256 of a JSON record without times and places."""
-    return hashlib.sha256(json.dumps(_timeless(record), sort_keys=True).encode()).hexdigest()
+def digest_of(record: Any, folder: Path) -> str:
+    """SHA-256 of a JSON record without times, and without the place of the folder."""
+    text = json.dumps(_timeless(record), sort_keys=True).replace(str(folder), "")
+    return hashlib.sha256(text.replace(str(ROOT), "").encode()).hexdigest()
 
 
 def _timeless(value: Any) -> Any:
