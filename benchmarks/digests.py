@@ -35,6 +35,15 @@ GATED = {
     "protect_negations": True, "protect_words": ["movie"], "protect_patterns": ["[0-9]+"],
     "variants": 8,
 }  # fmt: skip
+LONG = {
+    "max_length": 48,
+    "teacher": {"epochs": 12.0, "max_steps": 420, "learning_rate": 1e-3, "evaluations": 6},
+    "intermediate": {"epochs": 20.0, "max_steps": 800, "learning_rate": 1e-3, "warmup_ratio": 0.05},
+    "prediction": {"epochs": 10.0, "max_steps": 300, "learning_rate": 5e-4, "evaluations": 6},
+    "plain": {"epochs": 10.0, "max_steps": 400, "batch_size": 16, "learning_rate": 5e-4,
+              "evaluations": 6},
+}  # fmt: skip
+"""The demonstration as it was when the digests were recorded."""
 SHORT = {
     "teacher": {"max_steps": 40}, "intermediate": {"max_steps": 30},
     "prediction": {"max_steps": 30, "evaluations": 3}, "plain": {"max_steps": 20, "evaluations": 2},
@@ -134,8 +143,9 @@ def sample(made: Products) -> None:
     made.version("reviews-paper", reviews, *SAMPLE_MODELS, "--recipe", "paper", "--limit", 60)
     two = made.version("pairs", pairs, *SAMPLE_MODELS)
     short = recipe(made.folder, "short", {"max_length": 48, **SHORT})
+    long = recipe(made.folder, "long", LONG)
     teacher = made.trained(
-        "teacher", "distill", "teacher", version, "--init", SAMPLE / "mlm", "--recipe", "demo"
+        "teacher", "distill", "teacher", version, "--init", SAMPLE / "mlm", "--recipe", long
     )
     pair_teacher = made.trained(
         "pair-teacher", "distill", "teacher", two, "--init", SAMPLE / "mlm", "--recipe", short
@@ -147,7 +157,7 @@ def sample(made: Products) -> None:
     )
     start, weak = ["--student", "2x64-256-4"], "--allow-weak-teacher"
     run = made.trained(
-        "run", "distill", "run", version, "--teacher", teacher, *start, "--recipe", "demo"
+        "run", "distill", "run", version, "--teacher", teacher, *start, "--recipe", long
     )
     texts = made.folder / "corpus.txt"
     texts.write_text(_texts(SAMPLE / "reviews" / "train.csv"), encoding="utf-8")
