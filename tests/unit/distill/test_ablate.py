@@ -25,6 +25,7 @@ def test_an_arm_changes_what_it_says_and_nothing_else(arm: Arm) -> None:
     assert changed.teacher == whole.teacher
     assert changed.plain == whole.plain
     differs = arm.name not in ("whole", "no-gd")
+
     assert (changed != whole) is differs
 
 
@@ -78,6 +79,7 @@ def test_arms_share_what_is_the_same(
         for path, time in before.items()
         if path.stat().st_mtime_ns != time and path.parent.name != "ablation"
     ]
+
     assert not changed, "a finished arm is not run again"
 
 

@@ -1,8 +1,11 @@
 """A teacher in bfloat16 for good computes what autocast makes of it at every pass."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from distill.models.bf16 import FrozenLinear, autocast, frozen, slow_format
 from distill.models.capture import ActivationCapture
@@ -19,7 +22,7 @@ def under_autocast(run, **inputs):
         return run(**inputs)
 
 
-def test_a_layer_equals_autocast():
+def test_a_layer_equals_autocast() -> None:
     torch.manual_seed(0)
     for bias in (True, False):
         layer = nn.Linear(48, 20, bias=bias)
@@ -31,7 +34,9 @@ def test_a_layer_equals_autocast():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_states_and_scores_equal_those_of_autocast(tokenizer, family):
+def test_states_and_scores_equal_those_of_autocast(
+    tokenizer: PreTrainedTokenizerBase, family: str
+) -> None:
     teacher = make_model(family, tokenizer).eval().requires_grad_(False)
     before = {name: weight.clone() for name, weight in teacher.state_dict().items()}
     twin = frozen(teacher, "bfloat16")
@@ -52,7 +57,7 @@ def test_states_and_scores_equal_those_of_autocast(tokenizer, family):
     assert_frozen_eval(twin)
 
 
-def test_losses_and_gradients_are_those_of_autocast(tokenizer):
+def test_losses_and_gradients_are_those_of_autocast(tokenizer: PreTrainedTokenizerBase) -> None:
     teacher = make_bert(tokenizer).eval().requires_grad_(False)
     found = {}
     for name, guide in (("autocast", teacher), ("frozen", frozen(teacher, "bfloat16"))):
@@ -64,16 +69,17 @@ def test_losses_and_gradients_are_those_of_autocast(tokenizer):
         gradient = torch.cat([w.grad.flatten() for w in student.bert.encoder.parameters()])
         found[name] = losses["loss"].item(), gradient
     (loss, gradient), (other, theirs) = found["autocast"], found["frozen"]
+
     assert loss == pytest.approx(other, rel=2e-3)
     assert torch.cosine_similarity(gradient, theirs, dim=0) > 0.999
 
 
-def test_float32_needs_no_copy(tokenizer):
+def test_float32_needs_no_copy(tokenizer: PreTrainedTokenizerBase) -> None:
     teacher = make_bert(tokenizer)
     assert frozen(teacher, "float32") is teacher
 
 
-def test_nothing_but_matrices_is_there_twice(tokenizer):
+def test_nothing_but_matrices_is_there_twice(tokenizer: PreTrainedTokenizerBase) -> None:
     teacher = make_bert(tokenizer).eval().requires_grad_(False)
     twin = frozen(teacher, "bfloat16")
     own, theirs = (m.bert.embeddings.word_embeddings.weight for m in (twin, teacher))
@@ -81,6 +87,7 @@ def test_nothing_but_matrices_is_there_twice(tokenizer):
     query = twin.bert.encoder.layer[0].attention.self.query
     assert not list(query.parameters())
     packed = query._packed is not None
+
     assert query.weight.untyped_storage().nbytes() == (0 if packed else 32 * 32 * 2)
 
 

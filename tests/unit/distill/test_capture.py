@@ -3,8 +3,11 @@
 The oracle: outputs of the modules' own query and key layers, caught by hooks, multiplied by hand.
 """
 
+from __future__ import annotations
+
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -151,7 +154,7 @@ def manual(model, name, layer):
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "deberta-v3"])
-def test_scores_equal_a_manual_product(name):
+def test_scores_equal_a_manual_product(name: str) -> None:
     model, batch = build(name), inputs()
     with torch.no_grad():
         plain = model(**batch).logits
@@ -164,7 +167,7 @@ def test_scores_equal_a_manual_product(name):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_softmax_of_masked_scores_is_the_models_own_attention(name):
+def test_softmax_of_masked_scores_is_the_models_own_attention(name: str) -> None:
     model, batch = build(name), inputs()
     model.set_attn_implementation("eager")
     with torch.no_grad():
@@ -178,11 +181,12 @@ def test_softmax_of_masked_scores_is_the_models_own_attention(name):
         scores = seen.scores[layer].masked_fill(unseen, float("-inf"))
         mine, theirs = (p.transpose(1, 2)[real] for p in (scores.softmax(-1), eager[layer - 1]))
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
     assert seen.windows == ({3: 4} if name == "modernbert" else {})
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_states_are_those_of_the_layers_themselves(name):
+def test_states_are_those_of_the_layers_themselves(name: str) -> None:
     """What each layer read and gave, caught at the layers; ModernBERT's last one after its norm."""
     model = build(name)
     kinds = {"distilbert": "TransformerBlock", "modernbert": "ModernBertEncoderLayer"}
@@ -203,10 +207,11 @@ def test_states_are_those_of_the_layers_themselves(name):
     torch.testing.assert_close(seen.embedding, calls[0][0])
     torch.testing.assert_close(seen.hidden[1], outputs[0])
     torch.testing.assert_close(seen.hidden[LAYERS], last)
+
     assert not seen.scores
 
 
-def test_embeddings_by_hand():
+def test_embeddings_by_hand() -> None:
     """BERT's sum of three tables; ELECTRA's narrow table brought to the width of the layers."""
     batch = inputs()
     for name in ("bert", "electra"):
@@ -226,7 +231,7 @@ def test_embeddings_by_hand():
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_queries_keys_and_values(name):
+def test_queries_keys_and_values(name: str) -> None:
     model, layer = build(name), 3
     query, key, value = query_key_value(model, name)[layer - 1]
     with torch.no_grad():
@@ -242,7 +247,7 @@ def test_queries_keys_and_values(name):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_gradients_reach_queries_and_keys_and_nothing_above(name):
+def test_gradients_reach_queries_and_keys_and_nothing_above(name: str) -> None:
     model = build(name).train()
     seen = ActivationCapture(model, [3], qkv=[2])(**inputs())
     assert list(seen.scores) == list(seen.hidden) == [3]
@@ -256,10 +261,11 @@ def test_gradients_reach_queries_and_keys_and_nothing_above(name):
     words = {"distilbert": ("q_lin", "k_lin"), "modernbert": ("Wqkv", "Wqkv")}
     for word in words.get(name, ("query", "key")):
         assert any(word in n and "weight" in n for n in layer), word
+
     assert not above
 
 
-def test_a_tapped_model_saves_clean(tmp_path):
+def test_a_tapped_model_saves_clean(tmp_path: Path) -> None:
     for name in ("bert", "deberta-v2"):
         model = build(name)
         ActivationCapture(model, [1])(**inputs())
@@ -278,16 +284,17 @@ def few_keys():
     return t.EuroBertForSequenceClassification(config).eval()
 
 
-def test_heads_that_share_keys():
+def test_heads_that_share_keys() -> None:
     model = few_keys()
     with torch.no_grad():
         seen = ActivationCapture(model, [2], qkv=[2])(**inputs())
+
     assert seen.scores[2].shape == (BATCH, HEADS, LENGTH, LENGTH)
     assert torch.equal(seen.qkv[2].key[:, 0], seen.qkv[2].key[:, 2])
 
 
 @pytest.mark.parametrize("blind", ["funnel", "deberta-v2"])
-def test_an_encoder_that_cannot_be_captured_is_refused(blind):
+def test_an_encoder_that_cannot_be_captured_is_refused(blind: str) -> None:
     configs = {
         "funnel": t.FunnelConfig(vocab_size=50, d_model=24, n_head=3, d_head=8, block_sizes=[1, 1]),
         "deberta-v2": t.DebertaV2Config(**{**DEBERTA, "relative_attention": False}),
@@ -295,10 +302,11 @@ def test_an_encoder_that_cannot_be_captured_is_refused(blind):
     model = t.AutoModelForSequenceClassification.from_config(configs[blind]).eval()
     with pytest.raises(EncoderUnsupported, match="does not show its attention scores") as caught:
         ActivationCapture(model, [1])
+
     assert "--recipe logits" in caught.value.hint
 
 
-def test_layers_that_shorten_the_text_are_refused():
+def test_layers_that_shorten_the_text_are_refused() -> None:
     config = t.FunnelConfig(vocab_size=50, d_model=24, n_head=3, d_head=8, block_sizes=[1, 1])
     capture = ActivationCapture(t.FunnelForSequenceClassification(config).eval(), [2], scores=())
     with pytest.raises(EncoderUnsupported, match="does not show its layers"):
@@ -306,7 +314,7 @@ def test_layers_that_shorten_the_text_are_refused():
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))
-def test_layers_above_the_highest_wanted_are_not_run(name):
+def test_layers_above_the_highest_wanted_are_not_run(name: str) -> None:
     """The same states and scores, whatever was captured before."""
     model, batch = build(name), inputs()
     ran = []
@@ -322,26 +330,29 @@ def test_layers_above_the_highest_wanted_are_not_run(name):
     torch.testing.assert_close(again.scores[2], whole.scores[2])
     if name in ("bert", "roberta", "electra"):
         assert seen == 2
+
     assert len(ran) == 2 * seen + LAYERS
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))
-def test_embeddings_alone_can_be_captured(name):
+def test_embeddings_alone_can_be_captured(name: str) -> None:
     """The ablation without attention and hidden states asks for nothing else."""
     model, batch = build(name), inputs()
     with torch.no_grad():
         seen = ActivationCapture(model, [], scores=())(**batch)
         whole = ActivationCapture(model, [LAYERS], task_head=True)(**batch)
     torch.testing.assert_close(seen.embedding, whole.embedding)
+
     assert not seen.hidden
 
 
-def test_all_layers_are_back_after_an_error():
+def test_all_layers_are_back_after_an_error() -> None:
     model, batch = build("bert"), inputs()
     capture, layers = ActivationCapture(model, [2]), model.bert.encoder.layer
     hook = layers[1].register_forward_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         capture(**batch)
     hook.remove()
+
     assert model.bert.encoder.layer is layers
     assert len(layers) == LAYERS

@@ -1,13 +1,18 @@
+from __future__ import annotations
+
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 import distill
+from augment.contract import Version
 from distill.cli import app
 from distill.recipes.load import RECIPES
 
@@ -22,7 +27,7 @@ def call():
     return invoke
 
 
-def test_recipes_are_printed(call):
+def test_recipes_are_printed(call: Callable[..., Any]) -> None:
     assert call("recipe", "quick").stdout == RECIPES.text("quick")
     assert [line.split(":")[0].strip() for line in call("recipe").stdout.splitlines()] == [
         "demo",
@@ -35,12 +40,15 @@ def test_recipes_are_printed(call):
     ]
 
 
-def test_evaluate_prints_a_table_or_json(call, teacher, version):
+def test_evaluate_prints_a_table_or_json(
+    call: Callable[..., Any], teacher: Any, version: Version
+) -> None:
     shown = call("evaluate", teacher, version.path)
     assert shown.exit_code == 0, shown.stderr
     assert "accuracy" in shown.stdout
     assert "validation, 80 rows" in shown.stdout
     data = json.loads(call("evaluate", teacher, version.path, "--json").stdout)
+
     assert data["models"][0]["scores"]["validation"]["accuracy"] > 0.9
 
 
@@ -72,8 +80,16 @@ def test_evaluate_prints_a_table_or_json(call, teacher, version):
     ],
 )
 def test_faults_are_sentences_with_exit_codes(
-    call, tmp_path, version, teacher, encoder, recipe, arguments, code, sentence
-):
+    call: Callable[..., Any],
+    tmp_path: Path,
+    version: Version,
+    teacher: Any,
+    encoder: Any,
+    recipe: Any,
+    arguments: Any,
+    code: int,
+    sentence: str,
+) -> None:
     places = {
         "tmp": tmp_path,
         "version": version.path,
@@ -82,6 +98,7 @@ def test_faults_are_sentences_with_exit_codes(
         "recipe": recipe,
     }
     found = call(*(argument.format(**places) for argument in arguments))
+
     assert found.exit_code == code
     assert sentence in found.stderr
     assert "Traceback" not in found.stderr
@@ -89,7 +106,9 @@ def test_faults_are_sentences_with_exit_codes(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_general_student_is_made_and_shown(call, tmp_path, encoder):
+def test_a_general_student_is_made_and_shown(
+    call: Callable[..., Any], tmp_path: Path, encoder: Any
+) -> None:
     (tmp_path / "a.jsonl").write_text('{"body": "the day was warm and the food was good"}\n' * 40)
     recipe = tmp_path / "my.toml"
     recipe.write_text('precision = "float32"\n[general]\nlength = 16\nmin_length = 4\n')
@@ -102,21 +121,27 @@ def test_a_general_student_is_made_and_shown(call, tmp_path, encoder):
     assert "was fine-tuned (BertForSequenceClassification)" in made.stderr
     assert "40 blocks · 440 tokens" in made.stderr
     again = call(*command, *places, "--tokens", 600, "--column", "body", "--json")
+
     assert json.loads(again.stdout)["steps"] == 3
 
 
-def test_recipe_faults_come_all_at_once(call, tmp_path, version, teacher):
+def test_recipe_faults_come_all_at_once(
+    call: Callable[..., Any], tmp_path: Path, version: Version, teacher: Any
+) -> None:
     file = tmp_path / "my.toml"
     file.write_text("[intermediate]\nepoch = 3\n[prediction]\ntemperature = -1.0\n")
     found = call("run", version.path, "--teacher", teacher, "--student", "2x16-32-4",
                  "--out", tmp_path / "run", "--recipe", file)  # fmt: skip
+
     assert found.exit_code == 2
     assert "has 2 faults" in found.stderr
     assert "unknown key; did you mean 'epochs'?" in found.stderr
     assert found.stderr.endswith("(exit 2)\n")
 
 
-def test_a_teacher_may_be_given_several_times(call, monkeypatch, tmp_path):
+def test_a_teacher_may_be_given_several_times(
+    call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked = []
 
     def refuse(version, **settings):
@@ -127,6 +152,7 @@ def test_a_teacher_may_be_given_several_times(call, monkeypatch, tmp_path):
     rest = ("--student", "roberta:2x16-32-4", "--out", tmp_path / "run")
     call("run", "v", "--teacher", "a", *rest)
     call("run", "v", "--teacher", "a", "--teacher", "b", *rest)
+
     assert asked == [["a"], ["a", "b"]]
 
 
@@ -142,8 +168,14 @@ def test_a_teacher_may_be_given_several_times(call, monkeypatch, tmp_path):
     ],
 )
 def test_an_interruption_is_told_and_exits_130(
-    call, monkeypatch, teacher, version, command, works, sentence
-):
+    call: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    teacher: Any,
+    version: Version,
+    command: str,
+    works: str,
+    sentence: str,
+) -> None:
     def stop(*_, **__):
         raise KeyboardInterrupt
 
@@ -153,21 +185,24 @@ def test_an_interruption_is_told_and_exits_130(
         "run": (version.path, "--teacher", teacher, "--student", "2x16-32-4", "--out", "x"),
     }
     found = call(command, *arguments[command])
+
     assert found.exit_code == 130
     assert sentence in found.stderr
 
 
-def test_help_is_quick_and_loads_no_torch():
+def test_help_is_quick_and_loads_no_torch() -> None:
     began = time.perf_counter()
     code = "import sys; from distill.cli import app; assert 'torch' not in sys.modules; app()"
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
+
     assert done.returncode == 0
     assert "teacher" in done.stdout
     assert time.perf_counter() - began < 5  # about 0.7 s on an idle machine
 
 
-def test_public_names_are_there_and_load_nothing_before():
+def test_public_names_are_there_and_load_nothing_before() -> None:
     code = "import sys, distill; assert 'torch' not in sys.modules; print(distill.__all__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
     assert done.stdout.strip() == str(distill.__all__), done.stderr
     assert all(callable(getattr(distill, name)) for name in distill.__all__)

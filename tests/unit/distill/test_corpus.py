@@ -1,4 +1,8 @@
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -38,13 +42,13 @@ def every_kind(tmp_path):
     return tmp_path
 
 
-def test_each_kind_gives_the_same_documents(every_kind):
+def test_each_kind_gives_the_same_documents(every_kind: Any) -> None:
     expected = list(enumerate(TEXTS))
     for name in ("a.parquet", "b.jsonl", "c.txt"):
         assert read(every_kind / name) == expected
 
 
-def test_a_folder_is_read_in_the_order_of_its_names(every_kind):
+def test_a_folder_is_read_in_the_order_of_its_names(every_kind: Any) -> None:
     (every_kind / "d").mkdir()
     write(every_kind / "d" / "e.txt", "weak\n")
     write(every_kind / ".hidden.txt", "never read\n")
@@ -52,6 +56,7 @@ def test_a_folder_is_read_in_the_order_of_its_names(every_kind):
     for name in ("validation.txt", "test-00000.txt", "dev.jsonl"):
         write(every_kind / name, "never read\n")
     corpus = open_corpus(every_kind)
+
     assert [part.text for part in corpus] == [*TEXTS, *TEXTS, *TEXTS, "weak"]
     assert [part.document for part in corpus] == list(range(10))
     assert sorted(path.name for path in corpus.left_out) == [
@@ -77,39 +82,44 @@ def test_a_folder_is_read_in_the_order_of_its_names(every_kind):
         ("\n \n\n", "auto", []),
     ],
 )
-def test_documents_of_a_text_file(tmp_path, content, documents, found):
+def test_documents_of_a_text_file(tmp_path: Path, content: str, documents: str, found: Any) -> None:
     file = write(tmp_path / "a.txt", content)
     assert read(file, documents=documents) == list(enumerate(found))
 
 
 @pytest.mark.parametrize("documents", ["line", "blank-line"])
 @pytest.mark.parametrize("separator", ["", " "])
-def test_an_oversized_line_comes_in_parts_of_one_document(tmp_path, documents, separator):
+def test_an_oversized_line_comes_in_parts_of_one_document(
+    tmp_path: Path, documents: str, separator: str
+) -> None:
     long = separator.join("abcdefg" for _ in range(PART_CHARACTERS // 2))
     file = write(tmp_path / "a.txt", f"{long}\n\nnext\n")
     found = read(file, documents=documents)
     assert max(len(text) for _, text in found) <= 2 * PART_CHARACTERS
     parts = [text for document, text in found if document == 0]
+
     assert "".join(parts).replace(" ", "") == long.replace(" ", "")
     assert found[-1] == (1, "next")
 
 
-def test_oversized_cells_come_in_parts(tmp_path):
+def test_oversized_cells_come_in_parts(tmp_path: Path) -> None:
     long = "x" * (2 * PART_CHARACTERS + 5)
     pq.write_table(pa.table({"text": [long, "", None, "y"]}), tmp_path / "a.parquet")
     full = "x" * PART_CHARACTERS
     expected = [(0, full), (0, full), (0, "x" * 5), (1, ""), (2, ""), (3, "y")]
+
     assert read(tmp_path / "a.parquet") == expected
 
 
-def test_bytes_that_are_no_utf8_are_replaced(tmp_path):
+def test_bytes_that_are_no_utf8_are_replaced(tmp_path: Path) -> None:
     file = write(tmp_path / "a.txt", b"caf\xe9 one\ntwo\n")
     assert read(file) == [(0, "caf\ufffd one"), (1, "two")]
 
 
-def test_half_a_character_in_json_is_replaced(tmp_path):
+def test_half_a_character_in_json_is_replaced(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", '{"text": "a \\ud800 b"}\n')
     [(_, text)] = read(file)
+
     assert text.encode() == b"a ? b"
 
 
@@ -124,20 +134,21 @@ def test_half_a_character_in_json_is_replaced(tmp_path):
         ('{"a": "x", "b": "y"}\n', "has no text column 'text'. Found: a, b"),
     ],
 )
-def test_lines_that_hold_no_text(tmp_path, content, sentence):
+def test_lines_that_hold_no_text(tmp_path: Path, content: Any, sentence: str) -> None:
     with pytest.raises(DataInvalid) as caught:
         read(write(tmp_path / "a.jsonl", content))
+
     assert sentence in caught.value.problem
     assert caught.value.exit_code == 3
 
 
-def test_an_oversized_json_line_is_refused_before_it_is_read(tmp_path):
+def test_an_oversized_json_line_is_refused_before_it_is_read(tmp_path: Path) -> None:
     line = json.dumps({"text": "x" * MAX_JSON_CHARACTERS}) + "\n"
     with pytest.raises(DataInvalid, match="line 1: longer than 16,777,216 characters"):
         read(write(tmp_path / "a.jsonl", line))
 
 
-def test_columns(tmp_path):
+def test_columns(tmp_path: Path) -> None:
     table = pa.table({"body": pa.array(TEXTS).dictionary_encode(), "n": [1, 2, 3]})
     pq.write_table(table, tmp_path / "a.parquet")
     assert read(tmp_path / "a.parquet") == list(enumerate(TEXTS))
@@ -145,18 +156,19 @@ def test_columns(tmp_path):
         with pytest.raises(DataInvalid, match=f"no text column '{column}'. Found: body"):
             read(tmp_path / "a.parquet", column=column)
     pq.write_table(pa.table({"a": TEXTS, "text": ["x"] * 3}), tmp_path / "b.parquet")
+
     assert read(tmp_path / "b.parquet", column="a") == list(enumerate(TEXTS))
     assert read(tmp_path / "b.parquet")[0] == (0, "x")
 
 
-def test_a_broken_parquet_file_is_named(tmp_path):
+def test_a_broken_parquet_file_is_named(tmp_path: Path) -> None:
     file = write(tmp_path / "a.parquet", b"PAR1 this is not parquet")
     with pytest.raises(DataInvalid, match=r"a\.parquet cannot be read"):
         read(file)
 
 
 @pytest.mark.parametrize("name", ["none", "./none.txt", "/no/such/place", "a/b/c"])
-def test_no_such_corpus(tmp_path, monkeypatch, name):
+def test_no_such_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", _unknown)
     with pytest.raises(DataInvalid, match="there is no corpus"):
@@ -169,13 +181,13 @@ def _unknown(self, name):
     raise HFValidationError(name)
 
 
-def test_a_folder_without_text(tmp_path):
+def test_a_folder_without_text(tmp_path: Path) -> None:
     write(tmp_path / "test.txt", "a")
     with pytest.raises(DataInvalid, match="holds no corpus"):
         open_corpus(tmp_path)
 
 
-def test_the_digest_is_of_the_content_and_how_it_is_read(every_kind, tmp_path):
+def test_the_digest_is_of_the_content_and_how_it_is_read(every_kind: Any, tmp_path: Path) -> None:
     file = every_kind / "c.txt"
     first = open_corpus(file).digest
     other = tmp_path / "other.txt"
@@ -184,6 +196,7 @@ def test_the_digest_is_of_the_content_and_how_it_is_read(every_kind, tmp_path):
     assert open_corpus(file, documents="line").digest == first
     assert open_corpus(file, documents="blank-line").digest != first
     other.write_text("something else")
+
     assert open_corpus(other).digest != first
 
 
@@ -191,7 +204,7 @@ class Info:
     sha = "0123abcd"
 
 
-def test_hub_data_is_streamed_at_one_revision(monkeypatch):
+def test_hub_data_is_streamed_at_one_revision(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {}
 
     def load(name, config, **options):
@@ -215,11 +228,12 @@ def test_hub_data_is_streamed_at_one_revision(monkeypatch):
         read("owner/name", column="body")
 
 
-def test_a_hub_out_of_reach(monkeypatch):
+def test_a_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self, name):
         raise ConnectionError("no route")
 
     monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", fail)
     with pytest.raises(DataInvalid, match="owner/name cannot be read: no route") as caught:
         open_corpus("owner/name")
+
     assert "download it" in caught.value.hint

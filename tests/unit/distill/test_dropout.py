@@ -1,8 +1,12 @@
 """Dropout for the length of a stage: of every kind of module, and given back."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
-from transformers import ModernBertConfig
+from transformers import ModernBertConfig, PreTrainedTokenizerBase
 
 from distill.errors import RecipeInvalid
 from distill.models.shapes import FAMILIES
@@ -27,15 +31,18 @@ def still(model):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_nothing_is_dropped_in_any_family(family, tokenizer):
+def test_nothing_is_dropped_in_any_family(family: str, tokenizer: PreTrainedTokenizerBase) -> None:
     model = make_model(family, tokenizer)
     before = answers(model)
     with use_dropout(model, 0.0):
         torch.testing.assert_close(answers(model), still(model))
+
     assert torch.equal(answers(model), before)
 
 
-def test_a_share_is_dropped_where_the_architecture_drops_nothing(tokenizer):
+def test_a_share_is_dropped_where_the_architecture_drops_nothing(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
     model = make_model("modernbert", tokenizer)
     assert isinstance(model.config, ModernBertConfig)
     assert model.config.attention_dropout == 0
@@ -45,24 +52,26 @@ def test_a_share_is_dropped_where_the_architecture_drops_nothing(tokenizer):
     torch.testing.assert_close(answers(model), still(model))
 
 
-def test_auto_leaves_the_architecture_its_own(tokenizer):
+def test_auto_leaves_the_architecture_its_own(tokenizer: PreTrainedTokenizerBase) -> None:
     model = make_model("bert", tokenizer)
     before = answers(model)
     with use_dropout(model, "auto"):
         assert torch.equal(answers(model), before)
+
     assert not torch.allclose(before, still(model))
 
 
-def test_it_is_given_back_after_a_failure(tokenizer):
+def test_it_is_given_back_after_a_failure(tokenizer: PreTrainedTokenizerBase) -> None:
     model = make_model("bert", tokenizer)
     before = answers(model)
     with pytest.raises(KeyboardInterrupt), use_dropout(model, 0.0):
         raise KeyboardInterrupt
+
     assert torch.equal(answers(model), before)
 
 
 @pytest.mark.parametrize("value", [1.0, -0.1, "none", True])
-def test_a_recipe_with_another_share_is_refused(value):
+def test_a_recipe_with_another_share_is_refused(value: Any) -> None:
     with pytest.raises(RecipeInvalid) as caught:
         RECIPES.resolve({"intermediate": {"dropout": value}}, "mood", source="mine")
     assert 'must be "auto" or at least 0 and below 1' in str(caught.value.hint)

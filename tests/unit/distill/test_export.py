@@ -189,6 +189,7 @@ def test_refusals_write_nothing(
     before = os.stat(out).st_mtime_ns
     with pytest.raises(UsageError, match="out exists"):
         export_model(str(teacher), version, out=out, forms=["transformers"])
+
     assert os.stat(out).st_mtime_ns == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 

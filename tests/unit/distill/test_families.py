@@ -1,10 +1,13 @@
 """Every family as teacher and as student: built, both stages, saved, opened by transformers."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, BertConfig
+from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedTokenizerBase
 
 from distill.data.batching import Collator, model_inputs
 from distill.errors import ModelInvalid, ShapeMismatch, VocabularyMismatch
@@ -42,7 +45,9 @@ def zeros():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_student_of_any_family_learns_from_a_bert(tokenizer, family, tmp_path):
+def test_a_student_of_any_family_learns_from_a_bert(
+    tokenizer: PreTrainedTokenizerBase, family: str, tmp_path: Path
+) -> None:
     guide = guide_of("bert", tokenizer)
     student = build(f"{family}:2x16-32-4", guide)
     config = student.model.config
@@ -56,11 +61,14 @@ def test_a_student_of_any_family_learns_from_a_bert(tokenizer, family, tmp_path)
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
     inputs = dict(tokenizer("good day", return_tensors="pt", return_token_type_ids=False))
     torch.testing.assert_close(again(**inputs).logits, student.model.eval()(**inputs).logits)
+
     assert again.config.id2label == {0: "negative", 1: "positive"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_teacher_of_any_family_teaches_a_bert(tokenizer, family):
+def test_a_teacher_of_any_family_teaches_a_bert(
+    tokenizer: PreTrainedTokenizerBase, family: str
+) -> None:
     guide = guide_of(family, tokenizer)
     student = build("2x16-32-4", guide)
     assert isinstance(student.model.config, BertConfig)
@@ -93,7 +101,7 @@ def learns_both(student, guide, tokenizer):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_teacher_layers_in_any_family(tokenizer, family):
+def test_teacher_layers_in_any_family(tokenizer: PreTrainedTokenizerBase, family: str) -> None:
     guide = guide_of(family, tokenizer)
     student = build(f"{family}:2x32-64-4", guide, "teacher-layers", mapping=(2, 4)).model
     same = build("2x32-64-4", guide, "teacher-layers", mapping=(2, 4)).model
@@ -114,7 +122,9 @@ def test_teacher_layers_in_any_family(tokenizer, family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("guided_by", ["bert", "modernbert", "deberta-v2"])
-def test_long_texts_have_the_same_loss_without_scores(tokenizer, family, guided_by):
+def test_long_texts_have_the_same_loss_without_scores(
+    tokenizer: PreTrainedTokenizerBase, family: str, guided_by: str
+) -> None:
     """Where both sides allow it; a local window or position terms need the scores."""
     guide = guide_of(guided_by, tokenizer)
     student = build(f"{family}:2x16-32-4", guide)
@@ -128,10 +138,11 @@ def test_long_texts_have_the_same_loss_without_scores(tokenizer, family, guided_
         seen = stage.student_capture(**model_inputs(batch(tokenizer)))
         assert not seen.scores
         assert set(seen.qkv) == {1, 2}
+
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_names_of_families():
+def test_names_of_families() -> None:
     assert parse_shape("roberta:2x16-32-4") == Shape(2, 16, 32, 4, "roberta")
     assert parse_shape("DistilBERT:2x16-32-4") == Shape(2, 16, 32, 4, "distilbert")
     assert str(parse_shape("roberta:2x16-32-4")) == "roberta:2x16-32-4"
@@ -139,12 +150,12 @@ def test_names_of_families():
         parse_shape("gpt2:2x16-32-4")
 
 
-def test_a_head_of_odd_width_cannot_be_rotated(tokenizer):
+def test_a_head_of_odd_width_cannot_be_rotated(tokenizer: PreTrainedTokenizerBase) -> None:
     with pytest.raises(ShapeMismatch, match="a head is 5 wide"):
         build("modernbert:2x20-32-4", guide_of("bert", tokenizer))
 
 
-def test_roberta_counts_positions_from_the_padding(tokenizer):
+def test_roberta_counts_positions_from_the_padding(tokenizer: PreTrainedTokenizerBase) -> None:
     """512 tokens fit, the table has one row for each of them above the padding's id."""
     config = build("roberta:2x16-32-4", guide_of("bert", tokenizer)).model.config
     assert config.max_position_embeddings == 513
@@ -152,24 +163,30 @@ def test_roberta_counts_positions_from_the_padding(tokenizer):
         check_length(513, "student", config)
 
 
-def test_a_folder_with_a_config_alone_gives_the_shape(tokenizer, tmp_path):
+def test_a_folder_with_a_config_alone_gives_the_shape(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
     guide = guide_of("bert", tokenizer)
     config = make_model("electra", tokenizer, "3x16-32-4").config
     config.vocab_size = 7
     config.save_pretrained(tmp_path)
     student = build(tmp_path, guide)
+
     assert student.model.config.model_type == "electra"
     assert student.model.config.vocab_size == len(tokenizer)
     assert student.origin == f"random weights, shape of {tmp_path}"
     assert student.tokenizer is tokenizer
 
 
-def test_a_student_may_read_in_its_own_way_where_nothing_is_compared_by_token(tokenizer, tmp_path):
+def test_a_student_may_read_in_its_own_way_where_nothing_is_compared_by_token(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
     guide, other = guide_of("bert", tokenizer), make_tokenizer(["other", "words"])
     save(make_bert(other, layers=2, width=16), other, tmp_path)
     with pytest.raises(VocabularyMismatch, match=r"29 tokens, .* one of 7") as caught:
         build(tmp_path, guide)
     assert "--recipe logits" in caught.value.hint
     student = build(tmp_path, guide, mapping=(), own_vocabulary=True)
+
     assert student.tokenizer.get_vocab() == other.get_vocab()
     assert json.loads((tmp_path / "config.json").read_text())["vocab_size"] == 7

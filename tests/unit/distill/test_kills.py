@@ -1,7 +1,11 @@
 """Killed at any instant, the same command ends with the very weights of an undisturbed run."""
 
+from __future__ import annotations
+
 import json
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
@@ -38,7 +42,9 @@ def out(version, teacher, encoder, tmp_path_factory):
     return out
 
 
-def test_kills_fell_in_every_stage_and_while_checkpoints_were_written(out, capsys):
+def test_kills_fell_in_every_stage_and_while_checkpoints_were_written(
+    out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     hits = json.loads((out / "kills.json").read_text())
     stages = Counter((hit["kind"], hit["at"].split(",")[0]) for hit in hits)
     half = Counter(hit["kind"] for hit in hits if hit["half"])
@@ -46,6 +52,7 @@ def test_kills_fell_in_every_stage_and_while_checkpoints_were_written(out, capsy
     with capsys.disabled():
         print(f"\n  kills {dict(kinds)}, of them with a half-written checkpoint {dict(half)}")
         print("  " + ", ".join(f"{at} {n}" for (_, at), n in stages.items()))
+
     assert kinds["task"] >= 12
     assert kinds["general"] >= 10
     assert half["task"] >= 3
@@ -55,7 +62,7 @@ def test_kills_fell_in_every_stage_and_while_checkpoints_were_written(out, capsy
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_killed_and_resumed_runs_end_as_the_undisturbed_one(out, kind):
+def test_killed_and_resumed_runs_end_as_the_undisturbed_one(out: Path, kind: Any) -> None:
     calm, *killed = sorted((out / kind).iterdir())
     assert calm.name == "calm"
     assert killed
@@ -88,7 +95,7 @@ def log(run):
     return [(row["stage"], row["step"], own) for row, own in zip(rows, scores, strict=True)]
 
 
-def test_the_weights_did_move(out):
+def test_the_weights_did_move(out: Path) -> None:
     halfway, final = (
         load_file(out / "task" / "calm" / at / "model.safetensors")
         for at in ("work/intermediate/student", "student")

@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,16 +24,17 @@ from distill.stages.layer_mapping import layer_map
         (3, 12, [1, 5, 12], (1, 5, 12)),
     ],
 )
-def test_known_maps(student, teacher, strategy, expected):
+def test_known_maps(student: int, teacher: int, strategy: Any, expected: Any) -> None:
     assert layer_map(student, teacher, strategy) == expected
 
 
 @settings(deadline=None)
 @given(st.integers(1, 48), st.integers(0, 48))
-def test_uniform_always_climbs_to_the_last_layer(student, more):
+def test_uniform_always_climbs_to_the_last_layer(student: Any, more: Any) -> None:
     teacher = student + more
     layers = layer_map(student, teacher)
     steps = [b - a for a, b in zip((0, *layers), layers, strict=False)]
+
     assert layers[-1] == teacher
     assert min(steps) >= 1
     assert max(steps[1:], default=0) - min(steps[1:], default=0) <= 1
@@ -45,6 +50,8 @@ def test_uniform_always_climbs_to_the_last_layer(student, more):
         (2, 4, "middle", "unknown mapping 'middle'"),
     ],
 )
-def test_impossible_maps_are_refused(student, teacher, strategy, sentence):
+def test_impossible_maps_are_refused(
+    student: int, teacher: int, strategy: Any, sentence: str
+) -> None:
     with pytest.raises(MappingInvalid, match=sentence):
         layer_map(student, teacher, strategy)

@@ -1,12 +1,18 @@
 """Whole runs of what is not the default: baselines, several teachers, other vocabularies, tasks."""
 
+from __future__ import annotations
+
 import json
 import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from tokenizers.trainers import BpeTrainer
+from transformers import PreTrainedTokenizerBase
 
 from augment.contract import Label, TaskSpec
 from distill import distill_task
@@ -77,7 +83,7 @@ def losses(run):
         ),
     ],
 )
-def test_named_baselines_run(go, name, expected):
+def test_named_baselines_run(go: Callable[..., Any], name: str, expected: Any) -> None:
     run = go(name, steps=60 if name == "logits" else 8)
     assert losses(run) == expected
     assert list(run.table()["model"]) == ["teacher", "student, distilled"]
@@ -86,7 +92,9 @@ def test_named_baselines_run(go, name, expected):
         assert not (run.path / "work" / "intermediate").exists()
 
 
-def test_the_trainer_draws_the_rows_that_have_soft_labels(go, monkeypatch):
+def test_the_trainer_draws_the_rows_that_have_soft_labels(
+    go: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Eight steps of 32 rows, and a batch fetched ahead: soft labels are made for those alone."""
     drawn = []
 
@@ -98,18 +106,24 @@ def test_the_trainer_draws_the_rows_that_have_soft_labels(go, monkeypatch):
     monkeypatch.setattr(trainer, "SoftRows", Spy)
     run = go("logits")
     size = (run.path / "work" / "soft-labels" / "soft-labels-1.f32").stat().st_size
+
     assert size == 9 * 32 * 2 * 4
     assert len(set(drawn)) == 9 * 32
 
 
-def test_other_heads_are_told_and_learnt_by_relations(go, capfd):
+def test_other_heads_are_told_and_learnt_by_relations(
+    go: Callable[..., Any], capfd: pytest.CaptureFixture[str]
+) -> None:
     run = go("quick", student="2x16-32-2", quiet=False)
     assert losses(run)["intermediate"] == {"relation", "hidden", "embedding"}
     told = "query-query, key-key, value-value relations of teacher layer 4, 2 heads"
+
     assert told in capfd.readouterr().err
 
 
-def test_several_teachers(go, tokenizer, teacher, tmp_path):
+def test_several_teachers(
+    go: Callable[..., Any], tokenizer: PreTrainedTokenizerBase, teacher: Any, tmp_path: Path
+) -> None:
     second = make_good_teacher(tokenizer, labels=("positive", "negative"), layers=2, seed=4)
     save(second, tokenizer, tmp_path / "second")
     names = [teacher, tmp_path / "second"]
@@ -123,6 +137,7 @@ def test_several_teachers(go, tokenizer, teacher, tmp_path):
     assert run.result.averaged["validation"]["accuracy"] > 0.9
     assert len(list((run.path / "work" / "soft-labels").iterdir())) == 2
     identity = json.loads((run.path / "run.json").read_text())
+
     assert len(set(identity["teacher"])) == 2
     assert go("logits", teacher=names, plain=True).result == run.result
 
@@ -134,24 +149,30 @@ def stranger(tmp_path):
     return save(make_bert(other, layers=2, width=16), other, tmp_path / "stranger"), other
 
 
-def test_other_vocabularies_learn_from_logits_alone(go, stranger):
+def test_other_vocabularies_learn_from_logits_alone(go: Callable[..., Any], stranger: Any) -> None:
     folder, tokenizer = stranger
     run = go("logits", student=str(folder), steps=60)
     assert run.table()["accuracy"].iloc[0] > 0.9
     assert run.table()["accuracy"].iloc[-1] > 0.8
     saved = transformers.AutoTokenizer.from_pretrained(run.student)
+
     assert saved.get_vocab() == tokenizer.get_vocab()
 
 
 @pytest.mark.parametrize("name", ["quick", "distilbert", "minilmv2"])
-def test_other_vocabularies_are_refused_where_tokens_are_compared(go, stranger, name, tmp_path):
+def test_other_vocabularies_are_refused_where_tokens_are_compared(
+    go: Callable[..., Any], stranger: Any, name: str, tmp_path: Path
+) -> None:
     with pytest.raises(VocabularyMismatch, match=r"29 tokens, .*stranger one of 28") as caught:
         go(name, student=str(stranger[0]))
+
     assert "With --recipe logits each reads the text in its own way" in caught.value.hint
     assert not (tmp_path / "run").exists()
 
 
-def test_an_encoder_that_hides_its_attention_teaches_by_logits(go, tokenizer, tmp_path):
+def test_an_encoder_that_hides_its_attention_teaches_by_logits(
+    go: Callable[..., Any], tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
     config = transformers.DebertaV2Config(
         **{**make_model("deberta-v2", tokenizer).config.to_dict(), "relative_attention": False}
     )
@@ -164,10 +185,11 @@ def test_an_encoder_that_hides_its_attention_teaches_by_logits(go, tokenizer, tm
     assert losses(go("logits", **settings)) == {"prediction": {"prediction"}}
     states = "[task.mood.intermediate.weights]\nattention = 0.0\n"
     run = go("quick", more=states, out="states", **settings)
+
     assert losses(run)["intermediate"] == {"attention", "hidden", "embedding"}
 
 
-def test_a_student_deeper_than_its_teacher_learns_from_logits(go):
+def test_a_student_deeper_than_its_teacher_learns_from_logits(go: Callable[..., Any]) -> None:
     assert go("logits", student="5x16-32-4").table()["model"].iloc[-1] == "student, distilled"
 
 
@@ -188,7 +210,9 @@ MANY = TaskSpec(
 )
 
 
-def test_regression_on_pairs(go, tokenizer, tmp_path):
+def test_regression_on_pairs(
+    go: Callable[..., Any], tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
     draw = random.Random(0)
 
     def rows(count):
@@ -200,10 +224,13 @@ def test_regression_on_pairs(go, tokenizer, tmp_path):
     run = go("quick", data=data, teacher=teacher, allow_weak_teacher=True, plain=True)
     assert list(run.table()["pearson_spearman"].notna()) == [True] * 3
     config = json.loads((run.student / "config.json").read_text())
+
     assert config["problem_type"] == "regression"
 
 
-def test_a_hundred_labels_very_unevenly_spread(go, tokenizer, tmp_path):
+def test_a_hundred_labels_very_unevenly_spread(
+    go: Callable[..., Any], tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
     def rows(count, seed):
         found = mood_rows(count, seed)
         return [{**row, "label": 99 if i % 8 else i % 7} for i, row in enumerate(found)]
@@ -215,6 +242,7 @@ def test_a_hundred_labels_very_unevenly_spread(go, tokenizer, tmp_path):
     model = transformers.AutoModelForSequenceClassification.from_pretrained(run.student)
     assert model.config.id2label[99] == "topic-99"
     plain = run.table().set_index("model").loc["student, labels only"]
+
     assert 0 < plain["f1"] < plain["accuracy"]
 
 
@@ -243,16 +271,19 @@ def byte_level(folder):
 
 
 @pytest.mark.parametrize("student", ["2x16-32-4", "roberta:2x16-32-4", "modernbert:2x16-32-4"])
-def test_a_roberta_with_a_vocabulary_of_its_own(go, tmp_path, student):
+def test_a_roberta_with_a_vocabulary_of_its_own(
+    go: Callable[..., Any], tmp_path: Path, student: str
+) -> None:
     tokenizer = byte_level(tmp_path / "teacher")
     model = make_model("roberta", tokenizer)
     assert (model.config.pad_token_id, model.config.max_position_embeddings) == (1, 514)
     model.save_pretrained(tmp_path / "teacher")
     run = go("quick", teacher=tmp_path / "teacher", student=student, allow_weak_teacher=True)
     config = json.loads((run.student / "config.json").read_text())
-    family = student.split(":")[0] if ":" in student else "bert"
+    family = student.split(":", maxsplit=1)[0] if ":" in student else "bert"
     assert (config["model_type"], config["pad_token_id"]) == (family, 1)
     saved = transformers.AutoTokenizer.from_pretrained(run.student)
     assert saved("we had it")["input_ids"] == tokenizer("we had it")["input_ids"]
     pipe = transformers.pipeline("text-classification", str(run.student), device="cpu")
+
     assert pipe("we had it")[0]["label"] in ("negative", "positive")

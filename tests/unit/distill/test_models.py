@@ -1,8 +1,13 @@
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers import PreTrainedTokenizerBase
 
 from augment.contract import Label, TaskSpec
 from distill.errors import LabelMismatch, ModelInvalid, ModelNotFound, VocabularyMismatch
@@ -25,21 +30,28 @@ def folder(tmp_path):
     return tmp_path / "model"
 
 
-def test_a_classifier_arrives_frozen_and_in_evaluation_mode(tokenizer, folder):
+def test_a_classifier_arrives_frozen_and_in_evaluation_mode(
+    tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
     save(make_bert(tokenizer), tokenizer, folder)
     found = load_classifier(str(folder), SENTIMENT)
+
     assert not found.model.training
     assert not any(weight.requires_grad for weight in found.model.parameters())
     assert found.order is None
     assert not found.notice
 
 
-def test_half_precision_weights_become_float32(tokenizer, folder):
+def test_half_precision_weights_become_float32(
+    tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
     save(make_bert(tokenizer).half(), tokenizer, folder)
     assert load_classifier(str(folder), SENTIMENT).model.dtype == torch.float32
 
 
-def test_labels_in_another_order_are_permuted(tokenizer, folder):
+def test_labels_in_another_order_are_permuted(
+    tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
     model = make_bert(tokenizer, labels=("Positive", "Negative"))
     save(model, tokenizer, folder)
     found = load_classifier(str(folder), SENTIMENT)
@@ -50,9 +62,12 @@ def test_labels_in_another_order_are_permuted(tokenizer, folder):
         assert torch.equal(found.logits(inputs), model.eval()(**inputs).logits.flip(-1))
 
 
-def test_default_names_are_taken_by_position_with_a_notice(tokenizer, folder):
+def test_default_names_are_taken_by_position_with_a_notice(
+    tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
     save(make_bert(tokenizer, labels=("LABEL_0", "LABEL_1")), tokenizer, folder)
     found = load_classifier(str(folder), SENTIMENT)
+
     assert found.order is None
     assert "LABEL_0 = negative, LABEL_1 = positive" in found.notice
 
@@ -65,22 +80,28 @@ def test_default_names_are_taken_by_position_with_a_notice(tokenizer, folder):
         (("negative", "positive"), REGRESSION, "tells 2 classes apart; warmth asks for one score"),
     ],
 )
-def test_other_labels_are_refused(tokenizer, folder, labels, task, sentence):
+def test_other_labels_are_refused(
+    tokenizer: PreTrainedTokenizerBase, folder: Path, labels: Any, task: TaskSpec, sentence: str
+) -> None:
     save(make_bert(tokenizer, labels=labels), tokenizer, folder)
     with pytest.raises(LabelMismatch, match=sentence) as caught:
         load_classifier(str(folder), task)
+
     assert caught.value.exit_code == 4
 
 
-def test_a_hundred_other_labels_are_named_in_short(tokenizer, folder):
+def test_a_hundred_other_labels_are_named_in_short(
+    tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
     save(make_bert(tokenizer, labels=[f"topic {n}" for n in range(100)]), tokenizer, folder)
     with pytest.raises(LabelMismatch) as caught:
         load_classifier(str(folder), SENTIMENT)
+
     assert "topic 0, topic 1," in caught.value.problem
     assert "topic 6 … topic 99 (100 in all); mood has negative, positive." in caught.value.problem
 
 
-def test_folders_that_are_no_classifier(tokenizer, folder):
+def test_folders_that_are_no_classifier(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     with pytest.raises(ModelNotFound, match="there is no model folder"):
         load_classifier(str(folder), SENTIMENT)
     folder.mkdir()
@@ -89,10 +110,11 @@ def test_folders_that_are_no_classifier(tokenizer, folder):
     save(make_bert(tokenizer).bert, tokenizer, folder)
     with pytest.raises(ModelInvalid, match="has no sequence-classification head") as caught:
         load_classifier(str(folder), SENTIMENT)
+
     assert "distill teacher" in caught.value.hint
 
 
-def test_damaged_folders(tokenizer, folder):
+def test_damaged_folders(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     save(make_bert(tokenizer), tokenizer, folder)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:2000])
@@ -106,7 +128,9 @@ def test_damaged_folders(tokenizer, folder):
         load_classifier(str(folder), SENTIMENT)
 
 
-def test_code_that_comes_with_a_model_is_not_run(tokenizer, folder):
+def test_code_that_comes_with_a_model_is_not_run(
+    tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
     save(make_bert(tokenizer), tokenizer, folder)
     config = json.loads((folder / "config.json").read_text())
     config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}
@@ -116,7 +140,9 @@ def test_code_that_comes_with_a_model_is_not_run(tokenizer, folder):
         load_classifier(str(folder), SENTIMENT)
 
 
-def test_a_pickle_that_is_more_than_weights_is_refused(tokenizer, folder):
+def test_a_pickle_that_is_more_than_weights_is_refused(
+    tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
     save(make_bert(tokenizer), tokenizer, folder)
     (folder / "model.safetensors").unlink()
 
@@ -129,37 +155,46 @@ def test_a_pickle_that_is_more_than_weights_is_refused(tokenizer, folder):
         load_classifier(str(folder), SENTIMENT)
 
 
-def test_a_hub_out_of_reach_says_what_to_do(monkeypatch):
+def test_a_hub_out_of_reach_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_, **__):
         raise ConnectionError
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
     with pytest.raises(ModelNotFound, match=r"hub could not be reached \(ConnectionError\)") as e:
         load_classifier("some/model", SENTIMENT)
+
     assert "name its folder" in e.value.hint
 
 
-def test_a_hub_name_loads_what_the_hub_hands_over(tokenizer, folder, monkeypatch):
+def test_a_hub_name_loads_what_the_hub_hands_over(
+    tokenizer: PreTrainedTokenizerBase, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save(make_bert(tokenizer), tokenizer, folder)
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
+
     assert load_classifier("some/model", SENTIMENT).name == "some/model"
 
 
-def test_vocabularies_are_compared_piece_by_piece(tokenizer):
+def test_vocabularies_are_compared_piece_by_piece(tokenizer: PreTrainedTokenizerBase) -> None:
     models.same_vocabulary("a", tokenizer, "b", make_tokenizer())
     other = make_tokenizer(["other", "words"])
     with pytest.raises(VocabularyMismatch, match="29 tokens, b one of 7; 5 agree"):
         models.same_vocabulary("a", tokenizer, "b", other)
 
 
-def test_a_tokenizer_that_is_not_the_models_own(tokenizer, folder):
+def test_a_tokenizer_that_is_not_the_models_own(
+    tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
     save(make_bert(tokenizer), make_tokenizer(["one"]), folder)
     with pytest.raises(ModelInvalid, match="has 6 tokens, the model 29"):
         load_classifier(str(folder), SENTIMENT)
 
 
-def test_digests_follow_the_content_not_the_place(tokenizer, tmp_path):
+def test_digests_follow_the_content_not_the_place(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
     a, b = (save(make_bert(tokenizer), tokenizer, tmp_path / n) for n in "ab")
     assert folder_digest(str(a)) == folder_digest(str(b))
     save_file({"x": torch.zeros(1)}, b / "model.safetensors")
+
     assert folder_digest(str(a)) != folder_digest(str(b))

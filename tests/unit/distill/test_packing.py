@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,7 +33,9 @@ def blocks_of(packed):
 
 @settings(deadline=None)
 @given(CORPUS, SPECS)
-def test_every_token_of_every_document_is_in_its_blocks_in_order_or_counted(corpus, spec):
+def test_every_token_of_every_document_is_in_its_blocks_in_order_or_counted(
+    corpus: Any, spec: Any
+) -> None:
     packed = pack(numbered(corpus), spec)
     blocks = blocks_of(packed)
     kept = {number: [] for number in range(len(corpus))}
@@ -43,6 +49,7 @@ def test_every_token_of_every_document_is_in_its_blocks_in_order_or_counted(corp
         left = len(ids) - len(kept[number])
         assert left + 2 < spec.min_length or not left
         lost += left
+
     assert packed.counts == CorpusCounts(
         blocks=len(blocks),
         tokens=sum(map(len, blocks)),
@@ -54,22 +61,24 @@ def test_every_token_of_every_document_is_in_its_blocks_in_order_or_counted(corp
 
 @settings(deadline=None)
 @given(CORPUS, SPECS, st.integers(0, 12))
-def test_cutting_the_corpus_anywhere_changes_nothing(corpus, spec, at):
+def test_cutting_the_corpus_anywhere_changes_nothing(corpus: Any, spec: Any, at: Any) -> None:
     whole, documents = pack(numbered(corpus), spec), numbered(corpus)
     parts = [pack(documents[:at], spec), pack(documents[at:], spec)]
+
     assert np.array_equal(whole.ids, np.concatenate([part.ids for part in parts]))
     assert np.array_equal(whole.documents, np.concatenate([part.documents for part in parts]))
     assert whole.counts == parts[0].counts + parts[1].counts
 
 
-def test_blocks_are_full_but_for_the_last_of_a_document():
+def test_blocks_are_full_but_for_the_last_of_a_document() -> None:
     spec = BlockSpec(max_length=6, min_length=3, cls_id=CLS, sep_id=SEP)
     packed = pack(numbered([[5] * 9, [6] * 4, [7]]), spec)
+
     assert packed.lengths.tolist() == [6, 6, 3, 6, 3]
     assert packed.documents.tolist() == [0, 0, 0, 1, 2]
 
 
-def test_the_first_tokens_are_whole_blocks():
+def test_the_first_tokens_are_whole_blocks() -> None:
     spec = BlockSpec(max_length=6, min_length=3, cls_id=CLS, sep_id=SEP)
     packed = pack(numbered([range(3, 20)]), spec)
     assert packed.lengths.tolist() == [6, 6, 6, 6, 3]
@@ -79,10 +88,11 @@ def test_the_first_tokens_are_whole_blocks():
         assert first.ids.tolist() == packed.ids[: first.counts.tokens].tolist()
 
 
-def test_notices_name_what_happened_only():
+def test_notices_name_what_happened_only() -> None:
     spec = BlockSpec(max_length=6, min_length=5, cls_id=CLS, sep_id=SEP)
     assert CorpusCounts(blocks=3, tokens=18).notices(spec) == []
     said = CorpusCounts(empty=2, short=1, short_tokens=2).notices(spec)
+
     assert said == [
         "2 empty documents left out",
         "1 documents and ends under 5 tokens left out (2 tokens)",

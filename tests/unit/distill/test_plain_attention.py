@@ -1,5 +1,9 @@
 """Training on a processor goes without sdpa's backward pass, and computes the same."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 import transformers as t
@@ -21,7 +25,7 @@ def learnt(model, *, batch=None, bfloat16=False):
 
 
 @pytest.mark.parametrize("name", [*CONFIGS, "heads that share keys"])
-def test_answers_and_gradients_are_those_of_sdpa(name):
+def test_answers_and_gradients_are_those_of_sdpa(name: str) -> None:
     model = build(name) if name in CONFIGS else few_keys()
     before = learnt(model)
     use_plain_attention(model)
@@ -32,7 +36,7 @@ def test_answers_and_gradients_are_those_of_sdpa(name):
         torch.testing.assert_close(after[key], expected, rtol=0, atol=1e-5 * max(1, largest))
 
 
-def test_bfloat16_costs_no_more_than_in_sdpa():
+def test_bfloat16_costs_no_more_than_in_sdpa() -> None:
     model = build("bert")
     exact, theirs = learnt(model), learnt(model, bfloat16=True)
     use_plain_attention(model)
@@ -42,6 +46,7 @@ def test_bfloat16_costs_no_more_than_in_sdpa():
         return {key: (found[key] - exact[key]).norm().item() for key in exact}
 
     mine, other = error(ours), error(theirs)
+
     assert sum(mine.values()) < 1.5 * sum(other.values())
     assert sum(mine.values()) > 0
 
@@ -58,7 +63,7 @@ def sdpa_calls(monkeypatch):
     return calls
 
 
-def test_sdpa_is_left_to_long_texts_and_forward_passes(sdpa_calls):
+def test_sdpa_is_left_to_long_texts_and_forward_passes(sdpa_calls: Any) -> None:
     model = build("bert")
     HardLabelStage(model, "labels-only").start(torch.device("cpu"))
     learnt(model)
@@ -71,9 +76,10 @@ def test_sdpa_is_left_to_long_texts_and_forward_passes(sdpa_calls):
         assert len(sdpa_calls) == calls
 
 
-def test_an_encoder_that_shows_nothing_is_left_alone():
+def test_an_encoder_that_shows_nothing_is_left_alone() -> None:
     config = t.FunnelConfig(vocab_size=50, d_model=24, n_head=3, d_head=8, block_sizes=[1, 1])
     model = t.FunnelForSequenceClassification(config).eval()
     before = model.config._attn_implementation
     use_plain_attention(model)
+
     assert model.config._attn_implementation == before

@@ -1,5 +1,11 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from augment.contract import TaskSpec
 from distill.errors import RecipeInvalid
 from distill.recipes.load import RECIPES, DistillRecipe, load_recipe
 from distill.recipes.schema import LossWeights
@@ -8,7 +14,7 @@ GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
 NOTHING = {"attention": 0.0, "hidden": 0.0, "embedding": 0.0}
 
 
-def test_shipped_recipes_are_valid_and_begin_with_their_name():
+def test_shipped_recipes_are_valid_and_begin_with_their_name() -> None:
     assert RECIPES.names == ("demo", "distilbert", "logits", "minilmv2", "paper", "pkd", "quick")
     for name in RECIPES.names:
         for task in (*GLUE, "my-own"):
@@ -19,10 +25,11 @@ def test_shipped_recipes_are_valid_and_begin_with_their_name():
 
 
 @pytest.mark.parametrize("task", GLUE)
-def test_the_papers_numbers(task):
+def test_the_papers_numbers(task: TaskSpec) -> None:
     """docs/method.md, section 6: epochs, batch, rates, temperature, λ = 1, STS-B's exception."""
     recipe = load_recipe("paper", task)
     first, second = recipe.intermediate, recipe.prediction
+
     assert first.epochs == {"cola": 50, "mnli": 10, "qqp": 10, "qnli": 10}.get(task, 20)
     assert (first.batch_size, first.learning_rate, first.data) == (32, 5e-5, "augmented")
     assert first.weights == LossWeights()
@@ -36,15 +43,16 @@ def test_the_papers_numbers(task):
 
 
 @pytest.mark.parametrize("task", GLUE)
-def test_quick_has_a_step_budget_for_every_task(task):
+def test_quick_has_a_step_budget_for_every_task(task: TaskSpec) -> None:
     recipe = load_recipe("quick", task)
     for training in (recipe.teacher, recipe.intermediate, recipe.prediction, recipe.plain):
         assert training.max_steps <= 2000
 
 
-def test_what_the_baselines_compare():
+def test_what_the_baselines_compare() -> None:
     parts = {name: load_recipe(name, "sst2") for name in RECIPES.names}
     weights = {name: recipe.prediction.weights for name, recipe in parts.items()}
+
     assert not parts["logits"].compares_tokens
     assert not parts["logits"].maps_layers
     assert not parts["pkd"].intermediate.enabled
@@ -74,18 +82,19 @@ def test_what_the_baselines_compare():
         ("intermediate", {"relations": {"header": 1}}, "unknown key; did you mean 'heads'?"),
     ],
 )
-def test_losses_that_make_no_sense(section, values, sentence):
+def test_losses_that_make_no_sense(section: str, values: Any, sentence: str) -> None:
     with pytest.raises(RecipeInvalid) as caught:
         RECIPES.resolve({section: values}, "sst2")
+
     assert caught.value.hint.startswith(section)
     assert sentence in caught.value.hint
 
 
-def test_a_stage_that_is_left_out_may_weigh_nothing():
+def test_a_stage_that_is_left_out_may_weigh_nothing() -> None:
     assert RECIPES.resolve({"intermediate": {"enabled": False, "weights": NOTHING}}, "x")
 
 
-def test_every_fault_is_reported_at_once_by_key_path():
+def test_every_fault_is_reported_at_once_by_key_path() -> None:
     raw = {
         "max_length": 1000,
         "layers": "middle",
@@ -100,6 +109,7 @@ def test_every_fault_is_reported_at_once_by_key_path():
         RECIPES.resolve(raw, "sst2", source="my.toml")
     lines = dict(line.split("  ", 1) for line in caught.value.hint.splitlines())
     faults = {key: fault.strip() for key, fault in lines.items()}
+
     assert caught.value.exit_code == 2
     assert caught.value.problem == f"my.toml has {len(faults)} faults"
     assert faults == {
@@ -119,10 +129,11 @@ def test_every_fault_is_reported_at_once_by_key_path():
     }
 
 
-def test_a_recipe_survives_its_own_json():
+def test_a_recipe_survives_its_own_json() -> None:
     recipe = RECIPES.resolve(
         {"layers": [1, 2], "intermediate": {"weights": {"hidden": [1, 2.5]}}}, "x"
     )
+
     assert recipe.layers == (1, 2)
     assert DistillRecipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
@@ -134,21 +145,22 @@ def test_a_recipe_survives_its_own_json():
         ("absent.toml", "neither a shipped one"),
     ],
 )
-def test_unknown_recipes(source, sentence):
+def test_unknown_recipes(source: str, sentence: str) -> None:
     with pytest.raises(RecipeInvalid, match=sentence):
         load_recipe(source, "sst2")
 
 
-def test_blocks_shorter_than_the_shortest_are_a_fault():
+def test_blocks_shorter_than_the_shortest_are_a_fault() -> None:
     with pytest.raises(RecipeInvalid) as caught:
         RECIPES.resolve({"general": {"length": 16, "min_length": 32, "data": "original"}}, "x")
     assert "general.data  unknown key" in caught.value.hint
     with pytest.raises(RecipeInvalid) as caught:
         RECIPES.resolve({"general": {"length": 16, "min_length": 32}}, "x")
+
     assert caught.value.hint == "general  min_length 32 leaves no block of at most 16 tokens"
 
 
-def test_a_file_that_is_not_toml(tmp_path):
+def test_a_file_that_is_not_toml(tmp_path: Path) -> None:
     file = tmp_path / "my.toml"
     file.write_text("seed = ")
     with pytest.raises(RecipeInvalid, match="is not TOML"):

@@ -1,9 +1,13 @@
 """A student of any family opens without this package, its label names intact."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 import torch
 import transformers
-from transformers import pipeline
+from transformers import PreTrainedTokenizerBase, pipeline
 
 from augment.contract import Label, TaskSpec
 from distill.models.folders import save_clean
@@ -37,7 +41,9 @@ FAMILIES = {
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("task", [TASK, SCORE], ids=["classes", "score"])
-def test_a_saved_student_opens_anywhere(tokenizer, tmp_path, family, task):
+def test_a_saved_student_opens_anywhere(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path, family: str, task: TaskSpec
+) -> None:
     settings = {**FAMILIES[family], **label_settings(task)}
     specials = {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3}
     config = transformers.AutoConfig.for_model(

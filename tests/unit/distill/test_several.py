@@ -1,6 +1,10 @@
 """Two processes under torchrun end with the weights of one, and do each thing once."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -73,7 +77,7 @@ def weights(out):
     }
 
 
-def test_two_processes_equal_one(inputs, tmp_path):
+def test_two_processes_equal_one(inputs: Any, tmp_path: Path) -> None:
     alone = run_program("several", *inputs, tmp_path / "one")
     assert alone.returncode == 0, alone.stderr
     several = run_program("several", *inputs, tmp_path / "two", processes=2)
@@ -86,13 +90,15 @@ def test_two_processes_equal_one(inputs, tmp_path):
     assert several.stderr.count("  student ") == alone.stderr.count("  student ") == 2
     lines = (tmp_path / "two/task/metrics.jsonl").read_text().splitlines()
     steps = [(row["stage"], row["step"], "eval_accuracy" in row) for row in map(json.loads, lines)]
+
     assert len(set(steps)) == len(steps)
 
 
-def test_processes_have_equal_parts(monkeypatch):
+def test_processes_have_equal_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     training = load_recipe("quick", "sst2").prediction
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UsageError, match="not a multiple of the 3 processes"):
         schedule.rows_a_process(training)
     monkeypatch.setenv("WORLD_SIZE", "2")
+
     assert schedule.rows_a_process(training) == training.batch_size // 2

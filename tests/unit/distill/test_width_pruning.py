@@ -1,7 +1,10 @@
 """A narrower student starts as the best approximation of its teacher's layers."""
 
+from __future__ import annotations
+
 import pytest
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from distill.errors import ShapeMismatch
 from distill.models.loading import Classifier
@@ -24,7 +27,7 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_the_dimensions_kept_are_those_that_explain_the_others():
+def test_the_dimensions_kept_are_those_that_explain_the_others() -> None:
     base = normal(500, 3).float()
     states = torch.cat([base, base @ normal(3, 4).float(), torch.zeros(500, 1)], dim=1)
     keep = select_dimensions(states, 3)
@@ -32,10 +35,11 @@ def test_the_dimensions_kept_are_those_that_explain_the_others():
     assert 7 not in keep.tolist()
     expand = reconstruction(states, keep)
     torch.testing.assert_close(expand(states[:, keep]), states, atol=1e-2, rtol=1e-2)
+
     assert torch.equal(expand(states[:, keep])[:, keep], states[:, keep])
 
 
-def test_least_squares_with_bias():
+def test_least_squares_with_bias() -> None:
     inputs = normal(300, 5).float()
     truth = Affine(normal(2, 5, seed=1).float(), torch.tensor([3.0, -4.0]))
     found = fit(inputs, truth(inputs))
@@ -45,7 +49,7 @@ def test_least_squares_with_bias():
     torch.testing.assert_close(other.compose(truth)(inputs), other(truth(inputs)))
 
 
-def test_low_rank_queries_and_keys_keep_the_scores_as_well_as_their_rank_allows():
+def test_low_rank_queries_and_keys_keep_the_scores_as_well_as_their_rank_allows() -> None:
     """The mean squared error is the tail of the singular values; at full size it is 0."""
     queries, keys = normal(2, 4000, 6), normal(2, 4000, 6, seed=1) * torch.arange(1, 7)
     scores = queries @ keys.mT / 6**0.5
@@ -61,7 +65,7 @@ def test_low_rank_queries_and_keys_keep_the_scores_as_well_as_their_rank_allows(
         assert size == 6 or error < (cut - scores).square().mean()
 
 
-def test_low_rank_values_keep_what_the_output_layer_makes_of_them():
+def test_low_rank_values_keep_what_the_output_layer_makes_of_them() -> None:
     values, columns = normal(2, 4000, 6), normal(2, 9, 6, seed=1)
     for size, most in ((6, 1e-9), (5, 0.12)):
         maps = low_rank_values(values, columns, size)
@@ -72,7 +76,7 @@ def test_low_rank_values_keep_what_the_output_layer_makes_of_them():
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "electra"])
-def test_at_full_width_nothing_changes(tokenizer, family):
+def test_at_full_width_nothing_changes(tokenizer: PreTrainedTokenizerBase, family: str) -> None:
     """All dimensions, heads and neurons kept: the very function of the teacher, layer for layer."""
     guide, twin = (make_model(family, tokenizer).eval() for _ in range(2))
     for weight in twin.parameters():
@@ -86,7 +90,9 @@ def test_at_full_width_nothing_changes(tokenizer, family):
     torch.testing.assert_close(projection.weight, torch.eye(32))
 
 
-def test_a_narrower_student_starts_nearer_to_its_teacher(tokenizer):
+def test_a_narrower_student_starts_nearer_to_its_teacher(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
     guide = Classifier("teacher", make_bert(tokenizer).eval().requires_grad_(False), tokenizer)
     texts = synthetic_inputs(tokenizer, seed=1)[:8]
     batch = {"input_ids": texts, "attention_mask": torch.ones_like(texts)}
@@ -116,11 +122,15 @@ def test_a_narrower_student_starts_nearer_to_its_teacher(tokenizer):
     assert student.origin == "teacher layers 2, 4, made narrower"
     assert student.model.config.intermediate_size == 48
     again = losses("teacher-layers")[1].model.state_dict()
+
     assert all(torch.equal(again[k], v) for k, v in student.model.state_dict().items())
 
 
-def test_synthetic_inputs_are_seeded_and_hold_real_tokens(tokenizer):
+def test_synthetic_inputs_are_seeded_and_hold_real_tokens(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
     texts = synthetic_inputs(tokenizer, seed=3)
+
     assert torch.equal(texts, synthetic_inputs(tokenizer, seed=3))
     assert not torch.equal(texts, synthetic_inputs(tokenizer, seed=4))
     assert set(texts[:, 0].tolist()) == {tokenizer.cls_token_id}
@@ -129,7 +139,9 @@ def test_synthetic_inputs_are_seeded_and_hold_real_tokens(tokenizer):
 
 
 @pytest.mark.parametrize("shape", ["2x48-64-4", "2x24-64-2", "roberta:2x24-64-4"])
-def test_what_is_no_part_of_the_teacher_is_refused(tokenizer, shape):
+def test_what_is_no_part_of_the_teacher_is_refused(
+    tokenizer: PreTrainedTokenizerBase, shape: str
+) -> None:
     guide = Classifier("teacher", make_bert(tokenizer).eval(), tokenizer)
     spec = parse_student(shape, "teacher-layers", "")
     with pytest.raises(ShapeMismatch, match="at most as wide, with as many heads"):
