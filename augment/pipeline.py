@@ -10,13 +10,13 @@ from pathlib import Path
 from augment.analysis.precision_check import measure_agreement
 from augment.contract import Manifest, TaskSpec, Version, list_versions, open_version
 from augment.contract.files import disk_errors
+from augment.contract.models import processor_computes_bfloat16, slow_bfloat16
 from augment.errors import UsageError
 from augment.executor.base import Chunk, Engine
 from augment.executor.models import Models
 from augment.executor.run import run_chunks, validate
 from augment.executor.worker import Worker, WorkerSpec
 from augment.filters.rules import RuleFilter, row_digest
-from augment.masked_lm.kernels import computes_bfloat16
 from augment.progress import Narrator
 from augment.recipes.load import load_recipe
 from augment.recipes.schema import AugmentRecipe
@@ -139,13 +139,10 @@ def precision_line(precision: str, device: str, *, in_hardware: bool | None = No
 
     Whether the processor computes bfloat16 (``in_hardware``) is asked of it if left out.
     """
-    fast = device != "cpu" or (computes_bfloat16() if in_hardware is None else in_hardware)
-    if precision != "bfloat16" or fast:
-        return ""
-    return (
-        "this processor has no bfloat16 instructions: slower than float32 here; "
-        'set precision = "float32" in the recipe'
+    fast = device != "cpu" or (
+        processor_computes_bfloat16() if in_hardware is None else in_hardware
     )
+    return slow_bfloat16(precision, "float32", in_hardware=fast)
 
 
 def source_line(task: TaskSpec, data: Source) -> str:

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from augment.masked_lm.kernels import Linear, computes_bfloat16
+from augment.contract.models import processor_computes_bfloat16
+from augment.masked_lm.kernels import Linear
 
 
 def describe() -> dict[str, Any]:
@@ -46,7 +47,7 @@ def kind() -> str:
     capability = torch.backends.cpu.get_cpu_capability().replace("AVX512", "AVX-512")
     if "ONEDNN_MAX_CPU_ISA" in os.environ:
         return f"{capability}, emulated"
-    return f"{capability} + bfloat16" if computes_bfloat16() else capability
+    return f"{capability} + bfloat16" if processor_computes_bfloat16() else capability
 
 
 def waiting() -> str:

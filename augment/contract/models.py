@@ -1,6 +1,6 @@
 """What both packages must agree on about a model: its name, digest, labels and longest input.
 
-Neither torch nor transformers is needed: models come as plain values.
+Models come as plain values; the few functions that ask torch or transformers import them.
 """
 
 from __future__ import annotations
@@ -134,6 +134,26 @@ def loading(part: str, name: str, fault: type[Fault], hint: str) -> Iterator[Non
 def first_line(error: BaseException) -> str:
     """What an error says first, or its name where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def processor_computes_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware (elsewhere it is slower)."""
+    import torch
+
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def slow_bfloat16(precision: str, better: str, *, in_hardware: bool) -> str:
+    """What to know before a run in bfloat16 that is slower than in float32; empty elsewhere.
+
+    ``better`` is what the recipe had better say.
+    """
+    if precision != "bfloat16" or in_hardware:
+        return ""
+    return (
+        "this processor has no bfloat16 instructions: slower than float32 here; "
+        f'set precision = "{better}" in the recipe'
+    )
 
 
 def quiet_libraries() -> None:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from augment.contract.models import processor_computes_bfloat16
+
 _ROWS_HINT = 1024
 _GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 """The approximation of each GELU that transformers names; oneDNN computes them with the product."""
@@ -74,13 +76,8 @@ def _packs(weight: Tensor) -> bool:
         return False
     if weight.dtype is torch.bfloat16:
         supported = getattr(ops, "_is_mkldnn_bf16_supported", None)
-        return bool(supported and supported() and computes_bfloat16())
+        return bool(supported and supported() and processor_computes_bfloat16())
     return weight.dtype is torch.float32
-
-
-def computes_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (elsewhere it is slower)."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 _BLOCK = 64

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from augment.contract.models import processor_computes_bfloat16, slow_bfloat16
 from distill.models.loading import eval_mode
 
 _MKLDNN: Any = torch.ops.mkldnn
@@ -47,7 +48,7 @@ def _packs() -> bool:
     """Whether oneDNN is there and takes bfloat16 on this processor."""
     supported = getattr(_MKLDNN, "_is_mkldnn_bf16_supported", None)
     usable = hasattr(_MKLDNN, "_linear_pointwise") and bool(supported and supported())
-    return usable and computes_bfloat16()
+    return usable and processor_computes_bfloat16()
 
 
 def frozen(teacher: PreTrainedModel, precision: str) -> PreTrainedModel:
@@ -76,7 +77,7 @@ def computes_bfloat16() -> bool:
     """Whether this machine multiplies bfloat16 in hardware (elsewhere it is slower)."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return processor_computes_bfloat16()
 
 
 def slow_format(precision: str, *, in_hardware: bool | None = None) -> str:
@@ -85,12 +86,7 @@ def slow_format(precision: str, *, in_hardware: bool | None = None) -> str:
     Whether bfloat16 is computed ``in_hardware`` is asked of the machine if left out.
     """
     fast = computes_bfloat16() if in_hardware is None else in_hardware
-    if precision != "bfloat16" or fast:
-        return ""
-    return (
-        "this processor has no bfloat16 instructions: slower than float32 here; "
-        'set precision = "auto" in the recipe'
-    )
+    return slow_bfloat16(precision, "auto", in_hardware=fast)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
