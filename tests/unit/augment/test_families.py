@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -79,11 +80,24 @@ def test_candidates_equal_one_forward_a_word(
             names = {i: plain_word(model, tokenizer, i, masked.token_id) for i, _ in ranked}
             if top_k_of == "words":
                 ranked = [(token_id, score) for token_id, score in ranked if names[token_id]]
-            assert ranked[11][1] - ranked[12][1] > ROUNDING
-            kept = [names[token_id] for token_id, _ in ranked[:12] if names[token_id]]
-            assert sorted(found[at].words if at in found else []) == sorted(kept), (text, word)
+            ours = Counter(found[at].words if at in found else [])
+            _assert_best(ours, [(names[token_id], score) for token_id, score in ranked], text)
             compared += 1
     assert compared >= 15
+
+
+def _assert_best(ours: Counter[str], ranked: list[tuple[str, float]], text: str) -> None:
+    """The words of the best twelve; those as good as the twelfth may take its place.
+
+    How close two scores lie is chance: the weights differ in their last bits from one kind of
+    processor to the next.
+    """
+    last = ranked[11][1]
+    certain = Counter(word for word, score in ranked if word and score > last + ROUNDING)
+    possible = Counter(word for word, score in ranked if word and score >= last - ROUNDING)
+    assert certain <= ours <= possible, (text, last)
+    if all(abs(score - last) > ROUNDING for _, score in ranked[:11] + ranked[12:]):
+        assert ours == possible, (text, last)
 
 
 def test_the_forward_is_the_whole_model(folder: Path) -> None:
