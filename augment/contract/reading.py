@@ -1,0 +1,132 @@
+"""The guarded door to files: whatever is wrong with one becomes a sentence with a remedy.
+
+Files come from people, from other tools and from earlier calls, and each library fails on a bad one
+in its own way. Every reader of a file opens it inside :func:`guarded`, or by the readers below.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from augment.contract.errors import Fault
+
+MAX_BYTES = 256 * 2**20
+"""No file that is read as one text is larger; the tokenizers of the largest vocabularies are a
+tenth of it."""
+_HEAD = 512
+_FOREIGN = (
+    (b"version https://git-lfs", "It is a pointer of Git LFS, not the file: git lfs pull"),
+    (b"\x1f\x8b", "It is packed with gzip; unpack it first: gunzip"),
+    (b"BZh", "It is packed with bzip2; unpack it first: bunzip2"),
+    (b"\xfd7zXZ", "It is packed with xz; unpack it first: unxz"),
+    (b"\x28\xb5\x2f\xfd", "It is packed with zstd; unpack it first: unzstd"),
+    (b"7z\xbc\xaf", "It is a 7z archive; unpack it first."),
+    (b"\xff\xfe", "It is UTF-16; convert it first: iconv -f UTF-16 -t UTF-8 FILE > NEW"),
+    (b"\xfe\xff", "It is UTF-16; convert it first: iconv -f UTF-16 -t UTF-8 FILE > NEW"),
+    (b"PAR1", "It is a Parquet file."),
+    (b"SQLite format 3", "It is an SQLite database."),
+    (b"%PDF", "It is a PDF document."),
+)
+_ZIP = b"PK\x03\x04"
+_ZIPPED_KINDS = (".bin", ".pt", ".pth", ".ckpt", ".npz")
+
+
+def remedy(path: Path) -> str:
+    """What a file is instead of what its name says, and what to do; empty where none knows."""
+    try:
+        if path.is_dir():
+            return "It is a folder, not a file."
+        if not path.exists():
+            return "It is not there."
+        if not path.is_file():
+            return "It is not a regular file."
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD)
+    except (OSError, ValueError):
+        return ""
+    if not head:
+        return "It is empty: get it again."
+    if head.startswith(_ZIP) and path.suffix not in _ZIPPED_KINDS:
+        return "It is a zip archive or an Office document; unpack or export it first."
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "It is a web page, not the file: download it again."
+    return next((say for start, say in _FOREIGN if head.startswith(start)), "")
+
+
+@contextmanager
+def guarded(path: Path, fault: type[Fault], what: str, hint: str = "") -> Iterator[None]:
+    """Around any reading of a file: what a library raises becomes a fault of the given kind.
+
+    ``what`` says what the file should be, such as ``a Parquet file``. The hint is said where the
+    file itself does not tell what it is. A fault raised inside passes as it is.
+
+    Raises:
+        Fault: Of the kind ``fault``: the file is not there, cannot be read or is something else.
+    """
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+            raise IsADirectoryError("no regular file")
+        yield
+    except Fault:
+        raise
+    except Exception as error:
+        reason = _reason(error)
+        raise fault(f"{path} cannot be read as {what}: {reason}.", remedy(path) or hint) from error
+
+
+def read_text(path: Path, fault: type[Fault], what: str, hint: str = "") -> str:
+    """A UTF-8 text as a whole; a byte-order mark is not part of it.
+
+    Raises:
+        Fault: As :func:`guarded`, or the file has more than ``MAX_BYTES``.
+    """
+    with guarded(path, fault, what, hint):
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES // 2**20} MB")
+        return path.read_bytes().decode("utf-8-sig")
+
+
+def read_json(path: Path, fault: type[Fault], what: str, hint: str = "") -> Any:
+    """The JSON value of a file.
+
+    Raises:
+        Fault: As :func:`read_text`; also where a key stands twice.
+    """
+    text = read_text(path, fault, what, hint)
+    with guarded(path, fault, what, hint):
+        return parse_json(text)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """A JSON value in which no key stands twice.
+
+    Raises:
+        ValueError: It is not JSON, or a key stands twice.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands twice")
+    return found
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in a line, without the path, which the sentence names."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is not UTF-8"
+    said = str(error).strip() or type(error).__name__
+    return said.splitlines()[0][:200].rstrip(".")
