@@ -38,12 +38,8 @@ _ZIPPED_KINDS = (".bin", ".pt", ".pth", ".ckpt", ".npz")
 def remedy(path: Path) -> str:
     """What a file is instead of what its name says, and what to do; empty where none knows."""
     try:
-        if path.is_dir():
-            return "It is a folder, not a file."
-        if not path.exists():
-            return "It is not there."
         if not path.is_file():
-            return "It is not a regular file."
+            return _no_file(path)
         with path.open("rb") as stream:
             head = stream.read(_HEAD)
     except (OSError, ValueError):
@@ -55,6 +51,12 @@ def remedy(path: Path) -> str:
     if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return "It is a web page, not the file: download it again."
     return next((say for start, say in _FOREIGN if head.startswith(start)), "")
+
+
+def _no_file(path: Path) -> str:
+    if path.is_dir():
+        return "It is a folder, not a file."
+    return "It is not a regular file." if path.exists() else "It is not there."
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def test_a_foreign_file_is_named(kind: str, tmp_path: Path) -> None:
     content, hint = FOREIGN[kind]
     (tmp_path / "config.json").write_bytes(content)
 
-    with pytest.raises(FileDamaged, match="config.json cannot be read as JSON: ") as caught:
+    with pytest.raises(FileDamaged, match=r"config\.json cannot be read as JSON: ") as caught:
         read_json(tmp_path / "config.json", FileDamaged, "JSON", "put it back")
 
     assert hint in caught.value.hint
