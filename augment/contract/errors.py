@@ -17,6 +17,11 @@ Fault                       exit 1   a sentence: what was wrong, what to do
 
 from __future__ import annotations
 
+from augment.contract.foreign import shown
+
+_LINES = 40
+"""Lines of a hint that are shown: a file can have a million faults."""
+
 
 class Fault(Exception):
     """An error a person can act on: ``str()`` is the sentence, ``hint`` says what to do.
@@ -37,8 +42,14 @@ class Fault(Exception):
         return self.problem
 
     def describe(self) -> str:
-        """The error as the command line prints it: sentence, hint, exit code."""
-        lines = [f"error: {self.problem}", *(f"       {line}" for line in self.hint.splitlines())]
+        """The error as the command line prints it: sentence, hint, exit code.
+
+        Names and values of others in it are made visible; they add no line and steer no terminal.
+        """
+        hint = self.hint.rstrip("\n").split("\n") if self.hint else []
+        if len(hint) > _LINES:
+            hint = [*hint[:_LINES], f"… and {len(hint) - _LINES:,} more"]
+        lines = [f"error: {shown(self.problem)}", *(f"       {shown(line)}" for line in hint)]
         return "\n".join(lines) + f"   (exit {self.exit_code})"
 
 

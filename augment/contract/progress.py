@@ -5,26 +5,44 @@ Needs rich; ``augment.contract`` does not import it.
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Iterator
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.text import Text
+
+from augment.contract.foreign import shown
 
 LINE_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal."""
 
 
+class _Console(Console):
+    """A console whose own codes (colors, bars) alone are codes: all else passes ``shown``."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(shown(segment.text, limit=sys.maxsize, lines=True), segment.style)
+
+
 def open_console(*, err: bool = False, quiet: bool = False) -> Console:
     """A console that prints every text as it is: brackets in a sentence are no markup."""
-    return Console(
+    return _Console(
         stderr=err, quiet=quiet, highlight=False, soft_wrap=True, markup=False, emoji=False
     )
 
 
 def labeled(label: str, text: str = "") -> Text:
     """One fact as all commands print it: ``  teacher     12 x 768 · …``."""
-    return Text.assemble("  ", (f"{label:<11}", "bold"), " ", text)
+    return Text.assemble("  ", (f"{shown(label):<11}", "bold"), " ", shown(text))
 
 
 class Narrator:
