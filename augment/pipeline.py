@@ -89,6 +89,8 @@ def augment_task(
         tell.say("bfloat16", slow)
     data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
     tell.say("source", source_line(chosen.spec, data))
+    for warning in data.warnings:
+        tell.say("warning", warning)
     models = Models(mlm, vectors, teacher, similarity_model, device, cache_folder(vectors_cache))
     rules = _rules(plan, chosen.spec, data)
     kept = None if store is None else Path(store)

@@ -13,6 +13,7 @@ from augment.contract.task import StrictRecord, TaskSpec
 
 CONTRACT = 1
 SHA256 = r"^[0-9a-f]{64}$"
+LabelRule = Literal["names", "positions"]
 DATA = "data"
 REJECTED = "rejected"
 
@@ -63,6 +64,8 @@ class Manifest(StrictRecord):
         algorithm: Counts up whenever the same recipe would give other rows.
         id: SHA-256 over everything that decides the rows, see ``identity``.
         version: The directory's name, such as ``v0001``.
+        label_rule: ``positions`` where the source's label column holds numbers of classes; nothing
+            where it holds their names, and in versions made before this was said.
         teacher_logits: Whether the rows carry the logits of the asset ``teacher``.
         files: The rows, by split.
         rejected: Files of refused rows, each row with its reason; they are no data of any split.
@@ -82,6 +85,7 @@ class Manifest(StrictRecord):
     limit: int | None = None
     sources: tuple[SourceSplit, ...]
     assets: tuple[Asset, ...]
+    label_rule: LabelRule | None = None
     teacher_logits: bool = False
     files: tuple[FileEntry, ...]
     rejected: tuple[FileEntry, ...] = ()
@@ -109,7 +113,9 @@ class Manifest(StrictRecord):
 
     def to_json(self) -> str:
         """The manifest as indented JSON with sorted keys, as it is stored."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
+        without = {"label_rule"} if self.label_rule is None else None
+        stored = self.model_dump(mode="json", exclude=without)
+        return json.dumps(stored, indent=2, sort_keys=True) + "\n"
 
 
 def identity(

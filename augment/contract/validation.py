@@ -7,6 +7,7 @@ meant.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
@@ -39,6 +40,16 @@ def parse_toml(content: bytes, where: str) -> dict[str, Any]:
         return tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeInvalid(f"{where} is not TOML: {error}.") from error
+
+
+def twice(names: Iterable[str]) -> str | None:
+    """The first name that stands twice, or None: nothing is taken by being the last of several."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def faults(model: type[BaseModel], raw: dict[str, Any]) -> dict[str, str]:

@@ -12,8 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from augment.contract.reading import parse_json
 from augment.errors import SourceInvalid
-from augment.sources.examples import MAX_CHARACTERS
+from augment.sources.examples import MAX_CHARACTERS, refuse_twice
+from augment.sources.labels import ClassName
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
@@ -42,6 +44,7 @@ def read_records(path: Path, malformed: Malformed) -> Iterator[Record]:
 def _parquet_records(path: Path) -> Iterator[Record]:
     try:
         file = pq.ParquetFile(path)
+        refuse_twice(path.name, file.schema_arrow.names)
         names = _class_names(file.schema_arrow.metadata)
         batches = (batch.to_pylist() for batch in file.iter_batches(batch_size=8192))
         for number, record in enumerate(chain.from_iterable(batches)):
@@ -60,10 +63,14 @@ def _class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
 
 
 def named(record: dict[str, Any], names: dict[str, list[str]]) -> dict[str, Any]:
-    """The record with class numbers as the source's own class names, so that order cannot lie."""
+    """The record with class numbers as the source's own class names, so that order cannot lie.
+
+    Names that are but the numbers themselves say nothing: those stay numbers.
+    """
+    known = {c: n for c, n in names.items() if n != [str(i) for i in range(len(n))]}
     return {
-        column: names[column][value]
-        if column in names and isinstance(value, int) and 0 <= value < len(names[column])
+        column: ClassName(known[column][value])
+        if column in known and type(value) is int and 0 <= value < len(known[column])
         else value
         for column, value in record.items()
     }
@@ -86,6 +93,7 @@ def _csv_records(path: Path, malformed: Malformed) -> Iterator[Record]:
                 return
             if header is None:
                 header = fields
+                refuse_twice(path.name, header)
             elif len(fields) == len(header):
                 yield location, dict(zip(header, fields, strict=True))
             elif fields:
@@ -110,10 +118,12 @@ def _json_records(path: Path, malformed: Malformed) -> Iterator[Record]:
         for number, line in enumerate(stream, start=1):
             location = f"{path.name} line {number}"
             try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                record = None
+                record = parse_json(line)
+            except ValueError as error:
+                record, why = None, f": {error}"
+            else:
+                why = ""
             if isinstance(record, dict):
                 yield location, record
             elif line.strip():
-                malformed(f"{location} is not a JSON object.")
+                malformed(f"{location} is not a JSON object{why}.")

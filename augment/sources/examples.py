@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from augment.contract import UNLABELED, SourceSplit, TaskSpec
+from augment.contract import SourceSplit, TaskSpec
+from augment.contract.validation import twice
 from augment.errors import RowMalformed, SourceInvalid
+from augment.sources.labels import LabelReader, LabelUnreadable
 
 MAX_CHARACTERS = 1_000_000
 _PART_ROWS = 8192
+_MANY = 0.1
+"""Share of malformed rows from which on it is said in words that they are left out."""
 _SKIP_HINT = "Mend the file, or leave such rows out, counted in the manifest: --skip-malformed"
 
 
@@ -57,7 +61,7 @@ class Columns:
                 raise SourceInvalid(f"{file} has no column {column!r}. Found: {found}.", self.hint)
 
     def row(self, location: str, record: Mapping[str, Any]) -> SourceRow:
-        """The row of a record, given its location."""
+        """The row of a record that has the columns, given its location."""
         idx = record.get(self.idx)
         return SourceRow(
             location=location,
@@ -71,21 +75,45 @@ class Columns:
 class SourceTableBuilder:
     """Collects rows of one split that fit the task; only test splits may be unlabeled.
 
-    With ``skip_malformed``, malformed rows are counted in ``skipped`` instead of raising.
+    With ``skip_malformed``, malformed rows are counted in ``skipped`` instead of raising;
+    ``labels`` is shared by all splits of a task.
     """
 
     task: TaskSpec
     split: str
     skip_malformed: bool = False
     max_characters: int = MAX_CHARACTERS
+    labels: LabelReader | None = None
     skipped: int = 0
+    warning: str = ""
+    _labels: LabelReader = field(init=False)
+    _first_problem: str = ""
+    _lost: Counter[int | None] = field(default_factory=Counter)
     _parts: list[pa.Table] = field(default_factory=list)
     _rows: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._labels = self.labels or LabelReader(self.task.label)
 
     @property
     def is_test(self) -> bool:
         """Whether rows may be unlabeled."""
         return self.split in self.task.splits.test
+
+    def add_record(self, location: str, record: Mapping[str, Any], columns: Columns) -> None:
+        """Find a row in a record, check it and keep it.
+
+        Raises:
+            RowMalformed: A column is missing, or as ``add``.
+        """
+        wanted = columns.texts if self.is_test else (*columns.texts, columns.label)
+        absent = next((name for name in wanted if name not in record), None)
+        if absent is None:
+            self.add(columns.row(location, record))
+        else:
+            found = ", ".join(map(str, record))[:200]
+            problem = f"{location} has no column {absent!r}. Found: {found}."
+            self.malformed(problem, columns.hint, record.get(columns.label))
 
     def add(self, row: SourceRow) -> None:
         """Check a row and keep it.
@@ -96,42 +124,76 @@ class SourceTableBuilder:
         try:
             texts = [self._text(value, row.location) for value in row.texts]
             self._rows.append((*texts, self._label(row), row.idx))
-        except RowMalformed:
-            if not self.skip_malformed:
-                raise
-            self.skipped += 1
+        except RowMalformed as error:
+            self.malformed(error.problem, error.hint, row.label)
         if len(self._rows) == _PART_ROWS:
             self._pack()
 
-    def malformed(self, problem: str) -> None:
-        """Refuse a row that could not even be split into columns.
+    def malformed(self, problem: str, hint: str = _SKIP_HINT, label: Any = None) -> None:
+        """Refuse a row, whatever is wrong with it; ``label`` is what it says of its class.
 
         Raises:
             RowMalformed: Unless malformed rows are skipped.
         """
         if not self.skip_malformed:
-            refuse_row(problem)
+            raise RowMalformed(problem, hint)
         self.skipped += 1
+        self._first_problem = self._first_problem or problem
+        known = self._labels.known_class(label)
+        if known is not None or self._labels.resembles_a_class(label):
+            self._lost[known] += 1
 
     def build(self, location: str) -> pa.Table:
         """The split as a table: the text columns, the label and ``idx``.
 
-        The rows' own numbers are kept where all are distinct and not negative; otherwise rows are
+        The rows' own numbers are kept where all are there and not negative; otherwise rows are
         numbered from 0.
 
         Raises:
-            SourceInvalid: There are no rows.
+            SourceInvalid: There are no rows, a class is lost with the malformed ones, or a row
+                number stands twice.
         """
         self._pack()
         table = pa.concat_tables(self._parts)
+        if not table.num_rows and self.skipped:
+            raise SourceInvalid(
+                f"{location}: all {self.skipped:,} rows are malformed. The first: "
+                f"{self._first_problem}"
+            )
         if not table.num_rows:
             raise SourceInvalid(f"{location} has no rows.", "Expected at least one example.")
+        self._say_what_is_lost(location, table)
         idx = table["idx"]
-        usable = not idx.null_count and pc.min(idx).as_py() >= 0
-        if usable and pc.count_distinct(idx).as_py() == len(idx):
-            return table
-        numbers = pa.array(range(table.num_rows), pa.int64())
-        return table.set_column(table.num_columns - 1, "idx", numbers)
+        if idx.null_count or pc.min(idx).as_py() < 0:
+            numbers = pa.array(range(table.num_rows), pa.int64())
+            return table.set_column(table.num_columns - 1, "idx", numbers)
+        if pc.count_distinct(idx).as_py() < len(idx):
+            counts = {each["values"]: each["counts"] for each in pc.value_counts(idx).to_pylist()}
+            raise SourceInvalid(
+                f"{location} has the row number {max(counts, key=counts.__getitem__)} "
+                f"{max(counts.values())} times.",
+                "A column 'idx' (GLUE: 'index') numbers the rows: mend it, or take it out.",
+            )
+        return table
+
+    def _say_what_is_lost(self, location: str, table: pa.Table) -> None:
+        """Refuse to leave out a whole class; warn where much is left out."""
+        kept = set(table[self.task.label.column].unique().to_pylist())
+        gone = {n for i, n in enumerate(self.task.label.names) if i not in kept}
+        lost = {self.task.label.names[i] for i in self._lost if i is not None} & gone
+        if lost or (gone and None in self._lost):
+            names = ", ".join(sorted(lost or gone))
+            raise SourceInvalid(
+                f"{location}: without its {self.skipped:,} malformed rows no row of the class "
+                f"{names} is left. The first: {self._first_problem}",
+                "A class must not be lost silently: mend the file, or the names in the task file.",
+            )
+        share = self.skipped / (self.skipped + table.num_rows)
+        if share > _MANY:
+            self.warning = (
+                f"{self.split}: {self.skipped:,} rows ({share:.0%}) are malformed and left out. "
+                f"The first: {self._first_problem}"
+            )
 
     def _pack(self) -> None:
         """Put the collected rows away as Arrow arrays, a fifth of the size."""
@@ -145,7 +207,7 @@ class SourceTableBuilder:
 
     def _text(self, value: Any, location: str) -> str:
         if not isinstance(value, str):
-            refuse_row(f"{location} has {value!r} where a text is expected.")
+            refuse_row(f"{location} has {repr(value)[:80]} where a text is expected.")
         length, limit = len(value), self.max_characters
         if length > limit:
             refuse_row(f"{location} has a text of {length:,} characters; the limit is {limit:,}.")
@@ -156,24 +218,22 @@ class SourceTableBuilder:
         return value
 
     def _label(self, row: SourceRow) -> int | float:
-        value = row.label
-        if self.is_test and value in (None, "", UNLABELED):
-            return UNLABELED
-        if value is None or value == "":
-            refuse_row(f"{row.location} has no label.")
-        return _score(value, row) if self.task.label.kind == "regression" else self._class(row)
+        try:
+            return self._labels.read(row.label, row.location, may_be_unlabeled=self.is_test)
+        except LabelUnreadable as error:
+            refuse_row(f"{row.location} {error}")
 
-    def _class(self, row: SourceRow) -> int:
-        names, value = self.task.label.names, row.label
-        if str(value) in names:
-            return names.index(str(value))
-        number = _integer(value)
-        if number is None or not 0 <= number < len(names):
-            refuse_row(
-                f"{row.location} has label {value!r}; the task knows {', '.join(names)} "
-                f"(or 0 to {len(names) - 1})."
-            )
-        return number
+
+def refuse_twice(file: str, columns: Iterable[str]) -> None:
+    """Check that no column stands twice; those without a name cannot be asked for anyway.
+
+    Raises:
+        SourceInvalid: One does.
+    """
+    if (name := twice(filter(None, columns))) is not None:
+        raise SourceInvalid(
+            f"{file} has the column {name!r} twice.", "Give each its own name, or take one out."
+        )
 
 
 def refuse_row(problem: str) -> NoReturn:
@@ -183,24 +243,6 @@ def refuse_row(problem: str) -> NoReturn:
         RowMalformed: Always.
     """
     raise RowMalformed(problem, _SKIP_HINT)
-
-
-def _score(value: Any, row: SourceRow) -> float:
-    try:
-        score = float(value)
-    except (TypeError, ValueError):
-        score = math.nan
-    if not math.isfinite(score):
-        refuse_row(f"{row.location} has score {value!r}; a finite number is expected.")
-    return score
-
-
-def _integer(value: Any) -> int | None:
-    try:
-        number = int(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if isinstance(value, str) or number == value else None
 
 
 def _row_number(text: str) -> int | None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from augment.contract import TaskSpec
 from augment.errors import RowMalformed, SourceInvalid
 from augment.sources.columnar import decoded_lines
-from augment.sources.examples import MAX_CHARACTERS, Columns, SourceTableBuilder
+from augment.sources.examples import MAX_CHARACTERS, Columns, SourceTableBuilder, refuse_twice
 
 MAX_LINE_BYTES = 8 * MAX_CHARACTERS
 
@@ -58,6 +58,7 @@ def read_tsv(path: Path, task: TaskSpec, rows: SourceTableBuilder) -> pa.Table:
     header = _fields(first[1])
     if task.name == "cola" and not rows.is_test:
         header, lines = _COLA_WITHOUT_HEADER, chain([first], lines)
+    refuse_twice(path.name, header)
     columns.require(path.name, header, labeled=not rows.is_test)
     for number, line in lines:
         location, fields = f"{path.name} line {number}", _fields(line)

@@ -15,11 +15,13 @@ from typing import Any
 import pyarrow as pa
 
 from augment.contract import TaskSpec
+from augment.contract.manifest import LabelRule
 from augment.contract.models import first_line, is_hub_name
 from augment.errors import SourceInvalid, SourceMissing, UsageError
 from augment.sources.columnar import SUFFIXES, named, read_records
 from augment.sources.examples import Columns, SourceTableBuilder
 from augment.sources.glue import COLUMNS, read_tsv, tsv_file
+from augment.sources.labels import LabelReader
 from augment.tasks import Task
 
 
@@ -31,11 +33,15 @@ class Source:
         name: The source's name without any machine path.
         splits: Split name → table of text columns, label and ``idx``.
         skipped: Malformed rows left out.
+        label_rule: How classes were read, see ``labels``; None for a regression.
+        warnings: Sentences that a person should see.
     """
 
     name: str
     splits: dict[str, pa.Table]
     skipped: int
+    label_rule: LabelRule | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def read_source(
@@ -57,8 +63,9 @@ def read_source(
     if not source:
         raise SourceMissing("no source is given.", "Name a folder or a hub data set: --source")
     path = Path(source)
+    labels = LabelReader(task.spec.label)
     builders = {
-        split: SourceTableBuilder(task.spec, split, skip_malformed)
+        split: SourceTableBuilder(task.spec, split, skip_malformed, labels=labels)
         for split in task.spec.splits.names
     }
     if path.is_dir():
@@ -75,7 +82,13 @@ def read_source(
     train = task.spec.splits.train
     if limit is not None:
         splits[train] = splits[train].slice(0, limit)
-    return Source(path.name, splits, sum(table.skipped for table in builders.values()))
+    return Source(
+        path.name,
+        splits,
+        sum(rows.skipped for rows in builders.values()),
+        labels.rule,
+        tuple(rows.warning for rows in builders.values() if rows.warning),
+    )
 
 
 def _require(splits: dict[str, pa.Table], spec: TaskSpec, source: str) -> None:
@@ -94,7 +107,7 @@ def _read_folder(
     folder: Path, task: Task, builders: dict[str, SourceTableBuilder]
 ) -> dict[str, pa.Table]:
     spec = task.spec
-    if spec.name in COLUMNS and tsv_file(folder, spec.splits.train).is_file():
+    if not task.files and spec.name in COLUMNS and tsv_file(folder, spec.splits.train).is_file():
         return {
             split: read_tsv(path, spec, builder)
             for split, builder in builders.items()
@@ -111,10 +124,19 @@ def _read_file_as_train(
     path: Path, task: Task, builders: dict[str, SourceTableBuilder]
 ) -> dict[str, pa.Table]:
     """The named file is the training split; the task file's folder may hold the others."""
-    splits = _read_folder(task.folder, task, builders) if task.folder else {}
     train = task.spec.splits.train
-    builders[train] = SourceTableBuilder(task.spec, train, builders[train].skip_malformed)
-    return {**splits, train: _read_columns([path], task.spec, builders[train])}
+    first = {train: _read_columns([path], task.spec, builders[train])}
+    others = {split: rows for split, rows in builders.items() if split != train}
+    if task.folder is None:
+        return first
+    for split in others:
+        if any(path.samefile(file) for file in _files_of(task.folder, split, task)):
+            raise SourceInvalid(
+                f"{path} is the split {split!r} of the task, and --source makes it the training "
+                "split.",
+                "One file cannot be both: name another.",
+            )
+    return first | _read_folder(task.folder, task, others)
 
 
 def _files_of(folder: Path, split: str, task: Task) -> list[Path]:
@@ -139,14 +161,8 @@ def _read_columns(files: list[Path], spec: TaskSpec, rows: SourceTableBuilder) -
         if path.stat().st_size == 0:
             raise SourceInvalid(f"{path.name} is empty.", "Expected rows.")
         for location, record in read_records(path, rows.malformed):
-            _add(location, record, columns, rows)
+            rows.add_record(location, record, columns)
     return rows.build(files[0].name)
-
-
-def _add(location: str, record: dict[str, Any], columns: Columns, rows: SourceTableBuilder) -> None:
-    """Add the row of a record to its split's rows."""
-    columns.require(location.split(maxsplit=1)[0], record, labeled=not rows.is_test)
-    rows.add(columns.row(location, record))
 
 
 def _read_hub(
@@ -170,6 +186,6 @@ def _read_hub(
         names = {column: list(feature.names) for column, feature in classes.items()}
         for number, record in enumerate(rows):
             location = f"{source}/{split} row {number}"
-            _add(location, named(record, names), columns, builders[split])
+            builders[split].add_record(location, named(record, names), columns)
         splits[split] = builders[split].build(source)
     return splits

@@ -116,6 +116,7 @@ def draft_manifest(
         limit=limit,
         sources=sources,
         assets=assets.files,
+        label_rule="positions" if data.label_rule == "positions" else None,
         teacher_logits=recipe.teacher_logits,
         files=(),
         counts={},

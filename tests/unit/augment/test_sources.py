@@ -316,7 +316,7 @@ def test_a_custom_task_reads_beside_its_file(tmp_path: Path) -> None:
         "validation": 1,
     }
     other = tmp_path / "more.csv"
-    other.write_text("sentence,label\nx,yes\ny,no\nz,1\n")
+    other.write_text("sentence,label\nx,1\ny,0\nz,1\n")
     assert read_source(custom(tmp_path), str(other)).splits["train"].num_rows == 3
 
 
