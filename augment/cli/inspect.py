@@ -67,7 +67,7 @@ def _show_rows(version: Version, rows: int, variants: int) -> None:
     """The first source rows, each with its first variants."""
     shown = drawn = 0
     original: dict[str, str] = {}
-    for batch in version.table(version.task.splits.train).to_batches(max_chunksize=1024):
+    for batch in version.batches(version.task.splits.train, rows=1024):
         for record in batch.to_pylist():
             if record["variant"] == 0:
                 shown, drawn, original = shown + 1, 0, record

@@ -18,6 +18,7 @@ from augment.contract.errors import (
     OutputUnwritable,
     RecipeInvalid,
     SchemaMismatch,
+    SplitNotFound,
     UnsafePath,
     UsageError,
     VersionNotFound,
@@ -26,13 +27,13 @@ from augment.contract.files import sync
 from augment.contract.manifest import CONTRACT, Asset, FileEntry, Manifest, SourceSplit, identity
 from augment.contract.models import LabelOrder, match_labels, model_digest
 from augment.contract.schema import LOGITS, arrow_schema, rejected_schema
+from augment.contract.shards import content_digest, sha256_file
 from augment.contract.task import METRICS, UNLABELED, Label, Splits, TaskSpec
 from augment.contract.version import (
     Version,
     list_versions,
     open_checked,
     open_version,
-    sha256_file,
     verify,
 )
 
@@ -57,6 +58,7 @@ __all__ = [
     "RecipeInvalid",
     "SchemaMismatch",
     "SourceSplit",
+    "SplitNotFound",
     "Splits",
     "TaskSpec",
     "UnsafePath",
@@ -64,6 +66,7 @@ __all__ = [
     "Version",
     "VersionNotFound",
     "arrow_schema",
+    "content_digest",
     "identity",
     "list_versions",
     "match_labels",

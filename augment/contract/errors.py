@@ -3,6 +3,7 @@
 Fault                       exit 1   a sentence: what was wrong, what to do
 ├── ContractError           exit 3   the version breaks the contract        (ValueError)
 │   ├── VersionNotFound              the reference names nothing            (FileNotFoundError)
+│   ├── SplitNotFound                a version has no such split            (LookupError)
 │   ├── ManifestInvalid              manifest.json is missing, malformed or of an unknown contract
 │   ├── UnsafePath                   a listed file lies outside the version directory
 │   ├── FileMissing                  a listed file is not there             (FileNotFoundError)
@@ -61,6 +62,10 @@ class ContractError(Fault, ValueError):
 
 class VersionNotFound(ContractError, FileNotFoundError):
     """A reference such as ``sst2@v0003`` names no version."""
+
+
+class SplitNotFound(ContractError, LookupError):
+    """A version has no such split."""
 
 
 class ManifestInvalid(ContractError):

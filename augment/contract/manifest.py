@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -73,6 +74,7 @@ class Manifest(StrictRecord):
         measured: What the run measured about itself, such as ``precision.overlap``.
         libraries: Versions of the libraries in use; information, not part of the id.
         created: UTC time of the commit, ISO 8601.
+        checksum: SHA-256 over all the rest, see ``sealed``; versions made before it have none.
     """
 
     contract: Literal[1]
@@ -93,6 +95,7 @@ class Manifest(StrictRecord):
     measured: dict[str, float] = Field(default_factory=dict)
     libraries: dict[str, str]
     created: str
+    checksum: str | None = Field(default=None, pattern=SHA256)
 
     @field_validator("files", "rejected")
     @classmethod
@@ -105,6 +108,10 @@ class Manifest(StrictRecord):
         strangers = [entry.path for entry in files if not entry.path.startswith(f"{folder}/")]
         if strangers:
             raise ValueError(f"{strangers[0]!r} does not lie in {folder}/")
+        for split in {entry.split: None for entry in files}:
+            listed = [entry.path for entry in files if entry.split == split]
+            if listed != shard_names(folder, split, len(listed)):
+                raise ValueError(f"{', '.join(listed)} are not all files of split {split!r}")
         return files
 
     def asset(self, kind: str) -> Asset | None:
@@ -116,6 +123,46 @@ class Manifest(StrictRecord):
         without = {"label_rule"} if self.label_rule is None else None
         stored = self.model_dump(mode="json", exclude=without)
         return json.dumps(stored, indent=2, sort_keys=True) + "\n"
+
+    def sealed(self) -> Manifest:
+        """The same with its checksum: what stands in it belongs together."""
+        return self.model_copy(update={"checksum": checksum_of(json.loads(self.to_json()))})
+
+
+def shard_names(folder: str, split: str, count: int) -> list[str]:
+    """The paths of a split's files, in order."""
+    return [f"{folder}/{split}-{i:05d}-of-{count:05d}.parquet" for i in range(count)]
+
+
+def disagreement(manifest: Manifest, raw: dict[str, Any]) -> str:
+    """What in a manifest does not belong together, as a sentence; empty where all does.
+
+    Args:
+        manifest: The manifest.
+        raw: The same as it is stored: ids of older versions cover the keys of their time.
+    """
+    if (found := _identity_of(raw)) != manifest.id:
+        return (
+            f"the id is {manifest.id[:12]}, but what the rows were made from gives {found[:12]}: "
+            "one of them was changed"
+        )
+    if manifest.checksum and manifest.checksum != checksum_of(raw):
+        return "it was changed after it was written: its checksum does not agree"
+    stored = Counter[str]()
+    for entry in manifest.files:
+        stored[entry.split] += entry.rows
+    read = {source.split: source.rows for source in manifest.sources}
+    if stored.keys() != read.keys() or len(read) < len(manifest.sources):
+        return f"splits {', '.join(stored)} are stored, but {', '.join(read)} were read"
+    for split, rows in read.items():
+        if stored[split] < rows or (stored[split] > rows and split != manifest.task.splits.train):
+            return f"split {split!r} has {stored[split]} rows, but {rows} were read"
+    return ""
+
+
+def checksum_of(raw: dict[str, Any]) -> str:
+    """SHA-256, in hex, over everything in a stored manifest but its checksum."""
+    return _sha256({key: value for key, value in raw.items() if key != "checksum"})
 
 
 def identity(
@@ -130,13 +177,28 @@ def identity(
 
     Names of assets are left out: a moved model folder is still the same model.
     """
-    parts = {
-        "contract": CONTRACT,
-        "algorithm": algorithm,
-        "task": task.model_dump(mode="json"),
-        "recipe": recipe,
-        "sources": [source.model_dump(mode="json") for source in sources],
-        "assets": sorted([asset.kind, asset.sha256] for asset in assets),
-    }
-    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return _identity(
+        algorithm,
+        task.model_dump(mode="json"),
+        recipe,
+        [source.model_dump(mode="json") for source in sources],
+        [[asset.kind, asset.sha256] for asset in assets],
+    )
+
+
+def _identity_of(raw: dict[str, Any]) -> str:
+    """The id that a stored manifest should have; the name of a preset does not enter it."""
+    recipe = {key: value for key, value in raw["recipe"].items() if key != "preset"}
+    assets = [[asset["kind"], asset["sha256"]] for asset in raw["assets"]]
+    return _identity(raw["algorithm"], raw["task"], recipe, raw["sources"], assets)
+
+
+def _identity(algorithm: int, task: Any, recipe: Any, sources: Any, assets: list[Any]) -> str:
+    parts = {"algorithm": algorithm, "task": task, "recipe": recipe, "sources": sources}
+    return _sha256({**parts, "contract": CONTRACT, "assets": sorted(assets)})
+
+
+def _sha256(value: Any) -> str:
+    """SHA-256, in hex, of a value as canonical JSON."""
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()

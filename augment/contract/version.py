@@ -9,28 +9,35 @@ A reference is ``<root>/<task>`` (the newest), ``<root>/<task>@v0003``,
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from augment.contract.errors import (
     ContractError,
     FileDamaged,
-    FileMissing,
     ManifestInvalid,
-    SchemaMismatch,
+    SplitNotFound,
     UnsafePath,
     VersionNotFound,
 )
-from augment.contract.manifest import CONTRACT, FileEntry, Manifest
+from augment.contract.manifest import (
+    CONTRACT,
+    DATA,
+    REJECTED,
+    FileEntry,
+    Manifest,
+    SourceSplit,
+    disagreement,
+)
+from augment.contract.reading import guarded, read_json
 from augment.contract.schema import arrow_schema, rejected_schema
+from augment.contract.shards import ROWS_AT_ONCE, Shard, content_digest, digest_of
 from augment.contract.task import TaskSpec
 from augment.contract.validation import faults
 
@@ -68,24 +75,39 @@ class Version:
 
     def rows(self, split: str) -> int:
         """Rows of a split."""
-        return sum(entry.rows for entry in self._entries(split))
+        return sum(shard.entry.rows for shard in self.shards(split))
 
     def files(self, split: str) -> tuple[Path, ...]:
-        """The Parquet files of a split, in order.
+        """The Parquet files of a split, in order; ``table`` and ``batches`` read and check them.
 
         Raises:
-            VersionNotFound: The version has no such split.
+            SplitNotFound: The version has no such split.
         """
-        return tuple(self.path / entry.path for entry in self._entries(split))
+        return tuple(shard.path for shard in self.shards(split))
 
-    def table(self, split: str) -> pa.Table:
-        """A split as one Arrow table (memory-mapped)."""
-        return pa.concat_tables(pq.read_table(path, memory_map=True) for path in self.files(split))
+    def table(self, split: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """A split, or some columns of it, as one Arrow table.
+
+        Raises:
+            ContractError: A file is not the one that the manifest describes.
+        """
+        return pa.concat_tables(shard.table(columns) for shard in self.shards(split))
+
+    def batches(
+        self, split: str, columns: Sequence[str] | None = None, rows: int = ROWS_AT_ONCE
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a split in order, so many at a time.
+
+        Raises:
+            ContractError: A file is not the one that the manifest describes.
+        """
+        for shard in self.shards(split):
+            yield from shard.batches(columns, rows)
 
     def rejected(self) -> Iterator[pa.RecordBatch]:
         """The generated rows that were refused, each with its ``reason``, where they were kept."""
-        for entry in self.manifest.rejected:
-            yield from pq.ParquetFile(self.path / entry.path).iter_batches()
+        for shard in self._rejected():
+            yield from shard.batches()
 
     def schema(self) -> pa.Schema:
         """The columns of every file of every split."""
@@ -100,17 +122,42 @@ class Version:
         """All splits as a ``datasets.DatasetDict``, ``ClassLabel`` included."""
         import datasets
 
-        files = {split: [str(path) for path in self.files(split)] for split in self.splits}
-        read = datasets.Dataset.from_parquet
-        return datasets.DatasetDict({split: read(paths) for split, paths in files.items()})
+        loaded = {}
+        for split in self.splits:
+            shards = self.shards(split)
+            for shard in shards:
+                shard.check()
+            with guarded(shards[0].path, FileDamaged, f"a Parquet file of {self.reference}"):
+                paths = [str(shard.path) for shard in shards]
+                loaded[split] = datasets.Dataset.from_parquet(paths)
+        return datasets.DatasetDict(loaded)
 
-    def _entries(self, split: str) -> tuple[FileEntry, ...]:
-        found = tuple(entry for entry in self.manifest.files if entry.split == split)
+    def shards(self, split: str) -> tuple[Shard, ...]:
+        """The files of a split, in order.
+
+        Raises:
+            SplitNotFound: The version has no such split.
+        """
+        found = tuple(shard for shard in self._shards() if shard.entry.split == split)
         if not found:
-            raise VersionNotFound(
-                f"{self.reference} has no split {split!r}; it has {', '.join(self.splits)}."
+            raise SplitNotFound(
+                f"{self.reference} has no split {split!r}; it has {', '.join(self.splits)}.",
+                "Name one of these, or make a version from a source that has the split.",
             )
         return found
+
+    def all_shards(self) -> tuple[Shard, ...]:
+        """Every file of the version, refused rows included."""
+        return (*self._shards(), *self._rejected())
+
+    def _shards(self) -> tuple[Shard, ...]:
+        return self._as_shards(self.manifest.files, self.schema())
+
+    def _rejected(self) -> tuple[Shard, ...]:
+        return self._as_shards(self.manifest.rejected, rejected_schema(self.task))
+
+    def _as_shards(self, entries: tuple[FileEntry, ...], schema: pa.Schema) -> tuple[Shard, ...]:
+        return tuple(Shard(self.path, self.reference, entry, schema) for entry in entries)
 
 
 def list_versions(root: Path, *, skip_unreadable: bool = False) -> Iterator[Version]:
@@ -137,16 +184,26 @@ def open_version(reference: str | Path) -> Version:
         VersionNotFound: Nothing is there, or an id prefix fits more than one version.
         ContractError: The manifest or a file breaks the contract.
     """
-    version = _read(_resolve(Path(reference)))
-    _check_files(version)
-    listed = {entry.path for entry in version.manifest.files}
-    for path in sorted((version.path / "data").iterdir()):
-        if f"data/{path.name}" not in listed:
-            raise FileDamaged(
-                f"{version.reference}: data/{path.name} is not listed in the manifest.",
-                "Readers of the folder would take it for data: move it elsewhere.",
-            )
+    path = Path(reference)
+    with guarded(path / MANIFEST, VersionNotFound, "a version", "Name a version: augment list"):
+        version = _read(_resolve(path))
+        for shard in version.all_shards():
+            shard.check_footer()
+        _refuse_strangers(version)
     return version
+
+
+def _refuse_strangers(version: Version) -> None:
+    """Readers of the folder would take any file of it for data."""
+    listed = {shard.entry.path for shard in version.all_shards()}
+    for folder in (version.path / DATA, version.path / REJECTED):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if f"{folder.name}/{path.name}" not in listed:
+                raise FileDamaged(
+                    f"{version.reference}: {folder.name}/{path.name} is not listed in the "
+                    "manifest.",
+                    "Readers of the folder would take it for data: move it elsewhere.",
+                )
 
 
 def _resolve(reference: Path) -> Path:
@@ -177,89 +234,81 @@ def _resolve(reference: Path) -> Path:
 
 def _read(path: Path) -> Version:
     file = path / MANIFEST
-    if not file.is_file():
-        raise VersionNotFound(f"{path} has no {MANIFEST}: it is not a committed version.")
-    if file.stat().st_size > MAX_MANIFEST_BYTES:
-        raise ManifestInvalid(f"{file} is larger than {MAX_MANIFEST_BYTES} bytes.")
-    try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ManifestInvalid(f"{file} is not JSON: {error}.") from error
+    hint = "Restore it from a backup, or run the same `augment run` again."
+    with guarded(file, ManifestInvalid, "a manifest", hint):
+        if not file.is_file():
+            raise VersionNotFound(f"{path} has no {MANIFEST}: it is not a committed version.")
+        if file.stat().st_size > MAX_MANIFEST_BYTES:
+            raise ManifestInvalid(f"{file} is larger than {MAX_MANIFEST_BYTES} bytes.", hint)
+    raw = read_json(file, ManifestInvalid, "a manifest", hint)
     number = raw.get("contract") if isinstance(raw, dict) else None
-    if number != CONTRACT:
+    if number != CONTRACT or isinstance(number, bool):
         raise ManifestInvalid(
             f"{file} has contract number {number!r}; this program reads {CONTRACT}.",
             "Read it with the version of augment-distill that wrote it.",
         )
     for key, fault in faults(Manifest, raw).items():
         kind = UnsafePath if key.endswith(".path") else ManifestInvalid
-        raise kind(f"{file}: {key}: {fault}.")
-    return Version(path, Manifest.model_validate(raw))
+        raise kind(f"{file}: {key}: {fault}.", hint)
+    manifest = Manifest.model_validate(raw)
+    if problem := disagreement(manifest, raw):
+        raise ManifestInvalid(f"{file}: {problem}.", hint)
+    return Version(path, manifest)
 
 
 def open_checked(version: Version | str | Path) -> Version:
-    """Open a version if need be, and compare every file with its digest.
+    """Open a version if need be, and verify it but for reading its training rows.
 
     Raises:
         ContractError: It breaks the contract.
     """
     opened = version if isinstance(version, Version) else open_version(version)
-    verify(opened)
+    verify(opened, train=False)
     return opened
 
 
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def verify(version: Version, *, train: bool = True) -> int:
+    """Re-read every file, compare it with the manifest, and count the files.
 
-
-def verify(version: Version) -> int:
-    """Re-read every file, compare its digest with the manifest, and count the files.
+    The source rows of every split are compared with the digests that the id covers, so that no
+    split's rows stand in for another's; those among millions of training rows only with ``train``.
 
     Raises:
-        FileDamaged: A digest differs.
+        ContractError: A file is not the one that the manifest describes.
     """
-    _check_files(version)
-    entries = version.manifest.files + version.manifest.rejected
-    for entry in entries:
-        found = sha256_file(version.path / entry.path)
-        if found != entry.sha256:
+    digest_of.cache_clear()
+    shards = version.all_shards()
+    for shard in shards:
+        shard.check_footer()
+        shard.check()
+    for source in version.manifest.sources:
+        checked = train or source.split != version.task.splits.train
+        if checked and source_of(version, source.split) != source:
             raise FileDamaged(
-                f"{version.reference}: {entry.path} has digest {found[:12]}, "
-                f"the manifest says {entry.sha256[:12]}.",
-                "Restore the file from a backup, or run the same `augment run` into another root.",
+                f"{version.reference}: the source rows of split {source.split!r} are not those "
+                "that the version was made from.",
+                "Run the same `augment run` into another root.",
             )
-    return len(entries)
+    return len(shards)
 
 
-def _check_files(version: Version) -> None:
-    """Places, sizes, rows and schemas of all files."""
-    for entry in version.manifest.files:
-        _check_file(version, entry, version.schema())
-    for entry in version.manifest.rejected:
-        _check_file(version, entry, rejected_schema(version.task))
+def source_of(version: Version, split: str) -> SourceSplit:
+    """A split's source rows as they stand in its files, as the id covers them.
 
+    Raises:
+        ContractError: A file is not the one that the manifest describes.
+    """
+    task, rows = version.task, 0
 
-def _check_file(version: Version, entry: FileEntry, expected: pa.Schema) -> None:
-    path = version.path / entry.path
-    where = f"{version.reference}: {entry.path}"
-    if path.is_symlink() or not path.resolve().is_relative_to(version.path.resolve()):
-        raise UnsafePath(f"{where} is a link that leaves the version directory.")
-    if not path.is_file():
-        raise FileMissing(f"{where} is listed in the manifest but is not there.")
-    size = path.stat().st_size
-    if size != entry.bytes:
-        raise FileDamaged(f"{where} has {size} bytes, the manifest says {entry.bytes}.")
-    try:
-        footer = pq.ParquetFile(path)
-        rows, schema = footer.metadata.num_rows, footer.schema_arrow
-    except (pa.ArrowInvalid, OSError) as error:
-        raise FileDamaged(f"{where} is not a whole Parquet file: {error}.") from error
-    if not schema.equals(expected, check_metadata=True):
-        raise SchemaMismatch(
-            f"{where} has columns {', '.join(schema.names)} that are not those of the task: "
-            f"expected {', '.join(expected.names)} with their types."
-        )
-    if rows != entry.rows:
-        raise FileDamaged(f"{where} has {rows} rows, the manifest says {entry.rows}.")
+    def originals(column: str) -> Iterator[list[Any]]:
+        nonlocal rows
+        rows = 0
+        for batch in version.batches(split, [column, "variant"]):
+            values = batch.filter(pc.equal(batch["variant"], 0))[column].to_pylist()
+            rows += len(values)
+            yield values
+
+    names = (*task.text_columns, task.label.column, "idx")
+    with guarded(version.files(split)[0], FileDamaged, f"rows of {version.reference}"):
+        digest = content_digest({name: originals(name) for name in names})
+    return SourceSplit(split=split, rows=rows, sha256=digest)

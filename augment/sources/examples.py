@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +10,7 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from augment.contract import SourceSplit, TaskSpec
+from augment.contract import SourceSplit, TaskSpec, content_digest
 from augment.contract.validation import twice
 from augment.errors import RowMalformed, SourceInvalid
 from augment.sources.labels import LabelReader, LabelUnreadable
@@ -255,17 +253,11 @@ def source_split(split: str, table: pa.Table) -> SourceSplit:
 
     The digest covers the rows, not the file: the same rows as TSV or as Parquet agree.
     """
-    digest = hashlib.sha256()
-    for name in table.column_names:
-        digest.update(f"\0{name}\0".encode())
-        for value in _values(table[name]):
-            raw = value.encode() if isinstance(value, str) else struct.pack("<d", value)
-            digest.update(struct.pack("<q", len(raw)))
-            digest.update(raw)
-    return SourceSplit(split=split, rows=table.num_rows, sha256=digest.hexdigest())
+    digest = content_digest({name: _values(table[name]) for name in table.column_names})
+    return SourceSplit(split=split, rows=table.num_rows, sha256=digest)
 
 
-def _values(column: pa.ChunkedArray) -> Iterator[Any]:
+def _values(column: pa.ChunkedArray) -> Iterator[list[Any]]:
     """The values of a column, a few at a time as Python objects."""
     for start in range(0, len(column), _PART_ROWS):
-        yield from column.slice(start, _PART_ROWS).to_pylist()
+        yield column.slice(start, _PART_ROWS).to_pylist()

@@ -138,7 +138,7 @@ def commit(staging: Staging, draft: Manifest, chunks: int, others: dict[str, pa.
     while True:
         target = staging.folder / next_name(staging.folder)
         facts = {"files": files, "rejected": rejected, "version": target.name}
-        manifest = draft.model_copy(update=facts)
+        manifest = draft.model_copy(update=facts).sealed()
         write_text(building / "manifest.json", manifest.to_json())
         write_text(building / "README.md", card(manifest))
         sync(data)

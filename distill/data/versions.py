@@ -13,7 +13,6 @@ from typing import Any
 import datasets
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
@@ -154,8 +153,7 @@ def batches(version: Version, split: str) -> Iterator[pa.RecordBatch]:
     """The rows of a split, a few thousand at a time: texts, label, ``idx``, ``variant``."""
     task = version.task
     columns = [*task.text_columns, task.label.column, "idx", "variant"]
-    for file in version.files(split):
-        yield from pq.ParquetFile(file).iter_batches(ROWS_AT_ONCE, columns=columns)
+    yield from version.batches(split, columns, ROWS_AT_ONCE)
 
 
 def encode(
@@ -240,10 +238,9 @@ def count_split(version: Version, split: str) -> SplitCounts:
     classes = len(version.task.label.names)
     original, counts = 0, np.zeros(classes, dtype=np.int64)
     column = version.task.label.column
-    for file in version.files(split):
-        table = pq.read_table(file, columns=[column, "variant"])
-        original += int((table["variant"].to_numpy() == 0).sum())
-        labels = table[column].to_numpy()
+    for batch in version.batches(split, [column, "variant"]):
+        original += int((batch["variant"].to_numpy() == 0).sum())
+        labels = batch[column].to_numpy(zero_copy_only=False)
         if classes:
             known = labels[(labels >= 0) & (labels < classes)]
             counts += np.bincount(known, minlength=classes)

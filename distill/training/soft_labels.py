@@ -10,9 +10,7 @@ from typing import Any
 
 import datasets
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
@@ -132,10 +130,7 @@ def teacher_digest(teacher: Classifier) -> str:
 
 def stored_logits(version: Version, data: str) -> Logits:
     """The logits that a version keeps of its training rows, shape (rows, classes)."""
-    rows = pa.concat_tables(
-        pq.read_table(file, columns=["variant", LOGITS])
-        for file in version.files(version.task.splits.train)
-    )
+    rows = version.table(version.task.splits.train, ["variant", LOGITS])
     if data == "original":
         rows = rows.filter(pc.equal(rows["variant"], 0))
     flat = pc.list_flatten(rows[LOGITS]).to_numpy()

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from augment.contract import (
@@ -13,13 +14,14 @@ from augment.contract import (
     Asset,
     Label,
     Manifest,
-    SourceSplit,
     Splits,
     TaskSpec,
     Version,
     arrow_schema,
+    identity,
     open_version,
 )
+from augment.sources.examples import source_split
 from augment.versions.rows import ChunkOutput, originals
 from augment.versions.staging import commit, open_staging
 
@@ -33,6 +35,7 @@ TASK = TaskSpec(
 )
 EDIT = {"column": "sentence", "start": 0, "end": 4, "before": "fine", "after": "good",
         "source": "masked_lm"}  # fmt: skip
+SOURCE_COLUMNS = ["sentence", "label", "idx"]
 
 
 def rows() -> pa.Table:
@@ -49,17 +52,33 @@ def plain(label: int) -> pa.Table:
     return originals(table, TASK)
 
 
-def draft(identity: str = "a" * 64) -> Manifest:
+OTHERS = {"validation": plain(1), "test": plain(-1)}
+SPLITS = {"train": rows(), **OTHERS}
+
+
+def draft(seed: int = 0) -> Manifest:
+    recipe = {"preset": "official", "variants": 3, "seed": seed}
+    sources = tuple(
+        source_split(name, table.filter(pc.field("variant") == 0).select(SOURCE_COLUMNS))
+        for name, table in SPLITS.items()
+    )
+    assets = (Asset(kind="vectors", name="vectors.txt", sha256="c" * 64),)
     return Manifest(
         contract=CONTRACT,
         algorithm=1,
-        id=identity,
+        id=identity(
+            algorithm=1,
+            task=TASK,
+            recipe={key: recipe[key] for key in ("variants", "seed")},
+            sources=sources,
+            assets=assets,
+        ),
         version="v0001",
         task=TASK,
-        recipe={"preset": "official", "variants": 3},
+        recipe=recipe,
         source="remarks",
-        sources=(SourceSplit(split="train", rows=2, sha256="b" * 64),),
-        assets=(Asset(kind="vectors", name="vectors.txt", sha256="c" * 64),),
+        sources=sources,
+        assets=assets,
         files=(),
         counts={"rows.source": 2, "rows.augmented": 1},
         libraries={},
@@ -67,11 +86,11 @@ def draft(identity: str = "a" * 64) -> Manifest:
     )
 
 
-def write_version(root: Path, identity: str = "a" * 64) -> Version:
-    with open_staging(root / TASK.name, identity, 512) as staging:
+def write_version(root: Path, seed: int = 0) -> Version:
+    made = draft(seed)
+    with open_staging(root / TASK.name, made.id, 512) as staging:
         staging.keep(ChunkOutput(0, rows(), {"rows.source": 2}))
-        others = {"validation": plain(1), "test": plain(-1)}
-        return open_version(commit(staging, draft(identity), 1, others))
+        return open_version(commit(staging, made, 1, OTHERS))
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import subprocess
@@ -14,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -33,9 +33,11 @@ from augment.contract import (
     TaskSpec,
     Version,
     arrow_schema,
+    identity,
     open_version,
     sha256_file,
 )
+from augment.sources.examples import source_split
 from distill.evaluation.results import Run
 from distill.models.shapes import InputSpec, config_of, parse_shape
 from distill.run_directory import LOCK
@@ -60,11 +62,12 @@ def write_version(root: Path, task: TaskSpec, splits: dict[str, Sequence[Row]]) 
     """Commit rows as a version; ``idx``, ``variant`` and ``edits`` are filled in where absent."""
     path = root / task.name / "v0001"
     (path / "data").mkdir(parents=True)
-    entries = []
+    entries, sources = [], []
     for split, rows in splits.items():
         filled = [{"idx": i, "variant": 0, "edits": [], **row} for i, row in enumerate(rows)]
-        file = path / "data" / f"{split}-00000.parquet"
-        pq.write_table(pa.Table.from_pylist(filled, schema=arrow_schema(task)), file)
+        file = path / "data" / f"{split}-00000-of-00001.parquet"
+        table = pa.Table.from_pylist(filled, schema=arrow_schema(task))
+        pq.write_table(table, file)
         entries.append(
             FileEntry(
                 path=f"data/{file.name}",
@@ -74,20 +77,23 @@ def write_version(root: Path, task: TaskSpec, splits: dict[str, Sequence[Row]]) 
                 sha256=sha256_file(file),
             )
         )
+        columns = [*task.text_columns, task.label.column, "idx"]
+        originals = table.filter(pc.field("variant") == 0).select(columns)
+        whole = not any(column.null_count for column in originals)
+        unknown = SourceSplit(split=split, rows=len(originals), sha256="0" * 64)
+        sources.append(source_split(split, originals) if whole else unknown)
+    facts: Any = {"algorithm": 1, "task": task, "sources": tuple(sources), "assets": ()}
     manifest = Manifest(
         contract=1,
-        algorithm=1,
-        id=hashlib.sha256("".join(e.sha256 for e in entries).encode()).hexdigest(),
+        id=identity(**facts, recipe={}),
         version="v0001",
-        task=task,
         recipe={},
         source="test",
-        sources=tuple(SourceSplit(split=e.split, rows=e.rows, sha256=e.sha256) for e in entries),
-        assets=(),
         files=tuple(entries),
         counts={},
         libraries={},
         created="2026-01-01T00:00:00Z",
+        **facts,
     )
     (path / "manifest.json").write_text(manifest.to_json())
     return open_version(path)
