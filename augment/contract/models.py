@@ -120,20 +120,30 @@ WHOLE_WEIGHTS = (
 def loading(part: str, name: str, fault: type[Fault], hint: str) -> Iterator[None]:
     """Around a library that reads a part of a model: what it raises becomes a sentence.
 
-    Safetensors, tokenizers, torch, transformers and the hub's client each raise their own.
+    Safetensors, tokenizers, torch, transformers and the hub's client each raise their own; the
+    panic of a library in Rust is no ``Exception``. A fault raised inside passes as it is.
 
     Raises:
         Fault: Of the kind ``fault``, with the hint; it names the part, such as ``tokenizer``.
     """
     try:
         yield
-    except Exception as error:
+    except Fault:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise fault(f"the {part} of {name} cannot be loaded: {first_line(error)}", hint) from error
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says first, or its name where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    """What an error says first, or its name where it says nothing.
+
+    A line that ends with a colon says nothing without the next.
+    """
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    said = " ".join(map(str.strip, lines[:2])) if lines[0].endswith(":") else lines[0]
+    return said[:200]
 
 
 def processor_computes_bfloat16() -> bool:

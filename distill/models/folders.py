@@ -9,12 +9,20 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from augment.contract import sha256_file
-from augment.contract.models import is_hub_name
+from augment.contract.model_folders import CONFIG, PICKLED, SAFETENSORS, find_model
 from distill.errors import ModelInvalid, ModelNotFound
 from distill.run_directory import RUN, STUDENT
 
-SAFETENSORS = "model.safetensors"
-PICKLED = "pytorch_model.bin"
+__all__ = [
+    "PICKLED",
+    "SAFETENSORS",
+    "folder_digest",
+    "model_folder",
+    "save_clean",
+    "save_tokenizer",
+]
+
+_NAME_IT = "Check the name; without a network, download the model elsewhere and name its folder."
 _DESCRIPTIONS = (
     "config.json",
     "tokenizer.json",
@@ -34,40 +42,14 @@ def model_folder(name: str) -> Path:
         ModelNotFound: No folder is there, or the hub does not answer and has not before.
         ModelInvalid: The folder holds no config.
     """
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        folder = _from_hub(name)
+    folder = find_model(name, ModelNotFound, _NAME_IT)
     if (folder / RUN).is_file() and (folder / STUDENT).is_dir():
         folder = folder / STUDENT
-    if not (folder / "config.json").is_file():
+    if not (folder / CONFIG).is_file():
         raise ModelInvalid(
             f"{name} has no config.json: it is not a transformers model folder.",
             "Name the folder that holds config.json and model.safetensors.",
         )
-    return folder
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-
-    if not is_hub_name(name) or Path(name).exists():
-        raise ModelNotFound(f"there is no model folder {name}.", "Check the path.")
-    small = ["*.json", "*.txt", "*.model", "*.safetensors"]
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=small))
-        if not (folder / SAFETENSORS).is_file():
-            folder = Path(snapshot_download(name, allow_patterns=[*small, PICKLED]))
-    except (HFValidationError, RepositoryNotFoundError) as error:
-        raise ModelNotFound(
-            f"{name!r} is neither a folder here nor a model on the hub.", "Check the name."
-        ) from error
-    except Exception as error:  # the hub client raises whatever its HTTP library raises
-        raise ModelNotFound(
-            f"{name!r} is no folder here, and the hub could not be reached "
-            f"({type(error).__name__}).",
-            "Download the model on a machine with a network and name its folder.",
-        ) from error
     return folder
 
 
