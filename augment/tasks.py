@@ -6,11 +6,13 @@ Columns, label names and their order are those of the GLUE data sets as the hub 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
 from augment.contract import Label, Splits, TaskSpec
-from augment.contract.validation import faults, parse_toml, refuse
+from augment.contract.reading import guarded
+from augment.contract.validation import faults, parse_toml, refuse, twice
 from augment.errors import RecipeInvalid, SourceMissing
 
 _ONE_TEST = Splits(test=("test",))
@@ -105,20 +107,55 @@ def load_task(path: Path) -> Task:
         SourceMissing: No file is there.
         RecipeInvalid: It is not TOML or does not describe a task; every fault is named.
     """
-    if not path.is_file():
-        raise SourceMissing(f"{path} is not there.", "Write one: augment init DATA > my-task.toml")
-    raw = parse_toml(path.read_bytes(), str(path))
+    with guarded(path, RecipeInvalid, "a task file", "Write one: augment init DATA > my-task.toml"):
+        if not path.exists():
+            raise SourceMissing(
+                f"{path} is not there.", "Write one: augment init DATA > my-task.toml"
+            )
+        content = path.read_bytes()
+    return parse_task(content, str(path), path.parent)
+
+
+def parse_task(content: bytes, where: str, folder: Path) -> Task:
+    """A custom task from the bytes of its file, called ``where``, whose data lie in a folder.
+
+    Raises:
+        RecipeInvalid: As ``load_task``.
+    """
+    raw = parse_toml(content, where)
     files = raw.get("splits", {})
     if not isinstance(files, dict) or not all(isinstance(v, str) for v in files.values()):
-        raise RecipeInvalid(f"{path}: [splits] must be a table of split name = file name.")
+        raise RecipeInvalid(f"{where}: [splits] must be a table of split name = file name.")
     splits: dict[str, Any] = {"train": "train"}
     for kind in ("validation", "test"):
         splits[kind] = [name for name in files if name.startswith(kind)]
     described = {**raw, "splits": splits}
-    refuse(str(path), faults(TaskSpec, described))
+    found = faults(TaskSpec, described)
+    refuse(where, found or _meant_otherwise(TaskSpec.model_validate(described), files))
     if not splits["validation"] or "train" not in files:
         raise RecipeInvalid(
-            f"{path}: [splits] names {', '.join(files) or 'nothing'}; "
+            f"{where}: [splits] names {', '.join(files) or 'nothing'}; "
             "'train' and 'validation' are needed."
         )
-    return Task(TaskSpec.model_validate(described), dict(files), path.parent)
+    return Task(TaskSpec.model_validate(described), dict(files), folder)
+
+
+def _meant_otherwise(spec: TaskSpec, files: dict[str, str]) -> dict[str, str]:
+    """What no manifest forbids, but a person hardly means: by key path."""
+    found: dict[str, str] = {}
+    names = spec.label.names
+    if not all(map(str.strip, names)):
+        found["label.names"] = "a class needs a name that is not blank"
+    elif alike := twice(" ".join(name.split()).casefold() for name in names):
+        shown = [name for name in names if " ".join(name.split()).casefold() == alike]
+        found["label.names"] = f"{' and '.join(map(repr, shown))} differ in case or blanks alone"
+    if metric := twice(spec.metrics):
+        found["metrics"] = f"{metric!r} stands twice"
+    if not all((*spec.text_columns, spec.label.column)):
+        found["text_columns"] = "a column needs a name"
+    for split in files:
+        if split not in spec.splits.names:
+            found[f"splits.{split}"] = "must be train, or begin with validation or test"
+    if file := twice(map(normpath, files.values())):
+        found["splits"] = f"the file {file!r} stands twice; each split needs its own"
+    return found

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from augment.contract import Version
 from augment.contract.files import write_json
+from augment.contract.validation import twice
 from augment.contract.version import open_checked
 from distill.errors import UsageError
 from distill.evaluation.results import Role, Run
@@ -86,6 +87,8 @@ def ablate_task(
     """
     opened, say = open_checked(version), Narrator(quiet=quiet)
     chosen = _chosen(arms, general)
+    if again := twice(map(str, seeds)):
+        raise UsageError(f"the seed {again} is named twice.", "Name each seed once.")
     settings = load_recipe(recipe, opened.task.name)
     directory = RunDirectory(Path(out))
     with directory.explaining_lost_models():
@@ -114,6 +117,8 @@ def ablate_task(
 
 
 def _chosen(names: Sequence[str], general: str | None) -> list[Arm]:
+    if again := twice(names):
+        raise UsageError(f"the arm {again!r} is named twice.", "Name each arm once.")
     known = [arm for arm in ARMS if general or arm.start == "general"]
     if unknown := [name for name in names if name not in BY_NAME]:
         raise UsageError(

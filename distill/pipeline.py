@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os.path import normpath
 from pathlib import Path
 
 import datasets
@@ -12,9 +13,10 @@ from transformers import PreTrainedModel
 from augment.contract import TaskSpec, Version
 from augment.contract.files import write_json
 from augment.contract.models import quiet_libraries
+from augment.contract.validation import twice
 from augment.contract.version import open_checked
 from distill.distributed import device, main_process_first, on_main_process
-from distill.errors import WeakTeacher
+from distill.errors import UsageError, WeakTeacher
 from distill.evaluation.evaluate import evaluate, majority_baseline, measure
 from distill.evaluation.results import EvaluationResult, Role, Run, Scores
 from distill.evaluation.target import EvaluationTarget
@@ -72,6 +74,11 @@ def distill_task(
     opened = open_checked(version)
     settings = load_recipe(recipe, opened.task.name)
     names = [str(n) for n in ([teacher] if isinstance(teacher, str | Path) else teacher)]
+    if repeated := twice(map(normpath, names)):
+        raise UsageError(
+            f"the teacher {repeated} is named twice: it would count double.",
+            "Name each teacher once.",
+        )
     with main_process_first(), run.explaining_lost_models():
         spec = parse_student(student, init, names[0])
         identity = run_identity(opened, names, spec, settings)

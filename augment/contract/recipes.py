@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeGuard, TypeVar
 from pydantic import BaseModel
 
 from augment.contract.errors import RecipeInvalid
+from augment.contract.reading import guarded
 from augment.contract.validation import faults, parse_toml, refuse
 
 M = TypeVar("M", bound=BaseModel)
@@ -77,13 +78,15 @@ class Recipes(Generic[M]):
     def _read(self, name: str) -> bytes:
         if name in self.names:
             return (resources.files(self.package) / "recipes" / f"{name}.toml").read_bytes()
-        if not Path(name).is_file():
-            raise RecipeInvalid(
-                f"there is no recipe {name!r}: neither a shipped one ({', '.join(self.names)}) "
-                "nor a file.",
-                f"Copy one and change it: {self.example}",
-            )
-        return Path(name).read_bytes()
+        hint = f"Copy one and change it: {self.example}"
+        with guarded(Path(name), RecipeInvalid, "a recipe", hint):
+            if not Path(name).exists():
+                raise RecipeInvalid(
+                    f"there is no recipe {name!r}: neither a shipped one "
+                    f"({', '.join(self.names)}) nor a file.",
+                    hint,
+                )
+            return Path(name).read_bytes()
 
 
 def _is_table(value: object) -> TypeGuard[dict[str, Any]]:

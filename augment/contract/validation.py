@@ -31,14 +31,14 @@ _WORDS = {
 
 
 def parse_toml(content: bytes, where: str) -> dict[str, Any]:
-    """The tables of a TOML file.
+    """The tables of a TOML file; a key that stands twice is a fault.
 
     Raises:
         RecipeInvalid: It is not TOML, or not UTF-8.
     """
     try:
-        return tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise RecipeInvalid(f"{where} is not TOML: {error}.") from error
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from augment.contract.validation import twice
 from augment.tokenization.protection import Protection
 
 ALGORITHM = 1
@@ -83,6 +84,14 @@ class AugmentRecipe(BaseModel):
     """Words that are never replaced, compared without case."""
     protect_patterns: tuple[str, ...] = ()
     """Regular expressions; a word that overlaps a match is never replaced."""
+
+    @field_validator("protect_words", "protect_patterns")
+    @classmethod
+    def _once(cls, listed: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        words = info.field_name == "protect_words"
+        if (again := twice(each.lower() if words else each for each in listed)) is not None:
+            raise ValueError(f"{again!r} stands twice")
+        return listed
 
     @field_validator("protect_patterns")
     @classmethod

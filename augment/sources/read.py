@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +80,7 @@ def read_source(
         raise SourceMissing(
             f"{source} is not there.", "Name a folder, a file, or owner/name:config"
         )
-    _require(splits, task.spec, source)
+    _require(splits, task, source)
     train = task.spec.splits.train
     if limit is not None:
         splits[train] = splits[train].slice(0, limit)
@@ -91,16 +93,42 @@ def read_source(
     )
 
 
-def _require(splits: dict[str, pa.Table], spec: TaskSpec, source: str) -> None:
+def _require(splits: dict[str, pa.Table], task: Task, source: str) -> None:
+    spec = task.spec
     present = ", ".join(splits) or "nothing"
     if spec.splits.train not in splits:
-        raise SourceMissing(f"{source} has no split {spec.splits.train!r}; found {present}.")
+        raise SourceMissing(
+            f"{source} has no split {spec.splits.train!r}; found {present}.", _below(source, task)
+        )
     if not any(name in splits for name in spec.splits.validation):
         validation = " or ".join(spec.splits.validation)
         raise SourceMissing(
             f"{source} has no validation split ({validation}); found {present}.",
             "A student is selected and measured on it: name one in the task file's [splits].",
         )
+
+
+def _below(source: str, task: Task) -> str:
+    """A hint where the folder is one too high: the folders in it that hold the training split."""
+    folder, places = Path(source), []
+    if not folder.is_dir() or task.files:
+        return ""
+    with suppress(OSError):
+        places = [p for p in sorted(folder.iterdir()) if p.is_dir() and _holds_train(p, task)]
+    own = [place for place in places if _folded(place.name) == _folded(task.spec.name)]
+    fitting = [str(place) for place in own or places]
+    return f"It lies one level down: --source {' or '.join(fitting[:5])}" if fitting else ""
+
+
+def _holds_train(folder: Path, task: Task) -> bool:
+    train = task.spec.splits.train
+    own_tsv = task.spec.name in COLUMNS and tsv_file(folder, train).is_file()
+    places = (folder, folder / "data")
+    return own_tsv or any(_parts_of(p, train, suffix) for p in places for suffix in SUFFIXES)
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
 
 
 def _read_folder(
@@ -148,11 +176,42 @@ def _files_of(folder: Path, split: str, task: Task) -> list[Path]:
             raise SourceMissing(f"split {split!r} of task {task.spec.name!r}: {path} is not there.")
         return [path]
     for where in (folder, folder / "data"):
-        for suffix in SUFFIXES:
-            files = [where / f"{split}{suffix}", *sorted(where.glob(f"{split}-*{suffix}"))]
-            if present := [path for path in files if path.is_file()]:
-                return present
+        found = [_parts_of(where, split, suffix) for suffix in SUFFIXES]
+        if sum(map(len, found)):
+            return _only(found, split)
     return []
+
+
+def _parts_of(folder: Path, split: str, suffix: str) -> list[Path]:
+    """The one file of a split, or its numbered parts, as the hub calls them."""
+    whole = folder / f"{split}{suffix}"
+    parts = [path for path in sorted(folder.glob(f"{split}-*{suffix}")) if path.is_file()]
+    return [whole, *parts] if whole.is_file() else parts
+
+
+def _only(found: list[list[Path]], split: str) -> list[Path]:
+    """The files of a split, where they are of one kind: whole or in parts.
+
+    Raises:
+        SourceInvalid: They are of several, and nobody knows which is meant.
+    """
+    whole = [path for files in found for path in files if path.stem == split]
+    kinds = [files for files in found if files]
+    if len(kinds) > 1 or (whole and len(kinds[0]) > 1):
+        names = ", ".join(path.name for files in kinds for path in files[:3])
+        raise SourceInvalid(
+            f"the split {split!r} stands in several files: {names}.",
+            "Leave the one that is meant, or name it: --source FILE",
+        )
+    files = kinds[0]
+    numbered = re.search(r"-of-([0-9]+)$", files[0].stem)
+    if numbered and int(numbered[1]) != len(files):
+        raise SourceInvalid(
+            f"the split {split!r} has {len(files)} of its {int(numbered[1])} files; "
+            f"the first is {files[0].name}.",
+            "Get the others, or name the files that are meant in a task file.",
+        )
+    return files
 
 
 def _read_columns(files: list[Path], spec: TaskSpec, rows: SourceTableBuilder) -> pa.Table:

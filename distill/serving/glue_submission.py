@@ -156,6 +156,10 @@ def _from_zip(place: Path) -> dict[str, bytes]:
     contents = {}
     with zipfile.ZipFile(place) as archive:
         for entry in archive.infolist():
+            if entry.filename in contents:
+                raise DataInvalid(
+                    f"{place} holds {entry.filename} twice.", "Write it anew: distill predict"
+                )
             _refuse_strangers(place, entry.filename, entry.file_size)
             contents[entry.filename] = archive.read(entry)
     return contents

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from augment.contract import Label
-from augment.errors import RowMalformed, SourceInvalid
+from augment.errors import RowMalformed, SourceInvalid, SourceMissing
 from augment.sources.labels import LabelReader, LabelUnreadable
 from augment.sources.read import Source, read_source
-from augment.tasks import load_task
+from augment.tasks import GLUE, load_task
 
 POLARITY = ("negative", "positive")
 
@@ -177,3 +177,32 @@ def test_scores() -> None:
         with pytest.raises(LabelUnreadable, match="a finite number is expected"):
             reader.read(bad, "row", may_be_unlabeled=False)
     assert reader.read("-1.0", "row", may_be_unlabeled=True) == -1
+
+
+def test_a_split_that_stands_in_several_files(tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.csv").write_text("sentence,label\na,1\nb,0\n")
+    for other in ("train.jsonl", "train-small.csv"):
+        (tmp_path / other).write_text("sentence,label\n")
+        with pytest.raises(SourceInvalid, match=r"'train' stands in several files: .*train\.csv"):
+            read_source(GLUE["sst2"], str(tmp_path))
+        (tmp_path / other).unlink()
+    part = tmp_path / "train-00000-of-00002.csv"
+    (tmp_path / "train.csv").rename(part)
+    with pytest.raises(SourceInvalid, match="'train' has 1 of its 2 files"):
+        read_source(GLUE["sst2"], str(tmp_path))
+    task = task_file(tmp_path, POLARITY, ("train.csv", "validation.csv"))
+    task.write_text(task.read_text().replace('["text"]', '["sentence"]'))
+    with pytest.raises(SourceInvalid, match="is the split 'validation' of the task") as caught:
+        read_source(load_task(task), str(tmp_path / "validation.csv"))
+    assert "One file cannot be both" in caught.value.hint
+
+
+def test_a_source_one_folder_too_high(tmp_path: Path) -> None:
+    for name in ("SST-2", "CoLA"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.tsv").write_text("sentence\tlabel\na\t1\n")
+    with pytest.raises(SourceMissing, match="no split 'train'; found nothing") as caught:
+        read_source(GLUE["sst2"], str(tmp_path))
+
+    assert caught.value.hint == f"It lies one level down: --source {tmp_path / 'SST-2'}"

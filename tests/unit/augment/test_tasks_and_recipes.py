@@ -63,6 +63,14 @@ def test_a_task_file(tmp_path: Path) -> None:
         ('["sentence"]', '["idx"]', "reserved"),
         ('validation = "dev.csv"', "", "'validation'"),
         ("[label]", "color = 1\n[label]", "unknown key"),
+        ('["accuracy", "f1"]', '["accuracy", "accuracy"]', "'accuracy' stands twice"),
+        ('["negative", "positive"]', '["Positive", "positive "]', "differ in case or blanks"),
+        ('["negative", "positive"]', '["a  b", "a b"]', "differ in case or blanks"),
+        ('["negative", "positive"]', '["negative", " "]', "not blank"),
+        ('["sentence"]', '[""]', "a column needs a name"),
+        ('"dev.csv"', '"./train.csv"', "'train.csv' stands twice; each split needs its own"),
+        ('validation = "dev.csv"', 'validation = "d.csv"\ndev = "e.csv"', "splits.dev"),
+        ('train = "train.csv"', 'train = "a.csv"\ntrain = "b.csv"', "not TOML: .*overwrite"),
     ],
 )
 def test_faulty_task_files(tmp_path: Path, before: str, after: str, expected: str) -> None:
@@ -151,3 +159,30 @@ def test_a_fault_in_a_task_file_is_named_by_its_key_path(tmp_path: Path) -> None
     lines = dict(line.split(maxsplit=1) for line in caught.value.hint.splitlines())
     assert lines["name"] == "is missing"
     assert lines["label.name"] == "unknown key; did you mean 'names'?"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['protect_words = ["not", "NOT"]', 'protect_patterns = ["a+", "a+"]', "top_k = 3\ntop_k = 4"],
+)
+def test_what_stands_twice_in_a_recipe(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(line)
+
+    with pytest.raises(RecipeInvalid, match=r"stands twice|overwrite"):
+        load_recipe(str(path), "sst2")
+
+
+def test_recipes_and_task_files_that_are_none(tmp_path: Path) -> None:
+    for content in (b"PK\x03\x04", b"a = \xff", b"x = " + b"[" * 5000):
+        path = tmp_path / "my.toml"
+        path.write_bytes(content)
+        for read in (lambda p: load_recipe(str(p), "sst2"), load_task):
+            with pytest.raises(RecipeInvalid, match=r"my\.toml is not TOML"):
+                read(path)
+    for read in (lambda p: load_recipe(str(p), "sst2"), load_task):
+        with pytest.raises(RecipeInvalid, match="no regular file") as caught:
+            read(tmp_path)
+        assert caught.value.hint == "It is a folder, not a file."
+    path.write_bytes(b"\xef\xbb\xbftop_k = 3")
+    assert load_recipe(str(path), "sst2").top_k == 3
