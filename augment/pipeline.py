@@ -8,7 +8,14 @@ from contextlib import closing
 from pathlib import Path
 
 from augment.analysis.precision_check import measure_agreement
-from augment.contract import Manifest, TaskSpec, Version, list_versions, open_version
+from augment.contract import (
+    Manifest,
+    TaskSpec,
+    Version,
+    list_versions,
+    open_checked,
+    open_version,
+)
 from augment.contract.files import disk_errors
 from augment.contract.models import processor_computes_bfloat16, slow_bfloat16
 from augment.errors import UsageError
@@ -106,16 +113,18 @@ def augment_task(
         tell.say("nothing to do", f"{present.reference} is already that ({draft.id[:12]})")
         return present
     with open_staging(folder, draft.id, where.chunk_rows) as staging:
-        if _already(folder, draft) is None:
+        made = _already(folder, draft)
+        if made is None:
             counts = _augment(chunks, worker, where, staging, tell)
             counts["source.skipped"] += data.skipped
             measured = _measured(data, worker, tell)
             facts = {"counts": dict(sorted(counts.items())), "measured": measured}
-            _commit(staging, draft.model_copy(update=facts), data, len(chunks))
+            path = _commit(staging, draft.model_copy(update=facts), data, len(chunks))
+            made = open_version(path)
         staging.remove()
     if (candidates := worker.finder.store) is not None:
         tell.say("store", prune_after_run(candidates, store_limit))
-    return open_version(Path(out) / f"{folder.name}@{draft.id}")
+    return made
 
 
 def _engine(
@@ -186,11 +195,10 @@ def _refuse_long_texts(chunks: Sequence[Chunk], task: TaskSpec, finder: Candidat
 
 def _already(folder: Path, draft: Manifest) -> Version | None:
     """The committed version with the same id, if there is one."""
-    for version in list_versions(folder, skip_unreadable=True):
-        if version.manifest.id == draft.id:
-            remove_leftovers(version.path.parent, draft.id)  # left by a kill after the commit
-            return open_version(version.path)
-    return None
+    committed = list(list_versions(folder, skip_unreadable=True))
+    remove_leftovers(folder, [version.manifest.id for version in committed])
+    found = next((version for version in committed if version.manifest.id == draft.id), None)
+    return None if found is None else open_checked(found.path)
 
 
 def _augment(
@@ -240,7 +248,7 @@ def _measured(data: Source, worker: Worker, tell: Narrator) -> dict[str, float]:
     return agreement.measured()
 
 
-def _commit(staging: Staging, draft: Manifest, data: Source, chunks: int) -> None:
+def _commit(staging: Staging, draft: Manifest, data: Source, chunks: int) -> Path:
     """Commit the finished chunks with the untouched splits."""
     untouched = {
         name: originals(table, draft.task, teacher_logits=draft.teacher_logits)
@@ -248,4 +256,4 @@ def _commit(staging: Staging, draft: Manifest, data: Source, chunks: int) -> Non
         if name != draft.task.splits.train
     }
     with disk_errors(staging.path):
-        commit(staging, draft, chunks, untouched)
+        return commit(staging, draft, chunks, untouched)

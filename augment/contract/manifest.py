@@ -118,6 +118,12 @@ class Manifest(StrictRecord):
         """The asset of a kind, where one took part."""
         return next((asset for asset in self.assets if asset.kind == kind), None)
 
+    @property
+    def config_name(self) -> str:
+        """The name of the rows for ``datasets``, whose cache goes by it and not by the place."""
+        digests = "".join(f"{entry.path}\0{entry.sha256}\0" for entry in self.files)
+        return f"{self.task.name}-{hashlib.sha256(digests.encode()).hexdigest()[:16]}"
+
     def to_json(self) -> str:
         """The manifest as indented JSON with sorted keys, as it is stored."""
         without = {"label_rule"} if self.label_rule is None else None

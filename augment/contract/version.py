@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 16 * 2**20
-_VERSION_NAME = re.compile(r"v\d{4,}")
+_VERSION_NAME = re.compile(r"v[0-9]{4,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,9 @@ class Version:
                 shard.check()
             with guarded(shards[0].path, FileDamaged, f"a Parquet file of {self.reference}"):
                 paths = [str(shard.path) for shard in shards]
-                loaded[split] = datasets.Dataset.from_parquet(paths)
+                loaded[split] = datasets.Dataset.from_parquet(
+                    paths, config_name=self.manifest.config_name
+                )
         return datasets.DatasetDict(loaded)
 
     def shards(self, split: str) -> tuple[Shard, ...]:
@@ -166,13 +168,17 @@ def list_versions(root: Path, *, skip_unreadable: bool = False) -> Iterator[Vers
     Raises:
         ContractError: A manifest breaks the contract, unless such ones are skipped.
     """
-    for path in sorted([*root.glob("v*"), *root.glob("*/v*")]):
-        if _VERSION_NAME.fullmatch(path.name) and (path / MANIFEST).is_file():
-            try:
-                yield _read(path)
-            except ContractError:
-                if not skip_unreadable:
-                    raise
+    with guarded(root / MANIFEST, VersionNotFound, "a folder of versions"):
+        places = [*root.glob("v*"), *root.glob("*/v*")]
+    folders = [path for path in places if _VERSION_NAME.fullmatch(path.name)]
+    for path in sorted(folders, key=lambda path: (path.parent, int(path.name[1:]))):
+        try:
+            yield _read(path)
+        except VersionNotFound:
+            continue
+        except ContractError:
+            if not skip_unreadable:
+                raise
 
 
 def open_version(reference: str | Path) -> Version:
@@ -224,7 +230,8 @@ def _resolve(reference: Path) -> Path:
         return committed[-1]
     chosen = [path for path in committed if path.name == selector]
     if not chosen and re.fullmatch(r"[0-9a-f]{4,64}", selector):
-        chosen = [path for path in committed if _read(path).manifest.id.startswith(selector)]
+        readable = (v for v in list_versions(folder, skip_unreadable=True) if v.path in committed)
+        chosen = [v.path for v in readable if v.manifest.id.startswith(selector)]
     if len(chosen) != 1:
         names = ", ".join(path.name for path in committed)
         fits = "fits more than one version" if chosen else "is no version"

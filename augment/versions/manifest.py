@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version as library_version
 
 from augment.contract import CONTRACT, Asset, Manifest, TaskSpec, identity
+from augment.contract.foreign import shown
 from augment.errors import AssetChanged
 from augment.recipes.schema import ALGORITHM, AugmentRecipe
 from augment.sources.examples import source_split
@@ -29,19 +30,19 @@ def card(manifest: Manifest) -> str:
     task = manifest.task
     stored = [name for name in task.splits.names if any(f.split == name for f in manifest.files)]
     kind = "text-classification" if task.label.kind == "classification" else "sentence-similarity"
-    files = "".join(f"  - split: {name}\n    path: data/{name}-*.parquet\n" for name in stored)
+    files = "".join(f'  - split: "{name}"\n    path: "data/{name}-*.parquet"\n' for name in stored)
     rows = "\n".join(
         f"| {split} | {sum(f.rows for f in manifest.files if f.split == split):,} |"
         for split in stored
     )
     notes = _LOGITS_NOTE * manifest.teacher_logits + _REJECTED_NOTE * bool(manifest.rejected)
     counts = "\n".join(f"| {name} | {count:,} |" for name, count in sorted(manifest.counts.items()))
-    recipe = "\n".join(f"- `{key}` = `{value}`" for key, value in manifest.recipe.items())
+    recipe = "\n".join(f"- `{key}` = `{shown(value)}`" for key, value in manifest.recipe.items())
     return (
         f"---\npretty_name: {task.name} augmented\ntask_categories:\n- {kind}\n"
-        f"configs:\n- config_name: default\n  data_files:\n{files}---\n\n"
+        f'configs:\n- config_name: "{manifest.config_name}"\n  data_files:\n{files}---\n\n'
         f"# {task.name} {manifest.version}, augmented\n\n"
-        f"Made by augment-distill from `{manifest.source}`; id `{manifest.id[:12]}`.\n"
+        f"Made by augment-distill from `{shown(manifest.source)}`; id `{manifest.id[:12]}`.\n"
         "Rows with `variant` 0 are the originals; the others carry their `edits` as character\n"
         "offsets into the original text. Validation and test splits are untouched.\n\n"
         f"{notes}"

@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,13 +20,37 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from augment.contract import FileEntry, Manifest, arrow_schema, rejected_schema, sha256_file, sync
+from augment.contract import (
+    Fault,
+    FileDamaged,
+    FileEntry,
+    Manifest,
+    arrow_schema,
+    rejected_schema,
+    sha256_file,
+    sync,
+)
 from augment.contract.files import disk_errors, locked, write_file, write_text
+from augment.contract.manifest import checksum_of
+from augment.contract.reading import read_json
+from augment.contract.task import StrictRecord
 from augment.versions.manifest import card
 from augment.versions.parquet import describe_files, write_split
 from augment.versions.rows import ChunkOutput
 
-_ROWS, _REJECTED = ".parquet", ".rejected"
+_ROWS, _REJECTED, _NOTE = ".parquet", ".rejected", ".json"
+_PARTIAL, _LOCK = ".partial-", ".lock-"
+
+
+class _Note(StrictRecord):
+    """What vouches for a finished chunk: which one of which run it is, its files and counts."""
+
+    run: str
+    chunk: int
+    chunk_rows: int
+    files: dict[str, str]
+    counts: dict[str, int]
+    checksum: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +60,24 @@ class Staging:
     Attributes:
         folder: The task's folder, which holds its versions.
         path: The run's own folder in it.
+        identity: The id of the version; a chunk that was made for another is not taken.
         chunk_rows: Source rows of a chunk; chunks of another size are not taken for finished.
     """
 
     folder: Path
     path: Path
+    identity: str
     chunk_rows: int
 
     def finished(self, chunk: int) -> dict[str, int] | None:
         """The counts of a chunk that is kept, or None; a damaged one does not count."""
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            kept = json.loads(self._file(chunk, ".json").read_text())
-            files = {suffix: sha256_file(self._file(chunk, suffix)) for suffix in kept["files"]}
-            same_size = kept["chunk_rows"] == self.chunk_rows
-            if same_size and _ROWS in files and files == kept["files"]:
-                return {str(key): int(value) for key, value in kept["counts"].items()}
+        note = self._note(chunk)
+        with suppress(OSError):
+            if note is not None and all(
+                (path := self._file(chunk, suffix)).is_file() and sha256_file(path) == digest
+                for suffix, digest in note.files.items()
+            ):
+                return note.counts
         return None
 
     def keep(self, chunk: ChunkOutput) -> None:
@@ -60,17 +88,49 @@ class Staging:
         """
         digests = {}
         with disk_errors(self.path / "chunks"):
+            for suffix in (_ROWS, _REJECTED, _NOTE):
+                if (path := self._file(chunk.number, suffix)).is_dir():
+                    shutil.rmtree(path)
             for suffix, table in {_ROWS: chunk.rows, _REJECTED: chunk.rejected}.items():
                 if table is not None:
                     path = self._file(chunk.number, suffix)
                     write_file(path, partial(pq.write_table, table, compression="zstd"))
                     digests[suffix] = sha256_file(path)
-            note = {"files": digests, "counts": chunk.counts, "chunk_rows": self.chunk_rows}
-            write_text(self._file(chunk.number, ".json"), json.dumps(note))
+            note = {
+                "run": self.identity,
+                "chunk": chunk.number,
+                "chunk_rows": self.chunk_rows,
+                "files": digests,
+                "counts": chunk.counts,
+            }
+            text = json.dumps({**note, "checksum": checksum_of(note)})
+            write_text(self._file(chunk.number, _NOTE), text)
 
     def tables(self, chunks: int, suffix: str) -> Iterator[pa.Table]:
-        """The rows of all chunks in order: those that pass, or those that are refused."""
-        return (pq.read_table(self._file(chunk, suffix)) for chunk in range(chunks))
+        """The rows of all chunks in order: those that pass, or those that are refused.
+
+        Raises:
+            FileDamaged: A chunk was changed since it was found to be finished.
+        """
+        for chunk in range(chunks):
+            note, path = self._note(chunk), self._file(chunk, suffix)
+            content = b""
+            with suppress(OSError):
+                content = path.read_bytes() if path.is_file() else b""
+            if note is None or hashlib.sha256(content).hexdigest() != note.files.get(suffix):
+                raise FileDamaged(
+                    f"{path} was changed or removed while the version was put together.",
+                    "Run the same command again: this chunk is made again, the others are kept.",
+                )
+            yield pq.ParquetFile(pa.BufferReader(content)).read()
+
+    def _note(self, chunk: int) -> _Note | None:
+        """What was kept of a chunk of this very run, or None."""
+        note = _whole_note(self._file(chunk, _NOTE))
+        if note is None or _ROWS not in note.files:
+            return None
+        made_for = (note.run, note.chunk, note.chunk_rows)
+        return note if made_for == (self.identity, chunk, self.chunk_rows) else None
 
     def remove(self) -> None:
         """Take the run's folder away."""
@@ -80,18 +140,37 @@ class Staging:
         return self.path / "chunks" / f"{chunk:06d}{suffix}"
 
 
-def remove_leftovers(folder: Path, identity: str) -> None:
-    """Take away what a run left that was killed after its commit: chunks and lock file."""
-    shutil.rmtree(_partial_of(folder, identity), ignore_errors=True)
-    _lock_of(folder, identity).unlink(missing_ok=True)
+def _whole_note(path: Path) -> _Note | None:
+    """The note beside a chunk as it was written, or None."""
+    with suppress(Fault, ValueError):
+        raw = read_json(path, FileDamaged, "a note of a chunk")
+        note = _Note.model_validate(raw)
+        return note if note.checksum == checksum_of(raw) else None
+    return None
 
 
-def _partial_of(folder: Path, identity: str) -> Path:
-    return folder / f".partial-{identity[:12]}"
+def remove_leftovers(folder: Path, committed: Collection[str]) -> None:
+    """Take away what killed runs left: all but chunks that a run can go on from.
 
+    A run at work is left alone: its lock is held.
 
-def _lock_of(folder: Path, identity: str) -> Path:
-    return folder / f".lock-{identity[:12]}"
+    Args:
+        folder: The task's folder.
+        committed: Ids of the versions in it; what is left of their runs is of no use.
+    """
+    known = {identity[:12] for identity in committed}
+    found = [*folder.glob(f"{_PARTIAL}*"), *folder.glob(f"{_LOCK}*")]
+    for name in {path.name.rpartition("-")[2] for path in found}:
+        left = Staging(folder, folder / f"{_PARTIAL}{name}", name, 0)
+        with suppress(Fault, OSError), locked(lock := folder / f"{_LOCK}{name}"):
+            notes = left.path.glob(f"chunks/*{_NOTE}")
+            if name in known or not any(map(_whole_note, notes)):
+                left.remove()
+                lock.unlink(missing_ok=True)
+            else:
+                shutil.rmtree(left.path / "version", ignore_errors=True)
+                for path in left.path.glob("chunks/.*.partial"):
+                    path.unlink()
 
 
 @contextmanager
@@ -102,17 +181,20 @@ def open_staging(folder: Path, identity: str, chunk_rows: int) -> Iterator[Stagi
         OutputBusy: Another process holds it.
         OutputUnwritable: The folder cannot be made.
     """
-    staging = Staging(folder, _partial_of(folder, identity), chunk_rows)
-    with disk_errors(staging.path):
-        (staging.path / "chunks").mkdir(parents=True, exist_ok=True)
-    path = _lock_of(folder, identity)
-    with locked(path):
+    path = folder / f"{_PARTIAL}{identity[:12]}"
+    staging = Staging(folder, path, identity, chunk_rows)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / f"{_LOCK}{identity[:12]}"
+    with locked(lock):
         try:
+            with disk_errors(staging.path):
+                (staging.path / "chunks").mkdir(parents=True, exist_ok=True)
             yield staging
         finally:
-            if not any(staging.path.glob("chunks/*.json")):  # nothing to come back for
+            if not any(staging.path.glob(f"chunks/*{_NOTE}")):  # nothing to come back for
                 staging.remove()
-                path.unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
 
 
 def commit(staging: Staging, draft: Manifest, chunks: int, others: dict[str, pa.Table]) -> Path:

@@ -38,13 +38,14 @@ EDIT = {"column": "sentence", "start": 0, "end": 4, "before": "fine", "after": "
 SOURCE_COLUMNS = ["sentence", "label", "idx"]
 
 
-def rows() -> pa.Table:
+def rows(more: str = "", task: TaskSpec = TASK) -> pa.Table:
+    """Two source rows and a generated one; ``more`` stands behind each text."""
     records = [
-        {"sentence": "fine tea", "label": 1, "idx": 0, "variant": 0, "edits": []},
-        {"sentence": "good tea", "label": 1, "idx": 0, "variant": 3, "edits": [EDIT]},
-        {"sentence": "cold “tea” <b>", "label": 0, "idx": 1, "variant": 0, "edits": []},
+        {"sentence": "fine tea" + more, "label": 1, "idx": 0, "variant": 0, "edits": []},
+        {"sentence": "good tea" + more, "label": 1, "idx": 0, "variant": 3, "edits": [EDIT]},
+        {"sentence": "cold “tea” <b>" + more, "label": 0, "idx": 1, "variant": 0, "edits": []},
     ]
-    return pa.Table.from_pylist(records, schema=arrow_schema(TASK))
+    return pa.Table.from_pylist(records, schema=arrow_schema(task))
 
 
 def plain(label: int) -> pa.Table:
@@ -53,14 +54,14 @@ def plain(label: int) -> pa.Table:
 
 
 OTHERS = {"validation": plain(1), "test": plain(-1)}
-SPLITS = {"train": rows(), **OTHERS}
 
 
-def draft(seed: int = 0) -> Manifest:
+def draft(seed: int = 0, task: TaskSpec = TASK, train: pa.Table | None = None) -> Manifest:
     recipe = {"preset": "official", "variants": 3, "seed": seed}
+    tables = (rows() if train is None else train, *OTHERS.values())
     sources = tuple(
         source_split(name, table.filter(pc.field("variant") == 0).select(SOURCE_COLUMNS))
-        for name, table in SPLITS.items()
+        for name, table in zip(task.splits.names, tables, strict=True)
     )
     assets = (Asset(kind="vectors", name="vectors.txt", sha256="c" * 64),)
     return Manifest(
@@ -68,15 +69,15 @@ def draft(seed: int = 0) -> Manifest:
         algorithm=1,
         id=identity(
             algorithm=1,
-            task=TASK,
+            task=task,
             recipe={key: recipe[key] for key in ("variants", "seed")},
             sources=sources,
             assets=assets,
         ),
         version="v0001",
-        task=TASK,
+        task=task,
         recipe=recipe,
-        source="remarks",
+        source=task.name,
         sources=sources,
         assets=assets,
         files=(),
@@ -86,11 +87,12 @@ def draft(seed: int = 0) -> Manifest:
     )
 
 
-def write_version(root: Path, seed: int = 0) -> Version:
-    made = draft(seed)
-    with open_staging(root / TASK.name, made.id, 512) as staging:
-        staging.keep(ChunkOutput(0, rows(), {"rows.source": 2}))
-        return open_version(commit(staging, made, 1, OTHERS))
+def write_version(root: Path, seed: int = 0, more: str = "", task: TaskSpec = TASK) -> Version:
+    made = draft(seed, task, rows(more, task))
+    others = dict(zip(task.splits.names[1:], OTHERS.values(), strict=True))
+    with open_staging(root / task.name, made.id, 512) as staging:
+        staging.keep(ChunkOutput(0, rows(more, task), {"rows.source": 2}))
+        return open_version(commit(staging, made, 1, others))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,108 @@
+"""Other tools read what is written as we do; above all ``datasets``, whose cache outlives a run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import polars as pl
+import pyarrow.dataset as ds
+import pytest
+
+from augment.contract import Label, Splits, Version
+from tests.contract.conftest import TASK, write_version
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """One cache of ``datasets`` for all loads of a test, as a user has it."""
+    folder = str(tmp_path / "cache")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder)
+    datasets.disable_progress_bars()
+    yield folder
+    datasets.enable_progress_bars()
+
+
+def texts(loaded: Any) -> list[str]:
+    return list(loaded["train"]["sentence"])
+
+
+def test_versions_of_two_tasks_do_not_stand_for_each_other(tmp_path: Path) -> None:
+    """Both folders are called v0001, have the same columns, splits and relative file names."""
+    names = ("remarks", "reviews")
+    tasks = [TASK.model_copy(update={"name": name}) for name in names]
+    versions = [write_version(tmp_path, 0, task.name, task) for task in tasks]
+
+    for _ in range(2):  # made, then found in the cache
+        for name, version in zip(names, versions, strict=True):
+            assert texts(datasets.load_dataset(str(version.path)))[0] == f"fine tea{name}"
+            assert texts(version.load())[0] == f"fine tea{name}"
+
+
+def test_versions_of_two_roots_do_not_stand_for_each_other(tmp_path: Path) -> None:
+    versions = {more: write_version(tmp_path / more, more=more) for more in ("a", "b")}
+
+    for more, version in versions.items():
+        files = {split: [str(path) for path in version.files(split)] for split in version.splits}
+        assert texts(datasets.load_dataset(str(version.path)))[0] == f"fine tea{more}"
+        assert texts(datasets.load_dataset("parquet", data_files=files))[0] == f"fine tea{more}"
+        assert texts(version.load())[0] == f"fine tea{more}"
+
+
+def test_a_folder_that_was_replaced_is_not_read_from_the_cache(tmp_path: Path) -> None:
+    """The same place and the same times, as after a restore from an archive."""
+    first = write_version(tmp_path / "a", more="a")
+    assert texts(first.load())[0] == "fine teaa"
+    assert texts(datasets.load_dataset(str(first.path)))[0] == "fine teaa"
+    other = write_version(tmp_path / "b", more="b")
+    times = {path.name: path.stat() for split in first.splits for path in first.files(split)}
+    shutil.rmtree(first.path)
+    shutil.copytree(other.path, first.path)
+    for split in other.splits:
+        for path in other.files(split):
+            stat = times[path.name]
+            there = first.path / "data" / path.name
+            os.utime(there, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    replaced = Version(first.path, other.manifest)
+
+    assert texts(replaced.load())[0] == "fine teab"
+    assert texts(datasets.load_dataset(str(replaced.path)))[0] == "fine teab"
+
+
+@pytest.mark.parametrize(
+    "splits",
+    [("on", "no", "null"), ("1", "1e3", "0x10"), ("train", "train_x", "trainx")],
+)
+def test_names_that_mean_something_else_in_yaml(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    train, validation, test = splits
+    named = Splits(train=train, validation=(validation,), test=(test,))
+    task = TASK.model_copy(update={"name": "1e3", "splits": named})
+    version = write_version(tmp_path, task=task)
+    loaded = datasets.load_dataset(str(version.path))
+
+    assert {name: rows.num_rows for name, rows in loaded.items()} == dict(
+        zip(splits, (3, 1, 1), strict=True)
+    )
+
+
+def test_names_of_classes_are_the_same_for_every_reader(tmp_path: Path) -> None:
+    names = ("no", "null")
+    task = TASK.model_copy(update={"label": Label(names=names)})
+    version = write_version(tmp_path, task=task)
+
+    for loaded in (datasets.load_dataset(str(version.path)), version.load()):
+        assert loaded["train"].features["label"].names == list(names)
+
+
+def test_a_place_with_an_equals_sign_adds_no_column(tmp_path: Path) -> None:
+    """Hive reads folders called key=value as columns."""
+    version = write_version(tmp_path / "lang=en")
+    (path,) = version.files("train")
+
+    assert version.table("train").column_names == version.schema().names
+    assert ds.dataset(version.path / "data").schema.names == version.schema().names
+    assert pl.read_parquet(path).columns == version.schema().names
