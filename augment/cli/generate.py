@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -101,8 +102,8 @@ def run(
         return
     show_summary(version)
     name = version.task.name
-    command = f"distill teacher {out / name} --init {mlm} --out models/{name}-teacher"
-    stdout.print(labeled("next", command))
+    command = ["distill", "teacher", str(out / name), "--init", mlm]
+    stdout.print(labeled("next", shlex.join([*command, "--out", f"models/{name}-teacher"])))
 
 
 @app.command(

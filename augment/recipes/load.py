@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import tomlkit
 
 from augment.contract.recipes import Recipes
 from augment.recipes.schema import AugmentRecipe
@@ -16,6 +16,6 @@ def describe(recipe: AugmentRecipe) -> str:
     lines = []
     for key, value in recipe.model_dump(mode="json").items():
         note = " ".join((AugmentRecipe.model_fields[key].description or "").split())
-        shown = json.dumps(value, ensure_ascii=False)
+        shown = tomlkit.item(value).as_string()
         lines.append(f"# {note.replace('``', '')}\n{key} = {shown}")
     return "\n".join(lines) + "\n"

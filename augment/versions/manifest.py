@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,12 +38,12 @@ def card(manifest: Manifest) -> str:
     )
     notes = _LOGITS_NOTE * manifest.teacher_logits + _REJECTED_NOTE * bool(manifest.rejected)
     counts = "\n".join(f"| {name} | {count:,} |" for name, count in sorted(manifest.counts.items()))
-    recipe = "\n".join(f"- `{key}` = `{shown(value)}`" for key, value in manifest.recipe.items())
+    recipe = "\n".join(f"- `{key}` = {as_code(value)}" for key, value in manifest.recipe.items())
     return (
         f"---\npretty_name: {task.name} augmented\ntask_categories:\n- {kind}\n"
         f'configs:\n- config_name: "{manifest.config_name}"\n  data_files:\n{files}---\n\n'
         f"# {task.name} {manifest.version}, augmented\n\n"
-        f"Made by augment-distill from `{shown(manifest.source)}`; id `{manifest.id[:12]}`.\n"
+        f"Made by augment-distill from {as_code(manifest.source)}; id `{manifest.id[:12]}`.\n"
         "Rows with `variant` 0 are the originals; the others carry their `edits` as character\n"
         "offsets into the original text. Validation and test splits are untouched.\n\n"
         f"{notes}"
@@ -50,6 +51,14 @@ def card(manifest: Manifest) -> str:
         f"## Recipe\n\n{recipe}\n\n"
         f"## Counts of the training split\n\n| what | count |\n|---|--:|\n{counts}\n"
     )
+
+
+def as_code(value: object) -> str:
+    """A value as Markdown code, whatever is in it: on one line, fenced by backticks enough."""
+    text = shown(value).replace("\n", " ")
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence, space = "`" * (longest + 1), " " * (longest > 0)
+    return f"{fence}{space}{text}{space}{fence}"
 
 
 @dataclass(frozen=True, slots=True)

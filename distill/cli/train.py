@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,8 @@ def teacher(
     from distill.teacher import fine_tune_teacher
 
     result = fine_tune_teacher(version, init=init, out=out, recipe=recipe, quiet=quiet)
-    after = labeled("next", f"distill run {version} --teacher {out} --student …")
+    command = shlex.join(["distill", "run", version, "--teacher", str(out), "--student"])
+    after = labeled("next", f"{command} …")
     emit(result, as_json, print_result, after)
 
 
