@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.offline.sitecustomize import RECORD
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell
     signal.signal(signal.SIGINT, signal.default_int_handler)  # or no child would hear Ctrl-C
+
+
+OFFLINE = ROOT / "tests" / "offline"
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(OFFLINE), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's own switch: it says at once that it is out of reach
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this process, and those it starts, a file for what reached beyond this machine."""
+    descriptor, os.environ[RECORD] = tempfile.mkstemp(prefix="reached-out-")
+    os.close(descriptor)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Take the file away."""
+    Path(os.environ[RECORD]).unlink(missing_ok=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Fail a test during which something reached out, even if the refusal was swallowed."""
+    yield
+    record = Path(os.environ[RECORD])
+    if attempts := record.read_text(encoding="utf-8"):
+        record.write_text("")
+        pytest.fail(f"the test reached beyond this machine:\n{attempts}", pytrace=False)
 
 
 @pytest.fixture(scope="session")

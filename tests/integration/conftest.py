@@ -110,6 +110,7 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     sessions = tempfile.mkdtemp(prefix="ray")  # its sockets need a short path
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", sessions)
+        patch.setenv("RAY_USAGE_STATS_REPORT_URL", "http://127.0.0.1:9/")  # also told "disabled"
         require_ray(Engine("ray"))
         cluster = Cluster(initialize_head=True, head_node_args=NODE)
         yield cluster

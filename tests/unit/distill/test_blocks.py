@@ -210,7 +210,8 @@ def test_workers_of_a_killed_parent_end(tokenizer: PreTrainedTokenizerBase, tmp_
     (tmp_path / "rules.json").write_text(tokenizer.backend_tokenizer.to_str())
     (tmp_path / "endless.py").write_text(ENDLESS)
     command = [sys.executable, str(tmp_path / "endless.py"), str(tmp_path / "rules.json")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])
+    environment = {**os.environ, "PYTHONPATH": path}
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
     assert parent.stdout is not None
     assert parent.stdout.readline()
