@@ -2,18 +2,24 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# nothing but what the lock names, byte for byte, and no code of a package at installation
+LOCKED := $(PIP) install --require-hashes --no-deps --only-binary :all: -r
 READY := $(VENV)/.ready
 DEMO := demo
 
-.PHONY: setup test lint demo clean
+.PHONY: setup test lint demo audit clean
 
 setup: $(READY)
 
-$(READY): requirements.lock pyproject.toml
+$(READY): $(wildcard requirements*.lock) pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the pinned dependencies (about two minutes) …"
-	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(LOCKED) requirements-cpu.lock || echo "no CPU build of torch here: the index's own build is taken"
+	@$(LOCKED) requirements.lock
+	@! $(PIP) check | grep -q '^torch .* requires cuda-' || $(LOCKED) requirements-cuda.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@$(PIP) check
 	@touch $(READY)
 
 lint: setup
@@ -31,6 +37,12 @@ demo: setup
 	$(BIN)/distill teacher $(DEMO)/versions/reviews --init data/sample/mlm --recipe demo --out $(DEMO)/teacher
 	$(BIN)/distill run $(DEMO)/versions/reviews --teacher $(DEMO)/teacher --student 2x64-256-4 --recipe demo --out $(DEMO)/run
 	@echo "everything is in $(DEMO)/: versions/reviews, teacher, run/student, run/plain-student"
+
+# known vulnerabilities of what is locked; the only target that asks more of the network than packages
+audit: setup
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock -r requirements-cuda.lock
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .ruff_cache .mypy_cache
