@@ -160,7 +160,7 @@ def test_only_loaders_of_models_know_transformers() -> None:
     }
 
     loaders = {"augment.masked_lm.loading", "augment.filters.loading"}
-    assert users == loaders | {"augment.contract.models", "augment.contract.checkpoint"}
+    assert users == loaders | {"augment.contract.models"}
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ def remedy(path: Path) -> str:
         return "It is a zip archive or an Office document; unpack or export it first."
     if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return "It is a web page, not the file: download it again."
+    if (path.suffix.lower(), head[:4]) == (".parquet", b"PAR1"):
+        head = b""  # as it should be: what is wrong with it lies behind its first bytes
     return next((say for start, say in _FOREIGN if head.startswith(start)), "")
 
 
@@ -129,6 +131,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.start} is not UTF-8"
+        return f"byte {error.start} is not {error.encoding.upper()}"
     said = str(error).strip() or type(error).__name__
     return said.splitlines()[0][:200].rstrip(".")

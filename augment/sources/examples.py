@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from augment.contract import SourceSplit, TaskSpec, content_digest
-from augment.contract.validation import twice
 from augment.errors import RowMalformed, SourceInvalid
 from augment.sources.labels import LabelReader, LabelUnreadable
 
@@ -220,18 +219,6 @@ class SourceTableBuilder:
             return self._labels.read(row.label, row.location, may_be_unlabeled=self.is_test)
         except LabelUnreadable as error:
             refuse_row(f"{row.location} {error}")
-
-
-def refuse_twice(file: str, columns: Iterable[str]) -> None:
-    """Check that no column stands twice; those without a name cannot be asked for anyway.
-
-    Raises:
-        SourceInvalid: One does.
-    """
-    if (name := twice(filter(None, columns))) is not None:
-        raise SourceInvalid(
-            f"{file} has the column {name!r} twice.", "Give each its own name, or take one out."
-        )
 
 
 def refuse_row(problem: str) -> NoReturn:

@@ -13,9 +13,10 @@ from typing import Any
 import tomlkit
 
 from augment.contract import Fault
+from augment.contract.data_files import Record
 from augment.contract.task import RESERVED_COLUMNS, SAFE_NAME
 from augment.errors import RowMalformed, SourceInvalid, SourceMissing
-from augment.sources.columnar import SUFFIXES, Record, read_records
+from augment.sources.columnar import SUFFIXES, open_records
 from augment.sources.examples import Columns, SourceTableBuilder
 from augment.sources.labels import listed
 from augment.tasks import GLUE, parse_task
@@ -47,16 +48,16 @@ def sniff(path: Path) -> str:
     if not path.is_file():
         raise SourceMissing(f"{path} is not there.", f"Name a file: {', '.join(SUFFIXES)}")
     malformed: list[str] = []
-    records = read_records(path, malformed.append)
+    records = open_records(path, malformed.append).records
     head = list(itertools.islice(records, MAX_ROWS))
     if not head:
         problem = f" that can be read; the first: {malformed[0]}" if malformed else "."
         raise SourceInvalid(f"{path.name} has no rows{problem}")
-    columns = _usable_columns([record for _, record in head])
+    columns = _usable_columns([record.values for record in head])
     labels = {name: list(values) for name, values in columns.items() if _may_be_label(name, values)}
-    for _, record in itertools.islice(records, MAX_LABELS):
+    for record in itertools.islice(records, MAX_LABELS):
         for name, values in labels.items():
-            values.append(record.get(name))
+            values.append(record.values.get(name))
     label = _find_label({name: _given(values) for name, values in labels.items()}, path.name)
     texts = _find_texts(columns, label, path.name)
     names = _class_names(_given(labels[label]), label)
@@ -242,9 +243,9 @@ def _refused(
         raise SourceInvalid(f"{path.name} cannot be described as it is.", _NAME_IT)
     problems: list[str] = []
     rows = SourceTableBuilder(task.spec, task.spec.splits.train)
-    for location, record in head:
+    for record in head:
         try:
-            rows.add_record(location, record, columns)
+            rows.add_record(record.location, record.values, columns)
         except RowMalformed as error:
             problems.append(error.problem)
     if len(problems) == len(head):

@@ -19,8 +19,9 @@ import pyarrow as pa
 from augment.contract import TaskSpec
 from augment.contract.manifest import LabelRule
 from augment.contract.models import first_line, is_hub_name
+from augment.contract.tables import PACKED, kind_of
 from augment.errors import SourceInvalid, SourceMissing, UsageError
-from augment.sources.columnar import SUFFIXES, named, read_records
+from augment.sources.columnar import SUFFIXES, named, open_records
 from augment.sources.examples import Columns, SourceTableBuilder
 from augment.sources.glue import COLUMNS, read_tsv, tsv_file
 from augment.sources.labels import LabelReader
@@ -179,14 +180,26 @@ def _files_of(folder: Path, split: str, task: Task) -> list[Path]:
         found = [_parts_of(where, split, suffix) for suffix in SUFFIXES]
         if sum(map(len, found)):
             return _only(found, split)
+        if packed := _packed(where, split):
+            return packed
     return []
 
 
 def _parts_of(folder: Path, split: str, suffix: str) -> list[Path]:
     """The one file of a split, or its numbered parts, as the hub calls them."""
-    whole = folder / f"{split}{suffix}"
-    parts = [path for path in sorted(folder.glob(f"{split}-*{suffix}")) if path.is_file()]
-    return [whole, *parts] if whole.is_file() else parts
+    files = [path for path in _files(folder) if kind_of(path) == suffix]
+    parts = sorted(path for path in files if path.stem.startswith(f"{split}-"))
+    return [*(path for path in files if path.stem == split), *parts]
+
+
+def _packed(folder: Path, split: str) -> list[Path]:
+    """Files of a split that must be unpacked or exported first; their reader says so."""
+    files = [path for path in _files(folder) if kind_of(path) in PACKED]
+    return [path for path in files if path.name.split(".")[0] == split][:1]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
 
 
 def _only(found: list[list[Path]], split: str) -> list[Path]:
@@ -216,11 +229,13 @@ def _only(found: list[list[Path]], split: str) -> list[Path]:
 
 def _read_columns(files: list[Path], spec: TaskSpec, rows: SourceTableBuilder) -> pa.Table:
     columns = Columns(spec.text_columns, spec.label.column)
+    wanted = (*columns.texts, columns.label, columns.idx)
     for path in files:
-        if path.stat().st_size == 0:
-            raise SourceInvalid(f"{path.name} is empty.", "Expected rows.")
-        for location, record in read_records(path, rows.malformed):
-            rows.add_record(location, record, columns)
+        table = open_records(path, rows.malformed, wanted)
+        if table.columns is not None:
+            columns.require(path.name, table.columns, labeled=not rows.is_test)
+        for record in table.records:
+            rows.add_record(record.location, record.values, columns)
     return rows.build(files[0].name)
 
 

@@ -279,7 +279,7 @@ def test_a_truncated_parquet(tmp_path: Path) -> None:
     path = write_columns(tmp_path, ".parquet") / "train.parquet"
     path.write_bytes(path.read_bytes()[:-20])
 
-    with pytest.raises(SourceInvalid, match="not a whole Parquet file"):
+    with pytest.raises(SourceInvalid, match="cannot be read as a whole Parquet file"):
         read_source(GLUE["sst2"], str(tmp_path))
 
 
@@ -326,6 +326,81 @@ def test_a_custom_task_cannot_climb_out(tmp_path: Path) -> None:
 
     with pytest.raises(SourceInvalid, match="outside"):
         read_source(custom(tmp_path / "in", "../train.csv"), None)
+
+
+@pytest.mark.parametrize("suffix", [".CSV", ".tsv", ".ndjson", ".json", ".JSONL"])
+def test_suffixes_in_any_case(tmp_path: Path, suffix: str) -> None:
+    for split, records in RECORDS.items():
+        path = tmp_path / f"{split}{suffix}"
+        if suffix == ".json":
+            path.write_text(json.dumps(records))
+        elif suffix in (".ndjson", ".JSONL"):
+            path.write_text("".join(json.dumps(record) + "\n" for record in records))
+        else:
+            rows = ["sentence;label;idx", *(";".join(map(str, r.values())) for r in records)]
+            path.write_text("\n".join(rows).replace(";", "\t" if suffix == ".tsv" else ";"))
+    task = custom(tmp_path)
+    source = read_source(Task(task.spec, {}, tmp_path), None)
+
+    assert source.splits["train"]["idx"].to_pylist() == [5, 9]
+
+
+def test_a_packed_split_is_named(tmp_path: Path) -> None:
+    import gzip
+
+    path = write_columns(tmp_path, ".csv") / "train.csv"
+    (tmp_path / "train.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+
+    with pytest.raises(SourceInvalid, match=r"train\.csv\.gz is of an unknown kind") as caught:
+        read_source(GLUE["sst2"], str(tmp_path))
+    assert "gunzip" in caught.value.hint
+
+
+def test_a_folder_too_high(tmp_path: Path) -> None:
+    (tmp_path / "SST-2").mkdir()
+    (tmp_path / "own").mkdir()
+    write_tsv(tmp_path / "SST-2", "sst2")
+    write_columns(tmp_path / "own", ".csv")
+
+    with pytest.raises(SourceMissing, match="no split 'train'") as caught:
+        read_source(GLUE["sst2"], str(tmp_path))
+    places = tmp_path / "SST-2"
+    assert caught.value.hint == f"It lies one level down: --source {places}"
+
+
+def test_a_json_row_without_its_label_is_one_malformed_row(tmp_path: Path) -> None:
+    path = write_columns(tmp_path, ".jsonl") / "train.jsonl"
+    path.write_text(path.read_text() + '{"sentence": "x"}\n{"label": 1}\n')
+
+    with pytest.raises(RowMalformed, match=r"train\.jsonl line 3 has no column 'label'"):
+        read_source(GLUE["sst2"], str(tmp_path))
+    kept = read_source(GLUE["sst2"], str(tmp_path), skip_malformed=True)
+    assert (kept.splits["train"].num_rows, kept.skipped) == (2, 2)
+    path.write_text('{"sentence": "x"}\n' * 3)
+    with pytest.raises(SourceInvalid, match="all 3 rows are malformed"):
+        read_source(GLUE["sst2"], str(tmp_path), skip_malformed=True)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("break_", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("name", ["cola", "mrpc"])
+def test_glue_in_other_encodings(tmp_path: Path, name: str, break_: str, encoding: str) -> None:
+    expected = read_source(GLUE[name], str(write_tsv(tmp_path, name))).splits
+    for path in tmp_path.glob("*.tsv"):
+        lines = path.read_text("utf-8-sig").splitlines()
+        path.write_bytes(break_.join(["", *lines, "", ""]).encode(encoding))
+
+    found = read_source(GLUE[name], str(tmp_path)).splits
+    assert all(found[split].equals(expected[split]) for split in expected)
+
+
+def test_a_bad_byte_in_a_header_is_a_fault_of_the_file(tmp_path: Path) -> None:
+    write_tsv(tmp_path, "sst2")
+    (tmp_path / "train.tsv").write_bytes(b"sent\xe9nce\tlabel\na\t1\nb\t0\n")
+
+    with pytest.raises(SourceInvalid, match=r"train\.tsv line 1, the header, is not UTF-8"):
+        read_source(GLUE["sst2"], str(tmp_path), skip_malformed=True)
 
 
 def test_limit_takes_the_first_training_rows(tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+"""Rows of Parquet files of others: their text as text, in bounded memory.
+
+A Parquet file of a kilobyte can hold a billion rows, or a text of a megabyte in each. How much a
+batch unpacks to is known before it is unpacked: from the sizes that the file declares and from the
+longest entry of each dictionary.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from augment.contract.data_files import MAX_COLUMNS, DataFile, Record, Table, refuse_twice
+from augment.contract.reading import guarded
+
+WHAT = "a whole Parquet file"
+BATCH_ROWS, BATCH_BYTES = 4096, 1 << 26
+MAX_TIMES, ALWAYS_READ = 1000, 1 << 28
+"""A file does not unpack to more than so many times its size, and these bytes."""
+_ROW_BYTES = 16
+_DAMAGED = "It is cut or damaged: get it again."
+_TOO_MUCH = "Such a file is no data set of texts; write it anew, or name another."
+
+
+def open_parquet(file: DataFile, wanted: Collection[str] | None = None) -> Table:
+    """A Parquet file; of its columns those that are wanted, all where that is None.
+
+    Raises:
+        Fault: It is damaged, has two columns of one name, or unpacks to too much.
+    """
+    with guarded(file.path, file.fault, WHAT, _DAMAGED):
+        metadata = pq.read_metadata(file.path)
+        if metadata.num_columns > MAX_COLUMNS:
+            file.refuse(f"has {metadata.num_columns:,} columns; at most {MAX_COLUMNS:,} are read.")
+        schema = pq.ParquetFile(file.path, metadata=metadata).schema_arrow
+        names = list(schema.names)
+    refuse_twice(file, names)
+    _refuse_bomb(file, metadata)
+    columns = [name for name in names if wanted is None or name in wanted]
+    return Table(_records(file, columns, metadata), tuple(names), _class_names(schema.metadata))
+
+
+def holds_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds text."""
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return value in (pa.string(), pa.large_string(), pa.string_view())
+
+
+def _limit(file: DataFile) -> int:
+    return ALWAYS_READ + MAX_TIMES * file.path.stat().st_size
+
+
+def _refuse_bomb(file: DataFile, metadata: pq.FileMetaData) -> None:
+    groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
+    unpacked = sum(group.total_byte_size for group in groups)
+    if max(unpacked, metadata.num_rows * _ROW_BYTES) > _limit(file):
+        file.refuse(f"unpacks to over {MAX_TIMES:,} times its size.", _TOO_MUCH)
+
+
+def _records(file: DataFile, columns: list[str], metadata: pq.FileMetaData) -> Iterator[Record]:
+    number, size, limit = 0, 0, _limit(file)
+    with guarded(file.path, file.fault, WHAT, _DAMAGED):
+        if not columns:
+            yield from (Record(f"{file} row {at}", {}) for at in range(metadata.num_rows))
+            return
+        source = pq.ParquetFile(file.path, metadata=metadata)
+        for group in range(metadata.num_row_groups):
+            rows = _rows_at_once(file, columns, metadata, group)
+            for batch in source.iter_batches(rows, row_groups=[group], columns=columns):
+                size += sum(map(_size, batch.columns))
+                if size > limit:
+                    file.refuse(f"unpacks to over {MAX_TIMES:,} times its size.", _TOO_MUCH)
+                yield from _batch_records(file, batch, number)
+                number += batch.num_rows
+
+
+def _rows_at_once(file: DataFile, columns: list[str], metadata: pq.FileMetaData, group: int) -> int:
+    """So many rows that a batch is of a bounded size, whatever its dictionaries hold."""
+    schema, declared = metadata.schema.to_arrow_schema(), metadata.row_group(group)
+    texts = [name for name in columns if holds_text(schema.field(name).type)]
+    longest = 1
+    for chunk in map(declared.column, range(declared.num_columns)):
+        name = chunk.path_in_schema.split(".")[0]
+        if name in columns and name not in texts and chunk.has_dictionary_page:
+            longest = max(longest, chunk.total_uncompressed_size)
+    if texts and declared.num_rows:
+        probe = pq.ParquetFile(file.path, metadata=metadata, read_dictionary=texts)
+        batch = next(probe.iter_batches(1, row_groups=[group], columns=texts))
+        for column in batch.columns:
+            if len(column.dictionary):
+                longest = max(longest, pc.max(pc.binary_length(column.dictionary)).as_py() or 0)
+    return max(1, min(BATCH_ROWS, BATCH_BYTES // longest))
+
+
+def _size(column: pa.Array) -> int:
+    """Bytes of a column's values; a dictionary's entry counts as often as it is used."""
+    if not (pa.types.is_dictionary(column.type) and holds_text(column.type)):
+        return int(column.nbytes)
+    lengths = pc.binary_length(column.dictionary).take(column.indices)
+    return int(column.indices.nbytes) + (pc.sum(lengths).as_py() or 0)
+
+
+def _batch_records(file: DataFile, batch: pa.RecordBatch, first: int) -> Iterator[Record]:
+    names = batch.schema.names
+    columns = [_values(column) for column in batch.columns]
+    for number, values in enumerate(zip(*columns, strict=True), start=first):
+        location = f"{file} row {number}"
+        if any(value is _NOT_UTF8 for value in values):
+            file.malformed(f"{location} is not UTF-8.")
+        else:
+            yield Record(location, dict(zip(names, values, strict=True)))
+
+
+_NOT_UTF8 = object()
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """The values of a column; a text that is not UTF-8 as a mark."""
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError:
+        if not holds_text(column.type):
+            return [_value(value) for value in column]
+        dense = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        return [_decoded(raw) for raw in dense.cast(pa.large_binary()).to_pylist()]
+
+
+def _value(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        return _NOT_UTF8
+
+
+def _decoded(raw: bytes | None) -> Any:
+    try:
+        return None if raw is None else raw.decode()
+    except UnicodeDecodeError:
+        return _NOT_UTF8
+
+
+def _class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
+    """Column → class names, where a Parquet file carries the features of ``datasets``."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        return {name: list(value["names"]) for name, value in features.items() if "names" in value}
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return {}
