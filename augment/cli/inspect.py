@@ -171,7 +171,7 @@ def vectors_command(
     """Show the tables of word vectors that are kept for later starts."""
     from augment.vectors.cache import cache_folder, entries
     from augment.vectors.cache import clear as remove
-    from augment.vectors.storage import is_whole
+    from augment.vectors.storage import load
 
     place = cache_folder(folder or True) or Path()
     shown: list[dict[str, Any]] = [
@@ -179,7 +179,7 @@ def vectors_command(
             "entry": path.name,
             **({} if note is None else note.model_dump(include={"source", "rows", "dimensions"})),
             "bytes": 0 if note is None else note.bytes,
-            "state": "damaged" if note is None or (verify and not is_whole(path)) else "whole",
+            "state": "damaged" if note is None or (verify and load(path) is None) else "whole",
         }
         for path, note in entries(place).items()
     ]

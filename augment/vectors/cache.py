@@ -5,8 +5,9 @@
                                         (and stays: who waits for it has it open)
 
 An entry belongs to one state of its source: path, size, inode, times of last change of content and
-of status. (A file changed with the clock set back to the same nanosecond would go unnoticed: the
-one hole.) A new state of a file replaces the older one.
+of status, and the bytes at ``_SAMPLES`` places, the first and the last among them. (A file changed
+between those places with the clock set back to the same nanosecond would go unnoticed: the one
+hole.) A new state of a file replaces the older one. ``storage.py`` says how an entry is believed.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from augment.contract.files import locked, sync
 from augment.vectors.storage import CacheUnusable, Metadata, cache_errors, gather_in, load, save
 from augment.vectors.table import Block, Table, build
 
-FORMAT = 2
+FORMAT = 3
 """Grows whenever the same file would give other arrays; ``is_plain`` decides one of them."""
+_SAMPLES, _SAMPLE_BYTES = 64, 4096
 VARIABLE = "AUGMENT_VECTORS_CACHE"
 _NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
 
@@ -62,6 +64,7 @@ class Entry:
         for file in files:
             s = file.stat()
             state += [file.name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_dev, s.st_ino]
+            state.append(_sample(file, s.st_size))
         return cls(folder, source, _short(f"{source}\0{rows}"), _short(repr(state)))
 
     @property
@@ -126,6 +129,16 @@ def clear(folder: Path) -> int:
     for path in removed:
         shutil.rmtree(path, ignore_errors=True)
     return len(removed)
+
+
+def _sample(file: Path, size: int) -> str:
+    """SHA-256 over the bytes at some places of a file."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        for place in range(_SAMPLES):
+            stream.seek(max(0, size - _SAMPLE_BYTES) * place // (_SAMPLES - 1))
+            digest.update(stream.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
 
 
 def _short(text: str) -> str:

@@ -5,16 +5,26 @@ GloVe and word2vec text, word2vec binary, gensim's native files and its download
 
 from __future__ import annotations
 
+import gzip
 import pickle
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from augment.contract.reading import guarded, remedy
 from augment.errors import AssetInvalid, AssetMissing
+from augment.vectors.plausible import implausible, is_decomposed
 from augment.vectors.table import Block
 from augment.vectors.text import read_text
 
 _SLICE_ROWS = 16_384
+_HEADER_BYTES = 100
+_MOST_DIMENSIONS = 100_000
+_GZIP, _FASTTEXT = b"\x1f\x8b", b"\xba\x16\x4f\x2f"
+_KINDS = "Give a file: GloVe or word2vec text (.txt), word2vec binary (.bin), gensim (.kv)."
 
 
 def locate(name: str) -> Path:
@@ -32,7 +42,7 @@ def locate(name: str) -> Path:
     except Exception as error:
         raise AssetMissing(
             f"{name} is neither a vectors file nor to be had from gensim's downloader: {error}",
-            "Give a file: GloVe or word2vec text (.txt), word2vec binary (.bin), gensim (.kv).",
+            _KINDS,
         ) from error
 
 
@@ -45,39 +55,93 @@ def read_blocks(path: Path, rows: int) -> Iterator[Block]:
     """The first rows of a vectors file of any kind.
 
     Raises:
-        AssetInvalid: It is no table of vectors.
+        AssetInvalid: It is no table of vectors, or no table of words.
     """
-    binary = path.name.endswith((".bin", ".bin.gz")) or "word2vec-google-news" in path.name
-    if binary or path.suffix == ".kv":
+    with guarded(path, AssetInvalid, "vectors", _KINDS):
+        if (known := _foreign(path)) is not None:
+            raise AssetInvalid(f"{path.name} holds no vectors.", known or _KINDS)
+    composed = False
+    for number, block in enumerate(_blocks(path, rows)):
+        if not number:
+            if problem := implausible(block.words):
+                raise AssetInvalid(f"{path.name} {problem}.", _KINDS)
+            composed = is_decomposed(block.words)
+        if composed:
+            words = [unicodedata.normalize("NFC", word) for word in block.words]
+            yield Block(words, block.matrix, block.share)
+        else:
+            yield block
+
+
+def _is_binary(path: Path) -> bool:
+    return path.name.endswith((".bin", ".bin.gz")) or "word2vec-google-news" in path.name
+
+
+def _blocks(path: Path, rows: int) -> Iterator[Block]:
+    if _is_binary(path) or path.suffix == ".kv":
         return _slices(path, rows)
     return read_text(path, rows)
 
 
+def _foreign(path: Path) -> str | None:
+    """What a file is that is no vectors file of any kind, and what to do; None where it may be."""
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    if head.startswith(_FASTTEXT):
+        return "It is a fastText model; give the text file (.vec) that comes with it."
+    if head.startswith(_GZIP) and path.suffix != ".kv":
+        return None  # unpacked on the way
+    return remedy(path) or None
+
+
 def _slices(path: Path, rows: int) -> Iterator[Block]:
-    table = _table(path, rows)
+    table = _native(path) if path.suffix == ".kv" else _binary(path, rows)
     words, vectors = table.index_to_key[:rows], table.vectors[:rows]
     whole = getattr(vectors, "ndim", 0) == 2 and vectors.dtype.kind == "f"
     if not whole or len(words) != len(vectors) or not all(isinstance(w, str) for w in words):
-        raise AssetInvalid(f"{path.name} is not a table of words and vectors.")
+        raise AssetInvalid(f"{path.name} is not a table of words and vectors.", _KINDS)
     for end in range(_SLICE_ROWS, len(words) + _SLICE_ROWS, _SLICE_ROWS):
         part = slice(end - _SLICE_ROWS, end)
         yield Block(words[part], vectors[part].astype("f4", order="C"), end / len(words))
 
 
-def _table(path: Path, rows: int) -> Any:
-    """A table as gensim reads it, from its own format or from word2vec binary."""
+def _binary(path: Path, rows: int) -> Any:
+    """A table of word2vec binary, as gensim reads it.
+
+    Raises:
+        AssetInvalid: It is none, or shorter than its first line says.
+    """
     from gensim.models import KeyedVectors
 
-    try:
-        if path.suffix != ".kv":
-            return KeyedVectors.load_word2vec_format(
-                str(path), binary=True, limit=rows, unicode_errors="replace"
-            )
+    with guarded(path, AssetInvalid, "word2vec binary", _KINDS):
+        packed = path.name.endswith(".gz") or path.open("rb").read(2) == _GZIP
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            count, dimensions = map(int, stream.readline(_HEADER_BYTES).split())
+        needed = 4 * dimensions * min(count, rows)
+        if not 0 < dimensions <= _MOST_DIMENSIONS or count < 1:
+            raise ValueError(f"its first line says {count:,} x {dimensions:,}")
+        if not packed and needed > path.stat().st_size:
+            raise ValueError(f"its first line says {count:,} x {dimensions:,}: it was cut off")
+        return KeyedVectors.load_word2vec_format(
+            str(path), binary=True, limit=rows, unicode_errors="replace"
+        )
+
+
+def _native(path: Path) -> Any:
+    """A table in gensim's own format; its large arrays may lie beside it.
+
+    Raises:
+        AssetInvalid: It holds anything but a table.
+    """
+    with guarded(path, AssetInvalid, "a gensim table", _KINDS):
         with path.open("rb") as stream:
-            _VectorsOnly(stream).load()  # refuses anything but a table, before gensim unpickles it
-        return KeyedVectors.load(str(path), mmap="r")
-    except Exception as error:
-        raise AssetInvalid(f"{path.name} is not a vectors file gensim can read: {error}") from error
+            table = _VectorsOnly(stream).load()  # refuses what could run code
+        beside = path.with_name(f"{path.name}.vectors.npy")
+        if "vectors" in getattr(table, "__numpys", ()):
+            table.vectors = np.load(beside, mmap_mode="r", allow_pickle=False)
+        if not isinstance(getattr(table, "index_to_key", None), list):
+            raise ValueError("it has no list of words")
+        return table
 
 
 class _VectorsOnly(pickle.Unpickler):

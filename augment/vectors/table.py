@@ -10,13 +10,13 @@ import numpy as np
 
 from augment.errors import AssetInvalid
 from augment.tokenization.base import is_plain
+from augment.vectors.plausible import UNREADABLE
 from augment.vectors.vocabulary import Vocabulary
 
 Gather = Callable[[Iterator[np.ndarray]], np.ndarray]
 """Makes one matrix of consecutive parts, in memory or in a file that is mapped afterwards."""
 _MIN_NORM, _MAX_NORM = 1e-18, 1e18
 """Lengths that float32 can divide by; shorter rows have no direction."""
-_UNREADABLE = "\ufffd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,10 @@ class Table:
     norms: np.ndarray
     usable: np.ndarray
     digest: str
+
+    def content_digest(self, vectors: bytes) -> str:
+        """The digest of a table with these words, whose vectors have this SHA-256."""
+        return _digest(self.words, self.matrix.shape, vectors)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays by name."""
@@ -98,7 +102,7 @@ def build(blocks: Iterable[Block], gather: Gather, name: str) -> Table:
 
     matrix = gather(matrices())
     vocabulary, lengths = Vocabulary.of(words), np.concatenate(norms)
-    plain = np.array([is_plain(word) and _UNREADABLE not in word for word in words])
+    plain = np.array([is_plain(word) and UNREADABLE not in word for word in words])
     return Table(
         words=vocabulary,
         matrix=matrix,

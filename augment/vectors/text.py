@@ -1,4 +1,7 @@
-"""GloVe text, and word2vec text with its header line, in blocks of lines."""
+"""GloVe text, and word2vec or fastText text with its header line, in blocks of lines.
+
+Where most of the first lines hold tabs, tabs part words and numbers as single spaces do.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,15 @@ import numpy as np
 import pyarrow as pa
 
 from augment.errors import AssetInvalid
+from augment.vectors.plausible import holds_number
 from augment.vectors.table import Block
 
 READ_BYTES = 4 * 2**20
 LONGEST_LINE = 4 * 2**20
 _SAMPLE_LINES = 100
 _SPACE, _NEWLINE = 32, 10
-_GZIP, _ZIP = b"\x1f\x8b", b"PK"
-_HINT = "Expected GloVe or word2vec text: a word, then its numbers, by single spaces."
+_GZIP, _MARK = b"\x1f\x8b", b"\xef\xbb\xbf"
+_HINT = "Expected GloVe or word2vec text: a word, then its numbers, by single spaces or tabs."
 
 
 def read_text(path: Path, rows: int) -> Iterator[Block]:
@@ -30,14 +34,21 @@ def read_text(path: Path, rows: int) -> Iterator[Block]:
 
     Raises:
         AssetInvalid: A line is not a word and its numbers (with its number), the file is damaged,
-            or it holds fewer rows than its header line says.
+            or it holds more or fewer rows than its header line says.
     """
-    dimensions, promised = 0, None
+    dimensions, promised, tabs = 0, None, False
     line, done, size = 1, 0, max(path.stat().st_size, 1)
     with path.open("rb") as raw:
-        for lines in _whole_lines(_unpacked(raw, path.name), path.name):
+        for lines in _whole_lines(_unpacked(raw), path.name):
+            if not dimensions:
+                lines = lines.removeprefix(_MARK)  # noqa: PLW2901
+                tabs = _parted_by_tabs(lines)
+            if tabs:
+                lines = _without_end_blanks(lines.replace(b"\t", b" "))  # noqa: PLW2901
             if not dimensions:
                 dimensions, promised = _layout(lines, path.name)
+                if b"\0" in lines:
+                    raise AssetInvalid(f"{path.name} is not text: it holds NUL bytes.", _HINT)
                 if promised is not None:
                     line, lines = 2, lines[lines.index(b"\n") + 1 :]  # noqa: PLW2901
                     if not lines:
@@ -48,19 +59,30 @@ def read_text(path: Path, rows: int) -> Iterator[Block]:
             done += len(block.words)
             if done == rows:
                 return
-    if promised is not None and done < min(promised, rows):
+    if promised is not None and done != min(promised, rows):
         raise AssetInvalid(
             f"{path.name} holds {done:,} rows; its first line says {promised:,}.",
-            "It may have been cut off: download it again.",
+            "It may have been cut off: download it again."
+            if done < promised
+            else "Correct its first line, or take it out where it is no header.",
         )
 
 
-def _unpacked(raw: IO[bytes], name: str) -> IO[bytes] | gzip.GzipFile:
+def _unpacked(raw: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
     magic = raw.read(2)
     raw.seek(0)
-    if magic == _ZIP:
-        raise AssetInvalid(f"{name} is a zip file.", "Unpack it and name one of the files in it.")
     return gzip.open(raw) if magic == _GZIP else raw
+
+
+def _parted_by_tabs(lines: bytes) -> bool:
+    sample = lines.split(b"\n", _SAMPLE_LINES)[:_SAMPLE_LINES]
+    return 2 * sum(b"\t" in line for line in sample) > sum(map(bool, sample))
+
+
+def _without_end_blanks(lines: bytes) -> bytes:
+    if b" \n" not in lines:
+        return lines
+    return b"\n".join(line.rstrip(b" ") for line in lines.split(b"\n"))
 
 
 def _whole_lines(stream: IO[bytes] | gzip.GzipFile, name: str) -> Iterator[bytes]:
@@ -73,9 +95,7 @@ def _whole_lines(stream: IO[bytes] | gzip.GzipFile, name: str) -> Iterator[bytes
             raise AssetInvalid(f"{name} cannot be read: {error}.") from error
         if not read:
             break
-        data = (rest + read).replace(b"\r\n", b"\n")
-        while b" \n" in data:
-            data = data.replace(b" \n", b"\n")
+        data = _without_end_blanks((rest + read).replace(b"\r\n", b"\n"))
         whole = data[: data.rfind(b"\n") + 1].rstrip(b"\n")
         rest = data[len(whole) + 1 :] if whole else data
         if len(rest) > LONGEST_LINE:
@@ -123,6 +143,13 @@ def _parse(lines: bytes, dimensions: int, rows: int, where: str, line: int) -> B
     numbers = _numbers(text, fields)
     if numbers is None:
         raise _fault(lines, dimensions, where, line)
+    for number, word in enumerate(words, start=line):
+        if " " in word and holds_number(word):
+            raise AssetInvalid(
+                f"{where} {number} has more than {dimensions} numbers: {word[:60]!r} stands before "
+                "the last ones.",
+                _HINT,
+            )
     return Block(words, numbers)
 
 

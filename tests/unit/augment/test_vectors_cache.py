@@ -15,12 +15,13 @@ import pytest
 from typer.testing import CliRunner
 
 from augment.cli import app
+from augment.contract import sha256_file
 from augment.errors import AssetInvalid
 from augment.progress import Narrator
 from augment.tokenization.base import is_plain
 from augment.vectors import Vectors, cache, cache_folder, load_vectors, loading
 from augment.vectors.cache import clear, entries
-from augment.vectors.storage import is_whole
+from augment.vectors.storage import METADATA, Metadata, load
 from augment.vectors.table import Block
 
 
@@ -158,21 +159,77 @@ def test_a_damaged_entry_is_made_again(
         kept = {"truncate": short, "empty": b"", "flip the last byte": short + bytes([last])}
         path.write_bytes(kept[harm])
 
-    assert not is_whole(place.entry)
+    assert load(place.entry) is None
     assert same(place.load(), plain)
-    assert is_whole(place.entry)
+    assert load(place.entry) is not None
     assert len(reads) == 3
 
 
-def test_verifying_reads_every_byte(place: Place) -> None:
+def test_every_byte_of_the_vectors_is_compared(place: Place, reads: list[Path]) -> None:
+    plain = load_vectors(str(place.file), 1000)
     place.load()
     path = place.entry / "matrix.f32"
     content = bytearray(path.read_bytes())
-    content[-18] ^= 1  # in the last row but one, of which the sample at opening need not know
+    content[len(content) // 2] ^= 1
     path.unlink()
     path.write_bytes(content)
 
-    assert not is_whole(place.entry)
+    assert load(place.entry) is None
+    assert same(place.load(), plain)
+    assert len(reads) == 3
+
+
+def forge(entry: Path, **changes: object) -> None:
+    """Change the metadata of an entry, and its own sum with it."""
+    note = Metadata.read(entry).model_copy(update=changes)
+    (entry / METADATA).write_text(note.model_copy(update={"sum": note.own_sum()}).model_dump_json())
+
+
+@pytest.mark.parametrize("key", ["digest", "source", "rows", "name", "sum"])
+def test_changed_metadata_are_not_believed(place: Place, reads: list[Path], key: str) -> None:
+    plain = place.load()
+    note = json.loads((place.entry / METADATA).read_text())
+    note[key] = note["rows"] - 1 if key == "rows" else "0" * 64
+    (place.entry / METADATA).write_text(json.dumps(note))
+
+    assert same(place.load(), plain)
+    assert len(reads) == 2
+
+
+def test_another_digest_is_not_believed_even_with_a_right_sum(place: Place) -> None:
+    plain = place.load()
+    forge(place.entry, digest="0" * 64)
+
+    assert same(place.load(), plain)
+
+
+def test_words_of_other_rows_are_not_believed_even_with_right_sums(place: Place) -> None:
+    plain = load_vectors(str(place.file), 1000)
+    place.load()
+    file = place.entry / "text.npy"
+    np.save(file, np.load(file)[::-1].copy())
+    files = Metadata.read(place.entry).files
+    told = files["text"].model_copy(update={"sha256": sha256_file(file)})
+    forge(place.entry, files={**files, "text": told})
+
+    assert same(place.load(), plain)
+
+
+def test_another_source_with_the_same_state_is_read(
+    place: Place, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Size, times and inode of another file: as after a restored disk image."""
+    first, known = place.load(), place.file.stat()
+    content = place.file.read_text()
+    place.file.write_text(content.replace("0.1", "0.2").replace("-0.", "-1.", 1))
+    assert place.file.stat().st_size == known.st_size
+    stat = Path.stat
+    monkeypatch.setattr(
+        Path, "stat", lambda path, **more: known if path == place.file else stat(path, **more)
+    )
+
+    assert place.load().digest != first.digest
+    assert len(reads) == 2
 
 
 def test_a_name_that_lies_is_not_believed(place: Place, reads: list[Path]) -> None:
@@ -327,4 +384,4 @@ def test_a_kept_mask_follows_the_rule_of_plain_words() -> None:
     ]  # fmt: skip
     answers = "".join("01"[is_plain(sample)] for sample in samples)
 
-    assert (cache.FORMAT, answers) == (2, "110000101000111111111001")
+    assert (cache.FORMAT, answers) == (3, "110000101000111111111001")

@@ -96,7 +96,7 @@ def test_word2vec_text_binary_and_native(tmp_path: Path) -> None:
         ("3 0\nthe\n", "line 1 is not a word and its numbers"),
         ("3 2\n", "holds 0 rows; its first line says 3"),
         (b"\x80\xff\x00\n\xfe\n", "line 1 is not a word and its numbers"),
-        (b"PK\x03\x04", "is a zip file"),
+        (b"PK\x03\x04", "holds no vectors"),
         (gzip.compress(b"the 0.5 1\n" * 99, mtime=0)[:-9], "cannot be read"),
     ],
 )
