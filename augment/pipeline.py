@@ -223,6 +223,7 @@ def _augment(
                 counts.update(output.counts)
                 if store is not None:
                     store.error = store.error or output.store_error
+                    store.notice = store.notice or output.store_notice
                 tell.rows(output.counts["rows.source"])
     except KeyboardInterrupt:
         safe = sum(staging.finished(chunk.number) is not None for chunk in chunks)

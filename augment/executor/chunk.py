@@ -57,6 +57,7 @@ def augment_chunk(
         dict(counts),
         rejected_table(rejected, task) if recipe.keep_rejected else None,
         finder.store.error if finder.store else "",
+        finder.store.notice if finder.store else "",
     )
 
 

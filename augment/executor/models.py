@@ -51,8 +51,13 @@ class Models:
         )
         if store is None:
             return CandidateFinder(lm, vectors, recipe)
-        words_only = recipe.top_k_of == "words"
-        kept = CandidateStore(store, lm.digest, words_only=words_only, precision=recipe.precision)
+        kept = CandidateStore(
+            store,
+            lm.digest,
+            words_only=recipe.top_k_of == "words",
+            precision=recipe.precision,
+            vocabulary=len(lm.tokenizer.whole_words()),
+        )
         return CandidateFinder(lm, vectors, recipe, kept)
 
     def load_teacher(self, recipe: AugmentRecipe, task: TaskSpec) -> TeacherFilter | None:

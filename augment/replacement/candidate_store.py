@@ -2,7 +2,8 @@
 
 One SQLite file for each masked LM and way of ranking; an entry is addressed by the digest of the
 model's input, so another N, p, seed, smaller K or task needs no forward for it. Every entry carries
-a checksum: one that does not agree is computed again. Several processes may read and write.
+a sum over its address, its depth and its content, keyed with what the file was made for: one that
+does not agree is computed again. Several processes may read and write.
 """
 
 from __future__ import annotations
@@ -13,25 +14,24 @@ import sqlite3
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from augment.errors import StoreInvalid
 from augment.masked_lm.inputs import MaskedInput
 from augment.masked_lm.model import TIE_GAP, Ranking
+from augment.replacement.store_file import NoFile, NotOurs, check, create, is_damage, opened, remove
 
 FORMAT = 1
-WAIT_SECONDS = 60.0
 _KEYS_A_QUERY = 500
-_SUM_BYTES = 8
-_CREATE = """
-create table if not exists rankings (
-    key blob primary key, used integer not null, k integer not null, value blob not null
-) without rowid
-"""
+_SUM_BYTES = 16
+_LARGEST = 2**14
+"""Bytes of an entry: more than K = 1000 takes."""
+_SELECT = "select key, k, case when length(value) <= ? then value end from rankings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +53,38 @@ class CandidateStore:
     """Rankings of one masked LM under one way of ranking.
 
     A store that cannot be written (a full disk, a read-only folder) stops storing and says so in
-    ``error``; the run goes on and computes what it needs.
+    ``error``; the run goes on and computes what it needs. Nothing is made on disk before the first
+    ranking is stored.
 
     Attributes:
         error: Why nothing is stored any more, or an empty string.
+        notice: What was found damaged and is computed again, or an empty string.
     """
 
     def __init__(
-        self, folder: Path, model_digest: str, *, words_only: bool, precision: str = "float32"
+        self,
+        folder: Path,
+        model_digest: str,
+        *,
+        words_only: bool,
+        precision: str = "float32",
+        vocabulary: int = 2**31,
     ) -> None:
-        """Open or create the file for a model's digest and what else its rankings depend on."""
-        kind = f"{FORMAT}\0{model_digest}\0{words_only}\0{precision}".encode()
-        self.path = folder / f"{hashlib.sha256(kind).hexdigest()[:32]}.sqlite"
-        self.error = ""
+        """Open the file for a model's digest and what else its rankings depend on.
+
+        ``vocabulary`` is the number of the model's tokens; no other token is believed.
+        """
+        kind = f"{FORMAT}\0{model_digest}\0{words_only}\0{precision}"
+        self._identity = hashlib.sha256(kind.encode()).hexdigest()
+        self._vocabulary = vocabulary
+        self.path = folder / f"{self._identity[:32]}.sqlite"
+        self.error = self.notice = ""
         with self._or_give_up():
-            folder.mkdir(parents=True, exist_ok=True)
-            with self._open() as database:
-                database.execute("pragma journal_mode=wal")
-                database.execute(_CREATE)
+            if folder.exists() and not folder.is_dir():
+                raise NoFile(f"{folder} is not a folder")
+            if self._is_there():
+                with self._checked():
+                    pass
 
     def get(self, keys: Sequence[bytes], k: int) -> dict[bytes, Ranking]:
         """The rankings that are stored, undamaged and deep enough for the K best.
@@ -78,19 +92,21 @@ class CandidateStore:
         A ranking is cut to K only where the cut is clear: see ``TIE_GAP``.
         """
         rankings: dict[bytes, Ranking] = {}
-        if self.error or not keys:
-            return rankings
-        with self._or_give_up(), self._open() as database:
-            for at in range(0, len(keys), _KEYS_A_QUERY):
-                part = keys[at : at + _KEYS_A_QUERY]
-                marks = ",".join("?" * len(part))
-                rows = database.execute(
-                    f"select key, value from rankings where k >= ? and key in ({marks})",  # noqa: S608
-                    (k, *part),
-                )
-                for key, value in rows:
-                    if (ranked := _unpack(key, value, k)) is not None:
-                        rankings[key] = ranked
+        with self._or_give_up():
+            if self.error or not keys or not self._is_there():
+                return rankings
+            with self._checked() as database:
+                for at in range(0, len(keys), _KEYS_A_QUERY):
+                    part = keys[at : at + _KEYS_A_QUERY]
+                    marks = ",".join("?" * len(part))
+                    asked = f"{_SELECT} where key in ({marks})"
+                    rows = database.execute(asked, (_LARGEST, *part)).fetchall()
+                    entries = {key: self._unpack(key, depth, value) for key, depth, value in rows}
+                    self._drop(database, [key for key, ranked in entries.items() if not ranked])
+                    for key, depth, _ in rows:
+                        if (ranked := entries[key]) and depth >= k and _may_cut(ranked, k):
+                            tokens, scores = ranked.token_ids[:k], ranked.scores[:k]
+                            rankings[key] = Ranking(tokens, scores, ranked.settled)
         return rankings
 
     def put(self, rankings: Mapping[bytes, Ranking], k: int) -> None:
@@ -98,27 +114,81 @@ class CandidateStore:
         if self.error or not rankings:
             return
         now = int(time.time())
-        rows = [(key, now, k, _pack(key, ranked)) for key, ranked in rankings.items()]
-        with self._or_give_up(), self._open() as database, database:
-            database.executemany(
-                "insert into rankings values (?, ?, ?, ?) on conflict (key) do update set "
-                "used = excluded.used, k = excluded.k, value = excluded.value "
-                "where excluded.k >= k",
-                rows,
-            )
+        rows = [(key, now, k, self._pack(key, k, ranked)) for key, ranked in rankings.items()]
+        with self._or_give_up():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._checked(write=True) as database, database:
+                database.executemany(
+                    "insert into rankings values (?, ?, ?, ?) on conflict (key) do update set "
+                    "used = excluded.used, k = excluded.k, value = excluded.value "
+                    "where excluded.k >= k",
+                    rows,
+                )
 
-    def _open(self) -> closing[sqlite3.Connection]:
-        database = sqlite3.connect(self.path, timeout=WAIT_SECONDS)
-        database.execute("pragma synchronous=normal")
-        return closing(database)
+    def _is_there(self) -> bool:
+        return self.path.exists() or self.path.is_symlink()
+
+    @contextmanager
+    def _checked(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+        """The file's database, found to be this store's: what is read and when does not matter."""
+        with opened(self.path, write=write) as database:
+            if write:
+                create(database, self._identity)
+            if check(database) != self._identity:
+                raise NotOurs("it was made for another model or way of ranking")
+            yield database
+
+    def _drop(self, database: sqlite3.Connection, keys: Sequence[bytes]) -> None:
+        """Take damaged entries away, or a deeper one would never be replaced."""
+        if keys:
+            self.notice = self.notice or f"damaged entries of {self.path} are computed again"
+            with database:
+                database.executemany("delete from rankings where key = ?", [(key,) for key in keys])
 
     @contextmanager
     def _or_give_up(self) -> Iterator[None]:
-        """What goes wrong in the block ends the use of the store, and ``error`` says why."""
+        """A damaged file is begun anew, once; what else goes wrong ends the use of the store."""
         try:
-            yield
-        except (OSError, sqlite3.Error) as error:
+            try:
+                yield
+            except (NotOurs, sqlite3.DatabaseError) as error:
+                if not is_damage(error) or "begun anew" in self.notice:
+                    raise
+                remove(self.path)
+                self.notice = f"the candidate store {self.path} was begun anew: {error}"
+        except (OSError, sqlite3.Error, NotOurs, NoFile) as error:
             self.error = f"the candidate store {self.path} cannot be used: {error}"
+
+    def _pack(self, key: bytes, k: int, ranked: Ranking) -> bytes:
+        token_ids, scores = np.array(ranked.token_ids, "<i4"), np.array(ranked.scores, "<f4")
+        body = bytes([ranked.settled]) + token_ids.tobytes() + scores.tobytes()
+        return self._sum(key, k, body) + body
+
+    def _unpack(self, key: bytes, k: Any, value: Any) -> Ranking | None:
+        """An entry as it was stored, or None where it is damaged."""
+        if not isinstance(k, int) or not isinstance(value, bytes):
+            return None
+        body, numbers = value[_SUM_BYTES:], value[_SUM_BYTES + 1 :]
+        half = len(numbers) // 2
+        if len(numbers) % 8 or not body or value[:_SUM_BYTES] != self._sum(key, k, body):
+            return None
+        ids = np.frombuffer(numbers[:half], "<i4").tolist()
+        scores = np.frombuffer(numbers[half:], "<f4").tolist()
+        known = not ids or (min(ids) >= 0 and max(ids) < self._vocabulary)
+        if not known or len(set(ids)) < len(ids) or len(ids) > k or not math.isfinite(sum(scores)):
+            return None
+        return Ranking(tuple(ids), tuple(scores), bool(body[0]))
+
+    def _sum(self, key: bytes, k: int, body: bytes) -> bytes:
+        secret = bytes.fromhex(self._identity)
+        depth = k.to_bytes(8, "little", signed=True)
+        return hashlib.blake2b(key + depth + body, digest_size=_SUM_BYTES, key=secret).digest()
+
+
+def _may_cut(ranked: Ranking, k: int) -> bool:
+    """Whether the K best are clear: all are stored, or their order is, or the cut is wide."""
+    scores = ranked.scores
+    return len(scores) <= k or ranked.settled or scores[k - 1] - scores[k] >= TIE_GAP
 
 
 def describe_store(folder: Path) -> list[StoreFile]:
@@ -129,7 +199,8 @@ def describe_store(folder: Path) -> list[StoreFile]:
     """
     files = []
     for path in sorted(folder.glob("*.sqlite")):
-        with _opened(path) as database:
+        with _told(path), opened(path) as database:
+            _check_name(path, database)
             entries = int(database.execute("select count(*) from rankings").fetchone()[0])
         size = sum(part.stat().st_size for part in folder.glob(f"{path.name}*"))
         files.append(StoreFile(path, entries, size))
@@ -154,7 +225,8 @@ def prune(folder: Path, limit: int) -> int:
     dropped = 0
     for file in files:
         surplus = math.ceil(file.entries * (total - limit) / total)
-        with _opened(file.path) as database:
+        with _told(file.path), opened(file.path, write=True) as database:
+            _check_name(file.path, database)
             with database:
                 database.execute(
                     "delete from rankings where key in "
@@ -175,42 +247,29 @@ def prune_after_run(store: CandidateStore, limit: int) -> str:
     """
     if store.error:
         return f"{store.error}; nothing more was stored"
+    noted = f" · {store.notice}" if store.notice else ""
     folder = store.path.parent
     try:
         dropped = prune(folder, limit)
         size = sum(file.bytes for file in describe_store(folder)) / 2**20
     except StoreInvalid as error:
         return error.problem
-    return f"{size:.1f} MB in {folder}" + (f" · {dropped:,} dropped" if dropped else "")
+    return f"{size:.1f} MB in {folder}" + f" · {dropped:,} dropped" * bool(dropped) + noted
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A store's file for its keeper; what SQLite raises becomes a sentence."""
+def _told(path: Path) -> Iterator[None]:
+    """What is wrong with a store's file becomes a sentence to its keeper."""
     try:
-        with closing(sqlite3.connect(path, timeout=WAIT_SECONDS)) as database:
-            yield database
-    except sqlite3.Error as error:
+        yield
+    except (sqlite3.Error, OSError, NotOurs, NoFile) as error:
         raise StoreInvalid(
             f"the store's file {path} is damaged or busy: {error}.",
             "Try again later, or delete it: candidates are computed again.",
         ) from error
 
 
-def _pack(key: bytes, ranked: Ranking) -> bytes:
-    body = np.array(ranked.token_ids, "<i4").tobytes() + np.array(ranked.scores, "<f4").tobytes()
-    body = bytes([ranked.settled]) + body
-    return hashlib.blake2b(key + body, digest_size=_SUM_BYTES).digest() + body
-
-
-def _unpack(key: bytes, value: bytes, k: int) -> Ranking | None:
-    """The K best of an entry, or None where it is damaged or the cut at K is not clear."""
-    checksum, body = value[:_SUM_BYTES], value[_SUM_BYTES:]
-    if hashlib.blake2b(key + body, digest_size=_SUM_BYTES).digest() != checksum:
-        return None
-    settled, numbers = bool(body[0]), body[1:]
-    half = len(numbers) // 2
-    token_ids, scores = np.frombuffer(numbers[:half], "<i4"), np.frombuffer(numbers[half:], "<f4")
-    if len(scores) > k and not settled and scores[k - 1] - scores[k] < TIE_GAP:
-        return None
-    return Ranking(tuple(token_ids[:k].tolist()), tuple(scores[:k].tolist()), settled)
+def _check_name(path: Path, database: sqlite3.Connection) -> None:
+    """Check that a file's tables are a store's, and that its name is that of what it holds."""
+    if check(database)[:32] != path.stem:
+        raise NotOurs("it was made for another model or way of ranking")

@@ -49,6 +49,7 @@ class ChunkOutput:
         counts: Rows and words by reason.
         rejected: The generated rows that do not pass, where the recipe keeps them.
         store_error: Why the worker's candidate store is not used any more, or empty.
+        store_notice: What the worker found damaged in it, or empty.
     """
 
     number: int
@@ -56,6 +57,7 @@ class ChunkOutput:
     counts: dict[str, int]
     rejected: pa.Table | None = None
     store_error: str = ""
+    store_notice: str = ""
 
 
 def source_rows(table: pa.Table, task: TaskSpec) -> list[OutputRow]:

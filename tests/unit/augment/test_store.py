@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
+import os
+import shutil
 import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from augment.errors import StoreInvalid
 from augment.masked_lm.inputs import MaskedInput
 from augment.masked_lm.model import TIE_GAP, Ranking
 from augment.replacement.candidate_store import CandidateStore, describe_store, key_of, prune
+from augment.replacement.store_file import remove
 
 DIGEST = "a" * 64
 
@@ -85,16 +92,167 @@ def test_a_damaged_entry_is_computed_again(tmp_path: Path) -> None:
     assert set(store.get(keys, 3)) == set(keys[1:])
 
 
-def test_a_damaged_file_is_named_and_does_not_stop_a_run(tmp_path: Path) -> None:
+def forged(key: bytes, ranked: Ranking, k: int = 3, identity: bytes = b"") -> bytes:
+    """An entry as someone may write it who knows the format."""
+    ids, scores = np.array(ranked.token_ids, "<i4"), np.array(ranked.scores, "<f4")
+    body = bytes([ranked.settled]) + ids.tobytes() + scores.tobytes()
+    parts = key + k.to_bytes(8, "little") + body
+    return hashlib.blake2b(parts, digest_size=16, key=identity).digest() + body
+
+
+def change(column: str, value: object) -> Callable[[sqlite3.Connection, list[bytes]], object]:
+    statement = f"update rankings set {column} = ? where key = ?"
+    return lambda database, keys: database.execute(statement, (value, keys[0]))
+
+
+def exchange(database: sqlite3.Connection, keys: list[bytes]) -> None:
+    select = "select value from rankings where key = ?"
+    first, second = (database.execute(select, (key,)).fetchone()[0] for key in keys[:2])
+    for key, value in ((keys[0], second), (keys[1], first)):
+        database.execute("update rankings set value = ? where key = ?", (value, key))
+
+
+def negative(database: sqlite3.Connection, keys: list[bytes]) -> None:
+    """The right sum by the right key over ids that Python would count from the end."""
+    identity = bytes.fromhex(database.execute("select identity from store").fetchone()[0])
+    value = forged(keys[0], Ranking((-1, 0, 1), (3.0, 2.0, 1.0)), 3, identity)
+    database.execute("update rankings set value = ? where key = ?", (value, keys[0]))
+
+
+def unkeyed(database: sqlite3.Connection, keys: list[bytes]) -> None:
+    value = forged(keys[0], Ranking((2, 1, 0), (3.0, 2.0, 1.0)))
+    database.execute("update rankings set value = ? where key = ?", (value, keys[0]))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        exchange, negative, unkeyed, change("k", 9), change("k", "many"), change("k", 3.5),
+        change("value", 7), change("value", "text"), change("value", b""), change("value", 2.5),
+        change("value", b"x" * 9), change("value", b"y" * 2**20),
+    ],
+)  # fmt: skip
+def test_a_changed_entry_is_computed_again_and_replaced(
+    tmp_path: Path, damage: Callable[[sqlite3.Connection, list[bytes]], object]
+) -> None:
     store, keys = filled(tmp_path)
-    store.path.write_bytes(b"not a data base at all" * 100)
+    with sqlite3.connect(store.path) as database:
+        damage(database, keys)
+    lost = {keys[0], keys[1]} if damage is exchange else {keys[0]}
+
+    again = CandidateStore(tmp_path, DIGEST, words_only=False, vocabulary=100)
+    assert set(again.get(keys, 3)) == set(keys) - lost
+    assert ("damaged entries" in again.notice, again.error) == (True, "")
+    again.put({key: ranking(3.0, 2.0, 1.0) for key in lost}, 3)
+    assert set(again.get(keys, 3)) == set(keys)
+
+
+def test_tokens_beyond_the_vocabulary_are_not_believed(tmp_path: Path) -> None:
+    _, keys = filled(tmp_path)
+    small = CandidateStore(tmp_path, DIGEST, words_only=False, vocabulary=2)
+
+    assert not small.get(keys, 3)
+
+
+def run_sql(*statements: str) -> Callable[[Path], object]:
+    def change(path: Path) -> None:
+        with sqlite3.connect(path) as database:
+            for statement in statements:
+                database.execute(statement)
+
+    return change
+
+
+ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select x'00' as key, "
+
+
+def of_another_model(path: Path) -> None:
+    other = CandidateStore(path.parent / "other", "b" * 64, words_only=False)
+    other.put({key_of(MaskedInput((1, 2, 0), 3, 1)): ranking(9.0)}, 3)
+    remove(path)
+    shutil.copy(other.path, path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b"not a data base at all" * 100),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:5000]),
+        lambda path: path.write_bytes(path.read_bytes()[:100] + b"\xff" * 9000),
+        run_sql("drop table rankings"),
+        run_sql("drop table rankings", f"create view rankings as {ENDLESS} i as k from n"),
+        run_sql("drop table store", f"create view store as {ENDLESS} i as identity from n"),
+        run_sql("create trigger t after insert on rankings begin delete from rankings; end"),
+        run_sql("create index i on rankings (used)"),
+        run_sql("drop table rankings", "create virtual table rankings using fts5(key, value)"),
+        run_sql("drop table rankings", "create table rankings (key, used, k, value)"),
+        run_sql("update store set identity = 'another'"),
+        run_sql("insert into store select identity from store"),
+        run_sql("delete from store"),
+        run_sql("drop table store"),
+        of_another_model,
+    ],
+)
+def test_a_file_that_is_not_the_stores_is_begun_anew(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    store, keys = filled(tmp_path, 500)
+    with sqlite3.connect(store.path) as database:
+        database.execute("pragma wal_checkpoint(truncate)")
+    damage(store.path)
+    with suppress(StoreInvalid):
+        describe_store(tmp_path)
     again = CandidateStore(tmp_path, DIGEST, words_only=False)
 
-    assert "cannot be used" in again.error
+    assert again.get(keys, 3) == {}
+    assert again.error == ""
+    again.put({keys[0]: ranking(1.0)}, 1)
+    assert again.get(keys, 1) == {keys[0]: ranking(1.0)}
+    assert "begun anew" in again.notice or store.path.stat().st_size == 0
+    assert [file.entries for file in describe_store(tmp_path)] == [1]
+
+
+@pytest.mark.parametrize("place", ["folder", "pipe", "link", "link to nothing"])
+def test_what_is_no_file_is_left_alone(tmp_path: Path, place: str) -> None:
+    store, keys = filled(tmp_path / "store")
+    other = tmp_path / "other.sqlite"
+    if place == "link":
+        shutil.copy(store.path, other)
+    remove(store.path)
+    if place == "folder":
+        store.path.mkdir()
+    elif place == "pipe":
+        os.mkfifo(store.path)
+    else:
+        store.path.symlink_to(other)
+    again = CandidateStore(tmp_path / "store", DIGEST, words_only=False)
+
+    assert "not a regular file" in again.error
     assert again.get(keys, 3) == {}
     again.put({keys[0]: ranking(1.0)}, 1)
-    with pytest.raises(StoreInvalid, match="damaged"):
-        describe_store(tmp_path)
+    with pytest.raises(StoreInvalid, match="not a regular file"):
+        describe_store(tmp_path / "store")
+    assert other.exists() == (place == "link")
+
+
+def test_a_file_that_is_damaged_again_and_again(tmp_path: Path) -> None:
+    """A failing disk is no reason to begin anew for ever."""
+    store, keys = filled(tmp_path)
+    for _ in range(2):
+        remove(store.path)
+        store.path.write_bytes(b"not a data base at all" * 100)
+        store.put({keys[0]: ranking(1.0)}, 1)
+
+    assert "begun anew" in store.notice
+    assert "cannot be used" in store.error
+
+
+def test_nothing_is_made_before_there_is_something_to_store(tmp_path: Path) -> None:
+    store = CandidateStore(tmp_path / "new", DIGEST, words_only=False)
+
+    assert store.get([b"key"], 3) == {}
+    assert (store.error, (tmp_path / "new").exists()) == ("", False)
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
