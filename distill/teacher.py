@@ -20,7 +20,13 @@ from distill.models.bf16 import slow_format
 from distill.models.folders import folder_digest
 from distill.models.labels import label_settings
 from distill.models.limits import check_length, resolve_length
-from distill.models.loading import Classifier, read_config, read_tokenizer, read_weights
+from distill.models.loading import (
+    UNTUNED,
+    Classifier,
+    read_config,
+    read_tokenizer,
+    read_weights,
+)
 from distill.models.seeding import seeded
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, load_recipe
@@ -85,7 +91,8 @@ def fine_tune_teacher(
         context = open_context(opened, settings, tokenizer, run, narrator)
         rows = len(context.tokens.rows(settings.teacher.data))
         narrator.say("teacher", f"from {init} · {rows:,} {settings.teacher.data} rows")
-        stage = HardLabelStage(seeded(settings.seed, lambda: read_weights(init, config)), "teacher")
+        untuned = seeded(settings.seed, lambda: read_weights(init, config, may_start=UNTUNED))
+        stage = HardLabelStage(untuned, "teacher")
         model = context.train(stage, settings.teacher, title="teacher", final=run.path / "model")
         barrier()  # until all have read it where it lies now
         made = Classifier(str(out), model, tokenizer)

@@ -5,19 +5,24 @@ Only safetensors or weights-only files are read, and no code of a model is run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from augment.contract import TaskSpec, match_labels
-from augment.contract.models import loading, model_digest, quiet_libraries
-from augment.errors import AssetInvalid, AssetMissing
+from augment.contract.model_config import reads_segments
+from augment.contract.models import model_digest, quiet_libraries
+from augment.contract.weights import Part
+from augment.errors import AssetInvalid
 from augment.filters.scorer import Encoded, Scorer
-from augment.masked_lm.loading import how_to_name, read_weights, refuse_absent
+from augment.masked_lm.loading import open_checkpoint, own_memory
 from augment.masked_lm.registry import longest_input
 from augment.versions.rows import Texts
+
+_UNREAD: tuple[Part, ...] = ("pooler",)
+"""What an encoder alone may lack: vectors are means of its last hidden states."""
 
 
 def load_teacher(name: str, task: TaskSpec, *, device: str = "cpu") -> Scorer:
@@ -39,13 +44,9 @@ def load_teacher(name: str, task: TaskSpec, *, device: str = "cpu") -> Scorer:
             f"the teacher {name} has the labels {', '.join(names)}; {task.name} has {wanted}.",
             f"{make_one}\nWhere only the names differ, correct id2label in its config.json.",
         )
-    model, missing = parts.weights(AutoModelForSequenceClassification)
-    if missing:
-        raise AssetInvalid(
-            f"{name} has no classification head: {len(missing)} weights are missing, "
-            f"the first is {missing[0]}.",
-            make_one,
-        )
+    model = parts.weights(
+        AutoModelForSequenceClassification, head="classification", headless=make_one
+    )
 
     def logits(output: Any) -> torch.Tensor:
         values: torch.Tensor = output.logits
@@ -70,13 +71,7 @@ def load_sentence_encoder(name: str, *, device: str = "cpu") -> Scorer:
             f"{name} is an encoder-decoder; a sentence encoder is expected.",
             "Give one such as sentence-transformers/all-MiniLM-L6-v2.",
         )
-    model, missing = parts.weights(AutoModel)
-    unread = [key for key in missing if not key.startswith("pooler.")]
-    if unread:
-        raise AssetInvalid(
-            f"the weights of {name} are not whole: {len(unread)} are missing, "
-            f"the first is {unread[0]}."
-        )
+    model = parts.weights(AutoModel, may_start=_UNREAD)
 
     def vectors(output: Any) -> torch.Tensor:
         return F.normalize(output.last_hidden_state.mean(dim=1), dim=-1)
@@ -88,28 +83,28 @@ class _Parts:
     """A model's config, tokenizer and weights, each with a sentence for what can be wrong."""
 
     def __init__(self, name: str, option: str) -> None:
-        from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
-
         quiet_libraries()
         self.name = name
-        refuse_absent(name, option)
-        with loading("config", name, AssetMissing, how_to_name(option)):
-            self._raw, _ = PretrainedConfig.get_config_dict(name)
-            self.config: Any = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        with loading("tokenizer", name, AssetMissing, how_to_name(option)):
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        size = getattr(self.config, "vocab_size", len(self._tokenizer))
-        fits = size // 2 <= len(self._tokenizer) <= size
-        if not self._tokenizer.is_fast or not fits:
-            raise AssetInvalid(
-                f"the tokenizer of {name} has {len(self._tokenizer):,} tokens, "
-                f"the model {size:,}; a fast tokenizer that fits the model is expected."
-            )
+        self._checkpoint = open_checkpoint(name, option)
+        self._raw = self._checkpoint.raw_config()
+        self.config: Any = self._checkpoint.config()
+        self._tokenizer: Any = self._checkpoint.tokenizer(self.config)
+        if not self._tokenizer.is_fast:
+            raise AssetInvalid(f"the tokenizer of {name} is slow; a fast one is expected.")
+        read = self._tokenizer.model_input_names
+        if not reads_segments(self.config):
+            read = [each for each in read if each != "token_type_ids"]
+        self._inputs = tuple(read)
 
-    def weights(self, kind: Any) -> tuple[Any, list[str]]:
-        """The model in float32, and the names of weights that were not saved with it."""
-        model, self._missing = read_weights(self.name, kind)
-        return model, self._missing
+    def weights(
+        self, kind: Any, *, may_start: Collection[Part] = (), head: str = "", headless: str = ""
+    ) -> Any:
+        """The whole model in float32; see ``Checkpoint.weights``."""
+        model, self._missing = self._checkpoint.weights(
+            self.config, kind, may_start=may_start, head=head, headless=headless
+        )
+        own_memory(model)
+        return model
 
     def scorer(
         self, model: Any, read: Callable[[Any], torch.Tensor], device: str, notice: str = ""
@@ -129,7 +124,7 @@ class _Parts:
         encoding = self._tokenizer(
             *columns, truncation=True, max_length=longest, split_special_tokens=True
         )
-        names = [name for name in self._tokenizer.model_input_names if name in encoding]
+        names = [name for name in self._inputs if name in encoding]
         return [
             Encoded(tuple((name, tuple(encoding[name][i])) for name in names))
             for i in range(len(rows))

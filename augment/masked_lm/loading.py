@@ -5,21 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from augment.contract.models import (
-    WHOLE_WEIGHTS,
-    is_hub_name,
-    loading,
-    model_digest,
-    quiet_libraries,
-)
+from augment.contract.checkpoint import Checkpoint
+from augment.contract.model_config import model_type
+from augment.contract.models import is_hub_name, model_digest, quiet_libraries
 from augment.errors import AssetInvalid, AssetMissing
 from augment.masked_lm.model import MaskedLM
 from augment.masked_lm.registry import FAMILIES, unknown_activations
 from augment.tokenization.load import wrap_tokenizer
 
 _OPTION = "--mlm"
+_WITH_HEAD = (
+    "Give a model that was saved with its masked-LM head, such as bert-base-uncased "
+    "(of ELECTRA, the generator)."
+)
 _PADDING = 128
 """Vocabularies are rounded up to a multiple of 64 or 128 in the weights: the last have no token."""
 
@@ -33,71 +31,56 @@ def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32"
         AssetMissing: No such folder, or the hub is out of reach.
         AssetInvalid: It is of another family, has no masked-LM head, or its tokenizer does not fit.
     """
+    from transformers import AutoModelForMaskedLM
+
     quiet_libraries()
-    refuse_absent(name, _OPTION)
-    config = _read_config(name)
-    tokenizer, model = _read_tokenizer(name), _read_model(name)
-    size = int(model.config.vocab_size)
-    if not 0 <= size - len(tokenizer) < _PADDING:
+    checkpoint = open_checkpoint(name, _OPTION)
+    raw = checkpoint.raw_config()
+    _refuse_family(name, raw)
+    config = checkpoint.config()
+    tokenizer = checkpoint.tokenizer(config)
+    size = int(config.vocab_size)
+    if size - len(tokenizer) >= _PADDING:
         raise AssetInvalid(
             f"the tokenizer of {name} has {len(tokenizer)} tokens, the model {size}."
         )
-    if unknown := unknown_activations(model.config):
+    if unknown := unknown_activations(config):
         raise AssetInvalid(f"{name} has the activation {unknown[0]!r}: not known.")
+    model, _ = checkpoint.weights(
+        config, AutoModelForMaskedLM, head="masked-LM", headless=_WITH_HEAD
+    )
+    own_memory(model)
     wrapped = wrap_tokenizer(tokenizer, size)
     weights = {key: tensor.numpy() for key, tensor in model.state_dict().items()}
-    digest = model_digest(config, wrapped.canonical_json(), weights)
+    digest = model_digest(raw, wrapped.canonical_json(), weights)
     return MaskedLM(model, wrapped, digest, device=device, precision=precision)
 
 
-def _read_config(name: str) -> dict[str, Any]:
-    """The content of ``config.json``, of a known family."""
-    from transformers import PretrainedConfig
-
-    with loading("config", name, AssetMissing, how_to_name(_OPTION)):
-        config: dict[str, Any] = PretrainedConfig.get_config_dict(name)[0]
-    kind = f"{config.get('model_type')!r} {'decoder' if config.get('is_decoder') else 'model'}"
-    if config.get("model_type") not in FAMILIES or config.get("is_decoder"):
+def _refuse_family(name: str, raw: dict[str, Any]) -> None:
+    """Check that a model is of a family whose forward pass is known here."""
+    family = model_type(raw) or None
+    kind = f"{family!r} {'decoder' if raw.get('is_decoder') else 'model'}"
+    if family not in FAMILIES or raw.get("is_decoder"):
         raise AssetInvalid(f"{name} is a {kind}; an encoder is expected: {', '.join(FAMILIES)}.")
-    return config
 
 
-def _read_tokenizer(name: str) -> Any:
-    from transformers import AutoTokenizer
+def own_memory(model: Any) -> None:
+    """Copy a model's weights, which may be mapped from its file.
 
-    with loading("tokenizer", name, AssetMissing, how_to_name(_OPTION)):
-        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-
-
-def _read_model(name: str) -> Any:
-    """The model with its masked-LM head, every weight of which is in the file."""
-    from transformers import AutoModelForMaskedLM
-
-    model, unsaved = read_weights(name, AutoModelForMaskedLM)
-    if unsaved:
-        raise AssetInvalid(
-            f"{name} has no masked-LM head: {len(unsaved)} weights are missing, "
-            f"the first is {unsaved[0]}.",
-            "Give a model that was saved with its masked-LM head, such as bert-base-uncased "
-            "(of ELECTRA, the generator).",
-        )
-    return model
-
-
-def read_weights(name: str, kind: Any) -> tuple[Any, list[str]]:
-    """A model of a class such as ``AutoModel`` in float32, and the names of weights not saved.
-
-    Raises:
-        AssetInvalid: They cannot be read.
+    Who overwrites the file while a run is at work would change the run.
     """
-    with loading("weights", name, AssetInvalid, WHOLE_WEIGHTS):
-        model, report = kind.from_pretrained(
-            name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
-        )
-    # they may be mapped: who overwrites the file while a run is at work would change the run
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
-    return model, sorted(report["missing_keys"])
+
+
+def open_checkpoint(name: str, option: str) -> Checkpoint:
+    """A model that an option names.
+
+    Raises:
+        AssetMissing: No such folder.
+    """
+    refuse_absent(name, option)
+    return Checkpoint(name, name, AssetInvalid, AssetMissing, how_to_name(option))
 
 
 def refuse_absent(name: str, option: str) -> None:

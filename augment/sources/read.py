@@ -19,12 +19,12 @@ import pyarrow as pa
 from augment.contract import TaskSpec
 from augment.contract.manifest import LabelRule
 from augment.contract.models import first_line, is_hub_name
-from augment.contract.tables import PACKED, kind_of
 from augment.errors import SourceInvalid, SourceMissing, UsageError
 from augment.sources.columnar import SUFFIXES, named, open_records
 from augment.sources.examples import Columns, SourceTableBuilder
 from augment.sources.glue import COLUMNS, read_tsv, tsv_file
 from augment.sources.labels import LabelReader
+from augment.tables.reader import PACKED, kind_of
 from augment.tasks import Task
 
 

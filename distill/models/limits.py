@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from augment.contract import TaskSpec
+from augment.contract.model_config import reads_segments
 from augment.contract.models import max_input_length
 from distill.errors import ModelInvalid
 
@@ -17,7 +18,7 @@ NO_LIMIT = 10**6  # tokens; tokenizers record far larger numbers where they know
 
 def filter_inputs(model: PreTrainedModel, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """The inputs that a model reads: ``token_type_ids`` only if it has a table of them."""
-    if getattr(model.config, "type_vocab_size", 0) > 1:
+    if reads_segments(model.config):
         return inputs
     return {name: tensor for name, tensor in inputs.items() if name != "token_type_ids"}
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
     AutoModel,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from augment.contract import TaskSpec
-from augment.contract.models import WHOLE_WEIGHTS, loading, max_input_length
+from augment.contract.checkpoint import Checkpoint
+from augment.contract.models import max_input_length
+from augment.contract.weights import Part
 from distill.distributed import device
 from distill.errors import ModelInvalid, VocabularyMismatch
 from distill.models.folders import model_folder
@@ -29,8 +29,11 @@ from distill.models.projections import Pretrained
 from distill.progress import short
 
 HEAD = "ForSequenceClassification"
-_POOLER = "pooler."
-KNOWN_ONLY = "Only architectures that come with transformers are loaded; remote code is never run."
+UNREAD: tuple[Part, ...] = ("pooler",)
+"""What an encoder alone may lack: only a head reads the pooler."""
+UNTUNED: tuple[Part, ...] = ("pooler", "head")
+"""What a pre-trained encoder may lack that is about to be fine-tuned: some have no pooler."""
+_FINE_TUNE = "Fine-tune it first: distill teacher … --init MODEL --out DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ def load_encoder(name: str) -> Encoder:
         ModelInvalid: Its weights or its tokenizer cannot be used.
     """
     config = read_config(name)
-    model = eval_mode(read_weights(name, config, head=False)).requires_grad_(False)
+    model = read_weights(name, config, head=False, may_start=UNREAD)
+    model = eval_mode(model).requires_grad_(False)
     built_as = (config.architectures or [""])[0]
     tuned = f"{name} was fine-tuned ({built_as}); general distillation wants an untuned encoder"
     return Encoder(name, model, read_tokenizer(name), tuned if HEAD in built_as else "")
@@ -111,50 +115,41 @@ class Student:
     mapping: tuple[int, ...] = ()
 
 
+def _checkpoint(name: str) -> Checkpoint:
+    return Checkpoint(name, model_folder(name), invalid=ModelInvalid, absent=ModelInvalid)
+
+
 def read_config(name: str, **changes: Any) -> PreTrainedConfig:
     """A model's config, with changes; an old TinyBERT config without a model type is BERT's.
 
     Raises:
-        ModelInvalid: transformers does not know the architecture.
+        ModelInvalid: transformers does not know the architecture, or a setting is not supported.
     """
-    folder = model_folder(name)
-    with loading("config", name, ModelInvalid, KNOWN_ONLY):
-        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        config: PreTrainedConfig
-        if "model_type" in raw:
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **changes)
-        else:
-            config = AutoConfig.for_model("bert", **{**raw, **changes})
+    config: PreTrainedConfig = _checkpoint(name).config(**changes)
     return config
 
 
-def read_weights(name: str, config: PreTrainedConfig, *, head: bool = True) -> PreTrainedModel:
-    """A model from a checkpoint, in float32.
+def read_weights(
+    name: str,
+    config: PreTrainedConfig,
+    *,
+    head: bool = True,
+    may_start: Collection[Part] = (),
+) -> PreTrainedModel:
+    """A whole model from a checkpoint, in float32.
 
-    With ``head`` a sequence classifier, whose head starts at random if it is missing; otherwise the
-    encoder alone, whatever heads the checkpoint has.
+    With ``head`` a sequence classifier; otherwise the encoder alone, whatever heads the checkpoint
+    has. ``may_start`` are parts that may start at random where it has nothing of them.
 
     Raises:
-        ModelInvalid: There are no weights, they do not fit the config, or, for an encoder alone,
-            some of its weights are missing.
+        ModelInvalid: Weights of what is used are missing, belong to another model, do not fit the
+            config or are not numbers.
     """
-    folder = model_folder(name)
-    kind: Any = AutoModelForSequenceClassification if head else AutoModel
-    with loading("weights", name, ModelInvalid, WHOLE_WEIGHTS):
-        model: PreTrainedModel
-        model, report = kind.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    missing = [] if head else [k for k in sorted(report["missing_keys"]) if _POOLER not in k]
-    if missing:
-        raise ModelInvalid(
-            f"the weights of {name} lack {len(missing)} tensors of its encoder ({missing[0]} …).",
-            WHOLE_WEIGHTS,
-        )
+    kind = AutoModelForSequenceClassification if head else AutoModel
+    model: PreTrainedModel
+    model, _ = _checkpoint(name).weights(
+        config, kind, may_start=may_start, head="sequence-classification", headless=_FINE_TUNE
+    )
     return model
 
 
@@ -165,17 +160,8 @@ def read_tokenizer(name: str) -> PreTrainedTokenizerBase:
         ModelInvalid: It is missing, or has more tokens than the model has embeddings, or fewer
             than half as many.
     """
-    folder = model_folder(name)
-    with loading(
-        "tokenizer", name, ModelInvalid, "Put tokenizer.json, or vocab.txt, beside config.json."
-    ):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    size = read_config(name).vocab_size
-    if len(tokenizer) > size or len(tokenizer) < size // 2:
-        raise ModelInvalid(
-            f"the tokenizer of {name} has {len(tokenizer):,} tokens, the model {size:,}.",
-            "Put the model's own tokenizer.json, or vocab.txt, beside config.json.",
-        )
+    checkpoint = _checkpoint(name)
+    tokenizer: PreTrainedTokenizerBase = checkpoint.tokenizer(checkpoint.config())
     return tokenizer
 
 

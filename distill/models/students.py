@@ -20,6 +20,7 @@ from distill.models.folders import PICKLED, SAFETENSORS, folder_digest, model_fo
 from distill.models.labels import label_settings
 from distill.models.layer_init import can_init_from_layers, init_from_layers
 from distill.models.loading import (
+    UNTUNED,
     Classifier,
     Encoder,
     Student,
@@ -172,9 +173,9 @@ def _from_folder(
             f"{teacher.model.config.vocab_size:,}.",
             "Teacher and student need the same vocabulary, or the student its tokenizer.json.",
         )
+    model = read_weights(str(folder), config, head=head, may_start=UNTUNED)
     pretrained = checkpoint_projections(folder)
     words = f"general student {spec.name}" if pretrained else f"checkpoint {spec.name}"
-    model = read_weights(str(folder), config, head=head)
     return Student(model, words, tokenizer, pretrained)
 
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from augment.contract.data_files import MAX_COLUMNS, DataFile, Record, Table, refuse_twice
 from augment.contract.reading import guarded
+from augment.tables.data_files import MAX_COLUMNS, DataFile, Record, Table, refuse_twice
 
 WHAT = "a whole Parquet file"
 BATCH_ROWS, BATCH_BYTES = 4096, 1 << 26

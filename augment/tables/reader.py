@@ -10,7 +10,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
-from augment.contract.data_files import (
+from augment.contract.reading import guarded, parse_json, remedy
+from augment.tables.data_files import (
     MAX_CHARACTERS,
     DataFile,
     Record,
@@ -19,9 +20,8 @@ from augment.contract.data_files import (
     open_text,
     read_lines,
 )
-from augment.contract.delimited import open_delimited
-from augment.contract.parquet_rows import open_parquet
-from augment.contract.reading import guarded, parse_json, remedy
+from augment.tables.delimited import open_delimited
+from augment.tables.parquet import open_parquet
 
 KINDS = (".parquet", ".csv", ".jsonl", ".tsv", ".ndjson", ".json")
 """Suffixes, in any case; where a folder holds several, the first counts."""

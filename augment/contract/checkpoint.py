@@ -1,0 +1,156 @@
+"""The one way in which both packages open a model: its config, its tokenizer, its weights.
+
+Only safetensors or weights-only files are read, and no code of a model is run. A model is whole
+and computes what its config says, or it is refused: see ``weights`` and ``model_config``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from augment.contract.errors import Fault
+from augment.contract.model_config import PLAIN_OUTPUT, find_unsupported, model_type
+from augment.contract.models import WHOLE_WEIGHTS, loading
+from augment.contract.reading import read_json
+from augment.contract.weights import Part, Report, not_finite
+
+_KNOWN_ONLY = "Only architectures that come with transformers are loaded; remote code is never run."
+_BESIDE = "Put the model's own tokenizer.json, or vocab.txt, beside config.json."
+_MERGE = "Merge it into the model (merge_and_unload), and save that with save_pretrained."
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model that is about to be opened, in a folder here or by its name on the hub.
+
+    Attributes:
+        name: What the user called it.
+        where: The folder or hub name.
+        invalid: The fault for what is there and cannot be used.
+        absent: The fault for a config or a tokenizer that cannot be read.
+        hint: What to do then; something general where it is empty.
+    """
+
+    name: str
+    where: str | Path
+    invalid: type[Fault]
+    absent: type[Fault]
+    hint: str = ""
+
+    def raw_config(self) -> dict[str, Any]:
+        """``config.json`` as it stands.
+
+        Raises:
+            Fault: It cannot be read.
+        """
+        file = Path(self.where, "config.json")
+        hint = self.hint or _KNOWN_ONLY
+        if file.is_file():
+            raw = read_json(file, self.absent, "the config of a model", hint)
+        else:
+            from transformers import PretrainedConfig
+
+            with loading("config", self.name, self.absent, hint):
+                raw, _ = PretrainedConfig.get_config_dict(str(self.where))
+        if not isinstance(raw, dict):
+            raise self.invalid(f"the config of {self.name} is not a table of settings.", hint)
+        return raw
+
+    def config(self, **changes: Any) -> Any:
+        """The configuration, with changes; an old one without a model type is BERT's.
+
+        Raises:
+            Fault: transformers does not know the architecture, or the code here does not compute
+                what the config says.
+        """
+        from transformers import AutoConfig
+
+        raw, settings = self.raw_config(), {**PLAIN_OUTPUT, **changes}
+        if not (family := model_type(raw)):
+            raise self.invalid(
+                f"the config of {self.name} does not tell what kind of model it is.",
+                'Put its model_type into config.json, such as "model_type": "bert".',
+            )
+        with loading("config", self.name, self.absent, self.hint or _KNOWN_ONLY):
+            if "model_type" in raw:
+                config = AutoConfig.from_pretrained(
+                    str(self.where), trust_remote_code=False, **settings
+                )
+            else:
+                config = AutoConfig.for_model(family, **{**raw, **settings})
+        if found := find_unsupported(raw, type(config)):
+            raise self.invalid(
+                f"the config of {self.name} says what is not supported: {found.problem}.",
+                found.remedy,
+            )
+        return config
+
+    def tokenizer(self, config: Any) -> Any:
+        """The tokenizer, which fits the model's embeddings.
+
+        Raises:
+            Fault: It cannot be read, or has more tokens than the model has embeddings, or fewer
+                than half as many.
+        """
+        from transformers import AutoTokenizer
+
+        with loading("tokenizer", self.name, self.absent, self.hint or _BESIDE):
+            tokenizer: Any = AutoTokenizer.from_pretrained(
+                str(self.where), config=config, trust_remote_code=False
+            )
+        size = getattr(config, "vocab_size", len(tokenizer))
+        if not size // 2 <= len(tokenizer) <= size:
+            raise self.invalid(
+                f"the tokenizer of {self.name} has {len(tokenizer):,} tokens, the model {size:,}.",
+                _BESIDE,
+            )
+        return tokenizer
+
+    def weights(
+        self,
+        config: Any,
+        kind: Any,
+        *,
+        may_start: Collection[Part] = (),
+        head: str = "",
+        headless: str = "",
+    ) -> tuple[Any, Collection[str]]:
+        """The model in float32, and the names of tensors that were started at random.
+
+        Args:
+            config: Its configuration.
+            kind: A class such as ``AutoModel``.
+            may_start: Parts that may start at random where the file has nothing of them.
+            head: What its head is called in a sentence.
+            headless: What to do about a head that is not there.
+
+        Raises:
+            Fault: The weights cannot be read, are not whole, belong to another model, or are not
+                numbers.
+        """
+        import torch
+
+        if (Path(self.where) / "adapter_config.json").is_file():
+            raise self.invalid(f"{self.name} holds an adapter, which is not loaded.", _MERGE)
+        with loading("weights", self.name, self.invalid, WHOLE_WEIGHTS):
+            model, told = kind.from_pretrained(
+                str(self.where),
+                config=config,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are faults by the report, with a sentence
+            )
+        report = Report.of(model, told)
+        if flaw := report.judge(may_start, head):
+            remedy = headless if flaw.part == "head" and headless else flaw.remedy
+            raise self.invalid(f"the weights of {self.name} {flaw.problem}.", remedy)
+        if broken := not_finite(model):
+            raise self.invalid(
+                f"the weights of {self.name} are not usable: {broken} holds NaN or infinity.",
+                "Its training broke down, or it overflowed in float16: give an earlier checkpoint.",
+            )
+        return model, report.missing

@@ -1,0 +1,1 @@
+"""The one reader of files of rows, for both packages: dialects, encodings, bounds."""
