@@ -13,32 +13,34 @@ from typing import Any
 
 from augment.contract.errors import Fault
 from augment.contract.model_config import PLAIN_OUTPUT, find_unsupported, model_type
+from augment.contract.model_folders import (
+    TOKENIZER_HINT,
+    check_size,
+    check_special_tokens,
+    check_tokenizer,
+    check_weights,
+    read_model_config,
+)
 from augment.contract.models import WHOLE_WEIGHTS, loading
-from augment.contract.reading import read_json
 from augment.contract.weights import Part, Report, not_finite
 
 _KNOWN_ONLY = "Only architectures that come with transformers are loaded; remote code is never run."
-_BESIDE = "Put the model's own tokenizer.json, or vocab.txt, beside config.json."
 _MERGE = "Merge it into the model (merge_and_unload), and save that with save_pretrained."
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model that is about to be opened, in a folder here or by its name on the hub.
+    """A model folder that is about to be opened.
 
     Attributes:
         name: What the user called it.
-        where: The folder or hub name.
-        invalid: The fault for what is there and cannot be used.
-        absent: The fault for a config or a tokenizer that cannot be read.
-        hint: What to do then; something general where it is empty.
+        folder: Where it lies.
+        fault: The kind of fault that is raised for whatever is wrong with it.
     """
 
     name: str
-    where: str | Path
-    invalid: type[Fault]
-    absent: type[Fault]
-    hint: str = ""
+    folder: Path
+    fault: type[Fault]
 
     def raw_config(self) -> dict[str, Any]:
         """``config.json`` as it stands.
@@ -46,18 +48,7 @@ class Checkpoint:
         Raises:
             Fault: It cannot be read.
         """
-        file = Path(self.where, "config.json")
-        hint = self.hint or _KNOWN_ONLY
-        if file.is_file():
-            raw = read_json(file, self.absent, "the config of a model", hint)
-        else:
-            from transformers import PretrainedConfig
-
-            with loading("config", self.name, self.absent, hint):
-                raw, _ = PretrainedConfig.get_config_dict(str(self.where))
-        if not isinstance(raw, dict):
-            raise self.invalid(f"the config of {self.name} is not a table of settings.", hint)
-        return raw
+        return read_model_config(self.folder, self.fault)
 
     def config(self, **changes: Any) -> Any:
         """The configuration, with changes; an old one without a model type is BERT's.
@@ -70,19 +61,19 @@ class Checkpoint:
 
         raw, settings = self.raw_config(), {**PLAIN_OUTPUT, **changes}
         if not (family := model_type(raw)):
-            raise self.invalid(
+            raise self.fault(
                 f"the config of {self.name} does not tell what kind of model it is.",
                 'Put its model_type into config.json, such as "model_type": "bert".',
             )
-        with loading("config", self.name, self.absent, self.hint or _KNOWN_ONLY):
+        with loading("config", self.name, self.fault, _KNOWN_ONLY):
             if "model_type" in raw:
                 config = AutoConfig.from_pretrained(
-                    str(self.where), trust_remote_code=False, **settings
+                    self.folder, trust_remote_code=False, **settings
                 )
             else:
                 config = AutoConfig.for_model(family, **{**raw, **settings})
         if found := find_unsupported(raw, type(config)):
-            raise self.invalid(
+            raise self.fault(
                 f"the config of {self.name} says what is not supported: {found.problem}.",
                 found.remedy,
             )
@@ -97,15 +88,17 @@ class Checkpoint:
         """
         from transformers import AutoTokenizer
 
-        with loading("tokenizer", self.name, self.absent, self.hint or _BESIDE):
+        check_tokenizer(self.folder, self.fault)
+        with loading("tokenizer", self.name, self.fault, TOKENIZER_HINT):
             tokenizer: Any = AutoTokenizer.from_pretrained(
-                str(self.where), config=config, trust_remote_code=False
+                self.folder, config=config, trust_remote_code=False
             )
         size = getattr(config, "vocab_size", len(tokenizer))
+        check_special_tokens(self.name, self.folder, tokenizer, size, self.fault)
         if not size // 2 <= len(tokenizer) <= size:
-            raise self.invalid(
+            raise self.fault(
                 f"the tokenizer of {self.name} has {len(tokenizer):,} tokens, the model {size:,}.",
-                _BESIDE,
+                TOKENIZER_HINT,
             )
         return tokenizer
 
@@ -133,11 +126,15 @@ class Checkpoint:
         """
         import torch
 
-        if (Path(self.where) / "adapter_config.json").is_file():
-            raise self.invalid(f"{self.name} holds an adapter, which is not loaded.", _MERGE)
-        with loading("weights", self.name, self.invalid, WHOLE_WEIGHTS):
+        if (self.folder / "adapter_config.json").is_file():
+            raise self.fault(f"{self.name} holds an adapter, which is not loaded.", _MERGE)
+        stored = check_weights(self.folder, self.fault)
+        if not stored:
+            raise self.fault(f"there are no weights in {self.folder}.", WHOLE_WEIGHTS)
+        check_size(self.name, lambda: kind.from_config(config), stored, self.fault)
+        with loading("weights", self.name, self.fault, WHOLE_WEIGHTS):
             model, told = kind.from_pretrained(
-                str(self.where),
+                self.folder,
                 config=config,
                 dtype=torch.float32,
                 trust_remote_code=False,
@@ -147,9 +144,9 @@ class Checkpoint:
         report = Report.of(model, told)
         if flaw := report.judge(may_start, head):
             remedy = headless if flaw.part == "head" and headless else flaw.remedy
-            raise self.invalid(f"the weights of {self.name} {flaw.problem}.", remedy)
+            raise self.fault(f"the weights of {self.name} {flaw.problem}.", remedy)
         if broken := not_finite(model):
-            raise self.invalid(
+            raise self.fault(
                 f"the weights of {self.name} are not usable: {broken} holds NaN or infinity.",
                 "Its training broke down, or it overflowed in float16: give an earlier checkpoint.",
             )

@@ -231,8 +231,21 @@ def _tensor_names(file: Path) -> list[str]:
     if not isinstance(tensors, Mapping) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in tensors.items()
     ):
-        raise ValueError("it holds something else than tensors by their names")
+        raise ValueError(f"it holds something else than tensors by their names{_wrapped(tensors)}")
     return list(tensors)
+
+
+def _wrapped(content: Any) -> str:
+    """Which key of a training script's file holds the tensors, and what to do, as a sentence."""
+    tables = content.items() if isinstance(content, Mapping) else ()
+    inner = [key for key, value in tables if isinstance(value, Mapping) and len(value) > 1]
+    if not inner:
+        return ""
+    key = next((key for key in inner if "state_dict" in str(key)), inner[0])
+    return (
+        f": they lie under {key!r}, beside the state of a training. Save them alone: "
+        f"torch.save(torch.load(FILE)[{key!r}], FILE)"
+    )
 
 
 def _refuse_bomb(file: Path) -> None:

@@ -101,8 +101,6 @@ class Report:
         """
         lost = [name for name in self.missing if self._lacking(name, may_start)]
         strange = [name for name in self.unexpected if self._in_use(name)]
-        if self.missing and (wrapper := self._wrapper()):
-            return wrapper
         if lost:
             return self._foreign(lost) or self._too_few(lost, head)
         if self.mismatched:
@@ -125,18 +123,6 @@ class Report:
             return part[1] in self.encoder_modules or name.startswith(self.prefix)
         ours = {self.component(each) for each in self.names}
         return part in ours and not name.startswith(_OBJECTIVES)
-
-    def _wrapper(self) -> Flaw | None:
-        """A file of a training script, with the weights under one of its keys."""
-        keys = [name for name in self.unexpected if "." not in name]
-        if not keys or len(self.missing) < 0.9 * len(self.names):
-            return None
-        state = next((key for key in keys if "state" in key or key in ("model", "module")), keys[0])
-        return Flaw(
-            f"are not a plain table of tensors: the file holds {', '.join(keys[:5])}",
-            f"Save what lies under {state!r} alone, as a file of its own: "
-            f"torch.save(torch.load(FILE)[{state!r}], FILE)",
-        )
 
     def _foreign(self, lost: Collection[str]) -> Flaw | None:
         """Names that would fit but for what stands before them."""

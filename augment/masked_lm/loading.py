@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from augment.contract.checkpoint import Checkpoint
 from augment.contract.model_config import model_type
-from augment.contract.models import is_hub_name, model_digest, quiet_libraries
+from augment.contract.model_folders import find_model
+from augment.contract.models import model_digest, quiet_libraries
 from augment.errors import AssetInvalid, AssetMissing
 from augment.masked_lm.model import MaskedLM
 from augment.masked_lm.registry import FAMILIES, unknown_activations
@@ -77,25 +77,10 @@ def open_checkpoint(name: str, option: str) -> Checkpoint:
     """A model that an option names.
 
     Raises:
-        AssetMissing: No such folder.
+        AssetMissing: No such folder, or the hub is out of reach.
     """
-    refuse_absent(name, option)
-    return Checkpoint(name, name, AssetInvalid, AssetMissing, how_to_name(option))
-
-
-def refuse_absent(name: str, option: str) -> None:
-    """Check that a name which can only be a folder is one; hub names are left to the hub.
-
-    Raises:
-        AssetMissing: No folder is there.
-    """
-    if not Path(name).is_dir() and not is_hub_name(name):
-        raise AssetMissing(f"the model folder {name} is not there.", how_to_name(option))
-
-
-def how_to_name(option: str) -> str:
-    """What an option for a model expects."""
-    return (
+    how_to_name = (
         "Expected a folder with config.json, tokenizer and weights, or a hub name; without a "
         f"network, download it elsewhere and name the folder: {option} DIR"
     )
+    return Checkpoint(name, find_model(name, AssetMissing, how_to_name), AssetInvalid)

@@ -9,12 +9,11 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from augment.contract import sha256_file
-from augment.contract.model_folders import CONFIG, PICKLED, SAFETENSORS, find_model
+from augment.contract.model_folders import CONFIG, SAFETENSORS, find_model
 from distill.errors import ModelInvalid, ModelNotFound
 from distill.run_directory import RUN, STUDENT
 
 __all__ = [
-    "PICKLED",
     "SAFETENSORS",
     "folder_digest",
     "model_folder",

@@ -116,7 +116,7 @@ class Student:
 
 
 def _checkpoint(name: str) -> Checkpoint:
-    return Checkpoint(name, model_folder(name), invalid=ModelInvalid, absent=ModelInvalid)
+    return Checkpoint(name, model_folder(name), ModelInvalid)
 
 
 def read_config(name: str, **changes: Any) -> PreTrainedConfig:

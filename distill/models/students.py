@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from augment.contract import TaskSpec
+from augment.contract.model_folders import has_tokenizer, read_tensors
 from distill.errors import ModelInvalid, VocabularyMismatch
-from distill.models.folders import PICKLED, SAFETENSORS, folder_digest, model_folder
+from distill.models.folders import folder_digest, model_folder
 from distill.models.labels import label_settings
 from distill.models.layer_init import can_init_from_layers, init_from_layers
 from distill.models.loading import (
@@ -37,8 +36,10 @@ from distill.models.shapes import NAMED, InputSpec, Shape, config_of, parse_shap
 
 Init = Literal["auto", "random", "teacher-layers"]
 
-TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model")
-WEIGHTS = ("model.safetensors", "model-", "pytorch_model")
+WEIGHTS = (
+    ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".index", ".gguf", ".onnx",
+)  # fmt: skip
+"""Ends of the names of files that hold weights, also of kinds that are not read."""
 _PROJECTION = re.compile(r"fit_dense(?:s\.(\d+))?\.(weight|bias)")
 
 
@@ -159,15 +160,16 @@ def _from_folder(
 ) -> Student:
     """A general student, its projections where it has them; or what a config alone describes."""
     folder, head = spec.folder, bool(labels)
-    has_tokenizer = any((folder / file).is_file() for file in TOKENIZERS)
-    tokenizer = _tokenizer(spec, teacher, own_vocabulary) if has_tokenizer else teacher.tokenizer
+    tokenized = has_tokenizer(folder)
+    tokenizer = _tokenizer(spec, teacher, own_vocabulary) if tokenized else teacher.tokenizer
     config = read_config(str(folder), **labels)
-    if not any(file.name.startswith(WEIGHTS) for file in folder.iterdir()):
-        if not has_tokenizer:
+    files = {file.name for file in folder.iterdir()} - {"training_args.bin"}
+    if not any(name.endswith(WEIGHTS) for name in files):
+        if not tokenized:
             inputs = input_spec(teacher)
             config.update({"vocab_size": inputs.vocab_size, "pad_token_id": inputs.padding})
         return Student(fresh(config, head=head), f"random weights, shape of {spec.name}", tokenizer)
-    if not has_tokenizer and config.vocab_size != teacher.model.config.vocab_size:
+    if not tokenized and config.vocab_size != teacher.model.config.vocab_size:
         raise VocabularyMismatch(
             f"{spec.name} has {config.vocab_size:,} embeddings and no tokenizer, the teacher has "
             f"{teacher.model.config.vocab_size:,}.",
@@ -197,18 +199,9 @@ def checkpoint_projections(folder: Path) -> Pretrained:
     Weights have the shape (d, d'), from the embeddings upwards.
     """
     pairs: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in _checkpoint(folder).items():
+    for key, tensor in read_tensors(folder, _PROJECTION, ModelInvalid).items():
         match = _PROJECTION.search(key)
         if match:
             pairs.setdefault(int(match[1] or 0), {})[match[2]] = tensor.float()
     complete = [pairs[index] for index in sorted(pairs) if len(pairs[index]) == 2]
     return tuple(Affine(**pair) for pair in complete)
-
-
-def _checkpoint(folder: Path) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    if (folder / SAFETENSORS).is_file():
-        tensors = load_file(folder / SAFETENSORS)
-    elif (folder / PICKLED).is_file():
-        tensors = torch.load(folder / PICKLED, map_location="cpu", weights_only=True)
-    return tensors

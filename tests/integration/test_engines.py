@@ -108,10 +108,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str, int]] = {
     "a model without a head": (lambda f: _headless(f / "mlm"), "no masked-LM head", 4),
     "a model that is cut": (
         lambda f: os.truncate(f / "mlm" / "model.safetensors", 1000),
-        "cannot be loaded",
+        "cannot be read as the weights of a model",
         4,
     ),
-    "a model that returns NaN": (lambda f: _nan(f / "mlm"), "returns NaN", 4),
+    "a model with NaN": (lambda f: _nan(f / "mlm"), "holds NaN", 4),
     "vectors that are none": (
         lambda f: (f / "vectors.txt").write_text("film one two\n"),
         "is not a word and",

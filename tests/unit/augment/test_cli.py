@@ -202,7 +202,7 @@ def test_a_score_that_is_no_number(augment: Augment, options: list[Any], source:
 @pytest.mark.parametrize(
     ("extra", "sentence", "code"),
     [
-        (["--mlm", "./nowhere"], "nowhere is not there", 4),
+        (["--mlm", "./nowhere"], "no model folder ./nowhere", 4),
         (["--vectors", "{source}/train.csv"], "is not a word and", 4),
         (["--recipe", "nope"], "neither a shipped one", 2),
         (["--source", "/no/such/place"], "is not there", 3),

@@ -151,13 +151,13 @@ def test_models_that_cannot_be_used(mlm_dir: Path, classifier_dir: Path, tmp_pat
     untokenized = tmp_path / "untokenized"
     shutil.copytree(classifier_dir, untokenized, ignore=shutil.ignore_patterns("tok*", "voc*"))
 
-    with pytest.raises(AssetMissing, match="is not there"):
+    with pytest.raises(AssetMissing, match="no model folder"):
         load_teacher("./no/such/folder", RTE)
     with pytest.raises(AssetInvalid, match="no classification head"):
         load_teacher(str(mlm_dir), SST2.model_copy(update={"label": _unnamed()}))
-    with pytest.raises(AssetInvalid, match="cannot be loaded"):
+    with pytest.raises(AssetInvalid, match="cannot be read as the weights of a model"):
         load_teacher(str(cut), RTE)
-    with pytest.raises(AssetInvalid, match=r"the tokenizer of .* has \d tokens"):
+    with pytest.raises(AssetInvalid, match="there is no tokenizer in"):
         load_sentence_encoder(str(untokenized))
     teacher = load_teacher(str(classifier_dir), RTE)
     with torch.no_grad():

@@ -95,7 +95,7 @@ def test_progress_counts_positions(lm: MaskedLM) -> None:
 
 
 def test_a_missing_folder_is_named() -> None:
-    with pytest.raises(AssetMissing, match="is not there"):
+    with pytest.raises(AssetMissing, match="no model folder"):
         load_masked_lm("./no/such/folder")
 
 
@@ -113,7 +113,7 @@ def test_damaged_weights_are_refused(mlm_dir: Path, tmp_path: Path) -> None:
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
 
-    with pytest.raises(AssetInvalid, match="cannot be loaded"):
+    with pytest.raises(AssetInvalid, match="cannot be read as the weights"):
         load_masked_lm(str(tmp_path / "cut"))
 
 

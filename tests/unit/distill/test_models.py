@@ -118,10 +118,10 @@ def test_damaged_folders(tokenizer: PreTrainedTokenizerBase, folder: Path) -> No
     save(make_bert(tokenizer), tokenizer, folder)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:2000])
-    with pytest.raises(ModelInvalid, match=r"weights of .* cannot be loaded"):
+    with pytest.raises(ModelInvalid, match="cannot be read as the weights of a model"):
         load_classifier(str(folder), SENTIMENT)
     weights.unlink()
-    with pytest.raises(ModelInvalid, match=r"weights of .* cannot be loaded"):
+    with pytest.raises(ModelInvalid, match="there are no weights in"):
         load_classifier(str(folder), SENTIMENT)
     (folder / "config.json").write_text('{"model_type": "unheard-of"}')
     with pytest.raises(ModelInvalid, match=r"config of .* cannot be loaded"):
@@ -151,7 +151,7 @@ def test_a_pickle_that_is_more_than_weights_is_refused(
             return (print, ("ran",))
 
     torch.save({"bert.trap": Trap()}, folder / "pytorch_model.bin")
-    with pytest.raises(ModelInvalid, match="cannot be loaded"):
+    with pytest.raises(ModelInvalid, match="something else than tensors"):
         load_classifier(str(folder), SENTIMENT)
 
 
