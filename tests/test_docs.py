@@ -19,3 +19,18 @@ def test_cited_sections_and_departures_exist() -> None:
     assert cited
     assert cited <= {("section", n) for n in sections} | {("departure", n) for n in departures}
     assert departures == [str(n) for n in range(1, len(departures) + 1)]
+
+
+def test_the_threat_model_names_modules_and_tests_that_exist() -> None:
+    """Each boundary has what checks it and what shows it."""
+    text = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    boundaries = [row for row in rows if row[0] not in ("boundary", "---")]
+
+    assert len(boundaries) > 15
+    for boundary, _, checked_by, shown_by in boundaries:
+        modules, tests = (re.findall(r"`([^`]+)`", cell) for cell in (checked_by, shown_by))
+        assert modules, boundary
+        assert tests, boundary
+        assert all(test.startswith("tests/") for test in tests), boundary
+        assert [path for path in (*modules, *tests) if not (ROOT / path).is_file()] == []
