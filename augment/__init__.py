@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from augment.contract import Version, open_version
-
+TYPE_CHECKING = False  # "typing" would take longer than all of this
 if TYPE_CHECKING:
+    from typing import Any
+
+    from augment.contract import Version, open_version
     from augment.pipeline import augment_task
 
 
 __all__ = ["Version", "augment_task", "open_version"]
+_PLACES = {
+    "Version": "augment.contract.version",
+    "augment_task": "augment.pipeline",
+    "open_version": "augment.contract.version",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the pipeline on first use, so that the contract stays light."""
-    if name == "augment_task":
-        from augment.pipeline import augment_task
+    """Import on first use: a command listens for Ctrl-C before anything else is loaded."""
+    from importlib import import_module
 
-        return augment_task
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module 'augment' has no attribute {name!r}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # "typing" would take longer than all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from distill.data.corpus import Source
     from distill.general import distill_general
     from distill.pipeline import distill_task
@@ -23,6 +23,8 @@ _PLACES = {
 
 def __getattr__(name: str) -> Any:
     """Import on first use: ``import distill`` loads neither torch nor transformers."""
+    from importlib import import_module
+
     if name in _PLACES:
         return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module 'distill' has no attribute {name!r}")

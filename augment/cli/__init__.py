@@ -1,20 +1,37 @@
-"""The command line ``augment``: places and switches here, numbers in the recipe."""
+"""The command line ``augment``: places and switches here, numbers in the recipe.
+
+Nothing heavy is imported here: the command listens for Ctrl-C before its libraries are loaded.
+"""
 
 from __future__ import annotations
 
-from augment.cli import generate, inspect
-from augment.contract.terminal import command_line, start
+from augment.contract.interrupts import command
 
-app = command_line(
-    "augment",
-    "Expand text data sets by word replacement into versioned Parquet.",
-    resumes=("run",),
-    completion=True,
-)
-for commands in (generate, inspect):
-    app.add_typer(commands.app)
+TYPE_CHECKING = False  # "typing" would take longer than all of this
+if TYPE_CHECKING:
+    from typing import Any
+
+    from augment.cli.commands import app
+
+__all__ = ["app", "main"]
 
 
 def main() -> None:
     """The entry point of the command."""
+    command(_start)
+
+
+def _start() -> None:
+    from augment.cli.commands import app
+    from augment.contract.terminal import start
+
     start(app)
+
+
+def __getattr__(name: str) -> Any:
+    """Import the application on first use."""
+    if name == "app":
+        from augment.cli.commands import app
+
+        return app
+    raise AttributeError(f"module 'augment.cli' has no attribute {name!r}")

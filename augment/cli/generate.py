@@ -26,7 +26,7 @@ from augment.cli.options import (
 )
 from augment.cli.output import show_preview, show_summary, stdout
 from augment.contract.progress import labeled
-from augment.contract.terminal import AsJson, print_json
+from augment.contract.terminal import AsJson, after_commit, print_document, print_json, print_lines
 from augment.recipes.load import describe, load_recipe
 
 app = typer.Typer()
@@ -97,13 +97,14 @@ def run(
         vectors_cache=tables_kept(vectors_cache, no_vectors_cache),
         narrator=Narrator(quiet=False),
     )
-    if as_json:
-        print_json({"path": str(version.path), **version.manifest.model_dump(mode="json")})
-        return
-    show_summary(version)
-    name = version.task.name
-    command = ["distill", "teacher", str(out / name), "--init", mlm]
-    stdout.print(labeled("next", shlex.join([*command, "--out", f"models/{name}-teacher"])))
+    with after_commit(version.reference):
+        if as_json:
+            print_json({"path": str(version.path), **version.manifest.model_dump(mode="json")})
+            return
+        show_summary(version)
+        name = version.task.name
+        command = ["distill", "teacher", str(out / name), "--init", mlm]
+        stdout.print(labeled("next", shlex.join([*command, "--out", f"models/{name}-teacher"])))
 
 
 @app.command(
@@ -137,7 +138,7 @@ def plan_command(
     if as_json:
         print_json(asdict(found))
     else:
-        print("\n".join(f"  {line}" for line in lines(found)))
+        print_lines("\n".join(f"  {line}" for line in lines(found)))
 
 
 @app.command(
@@ -183,7 +184,7 @@ def recipe(
     """Print the recipe of a task with comments, ready to be changed."""
     from augment.tasks import get_task
 
-    print(describe(load_recipe(preset, get_task(task).spec.name)), end="")
+    print_document(describe(load_recipe(preset, get_task(task).spec.name)), "toml")
 
 
 @app.command(epilog="Example: augment init reviews.csv > reviews.toml")
@@ -191,4 +192,4 @@ def init(data: Annotated[Path, typer.Argument(help="A CSV, JSONL or Parquet file
     """Draft a task file for your own data from its columns."""
     from augment.sources.infer import sniff
 
-    print(sniff(data), end="")
+    print_document(sniff(data), "toml")

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from augment.cli.output import marked, show_summary, stderr, stdout, versions_table
 from augment.contract import Version, list_versions, open_version, verify
+from augment.contract.foreign import shown
 from augment.contract.progress import labeled
-from augment.contract.terminal import AsJson, print_json
+from augment.contract.terminal import AsJson, print_document, print_json, print_lines
 from augment.replacement.edits import Edit, undo_edits
 
 app = typer.Typer()
@@ -34,7 +35,7 @@ def list_command(
     elif versions:
         stdout.print(versions_table(versions))
     else:
-        stderr.print(f"no versions below {root}; make one: augment run --help")
+        stderr.print(f"no versions below {shown(root)}; make one: augment run --help")
 
 
 @app.command(epilog="Example: augment show data/versions/sst2@v0001 --rows 5")
@@ -53,7 +54,7 @@ def show(
         _show_rejected(version, rows, as_json)
         return
     if as_json:
-        print(version.manifest.to_json(), end="")
+        print_document(version.manifest.to_json(), "json")
         return
     show_summary(version)
     splits = " · ".join(f"{name} {version.rows(name):,}" for name in version.splits)
@@ -65,23 +66,25 @@ def show(
 
 def _show_rows(version: Version, rows: int, variants: int) -> None:
     """The first source rows, each with its first variants."""
-    shown = drawn = 0
+    seen = drawn = 0
     original: dict[str, str] = {}
     for batch in version.batches(version.task.splits.train, rows=1024):
         for record in batch.to_pylist():
             if record["variant"] == 0:
-                shown, drawn, original = shown + 1, 0, record
-                if shown > rows:
+                seen, drawn, original = seen + 1, 0, record
+                if seen > rows:
                     return
                 texts = " | ".join(record[name] for name in version.task.text_columns)
                 label = record[version.task.label.column]
-                stdout.print(f"\n  row {record['idx']} · label {label}", Text(texts))
+                stdout.print(f"\n  row {record['idx']} · label {label}", Text(shown(texts)))
             elif drawn < variants:
                 drawn += 1
                 column = record["edits"][0]["column"] if record["edits"] else ""
                 name = column or version.task.text_columns[0]
                 edits = _edits_of(record)
-                stdout.print(f"  {record['variant']:4} {column}", marked(original[name], edits))
+                stdout.print(
+                    f"  {record['variant']:4} {shown(column)}", marked(original[name], edits)
+                )
 
 
 def _edits_of(record: dict[str, Any]) -> list[Edit]:
@@ -103,12 +106,12 @@ def _show_rejected(version: Version, rows: int, as_json: bool) -> None:
         return
     if not version.manifest.rejected:
         stderr.print(
-            f"{version.reference} keeps no refused rows; to keep them: keep_rejected = true in the "
-            "recipe"
+            f"{shown(version.reference)} keeps no refused rows; to keep them: keep_rejected = true "
+            "in the recipe"
         )
     for reason, examples in sorted(found.items()):
         count = version.manifest.counts.get(f"dropped.{reason}", 0)
-        stdout.print("\n ", Text(reason, style="bold"), f"· {count:,} rows")
+        stdout.print("\n ", Text(shown(reason), style="bold"), f"· {count:,} rows")
         for record in examples:
             edits = _edits_of(record)
             name = record["edits"][0]["column"] if record["edits"] else version.task.text_columns[0]
@@ -121,7 +124,7 @@ def verify_command(reference: Reference) -> None:
     """Read every file of a version and compare it with the manifest."""
     version = open_version(reference)
     count = verify(version)
-    print(
+    print_lines(
         f"{version.reference}: {count} files agree with the manifest ({version.manifest.id[:12]})"
     )
 
@@ -148,9 +151,9 @@ def store_command(
         print_json({"files": entries, "dropped": dropped})
         return
     for file in files:
-        print(f"  {file.path.name}  {file.entries:,} positions · {file.bytes / 2**20:.1f} MB")
+        print_lines(f"  {file.path.name}  {file.entries:,} positions · {file.bytes / 2**20:.1f} MB")
     total = sum(file.bytes for file in files) / 2**20
-    print(
+    print_lines(
         f"  {len(files)} masked LMs · {total:.1f} MB" + (f" · {dropped:,} dropped" * bool(dropped))
     )
 
@@ -174,7 +177,7 @@ def vectors_command(
     from augment.vectors.storage import load
 
     place = cache_folder(folder or True) or Path()
-    shown: list[dict[str, Any]] = [
+    tables: list[dict[str, Any]] = [
         {
             "entry": path.name,
             **({} if note is None else note.model_dump(include={"source", "rows", "dimensions"})),
@@ -185,15 +188,17 @@ def vectors_command(
     ]
     removed = remove(place) if clear else 0
     if as_json:
-        print_json({"folder": str(place), "tables": shown, "removed": removed})
+        print_json({"folder": str(place), "tables": tables, "removed": removed})
         return
-    for row in shown:
+    for row in tables:
         state = "" if row["state"] == "whole" else " · damaged: it is made again when needed"
         shape = f"{row.get('rows', 0):,} x {row.get('dimensions', 0)}"
         size = row["bytes"] / 2**20
-        print(f"  {row.get('source', row['entry'])}  {shape} · {size:,.1f} MB{state}")
-    total = sum(row["bytes"] for row in shown) / 2**20
-    print(f"  {len(shown)} tables · {total:,.1f} MB in {place}" + " · removed" * bool(removed))
+        print_lines(f"  {row.get('source', row['entry'])}  {shape} · {size:,.1f} MB{state}")
+    total = sum(row["bytes"] for row in tables) / 2**20
+    print_lines(
+        f"  {len(tables)} tables · {total:,.1f} MB in {place}" + " · removed" * bool(removed)
+    )
 
 
 @app.command("stats", epilog="Example: augment stats data/versions/sst2@v0001")
@@ -205,7 +210,7 @@ def stats_command(reference: Reference, as_json: AsJson = False) -> None:
     if as_json:
         print_json(asdict(found))
     else:
-        print("\n".join(f"  {line}" for line in lines(found)))
+        print_lines("\n".join(f"  {line}" for line in lines(found)))
 
 
 @app.command(
@@ -224,7 +229,7 @@ def diff_command(
     if as_json:
         print_json(asdict(found))
         return
-    print("\n".join(f"  {line}" for line in lines(found)))
+    print_lines("\n".join(f"  {line}" for line in lines(found)))
     for example in found.examples:
-        print(f"\n  row {example['idx']} variant {example['variant']}")
-        print(f"    - {example['first']}\n    + {example['second']}")
+        print_lines(f"\n  row {example['idx']} variant {example['variant']}")
+        print_lines(f"    - {shown(example['first'])}\n    + {shown(example['second'])}")

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from augment.contract import Version
+from augment.contract.foreign import shown
 from augment.contract.progress import labeled, open_console
 from augment.replacement.edits import Edit
 
@@ -29,7 +30,7 @@ def show_summary(version: Version) -> None:
         f"{manifest.id[:6]}  {train:,} rows ({per_row:.1f} per source row) · {size:.1f} MB · "
         f"{len(manifest.files)} files"
     )
-    stdout.print(Text.assemble("  ", (version.reference, "bold"), f"  {what}"))
+    stdout.print(Text.assemble("  ", (shown(version.reference), "bold"), f"  {what}"))
     dropped = [(k, n) for k, n in counts.items() if k.startswith(("dropped.", "source.")) and n]
     if dropped:
         parts = (f"{n:,} {k.partition('.')[2]}" for k, n in dropped)
@@ -48,14 +49,15 @@ def versions_table(versions: list[Version]) -> Table:
         table.add_column(heading, justify="right" if heading == "rows" else "left")
     for version in versions:
         manifest = version.manifest
-        table.add_row(
+        cells = (
             version.reference,
             manifest.id[:6],
-            str(manifest.recipe.get("preset", "")),
+            manifest.recipe.get("preset", ""),
             f"{version.rows(version.task.splits.train):,}",
             manifest.created[:16].replace("T", " "),
-            Text(manifest.source),
+            manifest.source,
         )
+        table.add_row(*(Text(shown(cell)) for cell in cells))
     return table
 
 
@@ -63,10 +65,10 @@ def marked(text: str, edits: list[Edit]) -> Text:
     """A variant rebuilt from the original text with its replacements marked."""
     line, at = Text(), 0
     for edit in edits:
-        line.append(text[at : edit.start])
-        line.append(f"[{edit.after}]", style="bold green")
+        line.append(shown(text[at : edit.start]))
+        line.append(f"[{shown(edit.after)}]", style="bold green")
         at = edit.end
-    return line.append(text[at:])
+    return line.append(shown(text[at:]))
 
 
 def show_preview(view: Preview, variants: int, top: int) -> None:
@@ -75,10 +77,12 @@ def show_preview(view: Preview, variants: int, top: int) -> None:
     for heading in ("word", "route", "candidates (score)"):
         table.add_column(heading, overflow="fold")
     for word in view.words:
-        shown = " · ".join(f"{name} {score:.2f}" for name, score in word.candidates[:top])
+        best = " · ".join(f"{name} {score:.2f}" for name, score in word.candidates[:top])
         more = len(word.candidates) - top
         tail = f" · … {more} more" if more > 0 else ""
-        table.add_row(Text(word.word), word.route.replace("_", " "), Text(shown + tail))
+        table.add_row(
+            Text(shown(word.word)), word.route.replace("_", " "), Text(shown(best + tail))
+        )
     stdout.print(table)
     stdout.print("\n  variants")
     for variant in view.variants[:variants]:

@@ -7,35 +7,47 @@ imported where it is used.
 
 from __future__ import annotations
 
-from augment.contract.errors import (
-    ContractError,
-    Fault,
-    FileDamaged,
-    FileMissing,
-    ManifestInvalid,
-    OutputBusy,
-    OutputError,
-    OutputUnwritable,
-    RecipeInvalid,
-    SchemaMismatch,
-    SplitNotFound,
-    UnsafePath,
-    UsageError,
-    VersionNotFound,
-)
-from augment.contract.files import sync
-from augment.contract.manifest import CONTRACT, Asset, FileEntry, Manifest, SourceSplit, identity
-from augment.contract.models import LabelOrder, match_labels, model_digest
-from augment.contract.schema import LOGITS, arrow_schema, rejected_schema
-from augment.contract.shards import content_digest, sha256_file
-from augment.contract.task import METRICS, UNLABELED, Label, Splits, TaskSpec
-from augment.contract.version import (
-    Version,
-    list_versions,
-    open_checked,
-    open_version,
-    verify,
-)
+TYPE_CHECKING = False  # "typing" would take longer than all of this
+if TYPE_CHECKING:
+    from typing import Any
+
+    from augment.contract.errors import (
+        ContractError,
+        Fault,
+        FileDamaged,
+        FileMissing,
+        ManifestInvalid,
+        OutputBusy,
+        OutputError,
+        OutputUnwritable,
+        PlaceUnusable,
+        RecipeInvalid,
+        SchemaMismatch,
+        SplitNotFound,
+        UnsafePath,
+        UsageError,
+        VersionNotFound,
+    )
+    from augment.contract.files import sync
+    from augment.contract.manifest import (
+        CONTRACT,
+        Asset,
+        FileEntry,
+        Manifest,
+        SourceSplit,
+        identity,
+    )
+    from augment.contract.models import LabelOrder, match_labels, model_digest
+    from augment.contract.schema import LOGITS, arrow_schema, rejected_schema
+    from augment.contract.shards import content_digest, sha256_file
+    from augment.contract.task import METRICS, UNLABELED, Label, Splits, TaskSpec
+    from augment.contract.version import (
+        Version,
+        list_versions,
+        open_checked,
+        open_version,
+        verify,
+    )
 
 __all__ = [
     "CONTRACT",
@@ -55,6 +67,7 @@ __all__ = [
     "OutputBusy",
     "OutputError",
     "OutputUnwritable",
+    "PlaceUnusable",
     "RecipeInvalid",
     "SchemaMismatch",
     "SourceSplit",
@@ -78,3 +91,16 @@ __all__ = [
     "sync",
     "verify",
 ]
+_PARTS = ("errors", "files", "manifest", "models", "schema", "shards", "task", "version")
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: a command listens for Ctrl-C before anything else is loaded."""
+    from importlib import import_module
+
+    for part in _PARTS if name in __all__ else ():
+        found = getattr(import_module(f"{__name__}.{part}"), name, None)
+        if found is not None:
+            globals()[name] = found
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,6 +12,7 @@ Fault                       exit 1   a sentence: what was wrong, what to do
 ├── OutputError             exit 3   a place cannot be written to           (OSError)
 │   ├── OutputBusy                   another process is writing there
 │   └── OutputUnwritable             the disk is full, or there is no permission
+├── PlaceUnusable           exit 3   the system refuses a file or folder     (OSError)
 ├── RecipeInvalid           exit 2   unknown keys, values out of range      (ValueError)
 └── UsageError              exit 2   arguments that do not go together      (ValueError)
 """
@@ -100,6 +101,12 @@ class OutputBusy(OutputError):
 
 class OutputUnwritable(OutputError):
     """The disk is full, or the place may not be written; what was whole before is kept."""
+
+
+class PlaceUnusable(Fault, OSError):
+    """The system refuses a file or folder: no permission, a circle of links, a part not there."""
+
+    exit_code = 3
 
 
 class RecipeInvalid(Fault, ValueError):

@@ -17,7 +17,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from augment.contract.errors import OutputBusy, OutputUnwritable
+from augment.contract.errors import Fault, OutputBusy, OutputUnwritable, PlaceUnusable
+from augment.contract.interrupts import held
 
 
 def sync(path: Path) -> None:
@@ -38,28 +39,53 @@ def disk_errors(folder: Path, what: str = "", size: int = 0) -> Iterator[None]:
     Raises:
         OutputUnwritable: Nothing more fits on the disk, or the place may not be written.
     """
-    try:
-        yield
-    except Exception as error:
-        if _is_full(error, folder):
-            needs = f": {what} takes about {size / 1e6:,.0f} MB" if size else ""
-            raise OutputUnwritable(
-                f"no space is left on the disk of {folder}{needs}.",
-                "What was whole before is kept. Free some space, then repeat the command.",
-            ) from error
-        if isinstance(error, OSError) and error.errno in _FORBIDDEN:
-            raise OutputUnwritable(
-                f"{folder} cannot be written: {error}.",
-                "What was whole before is kept. Name another place with --out, or make this one "
-                "writable and repeat the command.",
-            ) from error
-        raise
+    with held:
+        try:
+            yield
+        except Exception as error:
+            if _is_full(error, folder):
+                raise _full(f"the disk of {folder}", what, size) from error
+            if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+                raise OutputUnwritable(
+                    f"{folder} cannot be written: {_reason(error)}.", f"{_KEPT} {_ELSEWHERE}"
+                ) from error
+            raise
 
 
-_FORBIDDEN = {
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
-    errno.EIO,
-}  # fmt: skip
+def os_fault(error: OSError) -> Fault:
+    """The sentence for what the system refused, where nobody nearer to it has said one."""
+    place = error.filename if error.filename is not None else "a file, or the output,"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _full(f"the disk of {place}")
+    return PlaceUnusable(f"{place} cannot be used: {_reason(error)}.", _KEPT)
+
+
+def _full(disk: str, what: str = "", size: int = 0) -> OutputUnwritable:
+    needs = f": {what} takes about {size / 1e6:,.0f} MB" if size else ""
+    return OutputUnwritable(
+        f"no space is left on {disk}{needs}.", f"{_KEPT} Free some space, then repeat the command."
+    )
+
+
+def _reason(error: OSError) -> str:
+    return _REASONS.get(error.errno or 0) or (error.strerror or str(error)).lower()
+
+
+_KEPT = "What was whole before is kept."
+_ELSEWHERE = "Name another place with --out, or make this one writable and repeat the command."
+_REASONS = {
+    errno.EACCES: "there is no permission",
+    errno.EPERM: "there is no permission",
+    errno.EROFS: "its file system is read-only",
+    errno.ENOTDIR: "a part of its path is a file, not a folder",
+    errno.EISDIR: "it is a folder, not a file",
+    errno.EEXIST: "something else is there",
+    errno.ENOENT: "it is not there",
+    errno.ENAMETOOLONG: "a name in it is too long",
+    errno.ELOOP: "its symbolic links lead in a circle",
+    errno.EIO: "the disk does not answer",
+}
+_FORBIDDEN = set(_REASONS) - {errno.EISDIR, errno.ENOENT}
 _LITTLE = 2**20
 """Bytes: with less room than this, an error that gives no reason is taken for a full disk."""
 

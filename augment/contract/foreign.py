@@ -6,6 +6,7 @@ import json
 from typing import Literal
 from unicodedata import category
 
+Language = Literal["json", "toml"]
 LONGEST = 2000
 """Characters of one text that are shown; what lies between its beginning and its end is counted."""
 
@@ -41,18 +42,28 @@ def is_unseen(char: str, *, lines: bool = False) -> bool:
     return not (char.isprintable() or (lines and char == "\n")) and category(char) in _UNSEEN
 
 
-def escaped(document: str, language: Literal["json", "toml"]) -> str:
+def escaped(document: str, language: Language, encoding: str = "utf-8") -> str:
     r"""A document with ``\u202e`` for what would act on a terminal: the same values to its reader.
 
-    Such characters stand in strings alone, where both languages read escapes; newlines and tabs
-    are layout.
+    Such characters, and those that the terminal's encoding lacks, stand in strings, where both
+    languages read escapes; newlines and tabs are layout.
     """
-    if document.replace("\n", "").replace("\t", "").isprintable():
+    steps = {ord("\n"): None, ord("\t"): None}
+    if document.isascii() and document.translate(steps).isprintable():
         return document
     write = _in_json if language == "json" else _in_toml
     return "".join(
-        write(char) if char != "\t" and is_unseen(char, lines=True) else char for char in document
+        write(char) if char != "\t" and _is_strange(char, encoding) else char for char in document
     )
+
+
+def _is_strange(char: str, encoding: str) -> bool:
+    if not char.isascii() and not encoding.lower().startswith("utf"):
+        try:
+            char.encode(encoding)
+        except UnicodeEncodeError:
+            return True
+    return is_unseen(char, lines=True)
 
 
 def _in_json(char: str) -> str:

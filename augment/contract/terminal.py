@@ -1,51 +1,68 @@
-"""What both command lines share: options, errors as sentences with exit codes, the entry point.
+"""What both command lines share: options, errors as sentences with exit codes, the printed result.
 
 Needs typer; ``augment.contract`` does not import it.
 
 Exit codes: 0 done · 1 unexpected · 2 usage or recipe · 3 data or disk · 4 model · 5 training
-failed · 130 interrupted.
+failed · 130 interrupted · 143 terminated.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from augment.contract.errors import Fault
+from augment.contract.errors import Fault, UsageError
+from augment.contract.files import os_fault
+from augment.contract.foreign import Language, escaped, shown
+from augment.contract.interrupts import STOPPED, asked_to_end, exit_code, tell
 from augment.contract.models import first_line
+from augment.contract.places import check_arguments
+from augment.contract.streams import complain, lose, mend_streams, settle
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
-_RESUMES = "Finished work is kept; the same command goes on from there."
-_ATOMIC = "No result was written."
+_LONGEST_LINE = 20_000
+_RESUMES = "stopped. Finished work is kept; the same command goes on from there."
 
 
 def command_line(
-    name: str, about: str, *, resumes: Collection[str], completion: bool
+    name: str,
+    about: str,
+    parts: Sequence[typer.Typer] = (),
+    *,
+    resumes: Collection[str],
+    completion: bool,
 ) -> typer.Typer:
     """An application whose commands end in a sentence and an exit code, whatever happens.
 
-    ``resumes`` are the commands below it that go on where they were interrupted.
+    ``resumes`` are the commands among its parts that go on where they were interrupted.
     """
 
     class Commands(TyperGroup):
-        def invoke(self, ctx: Any) -> Any:
-            with _faults_told(name):
-                try:
-                    return super().invoke(ctx)
-                except KeyboardInterrupt as stop:
-                    kept = _RESUMES if ctx.invoked_subcommand in resumes else _ATOMIC
-                    typer.echo(f"\nstopped. {kept}", err=True)
-                    raise typer.Exit(130) from stop
+        def main(self, args: Any = None, *rest: Any, **extra: Any) -> Any:
+            extra["standalone_mode"] = False
+            with _ends(name):
+                words = check_arguments(sys.argv[1:] if args is None else list(args))
+                sys.exit(super().main(words, *rest, **extra))
 
-    return typer.Typer(
+        def invoke(self, ctx: Any) -> Any:
+            with _ends(name):
+                try:
+                    super().invoke(ctx)
+                    sys.stdout.flush()
+                except KeyboardInterrupt as stop:
+                    tell(_RESUMES if ctx.invoked_subcommand in resumes else STOPPED)
+                    sys.exit(exit_code(stop))
+
+    app = typer.Typer(
         name=name,
         cls=Commands,
         help=about,
@@ -54,28 +71,69 @@ def command_line(
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
     )
+    for part in parts:
+        app.add_typer(part)
+    return app
 
 
 @contextmanager
-def _faults_told(name: str) -> Iterator[None]:
+def _ends(name: str) -> Iterator[None]:
     """Turn what is raised into a sentence on stderr and an exit code."""
     try:
         yield
-    except Fault as fault:
-        typer.echo(fault.describe(), err=True)
-        raise typer.Exit(fault.exit_code) from fault
-    except (typer.TyperException, typer.Exit, typer.Abort, BrokenPipeError):
+    except (typer.Exit, typer.Abort):
         raise
+    except BrokenPipeError:  # whoever reads stdout has seen enough
+        lose(sys.stdout)
+        sys.exit(0)
     except Exception as error:
-        variable = f"{name.upper()}_TRACEBACK"
-        if os.environ.get(variable):
-            traceback.print_exc()
-        mistake = Fault(
-            f"unexpected {type(error).__name__}: {first_line(error)}",
-            f"This is a mistake of the program. Where it happened: {variable}=1 {name} …",
-        )
-        typer.echo(mistake.describe(), err=True)
-        raise typer.Exit(mistake.exit_code) from error
+        settle(sys.stdout)
+        if code := asked_to_end():
+            tell()
+            sys.exit(code)
+        fault = _fault(name, error)
+        if str(fault):
+            complain(fault.describe())
+        sys.exit(fault.exit_code)
+
+
+@contextmanager
+def after_commit(place: object) -> Iterator[None]:
+    """Around telling of a result that lies there whole: where that fails, the command does not."""
+    try:
+        yield
+        sys.stdout.flush()
+    except KeyboardInterrupt as stop:
+        tell(f"stopped. {shown(place)} is whole.")
+        sys.exit(exit_code(stop))
+    except Exception as error:
+        lose(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            complain(f"note: {shown(place)} is whole; only showing it failed: {_line(error)}")
+
+
+def _line(error: Exception) -> str:
+    return shown(first_line(error))
+
+
+def _fault(name: str, error: Exception) -> Fault:
+    """The sentence that an error comes to; an empty one where all is said."""
+    if isinstance(error, Fault):
+        return error
+    if isinstance(error, typer.TyperException):
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else name
+        said = str(getattr(error, "format_message", error.__str__)())
+        return UsageError(said, f"{path} --help says what it takes.")  # nothing: help was shown
+    if isinstance(error, OSError):
+        return os_fault(error)
+    variable = f"{name.upper()}_TRACEBACK"
+    if os.environ.get(variable):
+        traceback.print_exc()
+    return Fault(
+        f"unexpected {type(error).__name__}: {first_line(error)}",
+        f"This is a mistake of the program. Where it happened: {variable}=1 {name} …",
+    )
 
 
 def start(app: typer.Typer) -> None:
@@ -85,9 +143,21 @@ def start(app: typer.Typer) -> None:
     does anything else, spinning threads make small products up to ten times slower.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    mend_streams()
     app()
 
 
+def print_lines(text: str) -> None:
+    """Print lines of ours on stdout; names and values of others in them are made visible."""
+    print("\n".join(shown(line, limit=_LONGEST_LINE) for line in text.split("\n")))
+
+
 def print_json(value: Any) -> None:
-    """Print JSON on stdout."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print JSON on stdout; what acts on a terminal stands there as JSON escapes it."""
+    print_document(json.dumps(value, indent=2, ensure_ascii=False), "json")
+
+
+def print_document(text: str, language: Language) -> None:
+    """Print JSON or TOML on stdout, for a terminal or for a file: the same values to its reader."""
+    lines = text.replace("\r\n", "\n").rstrip("\n")
+    print(escaped(lines, language, sys.stdout.encoding))

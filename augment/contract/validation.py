@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from augment.contract.errors import RecipeInvalid
+from augment.contract.foreign import shown
 
 _WORDS = {
     "greater_than": "must be greater than {gt}",
@@ -76,8 +77,12 @@ def refuse(where: str, found: dict[str, str]) -> None:
         RecipeInvalid: Each fault is a line of the hint.
     """
     if found:
-        width = max(map(len, found))
-        lines = "\n".join(f"{key:<{width}}  {fault}" for key, fault in found.items())
+        keys = [shown(key) for key in found]  # one of a file can hold anything, newlines too
+        width = max(map(len, keys))
+        lines = "\n".join(
+            f"{key:<{width}}  {shown(fault)}"
+            for key, fault in zip(keys, found.values(), strict=True)
+        )
         raise RecipeInvalid(f"{where} has {len(found)} fault{'s' * (len(found) > 1)}", lines)
 
 

@@ -61,4 +61,4 @@ def ablate(
         seeds=range(seeds),
         quiet=quiet,
     )
-    emit(result, as_json, print_ablation)
+    emit(result, as_json, print_ablation, kept=out)

@@ -92,4 +92,4 @@ def general(
         init=init,
         quiet=quiet,
     )
-    emit(result, as_json, print_general)
+    emit(result, as_json, print_general, kept=out)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from augment.contract.foreign import shown
 from augment.contract.progress import labeled, open_console
-from augment.contract.terminal import print_json
+from augment.contract.terminal import after_commit, print_json
 from distill.distributed import is_main_process
 from distill.evaluation.results import (
     EvaluationResult,
@@ -35,21 +38,28 @@ R = TypeVar("R", bound=Record)
 
 
 def emit(
-    result: R, as_json: bool, show: Callable[[R, Console], None], last: Text | None = None
+    result: R,
+    as_json: bool,
+    show: Callable[[R, Console], None],
+    last: Text | None = None,
+    *,
+    kept: Path | None = None,
 ) -> None:
     """Print a result on stdout: as JSON, or by ``show`` with what comes next as the last line.
 
-    Of several processes the first one does.
+    Of several processes the first one does. Where the result is ``kept`` in a file or folder, the
+    command has done its work, whether or not it can be printed.
     """
     if not is_main_process():
         return
-    if as_json:
-        print_json(result.to_json())
-        return
-    console = open_console()
-    show(result, console)
-    if last:
-        console.print(last)
+    with after_commit(kept) if kept else nullcontext():
+        if as_json:
+            print_json(result.to_json())
+            return
+        console = open_console()
+        show(result, console)
+        if last:
+            console.print(last)
 
 
 def print_result(result: EvaluationResult, console: Console) -> None:
@@ -59,7 +69,7 @@ def print_result(result: EvaluationResult, console: Console) -> None:
     console.print(labeled("result", f"{result.version} · {_rows(result)}{best}"))
     print_table(*_cells(result), console)
     for note in _notes(result):
-        console.print(f"  {note}")
+        console.print(f"  {shown(note)}")
 
 
 def print_general(result: GeneralResult, console: Console) -> None:
@@ -115,7 +125,7 @@ def print_export(result: ExportResult, console: Console) -> None:
         "logits = largest difference of a logit, changed = rows with another class",
         _speed_note(result.forms[0].latency),
     ):
-        console.print(f"  {note}")
+        console.print(f"  {shown(note)}")
 
 
 def print_predictions(result: PredictionTable | Submission, console: Console) -> None:
@@ -124,7 +134,7 @@ def print_predictions(result: PredictionTable | Submission, console: Console) ->
 
     if isinstance(result, PredictionTable):
         splits = ", ".join(result.splits)
-        console.print(f"  {result.place}: {result.rows:,} rows of {splits}")
+        console.print(f"  {shown(result.place)}: {result.rows:,} rows of {shown(splits)}")
     else:
         print_submission(result, console)
 
@@ -150,11 +160,11 @@ def print_diagnosis(result: Diagnosis, console: Console) -> None:
         console.print(
             Text(f"  {check.name:<11} "),
             Text(f"{check.status:<8} ", style=style),
-            Text(check.finding),
+            Text(shown(check.finding)),
             sep="",
         )
-        for line in check.hint.splitlines():
-            console.print(f"  {'':<20} {line}")
+        for line in check.hint.split("\n") if check.hint else ():
+            console.print(f"  {'':<20} {shown(line)}")
 
 
 def print_table(
@@ -164,6 +174,7 @@ def print_table(
 
     The columns in ``words`` are aligned to the left; the others hold numbers.
     """
+    lines = [[shown(cell) for cell in line] for line in lines]
     if console.is_terminal:
         table = Table(box=None, pad_edge=True, padding=(0, 1))
         for index, name in enumerate(head):

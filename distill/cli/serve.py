@@ -74,7 +74,7 @@ def export(
 
     forms = [form.value for form in to] if to else list(FORMS)
     result = export_model(model, version, out=out, forms=forms, quiet=quiet)
-    emit(result, as_json, print_export, labeled("written", str(out)))
+    emit(result, as_json, print_export, labeled("written", str(out)), kept=out)
 
 
 @app.command(epilog="Example: distill predict runs/sst2 data/versions/sst2 --out glue.zip")
@@ -108,7 +108,7 @@ def predict(
     result = write_predictions(
         model, version, out=out, split=split, diagnostic=diagnostic, quiet=quiet
     )
-    emit(result, as_json, print_predictions)
+    emit(result, as_json, print_predictions, kept=out)
 
 
 @app.command(epilog="Example: distill submission glue.zip")

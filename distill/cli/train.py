@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from augment.contract.terminal import AsJson
+from augment.contract.terminal import AsJson, print_document, print_lines
 from distill.cli.options import Init, Quiet, Recipe, Threads, Version, use
 
 app = typer.Typer()
@@ -36,7 +36,7 @@ def teacher(
     result = fine_tune_teacher(version, init=init, out=out, recipe=recipe, quiet=quiet)
     command = shlex.join(["distill", "run", version, "--teacher", str(out), "--student"])
     after = labeled("next", f"{command} …")
-    emit(result, as_json, print_result, after)
+    emit(result, as_json, print_result, after, kept=out)
 
 
 @app.command(
@@ -93,7 +93,7 @@ def run(
         allow_weak_teacher=allow_weak_teacher,
         quiet=quiet,
     )
-    emit(done.result, as_json, print_result, labeled("student", str(done.student)))
+    emit(done.result, as_json, print_result, labeled("student", str(done.student)), kept=out)
 
 
 @app.command(epilog="Example: distill recipe quick > my.toml")
@@ -108,6 +108,6 @@ def recipe(
     if name is None:
         for known in RECIPES.names:
             first = RECIPES.text(known).splitlines()[0].removeprefix("# ")
-            typer.echo(f"  {first}")
+            print_lines(f"  {first}")
     else:
-        typer.echo(RECIPES.text(name), nl=False)
+        print_document(RECIPES.text(name), "toml")

@@ -1,0 +1,14 @@
+"""All commands of ``augment``, with their libraries."""
+
+from __future__ import annotations
+
+from augment.cli import generate, inspect
+from augment.contract.terminal import command_line
+
+app = command_line(
+    "augment",
+    "Expand text data sets by word replacement into versioned Parquet.",
+    [generate.app, inspect.app],
+    resumes=("run",),
+    completion=True,
+)

@@ -1,0 +1,178 @@
+"""Ctrl-C and SIGTERM at every moment: one sentence, exit 130 or 143, nothing half-written.
+
+Light: a command listens some milliseconds after Python has started, before its libraries are
+loaded. While they load, an exception would meet code that is not made for it, so the process ends
+there and then; where something has to be cleaned up first (``held``), the signal waits until the
+import is over.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+TYPE_CHECKING = False  # "typing" and what it imports take longer than all of this
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOPPED = "stopped. No result was written."
+_SECONDS_BETWEEN_TRIES = 0.05
+
+
+class Interrupted(KeyboardInterrupt):
+    """This process was asked to end, by Ctrl-C (SIGINT) or by SIGTERM."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def exit_code(stop: KeyboardInterrupt) -> int:
+    """What a stopped process ends with: 130 after Ctrl-C, 143 after SIGTERM."""
+    return 128 + (stop.number if isinstance(stop, Interrupted) else signal.SIGINT)
+
+
+class _Block:
+    """A block of code that may be entered again inside itself."""
+
+    depth = 0
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.depth -= 1
+
+
+held = _Block()
+"""Around what must be cleaned up after: the process does not end without leaving the block."""
+uninterrupted = _Block()
+"""Around a short piece that an exception would tear in two: a signal waits for its end."""
+
+
+class _Ear:
+    """What this process has heard, and whether it may act on it."""
+
+    def __init__(self) -> None:
+        self.listens = self.told = False
+        self.heard: list[int] = []
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """The handler: stop now, when the import is over, or (the second time) at once."""
+        if number in self.heard:
+            self.end(number)
+        self.heard.append(number)
+        if len(self.heard) == 1:  # another one, as torchrun sends after Ctrl-C, asks for the same
+            self.stop(0, frame)
+
+    def stop(self, _alarm: int, frame: FrameType | None) -> None:
+        """Raise ``Interrupted`` where that does no harm."""
+        importing = _is_importing(frame)
+        if importing and not held.depth:
+            self.end(self.heard[0])
+        if importing or uninterrupted.depth:
+            self.try_again()
+        else:
+            raise Interrupted(self.heard[0])
+
+    def try_again(self) -> None:
+        """Come back in a moment."""
+        signal.setitimer(signal.ITIMER_REAL, _SECONDS_BETWEEN_TRIES)
+
+    def end(self, number: int) -> None:
+        """Say the sentence and end, whatever is under way."""
+        try:
+            if not self.told and speaks():
+                os.write(2, f"\n{STOPPED}\n".encode())
+        finally:
+            os._exit(128 + number)
+
+
+_ear = _Ear()
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def speaks() -> bool:
+    """Whether this process tells the user: of several under ``torchrun`` the first one does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def tell(sentence: str = STOPPED) -> None:
+    """Say once, on stderr, that the command was stopped."""
+    if not _ear.told and speaks():
+        from augment.contract.streams import complain
+
+        complain(f"\n{sentence}")
+    _ear.told = _ear.listens
+
+
+def signals_heard() -> tuple[signal.Signals, ...]:
+    """The signals that stop this process by an exception: SIGTERM only in a command."""
+    return SIGNALS if _ear.listens else SIGNALS[:1]
+
+
+def listen() -> None:
+    """Hear Ctrl-C and SIGTERM; one that the caller ignores (``nohup``, ``&``) stays ignored."""
+    _ear.listens = True
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _ear.hear)
+    signal.signal(signal.SIGALRM, _ear.stop)
+    unraisable, uncaught = sys.unraisablehook, sys.excepthook
+
+    def lost(found: Any) -> None:
+        """An interrupt that came in a destructor or a callback ends there: raise it again."""
+        if issubclass(found.exc_type, Interrupted):
+            _ear.try_again()
+        else:
+            unraisable(found)
+
+    def late(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        """One that came before or after all that catches it."""
+        if isinstance(error, Interrupted):
+            _ear.end(error.number)
+        uncaught(kind, error, trace)
+
+    sys.unraisablehook, sys.excepthook = lost, late
+
+
+def asked_to_end() -> int:
+    """The exit code of the signal that has come, if any: what fails then fails by it."""
+    return 128 + _ear.heard[0] if _ear.heard else 0
+
+
+def command(run: Callable[[], object]) -> None:
+    """Run the whole of a command, its imports included, as one that can be stopped at any moment.
+
+    Raises:
+        SystemExit: The command has ended.
+    """
+    code = 1
+    try:
+        listen()
+        run()
+        code = 0
+    except SystemExit as done:
+        code = done.code if isinstance(done.code, int) else int(done.code is not None)
+        if _ear.heard and code == 128 + signal.SIGINT:  # typer's own answer to an interrupt
+            code = asked_to_end()
+            tell()
+    except KeyboardInterrupt as stop:
+        code = exit_code(stop)
+        tell()
+    finally:
+        for number in SIGNALS:
+            if signal.getsignal(number) == _ear.hear:  # nothing is left to do but to end
+                signal.signal(number, lambda *_: os._exit(code))
+    sys.exit(code)

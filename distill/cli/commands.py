@@ -1,0 +1,14 @@
+"""All commands of ``distill``, with their libraries."""
+
+from __future__ import annotations
+
+from augment.contract.terminal import command_line
+from distill.cli import ablate, general, serve, train
+
+app = command_line(
+    "distill",
+    "Distil a fine-tuned encoder into a small one, from a saved version of augmented text.",
+    [train.app, general.app, ablate.app, serve.app],
+    resumes=("teacher", "run", "general", "ablate"),
+    completion=False,
+)
