@@ -9,11 +9,13 @@ import is over.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
-TYPE_CHECKING = False  # "typing" and what it imports take longer than all of this
-if TYPE_CHECKING:
+TYPE_CHECKING = False  # "typing", "signal" and what they import take longer than all of this
+if not TYPE_CHECKING:
+    import _signal as signal
+else:
+    import signal
     from collections.abc import Callable
     from types import FrameType
     from typing import Any
@@ -117,9 +119,22 @@ def tell(sentence: str = STOPPED) -> None:
     _ear.told = _ear.listens
 
 
-def signals_heard() -> tuple[signal.Signals, ...]:
+class DeafChildren:
+    """Processes that start in the block never hear Ctrl-C: this one alone answers it."""
+
+    def __enter__(self) -> None:
+        uninterrupted.__enter__()
+        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+    def __exit__(self, *_: object) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+        uninterrupted.__exit__()
+
+
+def signals_heard() -> list[int]:
     """The signals that stop this process by an exception: SIGTERM only in a command."""
-    return SIGNALS if _ear.listens else SIGNALS[:1]
+    asked = SIGNALS if _ear.listens else SIGNALS[:1]
+    return [number for number in asked if callable(signal.getsignal(number))]
 
 
 def listen() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 from collections.abc import Generator, Iterator, Sequence
@@ -20,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from augment.contract import Fault
+from augment.contract.interrupts import DeafChildren
 from augment.errors import AugmentError
 from augment.executor.base import Chunk, Engine
 from augment.executor.worker import RemoteWorker, WorkerSpec
@@ -67,15 +67,11 @@ def _workers(spec: WorkerSpec, engine: Engine, count: int) -> Iterator[list[Conn
     worker_ends = [end for _, end in pairs]
     loaders: list[BaseProcess] = []
     try:
-        # what starts here never hears Ctrl-C: this process alone answers it
-        signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with DeafChildren():
             for ends in [worker_ends] if _SPLITS else [[end] for end in worker_ends]:
                 loader = context.Process(target=_load, args=(spec, ends))  # type: ignore[attr-defined]
                 loader.start()
                 loaders.append(loader)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         for end in worker_ends:
             end.close()
         yield [end for end, _ in pairs]

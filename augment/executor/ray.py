@@ -244,17 +244,20 @@ def _join(threads: set[threading.Thread]) -> None:
 
 @contextmanager
 def _quiet_ray() -> Iterator[None]:
-    """Ray tells of every lost worker, on stdout, and draws bars of its own; we tell the run."""
+    """Ray tells of every lost worker, draws bars and answers SIGTERM; all that is the run's."""
     import ray
 
     settings, driver = ray.data.DataContext.get_current(), ray._private.worker
-    bars = settings.enable_progress_bars
+    bars, utilities = settings.enable_progress_bars, ray._private.utils
+    answer_sigterm = utilities.set_sigterm_handler
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     settings.enable_progress_bars = driver._worker_logs_enabled = False
+    utilities.set_sigterm_handler = lambda _: None  # it would end the process with 1, silently
     try:
         yield
     finally:
         settings.enable_progress_bars, driver._worker_logs_enabled = bars, True
+        utilities.set_sigterm_handler = answer_sigterm
 
 
 def _connect(engine: Engine, spec: WorkerSpec) -> None:

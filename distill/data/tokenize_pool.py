@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from multiprocessing.connection import wait as wait_for
 
 from tokenizers import Tokenizer
 
+from augment.contract.interrupts import DeafChildren
 from distill.data.packing import BlockSpec, DocumentTokens, PackedBlocks, pack
 from distill.data.text_files import DocumentPart
 from distill.errors import DataInvalid
@@ -78,7 +78,8 @@ def tokenize_batches(
     running: deque[Future[TokenizedBatch]] = deque()
     try:
         for batch in text_batches(parts):
-            running.append(pool.submit(_tokenize, batch))
+            with DeafChildren():
+                running.append(pool.submit(_tokenize, batch))
             if len(running) >= processes * _BATCHES_AHEAD:
                 yield running.popleft().result()
         while running:
@@ -110,8 +111,7 @@ _tokenizer_here: list[CorpusTokenizer] = []  # of this worker process
 
 
 def _start_worker(rules: str, spec: BlockSpec) -> None:
-    """Once for each worker; the parent alone answers Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Once for each worker."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _tokenizer_here.append(CorpusTokenizer(rules, spec))

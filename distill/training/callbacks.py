@@ -14,6 +14,7 @@ from transformers import TrainerCallback, TrainerState
 from transformers import TrainerControl as Control
 from typing_extensions import override
 
+from augment.contract.interrupts import Interrupted, signals_heard
 from distill.distributed import any_rank
 from distill.progress import Gauge, Narrator, span
 
@@ -89,23 +90,26 @@ SECONDS = 120.0
 class PeriodicCheckpoint(TrainerCallback):
     """Saves when the last checkpoint is ``SECONDS`` old.
 
-    The first Ctrl-C lets the step end, saves and stops; a second one stops at once.
+    The first Ctrl-C, or SIGTERM, lets the step end, saves and stops; the same again stops at once.
 
     Attributes:
-        stopped: Whether Ctrl-C ended the training.
+        stopped: Whether such a signal, here or in another process, ended the training.
+        signal: The one that came to this process.
     """
 
     def __init__(self) -> None:
         self.stopped = False
-        self._before: Any = None
+        self.signal: int = signal.SIGINT
+        self._before: dict[int, Any] = {}
         self._saved = 0.0
 
     @override
     def on_train_begin(self, args: Any, state: TrainerState, control: Control, **_: Any) -> None:
-        """Start the clock and listen for Ctrl-C."""
+        """Start the clock and listen for what stops a command."""
         self._saved = time.monotonic()
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._stop)
+            for number in signals_heard():
+                self._before[number] = signal.signal(number, self._stop)
 
     @override
     def on_step_end(self, args: Any, state: TrainerState, control: Control, **_: Any) -> None:
@@ -123,15 +127,15 @@ class PeriodicCheckpoint(TrainerCallback):
         self._saved = time.monotonic()
 
     def close(self) -> None:
-        """Leave Ctrl-C as it was found, also after an error."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
+        """Leave the signals as they were found, also after an error."""
+        while self._before:
+            signal.signal(*self._before.popitem())
 
     def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self.stopped:
-            raise KeyboardInterrupt
-        self.stopped = True
+        if not self.stopped:
+            self.stopped, self.signal = True, number
+        elif number == self.signal:  # torchrun sends SIGTERM after Ctrl-C: no second request
+            raise Interrupted(number)
 
 
 class StageProgress(TrainerCallback):

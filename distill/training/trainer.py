@@ -17,6 +17,7 @@ from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from typing_extensions import override
 
+from augment.contract.interrupts import Interrupted
 from distill.distributed import LONGEST_WAIT, barrier, is_main_process, main_process_first
 from distill.models.bf16 import uses_bfloat16
 from distill.models.loading import eval_mode
@@ -137,7 +138,7 @@ def train_stage(job: Job) -> Outcome:
     Raises:
         TrainingFailed: The loss, or a weight, is not finite.
         OutputUnwritable: A checkpoint does not fit; those before it are kept.
-        KeyboardInterrupt: Ctrl-C was pressed; what was done is in a checkpoint.
+        Interrupted: Ctrl-C was pressed, or SIGTERM came; what was done is in a checkpoint.
     """
     steps = job.steps or total_steps(len(job.rows), job.training)
     args = _arguments(job, steps)
@@ -160,7 +161,7 @@ def train_stage(job: Job) -> Outcome:
         progress.close()
         keeper.close()
     if keeper.stopped:
-        raise KeyboardInterrupt
+        raise Interrupted(keeper.signal)
     best = trainer.state.best_global_step if job.selection else None
     if best:
         load_model(job.stage, job.folder / f"checkpoint-{best}" / "model.safetensors")
