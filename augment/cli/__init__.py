@@ -5,7 +5,7 @@ Nothing heavy is imported here: the command listens for Ctrl-C before its librar
 
 from __future__ import annotations
 
-from augment.contract.interrupts import command
+from augment.contract.process import command
 
 TYPE_CHECKING = False  # "typing" would take longer than all of this
 if TYPE_CHECKING:

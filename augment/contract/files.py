@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from augment.contract.errors import Fault, OutputBusy, OutputUnwritable, PlaceUnusable
-from augment.contract.interrupts import held
+from augment.contract.process import held
 
 
 def sync(path: Path) -> None:

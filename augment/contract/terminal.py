@@ -22,14 +22,24 @@ from typer.core import TyperGroup
 from augment.contract.errors import Fault, UsageError
 from augment.contract.files import os_fault
 from augment.contract.foreign import Language, escaped, shown
-from augment.contract.interrupts import STOPPED, asked_to_end, exit_code, tell
 from augment.contract.models import first_line
-from augment.contract.places import check_arguments
-from augment.contract.streams import complain, lose, mend_streams, settle
+from augment.contract.process import (
+    STOPPED,
+    asked_to_end,
+    complain,
+    exit_code,
+    lose,
+    mend_streams,
+    settle,
+    tell,
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 _LONGEST_LINE = 20_000
+_LONGEST_NAME = 255
+"""Bytes of one name in a path, on every common file system."""
+_FREE_TEXT = ("--text",)
 _RESUMES = "stopped. Finished work is kept; the same command goes on from there."
 
 
@@ -161,3 +171,48 @@ def print_document(text: str, language: Language) -> None:
     """Print JSON or TOML on stdout, for a terminal or for a file: the same values to its reader."""
     lines = text.replace("\r\n", "\n").rstrip("\n")
     print(escaped(lines, language, sys.stdout.encoding))
+
+
+def check_arguments(words: Sequence[str]) -> list[str]:
+    """The arguments of a command, ``~`` in front of a place being the user's own folder.
+
+    The shell does not put it there in ``--out=~/runs``.
+
+    Raises:
+        UsageError: One is empty (an unset variable of a script) or can be no name.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError("the current folder is no longer there.", "cd to one that is.") from error
+    checked: list[str] = []
+    option = "an argument"
+    for word in words:
+        head, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        if word.startswith("--") and not equals:
+            option = head
+            checked.append(word)
+            continue
+        option = head or option
+        _check(option, value)
+        home = value.startswith("~") and option not in _FREE_TEXT
+        checked.append(head + equals + (os.path.expanduser(value) if home else value))
+        option = "an argument"
+    return checked
+
+
+def _check(option: str, value: str) -> None:
+    if not value:
+        raise UsageError(f"{option} is empty.", "Is a variable of a script not set?")
+    try:
+        encoded = value.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{option} is not UTF-8: {value}.", "Rename what it names.") from error
+    if b"\0" in encoded:
+        raise UsageError(f"{option} holds a zero byte: {value}.")
+    longest = max(map(len, encoded.split(b"/")))
+    if longest > _LONGEST_NAME and option not in _FREE_TEXT:
+        raise UsageError(
+            f"{option} holds a name of {longest:,} bytes: {value[:40]}….",
+            f"No file system and no hub has names of more than {_LONGEST_NAME} bytes.",
+        )

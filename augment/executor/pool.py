@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from augment.contract import Fault
-from augment.contract.interrupts import DeafChildren
+from augment.contract.process import DeafChildren
 from augment.errors import AugmentError
 from augment.executor.base import Chunk, Engine
 from augment.executor.worker import RemoteWorker, WorkerSpec

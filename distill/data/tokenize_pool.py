@@ -18,7 +18,7 @@ from multiprocessing.connection import wait as wait_for
 
 from tokenizers import Tokenizer
 
-from augment.contract.interrupts import DeafChildren
+from augment.contract.process import DeafChildren
 from distill.data.packing import BlockSpec, DocumentTokens, PackedBlocks, pack
 from distill.data.text_files import DocumentPart
 from distill.errors import DataInvalid

@@ -14,7 +14,7 @@ from transformers import TrainerCallback, TrainerState
 from transformers import TrainerControl as Control
 from typing_extensions import override
 
-from augment.contract.interrupts import Interrupted, signals_heard
+from augment.contract.process import Interrupted, signals_heard
 from distill.distributed import any_rank
 from distill.progress import Gauge, Narrator, span
 

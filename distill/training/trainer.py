@@ -17,7 +17,7 @@ from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from typing_extensions import override
 
-from augment.contract.interrupts import Interrupted
+from augment.contract.process import Interrupted
 from distill.distributed import LONGEST_WAIT, barrier, is_main_process, main_process_first
 from distill.models.bf16 import uses_bfloat16
 from distill.models.loading import eval_mode

@@ -1,4 +1,6 @@
-"""Ctrl-C and SIGTERM at every moment: one sentence, exit 130 or 143, nothing half-written.
+"""A command as a process: signals that stop it, and streams that may be closed, full or foreign.
+
+Ctrl-C and SIGTERM at every moment: one sentence, exit 130 or 143, nothing half-written.
 
 Light: a command listens some milliseconds after Python has started, before its libraries are
 loaded. While they load, an exception would meet code that is not made for it, so the process ends
@@ -8,6 +10,7 @@ import is over.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -18,7 +21,7 @@ else:
     import signal
     from collections.abc import Callable
     from types import FrameType
-    from typing import Any
+    from typing import Any, TextIO
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = "stopped. No result was written."
@@ -113,8 +116,6 @@ def speaks() -> bool:
 def tell(sentence: str = STOPPED) -> None:
     """Say once, on stderr, that the command was stopped."""
     if not _ear.told and speaks():
-        from augment.contract.streams import complain
-
         complain(f"\n{sentence}")
     _ear.told = _ear.listens
 
@@ -191,3 +192,50 @@ def command(run: Callable[[], object]) -> None:
             if signal.getsignal(number) == _ear.hear:  # nothing is left to do but to end
                 signal.signal(number, lambda *_: os._exit(code))
     sys.exit(code)
+
+
+def mend_streams() -> None:
+    r"""Make what the process was started with usable.
+
+    A descriptor that is closed is opened on nothing, or the first file opened would take its place
+    and hear what is printed. What an encoding does not know is written as ``\xe9``.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")
+
+
+def complain(sentence: str) -> None:
+    """Print a sentence on stderr, if anything can be printed there."""
+    try:
+        print(sentence, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        lose(sys.stderr)
+
+
+def settle(stream: TextIO) -> None:
+    """Print what a stream still keeps back, or drop it: Python would fail over it at its end."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        lose(stream)
+
+
+def lose(stream: TextIO) -> None:
+    """Let everything that is still printed on a stream go nowhere."""
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
