@@ -13,6 +13,7 @@ from typing import Any
 import tomlkit
 
 from augment.contract import Fault
+from augment.contract.foreign import shown
 from augment.contract.task import RESERVED_COLUMNS, SAFE_NAME
 from augment.errors import RowMalformed, SourceInvalid, SourceMissing
 from augment.sources.columnar import SUFFIXES, open_records
@@ -66,7 +67,7 @@ def sniff(path: Path) -> str:
     about = [f"Drafted from {len(head)} rows of {path.name}; look it over."]
     if problems:
         about.append(f"Rows that cannot be read as they are: {len(problems)}. {problems[0]}")
-    return "".join(f"# {_one_line(line)}\n" for line in about) + draft
+    return "".join(f"# {shown(line)}\n" for line in about) + draft
 
 
 def _usable_columns(records: Sequence[dict[str, Any]]) -> dict[str, Values]:
@@ -252,7 +253,3 @@ def _refused(
         raise SourceInvalid(f"{path.name}: no row can be read. The first: {problems[0]}", _NAME_IT)
     rows.build(path.name)
     return problems
-
-
-def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else "�" for c in text)

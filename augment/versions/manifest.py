@@ -55,7 +55,7 @@ def card(manifest: Manifest) -> str:
 
 def as_code(value: object) -> str:
     """A value as Markdown code, whatever is in it: on one line, fenced by backticks enough."""
-    text = shown(value).replace("\n", " ")
+    text = shown(value)
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence, space = "`" * (longest + 1), " " * (longest > 0)
     return f"{fence}{space}{text}{space}{fence}"

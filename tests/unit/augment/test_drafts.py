@@ -205,5 +205,5 @@ def test_a_recipe_is_written_as_it_is_read(tmp_path: Path) -> None:
 
 def test_code_in_a_card_stays_code() -> None:
     assert as_code("glue") == "`glue`"
-    assert as_code("a`b``c\n# no heading") == "``` a`b``c # no heading ```"
+    assert as_code("a`b``c\n# no heading") == "``` a`b``c\\n# no heading ```"
     assert Manifest.model_fields["label_rule"].default is None
