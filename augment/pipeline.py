@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from augment.analysis.coverage import coverage, generated_little, why_little
 from augment.analysis.precision_check import measure_agreement
 from augment.contract import (
     Manifest,
@@ -33,9 +34,10 @@ from augment.sources.read import Source, read_source
 from augment.tasks import get_task
 from augment.vectors import cache_folder
 from augment.versions.manifest import draft_manifest
-from augment.versions.rows import originals, source_rows
+from augment.versions.rows import originals, source_rows, spread, texts_of
 from augment.versions.staging import Staging, commit, open_staging, remove_leftovers
 
+ROWS_FOR_A_REASON = 1000
 STORE_BYTES = 20 * 2**30
 
 
@@ -122,9 +124,21 @@ def augment_task(
             path = _commit(staging, draft.model_copy(update=facts), data, len(chunks))
             made = open_version(path)
         staging.remove()
+    for line in outcome_lines(made.manifest.counts, data, worker):
+        tell.say("warning", line)
     if (candidates := worker.finder.store) is not None:
         tell.say("store", prune_after_run(candidates, store_limit))
     return made
+
+
+def outcome_lines(counts: Mapping[str, int], data: Source, worker: Worker) -> tuple[str, ...]:
+    """Why next to nothing was generated, where that is so; of a large source some rows are read."""
+    if not generated_little(counts):
+        return ()
+    task, finder = worker.spec.task, worker.finder
+    texts = texts_of(spread(data.splits[task.splits.train], ROWS_FOR_A_REASON), task)
+    known = coverage(finder.words_of(list(dict.fromkeys(texts))), finder.vectors.words)
+    return why_little(counts, finder.recipe, known)
 
 
 def _engine(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from augment.analysis.coverage import coverage
 from augment.executor.base import Chunk
 from augment.executor.models import Models
 from augment.executor.worker import Worker, WorkerSpec
@@ -37,6 +38,10 @@ class Plan:
             source, loading the models and the gates of the recipe included.
         megabytes: Estimated size of the training split on disk.
         calibration_seconds: What the estimate took.
+        replaceable: Share of the words, those with a letter in them, that may be replaced.
+        one_token: Share of these that are one token of the masked LM.
+        vectors_found: Share of the different replaceable words that the vectors know.
+        warnings: A sentence for each of these shares that is low, and those of the source.
     """
 
     rows_in: int
@@ -48,6 +53,10 @@ class Plan:
     minutes: float
     megabytes: float
     calibration_seconds: float
+    replaceable: float
+    one_token: float
+    vectors_found: float
+    warnings: tuple[str, ...]
 
 
 def plan_task(
@@ -79,7 +88,8 @@ def plan_task(
     plan = load_recipe(recipe, chosen.spec.name)
     worker = Worker.load(WorkerSpec(chosen.spec, plan, models, threads=threads))
     opening = time.perf_counter() - started
-    return _plan(data.splits[chosen.spec.splits.train], worker, opening)
+    counted = _plan(data.splits[chosen.spec.splits.train], worker, opening)
+    return replace(counted, warnings=(*data.warnings, *counted.warnings))
 
 
 def _plan(train: pa.Table, worker: Worker, opening: float) -> Plan:
@@ -94,6 +104,7 @@ def _plan(train: pa.Table, worker: Worker, opening: float) -> Plan:
     weight = _cost(worker.finder.words_of(list(dict.fromkeys(texts_of(some, task)))))
     timed, rows, megabytes = _calibrate(some, worker)
     scale = train.num_rows / some.num_rows
+    known = coverage(sentences, worker.finder.vectors.words)
     return Plan(
         rows_in=train.num_rows,
         texts=len(texts),
@@ -104,6 +115,10 @@ def _plan(train: pa.Table, worker: Worker, opening: float) -> Plan:
         minutes=(opening + timed * _cost(sentences) / max(weight, 1)) / 60,
         megabytes=megabytes * scale,
         calibration_seconds=time.perf_counter() - began,
+        replaceable=known.replaceable,
+        one_token=known.one_token,
+        vectors_found=known.vectors_found,
+        warnings=known.doubts(worker.spec.recipe),
     )
 
 

@@ -24,7 +24,7 @@ from augment.cli.options import (
     VectorsFile,
     tables_kept,
 )
-from augment.cli.output import show_preview, show_summary, stdout
+from augment.cli.output import show_preview, show_summary, stderr, stdout
 from augment.contract.progress import labeled
 from augment.contract.terminal import AsJson, after_commit, print_document, print_json, print_lines
 from augment.recipes.load import describe, load_recipe
@@ -135,6 +135,8 @@ def plan_command(
         threads=threads, device=device, teacher=teacher, similarity_model=similarity_model,
         vectors_cache=tables_kept(vectors_cache, no_vectors_cache),
     )  # fmt: skip
+    for warning in found.warnings:
+        stderr.print(labeled("warning", warning))
     if as_json:
         print_json(asdict(found))
     else:

@@ -60,6 +60,20 @@ def match_labels(names: Sequence[str], task: TaskSpec) -> LabelOrder | None:
     return LabelOrder(None if theirs == ours else tuple(map(theirs.index, ours)))
 
 
+def refuse_multi_label(name: str, config: Any, fault: type[Fault]) -> None:
+    """Refuse a classifier whose classes do not exclude each other: no softmax is meant over them.
+
+    Raises:
+        Fault: Of the given kind.
+    """
+    if getattr(config, "problem_type", None) == "multi_label_classification":
+        raise fault(
+            f"{name} gives a row several labels at once (problem_type in its config.json is "
+            "multi_label_classification); a classifier that gives it one is expected.",
+            "Fine-tune one on this task: distill teacher … --out DIR",
+        )
+
+
 def model_digest(
     config: Mapping[str, Any], tokenizer: str, weights: Mapping[str, np.ndarray]
 ) -> str:

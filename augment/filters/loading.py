@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from augment.contract import TaskSpec, match_labels
 from augment.contract.model_config import reads_segments
-from augment.contract.models import model_digest, quiet_libraries
+from augment.contract.models import model_digest, quiet_libraries, refuse_multi_label
 from augment.contract.weights import Part
 from augment.errors import AssetInvalid
 from augment.filters.scorer import Encoded, Scorer
@@ -35,6 +35,7 @@ def load_teacher(name: str, task: TaskSpec, *, device: str = "cpu") -> Scorer:
     from transformers import AutoModelForSequenceClassification
 
     parts = _Parts(name, "--teacher")
+    refuse_multi_label(f"the teacher {name}", parts.config, AssetInvalid)
     make_one = f"Fine-tune one on a version of {task.name}: distill teacher … --out DIR"
     names = [str(label) for _, label in sorted(parts.config.id2label.items())]
     order = match_labels(names, task)

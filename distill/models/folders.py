@@ -39,11 +39,17 @@ def model_folder(name: str) -> Path:
 
     Raises:
         ModelNotFound: No folder is there, or the hub does not answer and has not before.
-        ModelInvalid: The folder holds no config.
+        ModelInvalid: The folder holds no config, or is that of a run that has no student yet.
     """
     folder = find_model(name, ModelNotFound, _NAME_IT)
     if (folder / RUN).is_file() and (folder / STUDENT).is_dir():
         folder = folder / STUDENT
+    elif (folder / RUN).is_file() and not (folder / CONFIG).is_file():
+        arms = " Of an ablation, name one of its arms." * (folder / "arms").is_dir()
+        raise ModelInvalid(
+            f"{name} is a run directory that has no student yet.",
+            f"Let its run end: the same distill command again goes on with it.{arms}",
+        )
     if not (folder / CONFIG).is_file():
         raise ModelInvalid(
             f"{name} has no config.json: it is not a transformers model folder.",

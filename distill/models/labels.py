@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from augment.contract import TaskSpec, match_labels
+from augment.contract.models import refuse_multi_label
 from distill.errors import LabelMismatch
 
 MOST_NAMES = 8
@@ -31,8 +32,9 @@ def match_label_names(name: str, config: PreTrainedConfig, task: TaskSpec) -> Ma
     """Match the label names of a model, as the user called it, with a task's.
 
     Raises:
-        LabelMismatch: The names or their number differ.
+        LabelMismatch: The names or their number differ, or a row may have several labels.
     """
+    refuse_multi_label(name, config, LabelMismatch)
     model_names, task_names = _label_names(config), task.label.names
     order = match_labels(model_names, task)
     if order is None and task.label.kind == "regression":

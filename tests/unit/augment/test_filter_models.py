@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -179,3 +180,13 @@ def test_the_digest_follows_weights_and_labels(classifier_dir: Path, tmp_path: P
 
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
+
+
+def test_a_classifier_of_several_labels_at_once_is_refused(tmp_path: Path) -> None:
+    folder = make_classifier(tmp_path / "many", ("negative", "positive"))
+    config = json.loads((folder / "config.json").read_text())
+    config["problem_type"] = "multi_label_classification"
+    (folder / "config.json").write_text(json.dumps(config))
+
+    with pytest.raises(AssetInvalid, match="gives a row several labels at once"):
+        load_teacher(str(folder), SST2)

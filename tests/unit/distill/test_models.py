@@ -198,3 +198,27 @@ def test_digests_follow_the_content_not_the_place(
     save_file({"x": torch.zeros(1)}, b / "model.safetensors")
 
     assert folder_digest(str(a)) != folder_digest(str(b))
+
+
+def test_a_classifier_of_several_labels_at_once_is_refused(
+    tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
+    """Its logits are meant one by one; a softmax over them would be taken in silence."""
+    model = make_bert(tokenizer, labels=("negative", "positive"))
+    model.config.problem_type = "multi_label_classification"
+    save(model, tokenizer, folder)
+
+    with pytest.raises(LabelMismatch, match="gives a row several labels at once"):
+        load_classifier(str(folder), SENTIMENT)
+
+
+def test_a_run_that_has_no_student_yet_says_so(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "run.json").write_text("{}")
+    with pytest.raises(ModelInvalid, match="has no student yet") as caught:
+        load_classifier(str(folder), SENTIMENT)
+    assert "the same distill command again goes on" in caught.value.hint
+    (folder / "arms").mkdir()
+    with pytest.raises(ModelInvalid) as caught:
+        folder_digest(str(folder))
+    assert "name one of its arms" in caught.value.hint
