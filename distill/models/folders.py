@@ -80,17 +80,25 @@ def save_clean(
 def save_tokenizer(
     tokenizer: PreTrainedTokenizerBase, folder: Path, max_length: int, *, ready: bool = False
 ) -> None:
-    """Write a copy that records how many tokens texts were cut to, for whoever opens it later.
+    """Write a copy that reads texts as ours do, whoever opens it later.
 
+    It records how many tokens texts were cut to, and that ``[SEP]`` in a text is no separator.
     ``ready`` lets ``tokenizer.json`` cut and pad by itself, for readers without transformers.
     """
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.model_max_length = max_length
+    tokenizer.split_special_tokens = True
+    tokenizer.init_kwargs["split_special_tokens"] = True
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         backend.no_truncation()
         backend.no_padding()
         if ready:
-            backend.enable_truncation(max_length)
-            backend.enable_padding(pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
+            backend.enable_truncation(max_length, direction=tokenizer.truncation_side)
+            backend.enable_padding(
+                direction=tokenizer.padding_side,
+                pad_id=tokenizer.pad_token_id,
+                pad_token=tokenizer.pad_token,
+                pad_type_id=tokenizer.pad_token_type_id,
+            )
     tokenizer.save_pretrained(folder)

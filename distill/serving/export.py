@@ -27,6 +27,7 @@ from distill.evaluation.evaluate import batched_logits, scores_of
 from distill.evaluation.results import Latency, MeasuredOn, Scores, Selection
 from distill.evaluation.target import EvaluationTarget, Logits
 from distill.models.folders import folder_digest, save_clean, save_tokenizer
+from distill.models.labels import label_settings
 from distill.models.loading import Classifier, load_classifier, own_length
 from distill.progress import Narrator
 from distill.records import Record, read_json
@@ -114,6 +115,7 @@ def export_model(
         packages += PACKAGES
     opened = open_checked(version)
     classifier = load_classifier(model, opened.task)
+    _state_labels(classifier, opened.task)
     length = own_length(classifier, opened.task)
 
     def fill(folder: Path) -> None:
@@ -138,6 +140,17 @@ def export_model(
 
     commit_folder(out, fill)
     return read_json(out / RECORD, ExportResult)
+
+
+def _state_labels(classifier: Classifier, task: TaskSpec) -> None:
+    """Let the config say what its readers go by: the kind of problem, and names of the labels.
+
+    A model that orders the task's labels in its own way has their names already.
+    """
+    settings = label_settings(task)
+    named = classifier.order is None
+    stated = settings if named else {"problem_type": settings["problem_type"]}
+    classifier.model.config.update(stated)
 
 
 def _write(form: str, out: Path, source: EvaluationTarget, task: TaskSpec) -> EvaluationTarget:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import numpy as np
 import onnxruntime
 import pytest
@@ -20,7 +21,11 @@ from typer.testing import CliRunner
 
 from augment.contract import Label, Splits, TaskSpec, Version
 from distill.cli import app
+from distill.data.versions import token_columns
 from distill.errors import ExtraMissing, UsageError
+from distill.evaluation.evaluate import batched_logits
+from distill.evaluation.target import EvaluationTarget
+from distill.models.loading import load_classifier
 from distill.records import read_json
 from distill.serving import onnx as onnx_model
 from distill.serving.export import ExportResult, export_model
@@ -119,6 +124,55 @@ def test_the_transformers_form_opens_with_its_names(exported: Path) -> None:
     assert folder.joinpath("model.safetensors").stat().st_mode & 0o044
 
 
+SPECIAL = ["bad [SEP] good", "[CLS] very dull", "[MASK] good", "", " ", "good " * 99 + "bad"]
+
+
+def test_other_readers_take_special_tokens_in_texts_for_text(
+    exported: Path, reversed_teacher: Path, version: Version
+) -> None:
+    """As ours do: ``[SEP]`` in a review ends nothing."""
+    classifier = load_classifier(str(reversed_teacher), version.task)
+    ours = token_columns([SPECIAL], classifier.tokenizer, 64)["input_ids"]
+    assert ours[0] != classifier.tokenizer(SPECIAL[0])["input_ids"]
+
+    for form in ("transformers", "onnx"):
+        reader = transformers.AutoTokenizer.from_pretrained(exported / form)
+        assert reader(SPECIAL, truncation=True)["input_ids"] == ours
+    raw = Tokenizer.from_file(str(exported / "onnx" / "tokenizer.json"))
+    raw.no_padding()
+    raw.encode_special_tokens = True
+    assert [raw.encode(text).ids for text in SPECIAL] == ours
+
+
+def test_a_pipeline_gives_our_probabilities(
+    exported: Path, reversed_teacher: Path, version: Version
+) -> None:
+    classifier = load_classifier(str(reversed_teacher), version.task)
+    rows = datasets.Dataset.from_dict(token_columns([SPECIAL], classifier.tokenizer, 64))
+    logits = batched_logits(EvaluationTarget("ours", classifier, {}, 64).logits, rows)
+    expected = torch.softmax(torch.as_tensor(np.asarray(logits)), -1)
+    classify = transformers.pipeline("text-classification", model=str(exported / "transformers"))
+    found = classify(SPECIAL, truncation=True, top_k=None)
+
+    for row, answers in zip(expected, found, strict=True):
+        named = {answer["label"]: answer["score"] for answer in answers}
+        assert [named[name] for name in version.task.label.names] == pytest.approx(
+            row.tolist(), abs=1e-5
+        )
+
+
+def test_a_model_that_names_no_labels_gets_the_tasks(
+    tokenizer: BertTokenizerFast, version: Version, tmp_path: Path
+) -> None:
+    model = make_bert(tokenizer, labels=("LABEL_0", "LABEL_1"), layers=1)
+    folder = save(model, tokenizer, tmp_path / "model")
+    export_model(str(folder), version, out=tmp_path / "out", forms=["transformers"], quiet=True)
+    config = json.loads((tmp_path / "out" / "transformers" / "config.json").read_text())
+
+    assert config["id2label"] == {"0": "negative", "1": "positive"}
+    assert config["problem_type"] == "single_label_classification"
+
+
 def test_a_text_beyond_the_models_length_is_cut(exported: Path) -> None:
     tokenizer = Tokenizer.from_file(str(exported / "onnx" / "tokenizer.json"))
 
@@ -172,6 +226,8 @@ def test_pairs_regression_and_two_validation_splits(
         "export.json",
         "onnx-int8",
     ]
+    config = json.loads((tmp_path / "out" / "onnx-int8" / "config.json").read_text())
+    assert config["problem_type"] == "regression"  # else a pipeline gives a sigmoid of the score
 
 
 def test_refusals_write_nothing(
