@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from augment.contract import Version
-from augment.contract.files import write_json
 from augment.contract.validation import twice
 from augment.contract.version import open_checked
 from distill.errors import UsageError
@@ -19,7 +18,7 @@ from distill.models.students import parse_student
 from distill.pipeline import distill_task
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
-from distill.records import Record
+from distill.records import Record, flaw, read_json, write_sealed_json
 from distill.run_directory import RESULT, RunDirectory
 from distill.training.context import run_identity
 
@@ -94,7 +93,13 @@ def ablate_task(
     with directory.explaining_lost_models():
         spec = parse_student(student, "random", teacher)
         identity = run_identity(opened, [teacher], spec, settings)
-    with directory.claim({**identity, "general": folder_digest(general) if general else None}):
+    identity["general"] = folder_digest(general) if general else None
+    directory = directory.of(identity)
+    file, part = directory.path / RESULT, f"arms {[arm.name for arm in chosen]}, seeds {[*seeds]}"
+    if file.exists() and not flaw(file, directory.origin(part)):
+        say.say("finished", f"{directory.path} was finished before; nothing is trained again")
+        return read_json(file, AblationResult)
+    with directory.claim(identity, say):
         finished: dict[str, list[Run]] = {}
         for arm in chosen:
             for seed in seeds:
@@ -112,7 +117,7 @@ def ablate_task(
                 )
                 finished.setdefault(arm.name, []).append(run)
         result = _table(opened, chosen, finished, seeds)
-        write_json(directory.path / RESULT, result.to_json())
+        write_sealed_json(file, directory.origin(part), result.to_json())
         return result
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,12 +13,12 @@ from typing import Any
 
 from torch import nn
 
-from augment.contract.files import commit_folder, write_json
 from augment.contract.models import max_input_length, quiet_libraries
 from distill.data.batching import lengths_of
 from distill.data.blocks import Blocks, Split, block_spec, split, tokenize_corpus
 from distill.data.corpus import Corpus, Source, open_corpus
 from distill.distributed import barrier, device, main_process_first, on_main_process
+from distill.errors import DataInvalid
 from distill.evaluation.results import BlockCounts, CorpusCounts, GeneralResult
 from distill.models.bf16 import slow_format
 from distill.models.folders import SAFETENSORS, folder_digest, save_clean
@@ -37,7 +35,8 @@ from distill.models.students import (
 )
 from distill.progress import Narrator, span
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
-from distill.run_directory import METRICS, RESULT, STUDENT, RunDirectory
+from distill.records import commit_sealed, discard, read_json, write_sealed_json
+from distill.run_directory import STUDENT, RunDirectory, reuse
 from distill.stages import IntermediateStage
 from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.budget import (
@@ -55,7 +54,7 @@ from distill.training.job import Job
 from distill.training.schedule import total_steps
 from distill.training.trainer import train_stage
 
-STAGE, PLAN = "general", "plan.json"
+STAGE, PLAN, LOSSES = "general", "plan.json", "held-out.json"
 SETTINGS = {"seed", "precision", "layers", "attention_reduction", "projection", "general"}
 TIMING_SHARE = 0.03
 
@@ -97,10 +96,11 @@ def distill_general(
     with main_process_first():
         spec = parse_student(student, init, str(teacher))
         identity = general_identity(text, source, str(teacher), spec, settings, budget)
-    with run.claim(identity) as begun:
-        if finished := run.result(GeneralResult):
-            narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
-            return finished
+    run = run.of(identity)
+    if finished := run.result(GeneralResult, (STUDENT,), narrator=narrator):
+        narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
+        return finished
+    with run.claim(identity, narrator) as begun:
         if slow := slow_format(settings.precision):
             narrator.say("bfloat16", slow)
         with run.preparing(begun=begun):
@@ -109,15 +109,18 @@ def distill_general(
             context = RunContext(settings, encoder.tokenizer, length, run, narrator)
             start = partial(start_stage, context, spec, encoder)
             report(context, encoder, start())
-            blocks = read_corpus(context, encoder.name, text, source)
+            with main_process_first():
+                blocks = read_corpus(context, encoder.name, text, source)
         parts = split(blocks, settings.general.held_out, settings.seed)
         plan = make_plan(context, start, parts, budget, began)
-        if not (run.path / STUDENT).is_dir():
+        with main_process_first():
+            trained = run.reuse(run.path / STUDENT, run.origin(STUDENT), narrator)
+        if not trained:
             train(context, start(), parts, plan, budget, began)
         # here, because an earlier call may have been killed after the commit
-        on_main_process(lambda: shutil.rmtree(run.work / STAGE, ignore_errors=True))
+        on_main_process(lambda: discard(run.work / STAGE))
         result = summary(context, encoder.name, text, blocks, parts, plan)
-        on_main_process(lambda: write_json(run.path / RESULT, result.to_json()))
+        on_main_process(lambda: run.finish(result, STUDENT))
     return result
 
 
@@ -224,11 +227,17 @@ def make_plan(
         began: When the command began, on the monotonic clock.
         measure: Times the steps of a job, in about so many seconds.
     """
-    file = context.run.path / PLAN
-    fixed = file.is_file()
+    file, origin = context.run.path / PLAN, context.run.origin(PLAN)
+    with main_process_first():
+        fixed = reuse(file, origin, context.narrator)
     barrier()
     if fixed:
-        return _kept_plan(file)
+        return read_json(file, Plan)
+    if budget.hours is not None and (context.run.path / STUDENT).exists():
+        raise DataInvalid(
+            f"{file} is lost: nobody can say how long {context.run.path / STUDENT} was trained.",
+            f"Put it back, or remove {context.run.path / STUDENT} and repeat the command.",
+        )
     general = context.recipe.general
     tokens = float(lengths_of(parts.train).sum())
     per_step = tokens / _steps_an_epoch(context, parts)
@@ -244,8 +253,8 @@ def make_plan(
         if budget.tokens is not None:
             steps = steps_for_tokens(budget.tokens, per_step)
         plan = Plan(steps, general.evaluations, per_step)
-    on_main_process(lambda: write_json(file, dataclasses.asdict(plan)))
-    return _kept_plan(file)
+    on_main_process(lambda: write_sealed_json(file, origin, dataclasses.asdict(plan)))
+    return read_json(file, Plan)
 
 
 def train(
@@ -269,14 +278,19 @@ def train(
         tokens_per_step=plan.tokens_per_step,
         callbacks=watch,
     )
-    train_stage(job)
+    run, outcome = context.run, train_stage(job)
 
     def fill(folder: Path) -> None:
         longest = max_input_length(stage.student.config) or context.max_length
         save_clean(stage.student, context.tokenizer, folder, longest)
         save_projections(stage.projections, folder / SAFETENSORS)
 
-    on_main_process(lambda: commit_folder(context.run.path / STUDENT, fill))
+    def commit() -> None:
+        run.check_place()
+        write_sealed_json(run.work / LOSSES, run.origin(LOSSES), outcome.losses)
+        commit_sealed(run.path / STUDENT, run.origin(STUDENT), fill)
+
+    on_main_process(commit)
     if budget.hours is not None:
         took, given = span(time.monotonic() - began), span(budget.hours * 3600)
         say("budget", f"{took} since the start, {given} were given")
@@ -290,10 +304,6 @@ def _job(context: RunContext, stage: IntermediateStage, parts: Split) -> Job:
     return context.job(stage, parts.train, general, title=stage.name, evaluate=evaluate)
 
 
-def _kept_plan(file: Path) -> Plan:
-    return Plan(**json.loads(file.read_text(encoding="utf-8")))
-
-
 def _steps_an_epoch(context: RunContext, parts: Split) -> int:
     return math.ceil(len(parts.train) / context.recipe.general.batch_size)
 
@@ -302,10 +312,11 @@ def summary(
     context: RunContext, teacher: str, corpus: Corpus, blocks: Blocks, parts: Split, plan: Plan
 ) -> GeneralResult:
     """What the run did."""
-    log = (context.run.path / METRICS).read_text(encoding="utf-8").splitlines()
-    measured = [row for row in map(json.loads, log) if "eval_loss" in row]
-    losses = measured[-1] if measured else {}
-    student = context.run.path / STUDENT
+    run, student = context.run, context.run.path / STUDENT
+    with main_process_first():
+        kept = reuse(run.work / LOSSES, run.origin(LOSSES))
+    if not kept:
+        context.narrator.say("notice", "the last losses on held-out blocks are lost")
     return GeneralResult(
         student=str(student),
         size=describe(read_weights(str(student), read_config(str(student)), head=False)),
@@ -315,10 +326,6 @@ def summary(
         steps=plan.steps,
         tokens=plan.tokens,
         epochs=plan.steps / _steps_an_epoch(context, parts),
-        held_out={
-            name.removeprefix("eval_"): value
-            for name, value in losses.items()
-            if name.startswith("eval_")
-        },
+        held_out=read_json(run.work / LOSSES, dict[str, float]) if kept else {},
         projections=len(checkpoint_projections(student)),
     )

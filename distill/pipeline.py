@@ -11,7 +11,6 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from augment.contract import TaskSpec, Version
-from augment.contract.files import write_json
 from augment.contract.models import quiet_libraries
 from augment.contract.validation import twice
 from augment.contract.version import open_checked
@@ -27,8 +26,14 @@ from distill.models.seeding import seeded
 from distill.models.students import Init, ShapeSpec, StudentSpec, build_student, parse_student
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
-from distill.records import read_json
-from distill.run_directory import STUDENT, RunDirectory
+from distill.records import read_json, write_sealed_json
+from distill.run_directory import (
+    PLAIN_STUDENT,
+    STUDENT,
+    FirstStage,
+    RunDirectory,
+    reuse,
+)
 from distill.stages import HardLabelStage, IntermediateStage, PredictionStage
 from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.context import RunContext, TaskContext, open_context, run_identity
@@ -82,11 +87,12 @@ def distill_task(
     with main_process_first(), run.explaining_lost_models():
         spec = parse_student(student, init, names[0])
         identity = run_identity(opened, names, spec, settings)
-    with run.claim(identity) as begun:
-        finished = run.result(EvaluationResult)
-        if finished and (Role.PLAIN in finished.selected_scores() or not plain):
-            narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
-            return Run(run.path, finished)
+    run = run.of(identity)
+    choices = [(STUDENT, PLAIN_STUDENT), *([] if plain else [(STUDENT,)])]
+    if finished := run.result(EvaluationResult, *choices, narrator=narrator):
+        narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
+        return Run(run.path, finished)
+    with run.claim(identity, narrator) as begun:
         if slow := slow_format(settings.precision):
             narrator.say("bfloat16", slow)
         with run.preparing(begun=begun):
@@ -97,13 +103,16 @@ def distill_task(
             teachers = load_teachers(context, classifiers, allow_weak_teacher)
             report_student(context, spec, started)
             first = validate_stages(context, started, teachers)
-        model = train_intermediate(context, started, first, run.first_stage(identity))
+        model = started.model
+        if not (run.path / STUDENT).is_dir():  # where it is, stage 1 has done its work
+            model = train_intermediate(context, started, first, run.first_stage(identity))
         rivals = {Role.DISTILLED: train_prediction(context, started, model, teachers)}
         if plain:
             again = start_student(spec, opened.task, settings, classifiers[0])
             rivals = {Role.PLAIN: train_on_labels(context, again), **rivals}
-        on_main_process(lambda: run.finish(compare(context, teachers, rivals)))
-        result = run.result(EvaluationResult)
+        students = choices[0] if plain else (STUDENT,)
+        on_main_process(lambda: run.finish(compare(context, teachers, rivals), *students))
+        result = run.result(EvaluationResult, students)
     assert result is not None
     return Run(run.path, result)
 
@@ -195,13 +204,15 @@ def prediction_stage(
 
 
 def train_intermediate(
-    context: TaskContext, student: Student, stage: IntermediateStage | None, final: Path
+    context: TaskContext, student: Student, stage: IntermediateStage | None, final: FirstStage
 ) -> PreTrainedModel:
     """Stage 1, if there is one: embeddings, hidden states, attention; the last step is kept."""
     if stage is None:
         return student.model
     recipe = context.recipe.intermediate
-    return context.train(stage, recipe, title="stage 1/2", final=final, select=False)
+    return context.train(
+        stage, recipe, title="stage 1/2", final=final.folder, origin=final.origin, select=False
+    )
 
 
 def train_prediction(
@@ -221,7 +232,7 @@ def train_prediction(
                 recipe.data,
                 rows_drawn(rows, recipe, context.recipe.seed),
                 precision=context.recipe.precision,
-                folder=context.run.work / "soft-labels",
+                run=context.run,
                 narrator=context.narrator,
             )
     return context.train(stage, recipe, title=title, final=final, soft_labels=labels)
@@ -229,7 +240,7 @@ def train_prediction(
 
 def train_on_labels(context: TaskContext, student: Student) -> PreTrainedModel:
     """The comparison: the same student from the same start, on hard labels."""
-    stage, final = HardLabelStage(student.model, "plain"), context.run.path / "plain-student"
+    stage, final = HardLabelStage(student.model, "plain"), context.run.path / PLAIN_STUDENT
     return context.train(stage, context.recipe.plain, title="plain", final=final)
 
 
@@ -297,8 +308,9 @@ def _scores(
 ) -> Scores:
     """A teacher's scores, kept with the run: on thousands of rows they take minutes."""
     file = context.run.work / f"{title.replace(' ', '-')}-scores.json"
+    origin = context.run.origin(file.name)
     with main_process_first():
-        if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_json(file, evaluate(teacher, context.version.task, validation))
+        if not reuse(file, origin, context.narrator):
+            scores = evaluate(teacher, context.version.task, validation)
+            write_sealed_json(file, origin, scores)
         return read_json(file, Scores)

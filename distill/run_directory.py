@@ -6,32 +6,45 @@ result.json       the result table, when the run has finished
 student/          the distilled student        plain-student/  the one it is compared with
 work/             tokens, the teachers' scores, the student after stage 1, checkpoints of an
                   unfinished stage
+
+All of it but the log is sealed (``distill.records``) with the digest of what the run is
+made of. What lies in ``work`` can be made again, and is where it is not as it was written.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from augment.contract import Fault
-from augment.contract.files import disk_errors, locked, partial_of, write_json, write_text
+from augment.contract import Fault, OutputUnwritable
+from augment.contract.files import disk_errors, locked, nearest, partial_of, write_text
+from augment.contract.reading import guarded, parse_json
 from distill.distributed import is_main_process, main_process_first
-from distill.errors import ModelNotFound, RunDiffers, UsageError
-from distill.records import Record, read_json
+from distill.errors import DataInvalid, ModelNotFound, RunDiffers, UsageError
+from distill.progress import Narrator
+from distill.records import (
+    Origin,
+    Record,
+    digest_of,
+    discard,
+    flaw,
+    read_json,
+    read_seal,
+    seal_of,
+    write_sealed_json,
+)
 
 R = TypeVar("R", bound=Record)
 
 LOCK = ".lock"
 RUN, RESULT, METRICS = "run.json", "result.json", "metrics.jsonl"
-OUTCOME = "outcome.json"
-STUDENT = "student"
+STUDENT, PLAIN_STUDENT = "student", "plain-student"
 LATER = ("prediction", "plain")
 """Sections of a recipe that the student after stage 1 does not depend on."""
 
@@ -43,10 +56,20 @@ class RunDirectory:
     Attributes:
         path: The directory.
         shared: Where several runs keep tokens and first stages together; nothing if they do not.
+        made_from: The digest of what the run is made of, see ``of``.
     """
 
     path: Path
     shared: Path | None = None
+    made_from: str = ""
+
+    def of(self, identity: dict[str, Any]) -> RunDirectory:
+        """The directory of a run that is made of this: what it reads back must be, too."""
+        return replace(self, made_from=digest_of(identity))
+
+    def origin(self, part: str) -> Origin:
+        """What a part of the run is sealed with."""
+        return Origin(made_from=self.made_from, part=part)
 
     @property
     def work(self) -> Path:
@@ -58,32 +81,33 @@ class RunDirectory:
         """Where tokenized splits are."""
         return (self.shared or self.work) / "tokens"
 
-    def first_stage(self, identity: dict[str, Any]) -> Path:
+    def first_stage(self, identity: dict[str, Any]) -> FirstStage:
         """The student after stage 1; runs that agree in all but the later stages share it.
 
         Args:
             identity: JSON values that decide the final student's weights.
         """
-        if self.shared is None:
-            return self.work / "intermediate" / "student"
         recipe = {key: own for key, own in identity["recipe"].items() if key not in LATER}
-        text = json.dumps({**identity, "recipe": recipe}, sort_keys=True)
-        name = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return self.shared / "first-stages" / name
+        origin = Origin(made_from=digest_of({**identity, "recipe": recipe}), part="first stage")
+        if self.shared is None:
+            return FirstStage(self.work / "intermediate" / "student", origin)
+        return FirstStage(self.shared / "first-stages" / origin.made_from[:16], origin)
 
     @property
     def begun(self) -> bool:
         """Whether an earlier call made this directory a run's."""
-        return (self.path / RUN).is_file()
+        return (self.path / RUN).exists() or seal_of(self.path / RUN).exists()
 
     @contextmanager
-    def claim(self, identity: dict[str, Any]) -> Iterator[bool]:
+    def claim(self, identity: dict[str, Any], narrator: Narrator | None = None) -> Iterator[bool]:
         """Make the directory this run's own, or find that it is already, and hold it meanwhile.
 
-        Under torchrun the main process holds it for all.
+        What a killed call was writing is removed. Under torchrun the main process holds the
+        directory for all.
 
         Args:
             identity: JSON values that decide the student's weights.
+            narrator: Is told what was mended.
 
         Yields:
             Whether an earlier call had begun this very run.
@@ -91,29 +115,59 @@ class RunDirectory:
         Raises:
             RunDiffers: It belongs to another run; the sentence says what differs.
             UsageError: It holds other things.
+            DataInvalid: Nobody can say any more whose it is.
             OutputBusy: Another process is at work in it.
+            OutputUnwritable: It cannot be written to.
         """
         with ExitStack() as held:
             with main_process_first():
-                begun = self._begin(json.loads(json.dumps(identity)), held)
+                begun = self._begin(json.loads(json.dumps(identity)), held, narrator)
             yield begun
 
-    def _begin(self, identity: dict[str, Any], held: ExitStack) -> bool:
-        file = self.path / RUN
+    def _begin(self, identity: dict[str, Any], held: ExitStack, narrator: Narrator | None) -> bool:
+        file, begun = self.path / RUN, self.begun
         ours = {self.path / LOCK, partial_of(file)}  # left where this very method was killed
-        others = set(self.path.glob("*")) - ours
-        if others and not self.begun:
+        if not begun and set(self.path.glob("*")) - ours:
             raise UsageError(
                 f"{self.path} is not empty and holds no run.", "Choose another --out directory."
             )
-        self.path.mkdir(parents=True, exist_ok=True)
-        if is_main_process():
-            held.enter_context(locked(self.path / LOCK))
-        if begun := self.begun:
-            self._compare(json.loads(file.read_text(encoding="utf-8")), identity)
-        else:
-            write_json(file, identity)
+        lost = begun and self._lost(identity)
+        with disk_errors(nearest(self.path)):
+            self.path.mkdir(parents=True, exist_ok=True)
+            if is_main_process():
+                held.enter_context(locked(self.path / LOCK))
+                self._sweep()
+                if lost or not begun:
+                    write_sealed_json(file, _run_origin(identity), identity)
+        if lost and narrator:
+            narrator.say("notice", f"{file} was not as it was written; it is written again")
         return begun
+
+    def _sweep(self) -> None:
+        """Remove what killed calls were writing; whoever holds the lock is the only one here."""
+        for left in [*self.path.glob(".*.partial"), *self.work.rglob(".*.partial")]:
+            discard(left)
+
+    def _lost(self, identity: dict[str, Any]) -> bool:
+        """Whether ``run.json`` was damaged, though its seal, or what it says, is that of this run.
+
+        Raises:
+            RunDiffers: It is another run's.
+            DataInvalid: Nobody can say any more whose it is.
+        """
+        file, origin = self.path / RUN, _run_origin(identity)
+        if not (why := flaw(file, origin)):
+            return False
+        stored, sealed = _read_object(file), read_seal(file)
+        if not file.is_dir() and sealed and sealed.origin == origin:
+            return True
+        if stored is None:
+            raise DataInvalid(
+                f"{file} {why}: nobody can say whether {self.path} holds this run.",
+                "Put the file back, or choose another --out directory.",
+            )
+        self._compare(stored, identity)
+        return True
 
     @contextmanager
     def explaining_lost_models(self) -> Iterator[None]:
@@ -157,20 +211,117 @@ class RunDirectory:
                 f"{self.path} holds another run; different: {'; '.join(lines)}{more}.", hint
             )
 
-    def result(self, kind: type[R]) -> R | None:
-        """The stored result, when the run has finished.
+    def check_place(self) -> None:
+        """See that nobody removed the directory while the run was at work.
 
         Raises:
-            DataInvalid: The file was damaged.
+            OutputUnwritable: It is gone; what is written now would lie in a directory of no run.
         """
-        file = self.path / RESULT
-        return read_json(file, kind) if file.is_file() else None
+        check_place(self.path)
 
-    def finish(self, result: Record) -> None:
-        """Write the result, which ends the run."""
-        for stage in self.work.glob(f"*/{OUTCOME}"):  # left by a kill after the student's commit
-            shutil.rmtree(stage.with_name("checkpoints"), ignore_errors=True)
-        write_json(self.path / RESULT, result.to_json())
+    def reuse(self, path: Path, origin: Origin, narrator: Narrator | None = None) -> bool:
+        """Whether something that an earlier call made is there and can be used.
+
+        What is not as it was written is removed, to be made again; but a finished student, which
+        took hours and may have been changed on purpose, is refused.
+
+        Args:
+            path: A file or folder of the run.
+            origin: What it must have been made from.
+            narrator: Is told what is made again.
+
+        Raises:
+            DataInvalid: It is a finished student.
+        """
+        if path.parent != self.path:
+            return reuse(path, origin, narrator)
+        if not path.exists():
+            return False
+        if why := flaw(path, origin):
+            raise DataInvalid(
+                f"{path} {why}.",
+                f"Put it back, or remove {path} and repeat the command: it is made again.",
+            )
+        return True
+
+    def result(
+        self, kind: type[R], *choices: tuple[str, ...], narrator: Narrator | None = None
+    ) -> R | None:
+        """The stored result, if it is that of this run and of its students; nothing is written.
+
+        Args:
+            kind: Of the result.
+            choices: Folders that it may be of, together; any of these will do.
+            narrator: Is told where a result is not as it was written.
+
+        Raises:
+            DataInvalid: A student was damaged.
+        """
+        file, begun = self.path / RESULT, read_seal(self.path / RUN)
+        if begun is None or begun.origin.made_from != self.made_from:
+            return None  # whose run it is will be told by ``claim``
+        sealed = read_seal(file)
+        part = sealed.origin.part if sealed else ""
+        students = next((own for own in choices if _result_part(own) == part), choices[0])
+        if not file.exists() or (sealed and part != _result_part(students)):
+            return None
+        if not all(self.reuse(self.path / name, self.origin(name)) for name in students):
+            return None
+        if why := flaw(file, self._result_origin(students)):
+            if narrator:
+                narrator.say("notice", f"{file} {why}; it is made again")
+            return None
+        return read_json(file, kind)
+
+    def finish(self, result: Record, *students: str) -> None:
+        """Write the result of these students, which ends the run."""
+        write_sealed_json(self.path / RESULT, self._result_origin(students), result.to_json())
+
+    def _result_origin(self, students: Sequence[str]) -> Origin:
+        """What was measured: the run, and its students as they were sealed."""
+        seals = [read_seal(self.path / name) for name in students]
+        digests = [own.digest if own else "" for own in seals]
+        return Origin(made_from=digest_of(self.made_from, digests), part=_result_part(students))
+
+
+def _result_part(students: Sequence[str]) -> str:
+    return f"result of {', '.join(students)}"
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStage:
+    """Where the student after stage 1 lies, and what it is sealed with."""
+
+    folder: Path
+    origin: Origin
+
+
+def reuse(path: Path, origin: Origin, narrator: Narrator | None = None) -> bool:
+    """Whether something that can be made again is there and as it was written; else it is removed.
+
+    Of several processes the first one looks, and the others trust it.
+
+    Args:
+        path: A file or folder.
+        origin: What it must have been made from.
+        narrator: Is told what is made again.
+    """
+    if not is_main_process() or not (path.exists() or path.is_symlink()):
+        return path.exists()
+    if why := flaw(path, origin):
+        if narrator:
+            narrator.say("notice", f"{path} {why}; it is made again")
+        discard(path)
+    return not why
+
+
+def check_place(folder: Path) -> None:
+    """See that a folder is still there, see ``RunDirectory.check_place``."""
+    if not folder.is_dir():
+        raise OutputUnwritable(
+            f"{folder} is gone: it was removed or renamed while this run was at work in it.",
+            "Put it back, or repeat the command to begin anew.",
+        )
 
 
 class MetricLog:
@@ -179,9 +330,15 @@ class MetricLog:
     def __init__(self, path: Path | None) -> None:
         self.path = path
 
+    def check_place(self) -> None:
+        """See that the run directory is still there, see ``RunDirectory.check_place``."""
+        if self.path is not None:
+            check_place(self.path.parent)
+
     def append(self, **row: Any) -> None:
         """Add a line."""
         if self.path is not None:
+            self.check_place()
             with disk_errors(self.path.parent), self.path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
 
@@ -190,11 +347,30 @@ class MetricLog:
         if self.path is None or not self.path.is_file():
             return
         kept = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        with guarded(self.path, DataInvalid, "a log"):
+            lines = self.path.read_bytes().splitlines()
+        for line in lines:
             row = _parsed(line)
-            if row and (row["stage"] != stage or row["step"] <= step):
-                kept.append(line + "\n")
+            if row and "stage" in row and (row["stage"] != stage or _before(row, step)):
+                kept.append(line.decode() + "\n")
         write_text(self.path, "".join(kept))
+
+
+def _run_origin(identity: dict[str, Any]) -> Origin:
+    return Origin(made_from=digest_of(identity), part="run")
+
+
+def _read_object(file: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None where there is none."""
+    try:
+        return _parsed(file.read_bytes())
+    except OSError:
+        return None
+
+
+def _before(row: dict[str, Any], step: int) -> bool:
+    at = row.get("step")
+    return isinstance(at, int) and at <= step
 
 
 def _brief(value: Any) -> str:
@@ -203,12 +379,13 @@ def _brief(value: Any) -> str:
     return text[:12] if re.fullmatch("[0-9a-f]{64}", text) else text
 
 
-def _parsed(line: str) -> dict[str, Any] | None:
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """A JSON object; None where there is none, as in the line that a killed process was writing."""
     try:
-        row: dict[str, Any] = json.loads(line)
-    except ValueError:  # the line that a killed process was writing
+        row = parse_json(line.decode())
+    except ValueError:
         return None
-    return row
+    return row if isinstance(row, dict) else None
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

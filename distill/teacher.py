@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from augment.contract import Version
-from augment.contract.files import write_json
+from augment.contract import OutputError, Version
+from augment.contract.files import commit_folder, locked, write_json
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.distributed import barrier, on_main_process
-from distill.errors import UsageError
+from distill.errors import DataInvalid, UsageError
 from distill.evaluation.evaluate import measure
 from distill.evaluation.results import EvaluationResult
 from distill.evaluation.target import EvaluationTarget
@@ -30,12 +30,12 @@ from distill.models.loading import (
 from distill.models.seeding import seeded
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, load_recipe
-from distill.records import Record, read_json
-from distill.run_directory import RunDirectory
+from distill.records import Origin, Record, digest_of, discard, flaw, read_json, read_seal, seal
+from distill.run_directory import LOCK, RunDirectory
 from distill.stages import HardLabelStage
 from distill.training.context import TaskContext, open_context
 
-RECORD = "teacher.json"
+RECORD, SEAL, MODEL = "teacher.json", ".seal", "model"
 
 
 class TeacherRecord(Record):
@@ -77,8 +77,10 @@ def fine_tune_teacher(
         "init": folder_digest(init),
         "recipe": settings.model_dump(mode="json", include={"seed", "max_length", "teacher"}),
     }
-    finished = _finished(out, identity)
-    if finished:
+    origin = Origin(made_from=digest_of(identity), part=RECORD)
+    run = RunDirectory(out.with_name(f".{out.name}.work")).of(identity)
+    if finished := _finished(out, origin):
+        _remove(run.path)
         narrator.say("finished", f"{out} is already that teacher")
         return finished
     if slow := slow_format(settings.precision):
@@ -86,41 +88,63 @@ def fine_tune_teacher(
     tokenizer, length = read_tokenizer(init), resolve_length(settings.max_length, opened.task)
     config = read_config(init, **label_settings(opened.task))
     check_length(length, init, config)
-    run = RunDirectory(out.with_name(f".{out.name}.work"))
-    with run.claim(identity):
+    with run.claim(identity, narrator):
         context = open_context(opened, settings, tokenizer, run, narrator)
         rows = len(context.tokens.rows(settings.teacher.data))
         narrator.say("teacher", f"from {init} · {rows:,} {settings.teacher.data} rows")
         untuned = seeded(settings.seed, lambda: read_weights(init, config, may_start=UNTUNED))
         stage = HardLabelStage(untuned, "teacher")
-        model = context.train(stage, settings.teacher, title="teacher", final=run.path / "model")
+        model = context.train(stage, settings.teacher, title="teacher", final=run.work / MODEL)
         barrier()  # until all have read it where it lies now
         made = Classifier(str(out), model, tokenizer)
-        on_main_process(lambda: _commit(out, context, made, identity))
-    result = _finished(out, identity)
+        on_main_process(lambda: _commit(out, context, made, identity, origin))
+    on_main_process(lambda: _remove(run.path))
+    result = _finished(out, origin)
     assert result is not None
     return result
 
 
-def _commit(out: Path, context: TaskContext, made: Classifier, identity: dict[str, Any]) -> None:
+def _commit(
+    out: Path, context: TaskContext, made: Classifier, identity: dict[str, Any], origin: Origin
+) -> None:
     """Measure the teacher and give it its name."""
     target = EvaluationTarget(out.name, made, context.tokens.validation, context.max_length)
     result = context.result(measure([target], context.version.task), folder=str(out))
-    folder = context.run.path
     record = TeacherRecord(identity=identity, result=result)
-    write_json(folder / "model" / RECORD, record.to_json())
-    (folder / "model").rename(out)
-    shutil.rmtree(folder)
+
+    def fill(folder: Path) -> None:
+        shutil.copytree(context.run.work / MODEL, folder, dirs_exist_ok=True)
+        write_json(folder / RECORD, record.to_json())
+        seal(folder, origin, place=folder / SEAL)
+
+    commit_folder(out, fill)
 
 
-def _finished(out: Path, identity: dict[str, Any]) -> EvaluationResult | None:
-    """The result of an earlier call that made this very teacher."""
+def _remove(work: Path) -> None:
+    """Remove what a teacher was made in, unless a living process is at work there."""
+    if work.is_dir():
+        with suppress(OutputError, OSError), locked(work / LOCK):
+            discard(work)
+
+
+def _finished(out: Path, origin: Origin) -> EvaluationResult | None:
+    """The result of an earlier call that made this very teacher; nothing is written.
+
+    Raises:
+        UsageError: Something else is there.
+        DataInvalid: It was damaged.
+    """
     if not out.exists():
         return None
-    file = out / RECORD
-    record = read_json(file, TeacherRecord) if file.is_file() else None
-    if record is None or record.identity != json.loads(json.dumps(identity)):
+    sealed, why = read_seal(out, place=out / SEAL), flaw(out, origin, place=out / SEAL)
+    if not sealed or sealed.origin != origin:
         raise UsageError(
-            f"{out} exists and is not this teacher.", "Choose another --out, or remove it."
+            f"{out} exists and is not this teacher: it {why}.",
+            "Choose another --out, or remove it.",
         )
-    return record.result
+    if why:
+        raise DataInvalid(
+            f"{out} {why}.",
+            f"Put it back, or remove {out} and repeat the command: it is made again.",
+        )
+    return read_json(out / RECORD, TeacherRecord).result

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,11 +153,13 @@ def write_file(path: Path, fill: Callable[[Path], object]) -> None:
     partial = partial_of(path)
     try:
         with disk_errors(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
             fill(partial)
             sync(partial)
-        partial.replace(path)
+            partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def commit_folder(final: Path, fill: Callable[[Path], None]) -> None:

@@ -10,10 +10,8 @@ step.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,13 +21,16 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from augment.contract.files import commit_folder, locked, write_json
+from augment.contract import OutputBusy
+from augment.contract.files import disk_errors, locked, nearest, write_json
 from distill.data.corpus import Corpus
 from distill.data.packing import BlockSpec, CorpusCounts, PackedBlocks
 from distill.data.tokenize_pool import TokenizedBatch, tokenize_batches
 from distill.data.versions import tokenizer_rules
 from distill.errors import DataInvalid, ModelInvalid
 from distill.progress import Gauge, Narrator
+from distill.records import Origin, commit_sealed, digest_of, discard, read_json
+from distill.run_directory import reuse
 
 FORMAT = 1
 ROWS, COUNTS = "blocks.arrow", "counts.json"
@@ -90,7 +91,8 @@ def tokenize_corpus(
     """
     rules = tokenizer_rules(tokenizer)
     identity = [FORMAT, corpus.digest, rules, dataclasses.astuple(spec), take]
-    folder = cache / hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+    origin = Origin(made_from=digest_of(identity), part="blocks")
+    folder = cache / origin.made_from[:16]
     id_type = pa.uint16() if len(tokenizer) <= 1 << 16 else pa.int32()
 
     def fill(staging: Path) -> None:
@@ -105,13 +107,26 @@ def tokenize_corpus(
             )
         write_json(staging / COUNTS, dataclasses.asdict(counts))
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    waiting = partial(narrator.say, "waiting", "another process tokenizes this corpus")
-    with locked(folder.with_name(f".{folder.name}.lock"), waiting):
-        if not folder.is_dir():
-            commit_folder(folder, fill)
-    stored = json.loads((folder / COUNTS).read_text(encoding="utf-8"))
-    return Blocks(datasets.Dataset.from_file(str(folder / ROWS)), CorpusCounts(**stored))
+    with disk_errors(nearest(cache)):
+        cache.mkdir(parents=True, exist_ok=True)
+        waiting = partial(narrator.say, "waiting", "another process tokenizes this corpus")
+        with locked(_lock_of(folder), waiting):
+            _sweep(cache)
+            if not reuse(folder, origin, narrator):
+                commit_sealed(folder, origin, fill)
+    counts = read_json(folder / COUNTS, CorpusCounts)
+    return Blocks(datasets.Dataset.from_file(str(folder / ROWS)), counts)
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.lock")
+
+
+def _sweep(cache: Path) -> None:
+    """Remove what killed processes left of other corpora; a living one holds its lock."""
+    for left in cache.glob(".*.partial"):
+        with suppress(OutputBusy), locked(_lock_of(left.with_name(left.stem[1:]))):
+            discard(left)
 
 
 def split(blocks: Blocks, share: float, seed: int) -> Split:

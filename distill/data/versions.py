@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,13 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from augment.contract import UNLABELED, TaskSpec, Version, models
-from augment.contract.files import disk_errors
 from distill.data.batching import evenly_spread
 from distill.distributed import main_process_first
 from distill.errors import DataInvalid
 from distill.models.limits import NO_LIMIT
+from distill.progress import Narrator
+from distill.records import Origin, digest_of, write_sealed
+from distill.run_directory import reuse
 
 ROWS_AT_ONCE = 4096
 
@@ -47,23 +48,32 @@ class TokenizedSplits:
 
 
 def tokenize(
-    version: Version, tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path
+    version: Version,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    cache: Path,
+    narrator: Narrator | None = None,
 ) -> TokenizedSplits:
     """Tokenize training and validation splits, or open what an earlier call left in the cache.
 
     Rows are cut to ``max_length`` tokens; files in the cache are named by version, tokenizer and
-    length.
+    length, and sealed with them.
 
     Raises:
         DataInvalid: A split is empty, or a label is missing, outside the task or not a number.
     """
+    settings = (tokenizer, max_length, cache, narrator)
     with main_process_first():
-        train = tokenize_split(version, version.task.splits.train, tokenizer, max_length, cache)
-        return TokenizedSplits(train, tokenize_validation(version, tokenizer, max_length, cache))
+        train = tokenize_split(version, version.task.splits.train, *settings)
+        return TokenizedSplits(train, tokenize_validation(version, *settings))
 
 
 def tokenize_validation(
-    version: Version, tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path
+    version: Version,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    cache: Path,
+    narrator: Narrator | None = None,
 ) -> dict[str, datasets.Dataset]:
     """The labeled rows of every validation split that is stored.
 
@@ -72,7 +82,9 @@ def tokenize_validation(
     """
     validation = {
         split: labeled(
-            tokenize_split(version, split, tokenizer, max_length, cache), version.task, split
+            tokenize_split(version, split, tokenizer, max_length, cache, narrator),
+            version.task,
+            split,
         )
         for split in version.task.splits.validation
         if split in version.splits
@@ -98,29 +110,26 @@ def tokenize_split(
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     cache: Path,
+    narrator: Narrator | None = None,
 ) -> datasets.Dataset:
     """One split as a memory-mapped data set, see ``tokenize``."""
     if not version.rows(split):
         raise DataInvalid(f"{version.reference}: split {split!r} has no rows.")
-    cache.mkdir(parents=True, exist_ok=True)
-    name = fingerprint(version, tokenizer, max_length)
-    file = cache / f"{split}-{name}.arrow"
-    if not file.is_file():
-        partial = file.with_suffix(f".{os.getpid()}.partial")
-        try:
-            with disk_errors(cache):
-                _write(partial, version, split, tokenizer, max_length)
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
+    origin = Origin(
+        made_from=fingerprint(version, tokenizer, max_length), part=f"tokens of {split}"
+    )
+    file = cache / f"{split}-{origin.made_from[:16]}.arrow"
+    if not reuse(file, origin, narrator):
+        fill = partial(_write, version=version, split=split, tokenizer=tokenizer)
+        write_sealed(file, origin, partial(fill, max_length=max_length))
     return datasets.Dataset.from_file(str(file))
 
 
 def fingerprint(version: Version, tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
-    """16 hex digits over everything that decides the tokenized rows."""
+    """The digest of everything that decides the tokenized rows."""
     manifest = version.manifest
-    parts = (manifest.id, tokenizer_rules(tokenizer), str(max_length), str(manifest.files))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    files = [entry.model_dump(mode="json") for entry in manifest.files]
+    return digest_of(manifest.id, tokenizer_rules(tokenizer), max_length, files)
 
 
 def tokenizer_rules(tokenizer: PreTrainedTokenizerBase) -> str:

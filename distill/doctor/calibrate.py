@@ -40,7 +40,7 @@ from distill.pipeline import (
 from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
 from distill.recipes.schema import Training
-from distill.run_directory import RunDirectory
+from distill.run_directory import FirstStage, RunDirectory
 from distill.stages import Stage
 from distill.training.context import TaskContext
 from distill.training.teachers import Teacher
@@ -232,7 +232,8 @@ def _run(trial: Trial, stage: StageName, *, steps: int, clock: Clock) -> list[fl
         )
         if stage == "intermediate":
             first = intermediate_stage(context, student, teachers)
-            train_intermediate(context, student, first, context.run.work / "student")
+            final = FirstStage(context.run.work / "student", context.run.origin("first stage"))
+            train_intermediate(context, student, first, final)
         elif stage == "prediction":
             train_prediction(context, student, student.model, teachers)
         else:

@@ -1,19 +1,26 @@
 """Checkpoint folders of an unfinished stage: which of them were written to their end.
 
 transformers writes a checkpoint file by file; a process that is killed meanwhile leaves a folder
-that looks like one. A mark is set last, and folders without it are taken for what they are.
+that looks like one. Its seal is written last, and a folder without one, or with files that are not
+as they were sealed, is taken for what it is.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from torch import nn
 
+from augment.contract import Fault
 from augment.contract.files import disk_errors, nearest, sync_folder
+from augment.contract.reading import read_json
+from distill.distributed import is_main_process
+from distill.progress import Narrator
+from distill.records import Origin, discard, flaw, seal
 
 COMPLETE = "complete"
 
@@ -42,42 +49,87 @@ def checkpoint_bytes(stage: nn.Module) -> int:
     return 3 * sum(weight.numel() * weight.element_size() for weight in stage.parameters())
 
 
-def mark_complete(folder: Path) -> None:
-    """Bring a checkpoint to the disk, then mark it."""
+def mark_complete(folder: Path, origin: Origin) -> None:
+    """Bring a checkpoint to the disk, then seal it.
+
+    Raises:
+        OutputUnwritable: The disk is full.
+    """
     sync_folder(folder)
-    (folder / COMPLETE).touch()
+    seal(folder, origin, place=folder / COMPLETE)
 
 
 def rotate_checkpoints(folder: Path, best: int | None) -> None:
-    """Delete all checkpoints but the latest and the best, or the one before it.
+    """Delete all checkpoints but the latest, and one that a damaged latest can be made good by.
 
-    transformers would do so before the latest is marked: killed then, a run could have lost the
-    best checkpoint, or gone on from one that is half deleted. So the latest is whole by now, and
-    from the others the mark goes first.
+    That is the best one; where the latest is the best, the one that was the best before, or the
+    one before it where none is selected. transformers would delete before the latest is sealed:
+    killed then, a run could have lost the best checkpoint, or gone on from one that is half
+    deleted. So the latest is whole by now, and from the others the seal goes first.
 
     Args:
         folder: Where the checkpoints are.
         best: The step of the best one so far, or nothing.
     """
-    *older, _ = sorted(folder.glob("checkpoint-*"), key=step_of)
-    kept = next((path for path in older if step_of(path) == best), older[-1] if older else None)
+    latest, *older = _newest_first(folder)
+    wanted = best
+    if best == step_of(latest) and older:
+        wanted = best_step(older[0])
+    kept = next((path for path in older if step_of(path) == wanted), older[0] if older else None)
     for path in older:
         if path != kept:
             (path / COMPLETE).unlink(missing_ok=True)
             shutil.rmtree(path)
 
 
-def last_complete(folder: Path) -> Path | None:
-    """The latest checkpoint that was written to its end; half-written ones are deleted."""
-    complete = []
-    for path in folder.glob("checkpoint-*"):
-        if (path / COMPLETE).is_file():
-            complete.append(path)
-        else:
-            shutil.rmtree(path)
-    return max(complete, key=step_of, default=None)
+def last_complete(
+    folder: Path, origin_of: Callable[[int], Origin], narrator: Narrator
+) -> Path | None:
+    """The latest checkpoint that is as it was written, and whose best one is, too.
+
+    All that are not are deleted. Of several processes the first one looks.
+
+    Args:
+        folder: Where the checkpoints are.
+        origin_of: What a checkpoint of a step must have been made from.
+        narrator: Is told which checkpoints are lost.
+    """
+    found = _newest_first(folder)
+    if is_main_process():
+        flaws = {path: flaw_of(path, origin_of(step_of(path))) for path in found}
+        for path in found:
+            best = folder / f"checkpoint-{best_step(path) or step_of(path)}"
+            if not flaws[path] and flaws.get(best, "is not there"):
+                flaws[path] = f"needs {best.name}, which {flaws.get(best, 'is not there')}"
+        for path in found:
+            if why := flaws[path]:
+                if (path / COMPLETE).exists():  # half-written ones are no news
+                    narrator.say("notice", f"{path} {why}; an older one is used, or none")
+                discard(path)
+        found = [path for path in found if not flaws[path]]
+    return found[0] if found else None
+
+
+def flaw_of(checkpoint: Path, origin: Origin) -> str:
+    """Why a checkpoint is not the one that was written, see ``seals.flaw``."""
+    return flaw(checkpoint, origin, place=checkpoint / COMPLETE)
+
+
+def best_step(checkpoint: Path) -> int | None:
+    """The step of the best checkpoint when this one was made; nothing where none is selected."""
+    try:
+        state = read_json(checkpoint / "trainer_state.json", Fault, "JSON")
+        step = state["best_global_step"]
+    except (Fault, KeyError, TypeError):
+        return None
+    return step if isinstance(step, int) else None
 
 
 def step_of(checkpoint: Path) -> int:
     """The optimizer step that a checkpoint was made at."""
     return int(checkpoint.name.split("-")[1])
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    named = (p for p in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", p.name))
+    return sorted(named, key=step_of, reverse=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ import datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from augment.contract import Version
-from augment.contract.files import commit_folder, write_json
 from distill.data.batching import Collator
 from distill.data.versions import TokenizedSplits, fingerprint, tokenize
-from distill.distributed import on_main_process
+from distill.distributed import main_process_first, on_main_process
 from distill.evaluation.evaluate import evaluate
 from distill.evaluation.results import EvaluationResult, Measurement
 from distill.models.bf16 import frozen
@@ -27,7 +25,8 @@ from distill.models.students import StudentSpec
 from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
 from distill.recipes.schema import Layerwise, Optimization, Training
-from distill.run_directory import METRICS, OUTCOME, MetricLog, RunDirectory
+from distill.records import Origin, commit_sealed, discard
+from distill.run_directory import METRICS, MetricLog, RunDirectory
 from distill.stages import IntermediateStage, Stage
 from distill.training.job import Evaluation, Job
 from distill.training.soft_labels import Logits
@@ -106,6 +105,7 @@ class RunContext:
             log=MetricLog(self.run.path / METRICS),
             narrator=self.narrator,
             title=title,
+            made_from=self.run.made_from,
             evaluate=evaluate,
         )
 
@@ -130,7 +130,9 @@ class TaskContext(RunContext):
         )
         if ours == theirs:
             return self.tokens
-        return tokenize(self.version, tokenizer, self.max_length, self.run.tokens)
+        return tokenize(
+            self.version, tokenizer, self.max_length, self.run.tokens, narrator=self.narrator
+        )
 
     def train(
         self,
@@ -139,6 +141,7 @@ class TaskContext(RunContext):
         *,
         title: str,
         final: Path,
+        origin: Origin | None = None,
         select: bool = True,
         soft_labels: Logits | None = None,
     ) -> PreTrainedModel:
@@ -149,24 +152,32 @@ class TaskContext(RunContext):
             training: The recipe's section.
             title: For the progress.
             final: The folder of the finished student.
+            origin: What it is sealed with; that of the run if left out.
             select: Keep the best step on validation; otherwise the last one.
             soft_labels: Of the rows, where the stage learns from them.
 
         Returns:
             The finished student, read from its folder: the same whether or not the run was
             interrupted in between.
+
+        Raises:
+            DataInvalid: What an earlier call committed was damaged.
         """
-        if final.is_dir():
+        origin = origin or self.run.origin(final.name)
+        evaluate = self._validate if select else None
+        rows = self.tokens.rows(training.data)
+        job = self.job(stage, rows, training, title=title, evaluate=evaluate)
+        with main_process_first():
+            finished = self.run.reuse(final, origin, self.narrator)
+        if finished:
             self.narrator.say(title, f"finished before: {final}")
+            on_main_process(lambda: discard(job.folder))  # left by a kill after the commit
         else:
-            evaluate = self._validate if select else None
-            rows = self.tokens.rows(training.data)
-            job = self.job(stage, rows, training, title=title, evaluate=evaluate)
             metric = self.version.task.selection_metric
-            self._finish(replace(job, selection=metric, soft_labels=soft_labels), final)
+            self._finish(replace(job, selection=metric, soft_labels=soft_labels), final, origin)
         return eval_mode(read_weights(str(final), read_config(str(final))))
 
-    def _finish(self, job: Job, final: Path) -> None:
+    def _finish(self, job: Job, final: Path, origin: Origin) -> None:
         """Train, and give the student its place."""
         outcome = train_stage(job)
         if outcome.score is not None:
@@ -175,13 +186,13 @@ class TaskContext(RunContext):
         student = job.stage.student
 
         def commit() -> None:
-            write_json(job.folder.with_name(OUTCOME), asdict(outcome))
-            commit_folder(
-                final, lambda at: save_clean(student, self.tokenizer, at, self.max_length)
+            self.run.check_place()
+            commit_sealed(
+                final, origin, lambda at: save_clean(student, self.tokenizer, at, self.max_length)
             )
 
         on_main_process(commit)
-        on_main_process(lambda: shutil.rmtree(job.folder))
+        on_main_process(lambda: discard(job.folder))
 
     def _validate(self, student: PreTrainedModel) -> dict[str, float]:
         """The task's metrics on the first validation split, which selects the best step."""
@@ -203,7 +214,7 @@ def open_context(
 ) -> TaskContext:
     """Tokenize a version as the student reads it."""
     length = resolve_length(recipe.max_length, version.task)
-    tokens = tokenize(version, tokenizer, length, run.tokens)
+    tokens = tokenize(version, tokenizer, length, run.tokens, narrator=narrator)
     return TaskContext(recipe, tokenizer, length, run, narrator, version, tokens)
 
 

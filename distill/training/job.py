@@ -34,6 +34,7 @@ class Job:
         log: Where losses and scores go.
         narrator: Where progress is shown.
         title: How the stage is called there.
+        made_from: The digest of what the run is made of, which checkpoints are sealed with.
         evaluate: Student to scores by name, or nothing.
         selection: A name among the scores: the best step by it is kept. Without it the last
             step is.
@@ -53,6 +54,7 @@ class Job:
     log: MetricLog
     narrator: Narrator
     title: str
+    made_from: str = ""
     evaluate: Evaluation | None = None
     selection: str = ""
     soft_labels: Logits | None = None
@@ -69,8 +71,10 @@ class Outcome:
         steps: Optimizer steps in all.
         kept: The step whose weights are kept.
         score: The selection metric there, or nothing.
+        losses: What was measured last, by name, where losses are.
     """
 
     steps: int
     kept: int
     score: float | None
+    losses: dict[str, float]

@@ -1,6 +1,6 @@
 """One loop for every stage: a thin ``transformers.Trainer`` that never mentions a teacher.
 
-Checkpoints are marked when they are whole; a run that was killed goes on from the last whole one
+Checkpoints are sealed when they are whole; a run that was killed goes on from the last whole one
 and ends, on a CPU, with the very weights of an undisturbed run.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,11 +20,14 @@ from typing_extensions import override
 
 from augment.contract.process import Interrupted
 from distill.distributed import LONGEST_WAIT, barrier, is_main_process, main_process_first
+from distill.errors import DataInvalid
 from distill.models.bf16 import uses_bfloat16
 from distill.models.loading import eval_mode
+from distill.records import Origin
 from distill.training.callbacks import PeriodicCheckpoint, ReleaseMemory, StageProgress
 from distill.training.checkpoints import (
     checkpoint_bytes,
+    flaw_of,
     last_complete,
     mark_complete,
     removing_partial,
@@ -120,11 +124,14 @@ class StageTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         check_weights(self.job.title, self.state.global_step, self.job.stage, self._last)
         folder = self.job.folder / f"checkpoint-{self.state.global_step}"
+        self.job.log.check_place()
         with removing_partial(folder, checkpoint_bytes(self.job.stage)):
             super()._save_checkpoint(model, trial)
             barrier()  # every process puts its random state there
             if self.args.should_save:
-                mark_complete(folder)
+                mark_complete(
+                    folder, _origin(self.job, self.state.global_step, self.args.max_steps)
+                )
         if self.args.should_save:
             rotate_checkpoints(self.job.folder, self.state.best_global_step)
 
@@ -147,7 +154,7 @@ def train_stage(job: Job) -> Outcome:
     trainer = StageTrainer(job, args, [progress, keeper])
     job.stage.start(args.device)
     with main_process_first():
-        latest = last_complete(job.folder)
+        latest = last_complete(job.folder, partial(_origin, job, steps=steps), job.narrator)
         if is_main_process():
             job.log.rewind(job.stage.name, step_of(latest) if latest else 0)
     try:
@@ -164,9 +171,27 @@ def train_stage(job: Job) -> Outcome:
         raise Interrupted(keeper.signal)
     best = trainer.state.best_global_step if job.selection else None
     if best:
-        load_model(job.stage, job.folder / f"checkpoint-{best}" / "model.safetensors")
+        kept = job.folder / f"checkpoint-{best}"
+        if why := flaw_of(kept, _origin(job, best, steps)):
+            raise DataInvalid(
+                f"{kept}, the best of {job.title}, {why}.",
+                "Repeat the command: it goes on from a checkpoint that is whole.",
+            )
+        load_model(job.stage, kept / "model.safetensors")
     eval_mode(job.stage.student)
-    return Outcome(steps, best or steps, trainer.state.best_metric if best else None)
+    score = trainer.state.best_metric if best else None
+    return Outcome(steps, best or steps, score, _last_scores(trainer.state))
+
+
+def _origin(job: Job, step: int, steps: int) -> Origin:
+    return Origin(made_from=job.made_from, part=f"{job.stage.name}, step {step} of {steps}")
+
+
+def _last_scores(state: TrainerState) -> dict[str, float]:
+    """What was measured last, by name."""
+    measured = [row for row in state.log_history if "eval_loss" in row]
+    last = measured[-1] if measured else {}
+    return {k.removeprefix("eval_"): v for k, v in last.items() if k.startswith("eval_")}
 
 
 def _progress(job: Job) -> StageProgress:

@@ -65,7 +65,7 @@ def test_arms_share_what_is_the_same(
         )
 
     result = go()
-    stages = list((tmp_path / "ablation" / "work" / "first-stages").iterdir())
+    stages = list((tmp_path / "ablation" / "work" / "first-stages").glob("[!.]*"))
 
     assert [line.arm for line in result.arms] == ["whole", "no-pred", "no-attn"]
     assert all(len(line.scores) == 2 for line in result.arms)

@@ -47,6 +47,7 @@ from distill.models.students import checkpoint_projections, parse_student
 from distill.pipeline import start_student
 from distill.progress import Narrator
 from distill.recipes.load import load_recipe
+from distill.records import write_sealed_json
 from distill.run_directory import RunDirectory
 from distill.training.budget import Budget, Plan, Timing
 from distill.training.context import RunContext
@@ -326,7 +327,8 @@ def test_a_plan_is_kept_to(go: Go, tmp_path: Path) -> None:
         go(out, hours=1e-6)
 
     assert list(out.glob("work/tokens/*/blocks.arrow"))
-    (out / "plan.json").write_text(json.dumps(dataclasses.asdict(Plan(7, 2, 500.0, 150.0))))
+    origin = RunDirectory(out).of(json.loads((out / "run.json").read_text())).origin("plan.json")
+    write_sealed_json(out / "plan.json", origin, dataclasses.asdict(Plan(7, 2, 500.0, 150.0)))
     result = go(out, hours=1e-6)
 
     assert (result.steps, result.tokens) == (7, 3500)

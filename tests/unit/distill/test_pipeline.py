@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ import transformers
 from transformers import BertTokenizerFast
 
 from augment.contract import OutputBusy, Version
-from distill import distill_task
+from distill import distill_task, pipeline
 from distill.errors import (
     LabelMismatch,
     MappingInvalid,
@@ -156,9 +157,12 @@ def test_a_run_asks_its_teacher_for_scores_once(
         go(tmp_path / "run", teacher=encoder, allow_weak_teacher=True)
     with pytest.raises(WeakTeacher):
         go(tmp_path / "run", teacher=encoder)
+    measured = mock.Mock(side_effect=AssertionError)
+    with mock.patch.object(pipeline, "evaluate", measured), stopping("stage 1/2", step=3):
+        go(tmp_path / "run", teacher=encoder, allow_weak_teacher=True)
     better = {"validation": {"accuracy": 1.0}}
     (tmp_path / "run" / "work" / "teacher-scores.json").write_text(json.dumps(better))
-    with stopping("stage 1/2", step=3):  # what is kept counts, nothing is evaluated again
+    with pytest.raises(WeakTeacher):  # scores that this run did not write count for nothing
         go(tmp_path / "run", teacher=encoder)
 
 

@@ -20,6 +20,7 @@ from distill.evaluation.evaluate import predict
 from distill.models.loading import Classifier
 from distill.progress import Narrator
 from distill.recipes.schema import Prediction, Training
+from distill.run_directory import RunDirectory
 from distill.training.schedule import row_order, rows_drawn
 from distill.training.soft_labels import Logits, Positions, SoftRows, soft_labels
 from distill.training.teachers import Teacher, averaged_scores, teacher_name
@@ -58,7 +59,8 @@ def ask(version: Version) -> Ask:
         data: str = "augmented",
         **more: Any,
     ) -> Logits:
-        settings = {"precision": "float32", "folder": folder, "narrator": Narrator(quiet=True)}
+        run = RunDirectory(folder)
+        settings = {"precision": "float32", "run": run, "narrator": Narrator(quiet=True)}
         return soft_labels(teachers, version, data, needed, **settings, **more)
 
     return run
@@ -120,13 +122,15 @@ def test_an_interrupted_call_goes_on_with_the_same_bytes(
 
     with pytest.raises(KeyboardInterrupt):
         ask(again, tmp_path / "again", block=64)
-    partial = next((tmp_path / "again").glob("*.partial"))
+    partial = next((tmp_path / "again").rglob("*.partial"))
     partial.write_bytes(partial.read_bytes() + b"torn")
     resumed = ask(again, tmp_path / "again", block=64)
 
     assert failing.calls == [64, 64, 64, 64, *[64, 64, 64], 16]
     assert resumed.tobytes() == whole.tobytes()
-    assert [p.suffix for p in (tmp_path / "again").iterdir()] == [".f32"]
+    left = (tmp_path / "again" / "work" / "soft-labels").iterdir()
+
+    assert sorted(path.name for path in left) == [".soft-labels-1.f32.seal", "soft-labels-1.f32"]
     ask(again, tmp_path / "again", block=64)
 
     assert len(failing.calls) == 8
