@@ -17,6 +17,7 @@ from augment.contract.models import max_input_length, quiet_libraries
 from distill.data.batching import lengths_of
 from distill.data.blocks import Blocks, Split, block_spec, split, tokenize_corpus
 from distill.data.corpus import Corpus, Source, open_corpus
+from distill.data.text_files import IN_FOLDERS
 from distill.distributed import barrier, device, main_process_first, on_main_process
 from distill.errors import DataInvalid
 from distill.evaluation.results import BlockCounts, CorpusCounts, GeneralResult
@@ -187,6 +188,9 @@ def read_corpus(context: RunContext, teacher: str, corpus: Corpus, source: Sourc
     if corpus.left_out:
         names = ", ".join(path.name for path in corpus.left_out)
         say("left out", f"{names}: for evaluation, by the name")
+    if corpus.unread:
+        names = ", ".join(path.name for path in corpus.unread)
+        say("not read", f"{names}: of a folder, {', '.join(IN_FOLDERS)} files are read, unpacked")
     spec = block_spec(
         context.tokenizer, teacher, max_length=general.length, min_length=general.min_length
     )

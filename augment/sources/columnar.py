@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,12 @@ def open_records(path: Path, malformed: Malformed, wanted: Collection[str] | Non
     table = open_table(DataFile(path, SourceInvalid, malformed), wanted)
     if not table.classes:
         return table
-    return Table(_named_records(table), table.columns)
+    return replace(table, records=_named_records(table))
 
 
 def _named_records(table: Table) -> Iterator[Record]:
     for record in table.records:
-        yield Record(record.location, named(record.values, table.classes))
+        yield replace(record, values=named(record.values, table.classes))
 
 
 def named(record: dict[str, Any], names: dict[str, list[str]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ bounded whatever the file holds.
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -30,7 +31,10 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_OTHER = " (if the file is in another encoding: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW)"
+_ICONV = "iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
+_OTHER = f" (if the file is in another encoding: {_ICONV})"
+_BAD_BYTE = re.compile("[\udc80-\udcff]")
+_FEW = 100
 _NO_TEXT = "Convert it to UTF-8, such as: iconv -f UTF-16LE -t UTF-8 FILE > NEW"
 
 
@@ -43,12 +47,15 @@ class DataFile:
         fault: The kind of fault that the file as a whole is refused with.
         malformed: Told what is wrong with one row: it raises, or the row is left out.
         name: What messages call it; the file's own name if left out.
+        lenient: Whether bytes that are no text become U+FFFD where they are few; where they are
+            many the file is in another encoding.
     """
 
     path: Path
     fault: type[Fault]
     malformed: Callable[[str], None]
     name: str = ""
+    lenient: bool = False
 
     def __str__(self) -> str:
         return self.name or self.path.name
@@ -74,10 +81,14 @@ def refuse_twice(file: DataFile, columns: Iterable[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Where a row stands, such as ``train.csv line 12``, and its values by column."""
+    """Where a row stands, such as ``train.csv line 12``, and its values by column.
+
+    ``bytes_read`` is how much of the file was read up to it, about.
+    """
 
     location: str
     values: dict[str, Any]
+    bytes_read: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +98,13 @@ class Table:
     Attributes:
         records: The rows in order; malformed ones were told of.
         columns: Those that every row has; None where each row names its own (JSON).
+        texts: Those of them that hold text.
         classes: Column → class names, where the file itself says what its numbers mean.
     """
 
     records: Iterator[Record]
     columns: tuple[str, ...] | None = None
+    texts: tuple[str, ...] = ()
     classes: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -104,12 +117,14 @@ class Line:
         text: The line; of one that is too long its beginning.
         flaw: What is wrong with it, as ``is not UTF-8``; empty where nothing is.
         is_cut: Whether it is too long.
+        bytes_read: How much of the file was read up to it, a buffer ahead.
     """
 
     number: int
     text: str
     flaw: str = ""
     is_cut: bool = False
+    bytes_read: int = 0
 
 
 def open_text(file: DataFile, *, newline: str | None = "") -> TextIOWrapper:
@@ -130,14 +145,27 @@ def open_text(file: DataFile, *, newline: str | None = "") -> TextIOWrapper:
         if b"\0" in head[: head.find(b"\n") + 2 if b"\n" in head else None]:
             file.refuse("is no UTF-8 text: it holds NUL bytes.", _NO_TEXT)
     encoding = encoding or "utf-8"
+    if file.lenient and encoding == "utf-8":
+        _refuse_other_encoding(file, head)
     if newline is not None:
         first = re.search("\r\n?|\n", head.decode(encoding, "ignore"))
         newline = "" if first and first[0] == "\r" else "\n"
+    errors = "surrogateescape" if encoding == "utf-8" else "surrogatepass"
+    if file.lenient:
+        errors = "replace"
     return path.open(
         encoding="utf-8-sig" if encoding == "utf-8" else encoding,
-        errors="surrogateescape" if encoding == "utf-8" else "surrogatepass",
+        errors=errors,
         newline=newline,
     )
+
+
+def _refuse_other_encoding(file: DataFile, head: bytes) -> None:
+    """Refuse a file of whose first lines more than one in a hundred is not UTF-8."""
+    text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(head)
+    flawed = [at for at, line in enumerate(text.splitlines(), 1) if _BAD_BYTE.search(line)]
+    if len(flawed) * _FEW > text.count("\n") + 1:
+        file.refuse(f"is not UTF-8: line {flawed[0]} and others.", f"Convert it: {_ICONV}")
 
 
 def flaw_of(text: str, stream: TextIOWrapper) -> str:
@@ -167,7 +195,11 @@ def read_lines(file: DataFile) -> Iterator[Line]:
             rest = text
             while len(rest) == MAX_CHARACTERS and rest[-1] not in "\r\n":
                 rest = stream.readline(MAX_CHARACTERS)
-            if rest is not text:
-                yield Line(number, text, f"is longer than {MAX_CHARACTERS:,} characters", True)
-            else:
-                yield Line(number, text, flaw_of(text, stream))
+            cut = rest is not text
+            flaw = f"is longer than {MAX_CHARACTERS:,} characters" if cut else flaw_of(text, stream)
+            yield Line(number, text, flaw, cut, bytes_read(stream))
+
+
+def bytes_read(stream: TextIOWrapper) -> int:
+    """How much was read of a file, a buffer ahead; ``tell`` of a text stream would be slow."""
+    return os.lseek(stream.fileno(), 0, os.SEEK_CUR)

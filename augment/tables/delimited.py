@@ -65,7 +65,7 @@ def open_delimited(file: DataFile, delimiters: str) -> Table:
         lines = chain([first], lines)
     reader = _Reader(file, lines, delimiter)
     header = reader.header()
-    return Table(reader.rows(header), header)
+    return Table(reader.rows(header), header, header)
 
 
 def open_unquoted(file: DataFile, header: tuple[str, ...] = ()) -> Table:
@@ -82,7 +82,7 @@ def open_unquoted(file: DataFile, header: tuple[str, ...] = ()) -> Table:
         if first.flaw:
             file.refuse(f"line {first.number}, the header, {first.flaw}.")
         header = _checked(file, _fields(first.text, "\t"))
-    return Table(_unquoted_rows(file, lines, header), header)
+    return Table(_unquoted_rows(file, lines, header), header, header)
 
 
 def _unquoted_rows(
@@ -93,7 +93,7 @@ def _unquoted_rows(
         if line.flaw:
             file.malformed(f"{location} {line.flaw}.")
         elif len(fields) == len(header):
-            yield Record(location, dict(zip(header, fields, strict=True)))
+            yield Record(location, dict(zip(header, fields, strict=True)), line.bytes_read)
         elif len(fields) > 1 or fields[0].strip():
             file.malformed(_miscounted(location, len(fields), len(header)))
 
@@ -188,7 +188,8 @@ class _Reader:
             elif len(fields) != count:
                 self.file.malformed(_miscounted(location, len(fields), count))
             else:
-                yield Record(location, dict(zip(header, fields, strict=True)))
+                done = self._record[-1].bytes_read
+                yield Record(location, dict(zip(header, fields, strict=True)), done)
 
     def _reader(self) -> Iterator[list[str]]:
         csv.field_size_limit(2 * MAX_CHARACTERS)

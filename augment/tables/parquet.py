@@ -42,7 +42,9 @@ def open_parquet(file: DataFile, wanted: Collection[str] | None = None) -> Table
     refuse_twice(file, names)
     _refuse_bomb(file, metadata)
     columns = [name for name in names if wanted is None or name in wanted]
-    return Table(_records(file, columns, metadata), tuple(names), _class_names(schema.metadata))
+    texts = tuple(name for name in names if holds_text(schema.field(name).type))
+    records = _records(file, columns, metadata)
+    return Table(records, tuple(names), texts, _class_names(schema.metadata))
 
 
 def holds_text(kind: pa.DataType) -> bool:
@@ -63,7 +65,7 @@ def _refuse_bomb(file: DataFile, metadata: pq.FileMetaData) -> None:
 
 
 def _records(file: DataFile, columns: list[str], metadata: pq.FileMetaData) -> Iterator[Record]:
-    number, size, limit = 0, 0, _limit(file)
+    number, size, limit, whole = 0, 0, _limit(file), file.path.stat().st_size
     with guarded(file.path, file.fault, WHAT, _DAMAGED):
         if not columns:
             yield from (Record(f"{file} row {at}", {}) for at in range(metadata.num_rows))
@@ -75,7 +77,8 @@ def _records(file: DataFile, columns: list[str], metadata: pq.FileMetaData) -> I
                 size += sum(map(_size, batch.columns))
                 if size > limit:
                     file.refuse(f"unpacks to over {MAX_TIMES:,} times its size.", _TOO_MUCH)
-                yield from _batch_records(file, batch, number)
+                done = whole * (number + batch.num_rows) // metadata.num_rows
+                yield from _batch_records(file, batch, number, done)
                 number += batch.num_rows
 
 
@@ -105,29 +108,32 @@ def _size(column: pa.Array) -> int:
     return int(column.indices.nbytes) + (pc.sum(lengths).as_py() or 0)
 
 
-def _batch_records(file: DataFile, batch: pa.RecordBatch, first: int) -> Iterator[Record]:
+def _batch_records(
+    file: DataFile, batch: pa.RecordBatch, first: int, done: int
+) -> Iterator[Record]:
     names = batch.schema.names
-    columns = [_values(column) for column in batch.columns]
+    columns = [_values(column, lenient=file.lenient) for column in batch.columns]
     for number, values in enumerate(zip(*columns, strict=True), start=first):
         location = f"{file} row {number}"
         if any(value is _NOT_UTF8 for value in values):
             file.malformed(f"{location} is not UTF-8.")
         else:
-            yield Record(location, dict(zip(names, values, strict=True)))
+            yield Record(location, dict(zip(names, values, strict=True)), done)
 
 
 _NOT_UTF8 = object()
 
 
-def _values(column: pa.Array) -> list[Any]:
-    """The values of a column; a text that is not UTF-8 as a mark."""
+def _values(column: pa.Array, *, lenient: bool) -> list[Any]:
+    """The values of a column; a text that is not UTF-8 as a mark, or mended."""
     try:
         return list(column.to_pylist())
     except UnicodeDecodeError:
         if not holds_text(column.type):
             return [_value(value) for value in column]
         dense = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-        return [_decoded(raw) for raw in dense.cast(pa.large_binary()).to_pylist()]
+        values = dense.cast(pa.large_binary()).to_pylist()
+        return [raw if raw is None else _decoded(raw, lenient=lenient) for raw in values]
 
 
 def _value(value: pa.Scalar) -> Any:
@@ -137,9 +143,9 @@ def _value(value: pa.Scalar) -> Any:
         return _NOT_UTF8
 
 
-def _decoded(raw: bytes | None) -> Any:
+def _decoded(raw: bytes, *, lenient: bool) -> Any:
     try:
-        return None if raw is None else raw.decode()
+        return raw.decode(errors="replace" if lenient else "strict")
     except UnicodeDecodeError:
         return _NOT_UTF8
 

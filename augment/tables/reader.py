@@ -16,6 +16,7 @@ from augment.tables.data_files import (
     DataFile,
     Record,
     Table,
+    bytes_read,
     flaw_of,
     open_text,
     read_lines,
@@ -64,9 +65,7 @@ def _begins_an_array(file: DataFile) -> bool:
         text = ""
         while not text and (piece := stream.read(_PIECE)):
             text = piece.lstrip()
-    if not text:
-        file.refuse("is empty.", "Expected rows.")
-    return text[0] == "["
+    return text.startswith("[")
 
 
 def _json_lines(file: DataFile) -> Iterator[Record]:
@@ -75,10 +74,10 @@ def _json_lines(file: DataFile) -> Iterator[Record]:
         if line.flaw:
             file.malformed(f"{location} {line.flaw}.")
         elif line.text.strip():
-            yield from _json_record(file, location, line.text)
+            yield from _json_record(file, location, line.text, line.bytes_read)
 
 
-def _json_record(file: DataFile, location: str, text: str) -> Iterator[Record]:
+def _json_record(file: DataFile, location: str, text: str, done: int) -> Iterator[Record]:
     try:
         value = parse_json(text)
     except ValueError as error:
@@ -86,7 +85,7 @@ def _json_record(file: DataFile, location: str, text: str) -> Iterator[Record]:
         file.malformed(f"{location} is not JSON: {said}.")
         return
     if isinstance(value, dict):
-        yield Record(location, value)
+        yield Record(location, value, done)
     else:
         file.malformed(f"{location} is not a JSON object.")
 
@@ -100,7 +99,7 @@ def _array(file: DataFile) -> Iterator[Record]:
             if flaw := flaw_of(text, stream):
                 file.malformed(f"{location} {flaw}.")
             else:
-                yield from _json_record(file, location, text)
+                yield from _json_record(file, location, text, bytes_read(stream))
             window.line += text.count("\n")
 
 

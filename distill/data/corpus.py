@@ -1,6 +1,6 @@
 """Corpora of raw text: documents as a stream; memory does not grow with the corpus or its lines.
 
-A corpus is a text, JSONL or Parquet file, a folder of such files, or a data set of the hub.
+A corpus is a text file or a file of rows, a folder of such files, or a data set of the hub.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import pyarrow as pa
-
 from augment.contract import sha256_file
 from augment.contract.models import first_line, is_hub_name
+from augment.contract.reading import guarded, remedy
+from augment.tables.reader import PACKED, kind_of
 from distill.data.text_files import (
+    IN_FOLDERS,
     KINDS,
+    TEXT,
     DocumentPart,
     Documents,
     choose_column,
@@ -30,6 +32,7 @@ from distill.data.text_files import (
 )
 from distill.errors import DataInvalid
 
+_REPLACE = "Replace the file, or take it out of the corpus."
 _FOR_EVALUATION = re.compile(r"(validation|valid|dev|test|eval)([-_.].*)?")
 
 
@@ -38,8 +41,8 @@ class Source:
     """Raw text, and how it is to be read.
 
     Attributes:
-        name: A .txt, .jsonl or .parquet file, a folder of them, or a hub data set: ``owner/name``
-            or ``owner/name:config``.
+        name: A file of one of the ``KINDS``, a folder of files of the kinds ``IN_FOLDERS``, or a
+            data set of the hub: ``owner/name`` or ``owner/name:config``.
         column: The text column; ``text``, or the only one that holds text, if left out.
         documents: Of text files: ``line``: each line is a document; ``blank-line``: blank lines
             divide documents; ``auto``: they do if there is one between two lines near the start
@@ -67,6 +70,7 @@ class Corpus:
         size: In bytes; 0 if unknown.
         files: Read in this order.
         left_out: Files of the folder that are for evaluation, by their names.
+        unread: Files of the folder that hold text but are read only unpacked, or named alone.
         column: Of JSONL, Parquet and hub rows.
         documents: What a document is in its text files; None without any.
         hub: A data set of the hub, instead of files.
@@ -77,6 +81,7 @@ class Corpus:
     size: int
     files: tuple[Path, ...] = ()
     left_out: tuple[Path, ...] = ()
+    unread: tuple[Path, ...] = ()
     column: str | None = None
     documents: Documents | None = None
     hub: HubData | None = None
@@ -93,15 +98,10 @@ class Corpus:
             return
         first = before = 0
         for file in self.files:
-            try:
+            with guarded(file, DataInvalid, "a file of the corpus", _REPLACE):
                 for part in read_file(file, first, self.column, self.documents or "line"):
                     yield replace(part, bytes_read=before + part.bytes_read)
                     first = part.document + 1
-            except (pa.ArrowException, OSError) as error:
-                raise DataInvalid(
-                    f"{file} cannot be read: {first_line(error)}",
-                    "Replace the file, or take it out of the corpus.",
-                ) from error
             before += file.stat().st_size
 
 
@@ -144,28 +144,31 @@ def open_corpus(source: Source) -> Corpus:
     if not path.exists():
         return _open_hub(name, source.column)
     is_folder = path.is_dir()
-    found = sorted(p for p in path.rglob("*") if _is_text(p, path)) if is_folder else [path]
-    left_out = [p for p in found if is_folder and _FOR_EVALUATION.fullmatch(p.stem.lower())]
-    files = [file for file in found if file not in left_out]
-    if not files or files[0].suffix not in KINDS:
+    found = sorted(_visible(path)) if is_folder else [path]
+    texts = [p for p in found if kind_of(p) in (IN_FOLDERS if is_folder else KINDS)]
+    left_out = [p for p in texts if is_folder and _FOR_EVALUATION.fullmatch(p.stem.lower())]
+    files = [file for file in texts if file not in left_out]
+    if not files:
         raise DataInvalid(
             f"{name} holds no corpus: expected {', '.join(KINDS)} files that are not named "
             "for evaluation.",
-            "Name such a file or folder, or a hub data set: owner/name.",
+            ("" if is_folder else remedy(path))
+            or "Name such a file, a folder of them, or a hub data set: owner/name.",
         )
-    texts = [file for file in files if file.suffix == ".txt"]
-    documents = source.documents if texts else None
+    plain = [file for file in files if kind_of(file) == TEXT]
+    documents = source.documents if plain else None
     if documents == "auto":
-        documents = "blank-line" if any(map(has_blank_lines, texts)) else "line"
+        documents = "blank-line" if any(map(has_blank_lines, plain)) else "line"
     with ThreadPoolExecutor() as pool:
-        digests = pool.map(sha256_file, files)
-        contents = [f"{f.suffix}{digest}" for f, digest in zip(files, digests, strict=True)]
+        digests = pool.map(_file_digest, files)
+        contents = [f"{kind_of(f)}{digest}" for f, digest in zip(files, digests, strict=True)]
     return Corpus(
         name=name,
         digest=_digest(*contents, source.column, documents),
         size=sum(file.stat().st_size for file in files),
         files=tuple(files),
         left_out=tuple(left_out),
+        unread=tuple(path for path in found if path not in texts and _may_hold_text(path)),
         column=source.column,
         documents=documents,
     )
@@ -180,7 +183,7 @@ def _open_hub(name: str, column: str | None) -> Corpus:
         f"there is no corpus {name}: neither a file or folder here nor a data set on the hub.",
         "Check the path, or the name: owner/name or owner/name:config.",
     )
-    if not is_hub_name(repository) or name.endswith(KINDS):
+    if not is_hub_name(repository) or name.lower().endswith(KINDS):
         raise absent
     try:
         revision = HfApi().dataset_info(repository).sha
@@ -200,9 +203,22 @@ def _hub_fault(name: str, error: Exception) -> DataInvalid:
     )
 
 
-def _is_text(path: Path, root: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return path.suffix in KINDS and path.is_file() and not hidden
+def _visible(folder: Path) -> Iterator[Path]:
+    """The files of a folder and those below it, but for hidden ones."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and path.is_file():
+            yield path
+
+
+def _may_hold_text(path: Path) -> bool:
+    inner = kind_of(path.with_suffix("")) if kind_of(path) in PACKED else kind_of(path)
+    return inner in KINDS and inner != ".json"  # such a file beside the text describes it
+
+
+def _file_digest(file: Path) -> str:
+    with guarded(file, DataInvalid, "a file of the corpus", _REPLACE):
+        return sha256_file(file)
 
 
 def _digest(*parts: object) -> str:

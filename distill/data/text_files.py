@@ -1,29 +1,29 @@
-"""Readers of text, JSONL and Parquet files: documents as a stream with bounded memory.
+"""Documents of files, as a stream with bounded memory: of text files, and of files of rows.
 
-Bytes that are no UTF-8 become replacement characters, and a document of any size comes in parts.
+A document of any size comes in parts. What is no text is refused, with file and line; a few bytes
+that are none become replacement characters, and their documents are counted as damaged.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import TextIOWrapper
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from augment.contract.reading import guarded
+from augment.tables.data_files import DataFile, bytes_read, flaw_of, open_text
+from augment.tables.reader import KINDS as TABLES
+from augment.tables.reader import kind_of, open_table
 from distill.errors import DataInvalid
 
 Documents = Literal["line", "blank-line"]
-KINDS = (".txt", ".jsonl", ".parquet")
+TEXT = ".txt"
+IN_FOLDERS = (TEXT, ".jsonl", ".ndjson", ".parquet")
+"""What is read of a folder; tables of other kinds lie there as descriptions, too."""
+KINDS = (TEXT, *TABLES)
 DEFAULT_COLUMN = "text"
 PART_CHARACTERS = 1 << 20
-MAX_JSON_CHARACTERS = 1 << 24
-ROWS_AT_ONCE = 256
 _MEND = "Mend the line, or take it out of the file."
 
 
@@ -33,8 +33,7 @@ class DocumentPart:
 
     Attributes:
         document: Its number in the corpus; the parts of one document share it.
-        text: Of a JSONL or Parquet row at most ``PART_CHARACTERS``; of a text file less than
-            twice as many.
+        text: Of a row at most ``PART_CHARACTERS``; of a text file less than twice as many.
         bytes_read: Of the corpus so far, about; 0 if unknown.
     """
 
@@ -51,80 +50,68 @@ def read_file(
     Raises:
         DataInvalid: Something in it is no text, with file and line.
     """
-    if file.suffix == ".parquet":
-        return _read_parquet(file, column, first)
-    if file.suffix == ".jsonl":
-        return _read_jsonl(file, column, first)
-    return _read_text(file, documents, first)
+    source = DataFile(file, DataInvalid, _refuse_row, name=str(file), lenient=True)
+    if kind_of(file) == TEXT:
+        return _read_text(source, documents, first)
+    return _read_rows(source, column, first)
 
 
-def _read_text(file: Path, documents: Documents, number: int) -> Iterator[DocumentPart]:
+def _refuse_row(problem: str) -> NoReturn:
+    raise DataInvalid(problem, _MEND)
+
+
+def _read_text(file: DataFile, documents: Documents, number: int) -> Iterator[DocumentPart]:
     """Lines, or what blank lines divide; oversized ones in parts."""
     by_line = documents == "line"
     lines: list[str] = []
-    size, begun = 0, False
-    with _open(file) as stream:
+    size, begun, count = 0, False, 1
+    with (
+        guarded(file.path, DataInvalid, "a text file"),
+        open_text(file, newline=None) as stream,
+    ):
         while line := stream.readline(PART_CHARACTERS):
+            if flaw := flaw_of(line, stream):
+                _refuse_row(f"{file} line {count} {flaw}.")
+            count += line.endswith("\n")
             if text := line.strip():
                 lines.append(text)
                 size, begun = size + len(text), True
             ends = begun and line.endswith("\n") and (by_line or not text)
             if lines and (ends or size >= PART_CHARACTERS):
-                yield DocumentPart(number, " ".join(lines), _bytes_read(stream))
+                yield DocumentPart(number, " ".join(lines), bytes_read(stream))
                 lines, size = [], 0
             if ends:
                 number, begun = number + 1, False
         if lines:
-            yield DocumentPart(number, " ".join(lines), _bytes_read(stream))
+            yield DocumentPart(number, " ".join(lines), bytes_read(stream))
 
 
 def has_blank_lines(file: Path) -> bool:
-    """Whether a blank line stands between two others near the start of a file."""
-    with _open(file) as stream:
+    """Whether a blank line stands between two others near the start of a file.
+
+    Raises:
+        DataInvalid: It is no text.
+    """
+    source = DataFile(file, DataInvalid, _refuse_row, name=str(file), lenient=True)
+    with guarded(file, DataInvalid, "a text file"), open_text(source, newline=None) as stream:
         lines = stream.read(PART_CHARACTERS).strip().splitlines()
     return any(not line.strip() for line in lines)
 
 
-def _read_jsonl(file: Path, column: str | None, number: int) -> Iterator[DocumentPart]:
-    with _open(file) as stream:
-        lines = iter(lambda: stream.readline(MAX_JSON_CHARACTERS), "")
-        for count, line in enumerate(lines, start=1):
-            where = f"{file}, line {count}"
-            if len(line) == MAX_JSON_CHARACTERS:
-                raise DataInvalid(
-                    f"{where}: longer than {MAX_JSON_CHARACTERS:,} characters.", _MEND
-                )
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataInvalid(f"{where}: is not JSON.", _MEND) from error
-            if not isinstance(row, dict):
-                raise DataInvalid(f"{where}: is no JSON object.", _MEND)
-            column = column or choose_column(row, where)
-            yield from in_parts(number, text_of(row, column, where), _bytes_read(stream))
-            number += 1
-
-
-def _read_parquet(file: Path, column: str | None, number: int) -> Iterator[DocumentPart]:
-    with pq.ParquetFile(file) as source:
-        schema, rows = source.schema_arrow, max(source.metadata.num_rows, 1)
-        row = {n: "" if _holds_text(schema.field(n).type) else None for n in schema.names}
-        column = column or choose_column(row, str(file))
-        if row.get(column) is None:
-            raise _no_column(str(file), column, [n for n, text in row.items() if text is not None])
-        size, done = file.stat().st_size, 0
-        for batch in source.iter_batches(ROWS_AT_ONCE, columns=[column]):
-            done += batch.num_rows
-            for text in batch.column(0).to_pylist():
-                yield from in_parts(number, text or "", size * done // rows)
-                number += 1
-
-
-def _holds_text(kind: pa.DataType) -> bool:
-    value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return value in (pa.string(), pa.large_string(), pa.string_view())
+def _read_rows(file: DataFile, column: str | None, number: int) -> Iterator[DocumentPart]:
+    if not file.path.stat().st_size:
+        return
+    table = open_table(file, wanted=())
+    if table.columns is not None:  # the file itself says what its columns are
+        column = column or choose_column(dict.fromkeys(table.texts, ""), str(file))
+        if column not in table.texts:
+            raise _no_column(str(file), column, table.texts)
+        table = open_table(file, wanted=(column,))
+    for record in table.records:
+        column = column or choose_column(record.values, record.location)
+        text = text_of(record.values, column, record.location)
+        yield from in_parts(number, text, record.bytes_read)
+        number += 1
 
 
 def choose_column(row: Mapping[str, object], where: str) -> str:
@@ -168,12 +155,3 @@ def in_parts(document: int, text: str, bytes_read: int) -> Iterator[DocumentPart
     """A document of any size, in parts."""
     for start in range(0, max(len(text), 1), PART_CHARACTERS):
         yield DocumentPart(document, text[start : start + PART_CHARACTERS], bytes_read)
-
-
-def _open(file: Path) -> TextIOWrapper:
-    return file.open(encoding="utf-8-sig", errors="replace")
-
-
-def _bytes_read(stream: TextIOWrapper) -> int:
-    """A buffer ahead; ``tell`` of a text stream would be slow."""
-    return os.lseek(stream.fileno(), 0, os.SEEK_CUR)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from augment.tables.data_files import DataFile, Record, refuse_twice
+from augment.tables.delimited import open_unquoted
+from augment.tables.reader import KINDS, kind_of, open_table
 from distill.errors import DataInvalid
 
 PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"))
@@ -31,45 +32,44 @@ def read_diagnostic(path: Path) -> Diagnostic:
     """
     if not path.is_file():
         raise DataInvalid(f"{path} is not there.", "Name GLUE's diagnostic.tsv or a Parquet file.")
-    columns = _parquet(path) if path.suffix == ".parquet" else _tsv(path)
-    pair = next((names for names in PAIRS if set(names) <= columns.keys()), None)
+    file = DataFile(path, DataInvalid, _refuse_row)
+    is_table = kind_of(path) in KINDS and kind_of(path) != ".tsv"
+    table = open_table(file) if is_table else open_unquoted(file)
+    rows = [_named(file, record) for record in table.records]
+    found = list(rows[0].values if rows else table.columns or ())
+    pair = next((names for names in PAIRS if set(names) <= set(found)), None)
     if pair is None:
         raise DataInvalid(
-            f"{path} has no columns of pairs. Found: {', '.join(columns)[:200]}.",
+            f"{path} has no columns of pairs. Found: {', '.join(found)[:200]}.",
             f"Expected {' or '.join(' and '.join(names) for names in PAIRS)}.",
         )
-    premises, hypotheses = columns[pair[0]], columns[pair[1]]
-    number = next((columns[name] for name in NUMBERS if name in columns), None)
-    try:
-        index = range(len(premises)) if number is None else [int(n) for n in number]
-    except ValueError as error:
-        raise DataInvalid(f"{path}: a row number is no whole number: {error}.") from error
+    number = next((name for name in NUMBERS if name in found), None)
+    index = range(len(rows)) if number is None else [_number(row, number) for row in rows]
+    premises, hypotheses = ([_text(row, name) for row in rows] for name in pair)
     return Diagnostic(tuple(index), tuple(premises), tuple(hypotheses))
 
 
-def _parquet(path: Path) -> dict[str, list[str]]:
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataInvalid(f"{path} is no whole Parquet file: {error}.") from error
-    known = {*sum(PAIRS, ()), *NUMBERS}
-    columns = [name for name in table.column_names if name.lower() in known]
-    for name in columns:
-        if table[name].null_count:
-            raise DataInvalid(f"{path}: column {name!r} has empty (null) rows.")
-    return {name.lower(): [str(v) for v in table[name].to_pylist()] for name in columns}
+def _refuse_row(problem: str) -> NoReturn:
+    raise DataInvalid(problem, "Name GLUE's diagnostic.tsv as it comes, or a Parquet file.")
 
 
-def _tsv(path: Path) -> dict[str, list[str]]:
-    """Fields are separated by tabs and never quoted."""
-    try:
-        lines = path.read_bytes().decode("utf-8-sig").removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataInvalid(f"{path} is not UTF-8.") from error
-    header, *rows = [line.removesuffix("\r").split("\t") for line in lines]
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise DataInvalid(
-                f"{path} line {number} has {len(row)} fields; {len(header)} are expected."
-            )
-    return {name.lower(): [row[at] for row in rows] for at, name in enumerate(header)}
+def _named(file: DataFile, record: Record) -> Record:
+    """The record with its columns in small letters."""
+    values = {name.lower(): value for name, value in record.values.items()}
+    refuse_twice(file, map(str.lower, record.values))
+    return replace(record, values=values)
+
+
+def _text(row: Record, column: str) -> str:
+    value = row.values.get(column)
+    if not isinstance(value, str):
+        _refuse_row(f"{row.location} has no text in column {column!r}.")
+    return value
+
+
+def _number(row: Record, column: str) -> int:
+    value = row.values.get(column)
+    spelled = str(value) if isinstance(value, int | str) else ""
+    if not (spelled.isdecimal() and len(spelled) < 19):
+        _refuse_row(f"{row.location} has row number {value!r}; a whole number is expected.")
+    return int(spelled)

@@ -165,7 +165,7 @@ def test_lines_of_prose_are_no_rows(tmp_path: Path, header: str, row: list[str])
         ("a.csv", "text,label\na,é\n".encode("utf-16")[:-1], "cannot be read as a text file"),
         ("a.csv", b"", "is empty"),
         ("a.csv", b" \n\n", "is empty"),
-        ("a.jsonl", b" \n\n", "is empty"),
+        ("a.jsonl", b"", "is empty"),
         ("a.csv", b"version https://git-lfs.github.com/spec/v1\nsize 1\n", "git lfs pull"),
         ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\nsize 1\n", "git lfs pull"),
         ("a.parquet", b"version https://git-lfs.github.com/spec/v1\nsize 1\n", "git lfs pull"),

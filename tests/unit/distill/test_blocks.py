@@ -133,7 +133,7 @@ def test_a_corpus_without_a_block(go: Callable[..., Any], tmp_path: Path, conten
 
 def test_damaged_documents_are_counted(go: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(
-        b"the room was \xff good and warm\nthe day was cold and dull\n"
+        b"the room was \xff good and warm\n" + b"the day was cold and dull\n" * 200
     )
     assert go(tmp_path / "a.txt").counts.damaged == 1
 

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from augment.tables.data_files import MAX_CHARACTERS
 from distill.data.corpus import Source
 from distill.data.corpus import open_corpus as open_source
-from distill.data.text_files import MAX_JSON_CHARACTERS, PART_CHARACTERS
+from distill.data.text_files import PART_CHARACTERS
 from distill.errors import DataInvalid
 
 TEXTS = ["the first day was warm", "food", "the room was cold and dull"]
@@ -111,9 +112,80 @@ def test_oversized_cells_come_in_parts(tmp_path: Path) -> None:
     assert read(tmp_path / "a.parquet") == expected
 
 
-def test_bytes_that_are_no_utf8_are_replaced(tmp_path: Path) -> None:
-    file = write(tmp_path / "a.txt", b"caf\xe9 one\ntwo\n")
-    assert read(file) == [(0, "caf\ufffd one"), (1, "two")]
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
+def test_few_bytes_that_are_no_utf8_are_replaced_and_many_refused(
+    tmp_path: Path, name: str
+) -> None:
+    def content(good: int) -> bytes:
+        texts = ["caf\udce9", *["café"] * good]
+        lines = texts if name != "a.jsonl" else [f'{{"text": "{text}"}}' for text in texts]
+        header = ["text"] if name == "a.csv" else []
+        return "\n".join([*header, *lines]).encode(errors="surrogateescape")
+
+    found = read(write(tmp_path / name, content(200)))
+    assert found[:2] == [(0, "caf\ufffd"), (1, "café")]
+    with pytest.raises(DataInvalid, match=rf"{name} is not UTF-8: line") as caught:
+        read(write(tmp_path / name, content(20)))
+    assert "iconv" in caught.value.hint
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("name", ["a.TXT", "a.JSONL", "a.csv", "a.tsv", "a.json"])
+def test_other_encodings_and_dialects(tmp_path: Path, name: str, encoding: str) -> None:
+    content = {
+        "a.TXT": "\r".join(TEXTS),
+        "a.JSONL": "\r\n".join(json.dumps({"text": text}) for text in TEXTS),
+        "a.json": json.dumps([{"text": text} for text in TEXTS]),
+        "a.csv": "\n".join(["text;n", *(f"{text};1" for text in TEXTS)]),
+        "a.tsv": "\n".join(["n\ttext", *(f'1\t"{text}"' for text in TEXTS)]),
+    }[name]
+    file = write(tmp_path / name, content.encode(encoding))
+
+    column = None if "n" not in content.split("\n")[0] or name == "a.json" else "text"
+    assert read(file, column=column) == list(enumerate(TEXTS))
+
+
+def test_what_a_folder_holds_unread_is_said(every_kind: Any) -> None:
+    for name in ("d.txt.gz", "e.csv", "notes.md", "meta.json", "f.JSONL.zst"):
+        write(every_kind / name, "x")
+    corpus = open_corpus(every_kind)
+
+    assert [path.name for path in corpus.unread] == ["d.txt.gz", "e.csv", "f.JSONL.zst"]
+    assert len(list(corpus)) == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.txt", "a text".encode("utf-16-le"), "iconv -f UTF-16LE"),
+        ("a.txt", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("a.txt", b"\x1f\x8b\x08", "gunzip"),
+        ("a.txt.gz", b"\x1f\x8b\x08", "gunzip"),
+        ("a.jsonl", b"PK\x03\x04", "zip archive"),
+        ("a.parquet", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("a.parquet", b"PAR1", "cut or damaged"),
+    ],
+)
+def test_foreign_files_are_one_sentence(
+    tmp_path: Path, name: str, content: bytes, sentence: str
+) -> None:
+    with pytest.raises(DataInvalid) as caught:
+        read(write(tmp_path / name, content))
+
+    assert sentence in f"{caught.value.problem} {caught.value.hint}"
+
+
+def test_parquet_texts_that_are_none(tmp_path: Path) -> None:
+    raw = pa.array([b"fine", b"caf\xe9"])
+    text = pa.Array.from_buffers(pa.string(), 2, raw.buffers())
+    pq.write_table(pa.table({"text": text}), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == [(0, "fine"), (1, "caf\ufffd")]
+    for column in (raw, pa.array([["a"], ["b"]])):
+        pq.write_table(pa.table({"text": column}), tmp_path / "a.parquet")
+        with pytest.raises(DataInvalid, match="no text column 'text'"):
+            read(tmp_path / "a.parquet")
+    pq.write_table(pa.table({"body": [None, "x"], "n": [1, 2]}), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == [(0, ""), (1, "x")]
 
 
 def test_half_a_character_in_json_is_replaced(tmp_path: Path) -> None:
@@ -126,9 +198,9 @@ def test_half_a_character_in_json_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ('{"text": "a"}\n{"text": \n', "a.jsonl, line 2: is not JSON"),
-        ("[" * 100_000 + "\n", "line 1: is not JSON"),
-        ('"text"\n', "line 1: is no JSON object"),
+        ('{"text": "a"}\n{"text": \n', "a.jsonl line 2 is not JSON"),
+        ('{"text": ' + "[" * 100_000 + "\n", "line 1 is not JSON"),
+        ('"text"\n', "line 1 is not a JSON object"),
         ('{"text": 3}\n', "line 1: 'text' is no text, found '3'"),
         ('{"text": "a"}\n{"body": "b"}\n', "line 2 has no text column 'text'. Found: body"),
         ('{"a": "x", "b": "y"}\n', "has no text column 'text'. Found: a, b"),
@@ -143,8 +215,8 @@ def test_lines_that_hold_no_text(tmp_path: Path, content: Any, sentence: str) ->
 
 
 def test_an_oversized_json_line_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    line = json.dumps({"text": "x" * MAX_JSON_CHARACTERS}) + "\n"
-    with pytest.raises(DataInvalid, match="line 1: longer than 16,777,216 characters"):
+    line = json.dumps({"text": "x" * MAX_CHARACTERS}) + "\n"
+    with pytest.raises(DataInvalid, match="line 1 is longer than 16,777,216 characters"):
         read(write(tmp_path / "a.jsonl", line))
 
 
