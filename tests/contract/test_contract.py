@@ -256,3 +256,14 @@ def test_the_contract_is_light() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "set()"
+
+
+def test_how_labels_were_read_is_said_without_touching_ids() -> None:
+    """Versions of class names are described as before; those of positions have one key more."""
+    by_name = draft()
+    by_position = by_name.model_copy(update={"label_rule": "positions"})
+
+    assert "label_rule" not in json.loads(by_name.to_json())
+    assert json.loads(by_position.to_json())["label_rule"] == "positions"
+    assert by_name.id == by_position.id
+    assert Manifest.model_validate_json(by_name.to_json()) == by_name

@@ -167,7 +167,7 @@ def _no_validation(source: Path) -> None:
         (_no_column, "no column 'sentence'. Found: text, label", 3),
         (_bad_label, "train.csv line 2 has label '2'", 3),
         (_too_long, "has 600 tokens, the masked LM reads 126", 3),
-        (_cut_parquet, "not a whole Parquet file", 3),
+        (_cut_parquet, "cannot be read as a whole Parquet file", 3),
         (_no_validation, "no validation split", 3),
     ],
 )
