@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -56,8 +57,10 @@ def plain(label: int) -> pa.Table:
 OTHERS = {"validation": plain(1), "test": plain(-1)}
 
 
-def draft(seed: int = 0, task: TaskSpec = TASK, train: pa.Table | None = None) -> Manifest:
-    recipe = {"preset": "official", "variants": 3, "seed": seed}
+def draft(
+    seed: int = 0, task: TaskSpec = TASK, train: pa.Table | None = None, **more: Any
+) -> Manifest:
+    recipe = {"preset": "official", "variants": 3, "seed": seed, **more}
     tables = (rows() if train is None else train, *OTHERS.values())
     sources = tuple(
         source_split(name, table.filter(pc.field("variant") == 0).select(SOURCE_COLUMNS))
@@ -70,7 +73,7 @@ def draft(seed: int = 0, task: TaskSpec = TASK, train: pa.Table | None = None) -
         id=identity(
             algorithm=1,
             task=task,
-            recipe={key: recipe[key] for key in ("variants", "seed")},
+            recipe={key: value for key, value in recipe.items() if key != "preset"},
             sources=sources,
             assets=assets,
         ),
