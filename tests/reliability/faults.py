@@ -94,7 +94,10 @@ class Setting:
     clock: tuple[float, float] = (0.0, 0.0)
 
 
-def start(program: str, arguments: list[str], log: Path, setting: Setting = Setting()) -> Process:
+CALM = Setting()
+
+
+def start(program: str, arguments: list[str], log: Path, setting: Setting = CALM) -> Process:
     """Run a command in a fork of this process."""
     pid = os.fork()
     if pid:
@@ -187,7 +190,7 @@ class Case:
         """A random time within the command's life."""
         return self.draw.uniform(0, self.calm)
 
-    def started(self, setting: Setting = Setting()) -> Process:
+    def started(self, setting: Setting = CALM) -> Process:
         """The command, after a random time."""
         process, after = self.begin(setting), self.moment()
         while process.running() and time.monotonic() - process.began < after:
@@ -224,7 +227,7 @@ def interrupted_twice(case: Case) -> int:
 def full(case: Case) -> int:
     case.disk.change(f"size={max(1, round(case.draw.random() * case.bytes / PAGE)) * PAGE}")
     try:
-        return case.begin(Setting()).wait()
+        return case.begin(CALM).wait()
     finally:
         case.disk.heal()
 
@@ -252,7 +255,7 @@ def short_of_memory(case: Case) -> int:
 
 def second_writer(case: Case) -> int:
     first = case.started()
-    second = case.begin(Setting())
+    second = case.begin(CALM)
     codes = first.wait(), second.wait()
     return max(codes, key=abs)
 

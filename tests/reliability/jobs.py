@@ -48,12 +48,14 @@ class Job:
         program: ``augment`` or ``distill``.
         arguments: The command line, given the folder of all inputs and that of the output.
         result: Digests of what it made in an output folder; empty where nothing is finished.
+        once: Whether it refuses to make again what is there.
     """
 
     name: str
     program: str
     arguments: Callable[[Path, Path], list[str]]
     result: Callable[[Path], Digests]
+    once: bool = False
 
 
 def make_inputs(base: Path) -> None:
@@ -125,7 +127,9 @@ JOBS = (
     Job("augment, two processes", "augment", lambda b, o: augment(2, b, o), version_files),
     Job(
         "teacher", "distill",
-        lambda b, o: distill("teacher", b, o, str(b / "versions/mood"), "--init", str(b / "encoder")),
+        lambda b, o: distill(
+            "teacher", b, o, str(b / "versions/mood"), "--init", str(b / "encoder")
+        ),
         lambda o: weights_in(o, ""),
     ),
     Job(
@@ -149,13 +153,13 @@ JOBS = (
         lambda b, o: distill(
             "export", b, o, str(b / "teacher"), str(b / "versions/mood"), "--to", "transformers"
         ),
-        model_files,
+        model_files, once=True,
     ),
     Job(
         "predict", "distill",
         lambda b, o: [
-            "predict", str(b / "teacher"), str(b / "versions/mood"), "--out", str(o / "made.csv"), "--split",
-            "validation", "--threads", "1",
+            "predict", str(b / "teacher"), str(b / "versions/mood"), "--out", str(o / "made.csv"),
+            "--split", "validation", "--threads", "1",
         ],
         table,
     ),
