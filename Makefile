@@ -8,7 +8,7 @@ LOCKED := $(PIP) install --require-hashes --no-deps --only-binary :all: -r
 READY := $(VENV)/.ready
 DEMO := demo
 
-.PHONY: setup test lint demo audit clean
+.PHONY: setup test lint demo audit soak clean
 
 setup: $(READY)
 
@@ -43,6 +43,15 @@ audit: setup
 	$(PYTHON) -m venv $(VENV)/audit
 	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 	$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock -r requirements-cuda.lock
+
+# the long part of the tests of reliability: about an hour, as root where disks are to be mounted
+RELIABLE = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false
+soak: setup
+	$(RELIABLE) RELIABILITY_SOAK=1 $(BIN)/pytest -n 2 tests/reliability
+	$(RELIABLE) $(BIN)/python -m tests.reliability.mutations --json benchmarks/results/soak_mutations.json
+	$(PIP) install --quiet --no-deps --target $(VENV)/fuzz atheris==3.0.0
+	$(RELIABLE) PYTHONPATH=$(VENV)/fuzz $(BIN)/python -m tests.reliability.fuzz --json benchmarks/results/soak_fuzz.json
+	$(RELIABLE) $(BIN)/python -m tests.reliability.soak --json benchmarks/results/soak_faults.json
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .ruff_cache .mypy_cache

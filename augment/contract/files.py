@@ -116,6 +116,24 @@ def locked(path: Path, waiting: Callable[[], object] | None = None) -> Iterator[
         lock.release()
 
 
+@contextmanager
+def sole_writer(place: Path) -> Iterator[None]:
+    """Hold a place that is about to be written, so that two calls do not mix what they write.
+
+    Raises:
+        OutputBusy: Another process is writing there.
+        OutputUnwritable: Its folder cannot be made.
+    """
+    lock = place.with_name(f".{place.name}.lock")
+    with disk_errors(nearest(place)):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    with locked(lock):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # nobody waits for it: who comes second is refused
+
+
 def nearest(path: Path) -> Path:
     """The path itself or, where it is not there yet, the first parent that is."""
     return next(place for place in (path, *path.absolute().parents) if place.exists())

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from augment.contract import TaskSpec, Version
-from augment.contract.files import commit_folder, write_json
+from augment.contract.files import commit_folder, sole_writer, write_json
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.errors import UsageError
@@ -104,16 +104,22 @@ def export_model(
         Fault: With a sentence that says what to do.
     """
     quiet_libraries()
-    out, narrator = Path(out), Narrator(quiet=quiet)
-    if out.exists():
-        raise UsageError(f"{out} exists.", "Choose another --out, or remove it.")
+    out = Path(out)
     if unknown := [form for form in forms if form not in FORMS]:
         raise UsageError(f"there is no form {unknown[0]!r}.", f"Known: {', '.join(FORMS)}.")
+    with sole_writer(out):
+        if out.exists():
+            raise UsageError(f"{out} exists.", "Choose another --out, or remove it.")
+        return _export(model, open_checked(version), out, forms, Narrator(quiet=quiet))
+
+
+def _export(
+    model: str, opened: Version, out: Path, forms: Sequence[str], narrator: Narrator
+) -> ExportResult:
     packages = ["torch", "transformers"]  # that write the forms
     if any(form.startswith("onnx") for form in forms):
         require_onnx()
         packages += PACKAGES
-    opened = open_checked(version)
     classifier = load_classifier(model, opened.task)
     _state_labels(classifier, opened.task)
     length = own_length(classifier, opened.task)

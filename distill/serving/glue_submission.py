@@ -177,7 +177,6 @@ def _refuse_strangers(place: Path, name: str, size: int) -> None:
 def write_submission(place: Path, files: Mapping[str, str]) -> None:
     """Write a zip, or files into a folder: each whole or not at all; same files, same bytes."""
     if place.suffix == ".zip":
-        place.parent.mkdir(parents=True, exist_ok=True)
         write_file(place, lambda partial: _to_zip(partial, files))
         return
     place.mkdir(parents=True, exist_ok=True)

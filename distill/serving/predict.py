@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment.contract import TaskSpec, Version
-from augment.contract.files import write_file
+from augment.contract.files import sole_writer, write_file
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.versions import token_columns, tokenize_split
@@ -102,8 +102,19 @@ def write_predictions(
         Fault: With a sentence that says what to do.
     """
     quiet_libraries()
-    out, narrator = Path(out), Narrator(quiet=quiet)
-    opened = open_checked(version)
+    opened, place, narrator = open_checked(version), Path(out), Narrator(quiet=quiet)
+    with sole_writer(place):
+        return _write_predictions(model, opened, place, split, diagnostic, narrator)
+
+
+def _write_predictions(
+    model: str,
+    opened: Version,
+    out: Path,
+    split: str,
+    diagnostic: str | Path | None,
+    narrator: Narrator,
+) -> PredictionTable | Submission:
     table = _is_table(out, diagnostic)
     splits = _splits(opened, split, needed=diagnostic is None)
     files = {} if table else {name: _fitting(opened, name) for name in splits}
@@ -112,7 +123,6 @@ def write_predictions(
     predictions = {name: _predict_split(opened, name, classifier, narrator) for name in splits}
     if table:
         frame = _frame(opened.task, predictions)
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_file(out, lambda partial: _write_table(frame, partial, out.suffix))
         return PredictionTable(place=str(out), splits=splits, rows=len(frame))
     texts = {file.name: _text(file, opened.task, predictions[name]) for name, file in files.items()}
