@@ -161,7 +161,9 @@ def test_only_loaders_of_models_know_transformers() -> None:
     }
 
     loaders = {"augment.masked_lm.loading", "augment.filters.loading"}
-    assert users == loaders | {"augment.contract.models", "augment.contract.checkpoint"}
+    assert users == loaders | {
+        f"augment.contract.{name}" for name in ("models", "model_config", "checkpoint")
+    }
 
 
 @pytest.mark.parametrize(

@@ -57,13 +57,19 @@ class Checkpoint:
             Fault: transformers does not know the architecture, or the code here does not compute
                 what the config says.
         """
-        from transformers import AutoConfig
+        from transformers import CONFIG_MAPPING, AutoConfig
 
         raw, settings = self.raw_config(), {**PLAIN_OUTPUT, **changes}
         if not (family := model_type(raw)):
             raise self.fault(
                 f"the config of {self.name} does not tell what kind of model it is.",
                 'Put its model_type into config.json, such as "model_type": "bert".',
+            )
+        known = family in CONFIG_MAPPING
+        if known and (found := find_unsupported(raw, CONFIG_MAPPING[family])):
+            raise self.fault(
+                f"the config of {self.name} says what is not supported: {found.problem}.",
+                found.remedy,
             )
         with loading("config", self.name, self.fault, _KNOWN_ONLY):
             if "model_type" in raw:
@@ -72,11 +78,6 @@ class Checkpoint:
                 )
             else:
                 config = AutoConfig.for_model(family, **{**raw, **settings})
-        if found := find_unsupported(raw, type(config)):
-            raise self.fault(
-                f"the config of {self.name} says what is not supported: {found.problem}.",
-                found.remedy,
-            )
         return config
 
     def tokenizer(self, config: Any) -> Any:

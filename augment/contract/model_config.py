@@ -30,6 +30,7 @@ _NEVER = {
 _UNREAD = {
     "position_embedding_type": "positions enter in another way",
     "rope_parameters": "positions enter as rotations",
+    "rope_scaling": "positions enter as rotations",
     "rope_theta": "positions enter as rotations",
     "alibi_starting_size": "positions enter as ALiBi",
     "use_alibi": "positions enter as ALiBi",
@@ -111,7 +112,11 @@ def _says_something(value: Any) -> bool:
 
 def _reads(kind: type, key: str) -> bool:
     """Whether a configuration class declares a key: then the family's code reads it."""
-    return key in {field.name for field in dataclasses.fields(kind)} or hasattr(kind, key)
+    from transformers import PretrainedConfig
+
+    own = {field.name for field in dataclasses.fields(kind)}
+    own |= {name for name in dir(kind) if not hasattr(PretrainedConfig, name)}
+    return key in own or (key.startswith("rope_") and "rope_parameters" in own)
 
 
 def _short(value: Any) -> str:

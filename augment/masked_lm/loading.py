@@ -61,7 +61,9 @@ def _refuse_family(name: str, raw: dict[str, Any]) -> None:
     family = model_type(raw) or None
     kind = f"{family!r} {'decoder' if raw.get('is_decoder') else 'model'}"
     if family not in FAMILIES or raw.get("is_decoder"):
-        raise AssetInvalid(f"{name} is a {kind}; an encoder is expected: {', '.join(FAMILIES)}.")
+        raise AssetInvalid(
+            f"{name} is a {kind}; an encoder is expected: {', '.join(FAMILIES)}.", _WITH_HEAD
+        )
 
 
 def own_memory(model: Any) -> None:

@@ -1,0 +1,284 @@
+"""Whole files with wrong contents: faulty checkpoints before every way in which a model is read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AlbertConfig,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForMaskedLM,
+)
+
+from augment.contract import Fault
+from augment.filters.loading import load_sentence_encoder, load_teacher
+from augment.masked_lm.loading import load_masked_lm
+from distill.models.labels import label_settings
+from distill.models.loading import (
+    UNTUNED,
+    Classifier,
+    load_classifier,
+    load_encoder,
+    read_config,
+    read_weights,
+)
+from distill.models.students import build_student, parse_student
+from tests.unit.distill.helpers import SENTIMENT, make_bert, make_model, make_tokenizer, save
+
+State = dict[str, torch.Tensor]
+Change = Callable[[State, dict[str, Any]], State | None]
+TOKENIZER = make_tokenizer()
+GUIDE = Classifier("guide", make_bert(TOKENIZER), TOKENIZER)
+
+
+def as_init(folder: str) -> Any:
+    """As ``distill teacher --init`` reads it."""
+    config = read_config(folder, **label_settings(SENTIMENT))
+    return read_weights(folder, config, may_start=UNTUNED)
+
+
+def as_student(folder: str) -> Any:
+    """As ``distill run --student`` reads it."""
+    spec = parse_student(folder, "auto", "no teacher is read")
+    return build_student(spec, SENTIMENT, GUIDE, mapping=(2, 4), seed=0)
+
+
+WITH_HEAD: dict[str, Callable[[str], Any]] = {
+    "evaluate, predict, export, doctor, run, submission": lambda f: load_classifier(f, SENTIMENT),
+    "augment run --teacher": lambda f: load_teacher(f, SENTIMENT),
+}
+HEAD_MAY_START = {"distill teacher --init": as_init, "distill run --student": as_student}
+ENCODERS = {
+    "distill general": load_encoder,
+    "augment run --similarity-model": load_sentence_encoder,
+}
+CLASSIFIERS = {**WITH_HEAD, **HEAD_MAY_START, **ENCODERS}
+MASKED_LMS: dict[str, Callable[[str], Any]] = {
+    "augment run --mlm": load_masked_lm,
+    **HEAD_MAY_START,
+    **ENCODERS,
+}
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(make_bert(TOKENIZER, layers=2), TOKENIZER, tmp_path_factory.mktemp("classifier"))
+
+
+@pytest.fixture(scope="module")
+def masked_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = BertConfig.from_dict(make_bert(TOKENIZER, layers=2).config.to_dict())
+    return save(BertForMaskedLM(config), TOKENIZER, tmp_path_factory.mktemp("masked_lm"))
+
+
+def changed(source: Path, folder: Path, change: Change) -> str:
+    """A copy of a model folder with other weights or another config."""
+    shutil.copytree(source, folder)
+    state, file = load_file(folder / "model.safetensors"), folder / "config.json"
+    config = json.loads(file.read_text())
+    state = change(state, config) or state
+    save_file(
+        {k: v.clone() for k, v in state.items()}, folder / "model.safetensors", {"format": "pt"}
+    )
+    file.write_text(json.dumps(config))
+    return str(folder)
+
+
+def without(*parts: str) -> Change:
+    """Tensors whose names hold one of these are lost."""
+    return lambda state, _: {k: v for k, v in state.items() if not any(p in k for p in parts)}
+
+
+def named(prefix: str) -> Change:
+    return lambda state, _: {prefix + name: value for name, value in state.items()}
+
+
+def renamed(old: str, new: str) -> Change:
+    return lambda state, _: {name.replace(old, new): value for name, value in state.items()}
+
+
+def also(name: str, *shape: int) -> Change:
+    return lambda state, _: state | {name: torch.zeros(shape or (1,))}
+
+
+def holding(value: float, part: str) -> Change:
+    def change(state: State, _: dict[str, Any]) -> State:
+        name = next(name for name in state if part in name)
+        state[name].view(-1)[1] = value
+        return state
+
+    return change
+
+
+def set_to(key: str, value: Any) -> Change:
+    def change(_: State, config: dict[str, Any]) -> None:
+        config[key] = value
+
+    return change
+
+
+def _wide(name: str, value: torch.Tensor) -> torch.Tensor:
+    return torch.cat([value, value[:1]]) if "word_embeddings" in name else value
+
+
+FOR_ALL: dict[str, tuple[Change, str]] = {
+    "DataParallel": (named("module."), r"names of something around the model: module\.bert"),
+    "torch.compile": (named("_orig_mod."), r"around the model: _orig_mod\.bert"),
+    "a training module": (named("student."), r"around the model: student\.bert"),
+    "a model in a model": (named("model."), r"around the model: model\.bert"),
+    "two wrappers": (named("module._orig_mod.bert."), r"around the model: module\._orig_mod"),
+    "another family": (renamed("bert.", "roberta."), "another kind of model: roberta"),
+    "half the layers": (without("layer.1."), "asks for 2 layers, they hold 1"),
+    "more layers": (set_to("num_hidden_layers", 1), "hold 2 layers, config.json asks for 1"),
+    "no embeddings": (without("word_embeddings"), "lack 1 tensors of its encoder"),
+    "no positions": (without("position_embeddings"), "lack 1 tensors of its encoder"),
+    "no norms": (without("embeddings.LayerNorm", "output.LayerNorm"), "lack 10 tensors"),
+    "half a matrix": (without("layer.0.intermediate.dense.bias"), "lack 1 tensors"),
+    "relative positions": (
+        also("bert.encoder.layer.0.attention.self.distance_embedding.weight", 127, 8),
+        "does not know",
+    ),
+    "8 bits": (also("bert.encoder.layer.0.output.dense.weight.absmax"), "does not know"),
+    "LoRA": (also("bert.encoder.layer.0.attention.self.query.lora_A.weight"), "hold adapters"),
+    "adapters": (also("bert.encoder.layer.1.output.adapters.a.up.weight"), "hold adapters"),
+    "another vocabulary": (
+        lambda state, _: {name: _wide(name, value) for name, value in state.items()},
+        r"word_embeddings.weight has the shape \(30, 32\), expected \(29, 32\)",
+    ),
+    "another width": (set_to("intermediate_size", 32), "do not fit config.json"),
+    "NaN": (holding(float("nan"), "layer.1.output.dense.weight"), "holds NaN"),
+    "infinity": (holding(float("inf"), "word_embeddings"), "or infinity"),
+    "minus infinity": (holding(float("-inf"), "LayerNorm.bias"), "or infinity"),
+    "relative_key": (set_to("position_embedding_type", "relative_key"), "position_embedding_type"),
+    "a decoder": (set_to("is_decoder", True), "decoder"),
+    "cross attention": (set_to("add_cross_attention", True), "add_cross_attention"),
+    "pruned heads": (set_to("pruned_heads", {"1": [0]}), "pruned_heads"),
+    "chunks": (set_to("chunk_size_feed_forward", 4), "chunk_size_feed_forward"),
+    "quantized": (set_to("quantization_config", {"quant_method": "gptq"}), "quantization_config"),
+    "rotations": (set_to("rope_scaling", {"type": "linear", "factor": 2.0}), "rope_scaling"),
+    "code": (set_to("auto_map", {"AutoModel": "own.Model"}), "auto_map"),
+    "layers of their own": (set_to("per_layer_config", {"0": {"intermediate_size": 8}}), "per_lay"),
+}
+HARMLESS = {
+    "return_dict": False,
+    "output_attentions": True,
+    "output_hidden_states": True,
+    "position_embedding_type": "absolute",
+    "pruned_heads": {},
+    "quantization_config": None,
+    "adapters": {"adapters": {}, "config_map": {}},
+    "use_cache": False,
+    "gradient_checkpointing": True,
+    "torch_dtype": "float16",
+    "auto_map": {"AutoTokenizer": ["own.Tokenizer", None]},
+}
+
+
+@pytest.mark.parametrize("fault", FOR_ALL)
+def test_every_door_refuses_what_concerns_the_encoder(
+    classifier: Path, masked_lm: Path, tmp_path: Path, fault: str
+) -> None:
+    change, said = FOR_ALL[fault]
+    mlm = {door: MASKED_LMS[door] for door in ("augment run --mlm", "distill teacher --init")}
+    for source, doors in ((classifier, CLASSIFIERS), (masked_lm, mlm)):
+        folder = changed(source, tmp_path / source.name, change)
+        for door, read in doors.items():
+            with pytest.raises(Fault, match=said) as caught:
+                read(folder)
+            assert (caught.value.exit_code, bool(caught.value.hint)) == (4, True), door
+
+
+def refused_by(folder: str, doors: dict[str, Callable[[str], Any]]) -> set[str]:
+    found = set()
+    for door, read in doors.items():
+        try:
+            read(folder)
+        except Fault:
+            found.add(door)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "doors"),
+    [
+        (without("classifier"), WITH_HEAD),
+        (without("classifier", "pooler"), WITH_HEAD),
+        (without("classifier.bias"), {**WITH_HEAD, **HEAD_MAY_START}),
+        (without("pooler"), WITH_HEAD),
+        (without("pooler.dense.bias"), CLASSIFIERS),
+        (also("classifier.dense.weight", 32, 32), {**WITH_HEAD, **HEAD_MAY_START}),
+        (also("cls.predictions.bias", 29), {}),
+        (also("fit_dense.weight", 32, 32), {}),
+        (holding(float("nan"), "classifier.bias"), {**WITH_HEAD, **HEAD_MAY_START}),
+    ],
+)
+def test_a_head_is_whole_or_may_start(
+    classifier: Path, tmp_path: Path, change: Change, doors: dict[str, Any]
+) -> None:
+    folder = changed(classifier, tmp_path / "model", change)
+
+    assert refused_by(folder, CLASSIFIERS) == doors.keys()
+
+
+def test_a_masked_lm_as_published_is_read_by_all_but_those_that_need_a_head(
+    masked_lm: Path, tmp_path: Path
+) -> None:
+    """It has no pooler; the head of the next sentence lies inside the other one."""
+    folder = changed(masked_lm, tmp_path / "model", also("cls.seq_relationship.weight", 2, 32))
+
+    assert not refused_by(folder, MASKED_LMS)
+    assert refused_by(folder, WITH_HEAD) == WITH_HEAD.keys()
+
+
+@pytest.mark.parametrize("key", HARMLESS)
+def test_settings_that_change_no_answer_are_no_fault(
+    classifier: Path, tmp_path: Path, key: str
+) -> None:
+    folder = changed(classifier, tmp_path / "model", set_to(key, HARMLESS[key]))
+    text = TOKENIZER(["the room was warm"], return_tensors="pt")
+    with torch.inference_mode():
+        logits = load_classifier(folder, SENTIMENT).logits(text)
+        again = load_classifier(str(classifier), SENTIMENT).logits(text)
+
+    assert torch.equal(logits, again)
+    assert not refused_by(folder, CLASSIFIERS)
+
+
+@pytest.mark.parametrize(
+    "family", ["albert", "distilbert", "electra", "modernbert", "roberta", "deberta-v2"]
+)
+@pytest.mark.parametrize("fault", ["whole", "wrapped", "layers", "no head", "NaN"])
+def test_families_are_judged_alike(tmp_path: Path, family: str, fault: str) -> None:
+    model = make_model(family, TOKENIZER, "2x32-64-4") if family != "albert" else _albert()
+    folder = save(model, TOKENIZER, tmp_path / "whole")
+    prefix = f"{model.base_model_prefix}."
+    heads = {name.split(".")[0] for name in model.state_dict() if not name.startswith(prefix)}
+    change: Change = {
+        "whole": without("no such tensor"),
+        "wrapped": named("module."),
+        "layers": without(".1.", "albert_layers"),
+        "no head": without(*(f"{head}." for head in heads)),
+        "NaN": holding(float("nan"), "embeddings"),
+    }[fault]
+    changed(folder, tmp_path / "model", change)
+
+    refused = refused_by(str(tmp_path / "model"), CLASSIFIERS)
+
+    expected = {"whole": {}, "no head": WITH_HEAD}.get(fault, CLASSIFIERS)
+    assert refused == expected.keys()
+
+
+def _albert() -> Any:
+    config = make_bert(TOKENIZER).config.to_dict()
+    kept = {k: config[k] for k in ("vocab_size", "hidden_size", "id2label", "label2id")}
+    sizes = {"num_attention_heads": 4, "intermediate_size": 64, "num_hidden_layers": 2}
+    made = AlbertConfig(**kept, **sizes, embedding_size=16, max_position_embeddings=64)
+    return AutoModelForSequenceClassification.from_config(made)
