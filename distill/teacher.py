@@ -26,6 +26,7 @@ from distill.models.loading import (
     read_config,
     read_tokenizer,
     read_weights,
+    tried,
 )
 from distill.models.seeding import seeded
 from distill.progress import Narrator
@@ -93,7 +94,7 @@ def fine_tune_teacher(
         rows = len(context.tokens.rows(settings.teacher.data))
         narrator.say("teacher", f"from {init} · {rows:,} {settings.teacher.data} rows")
         untuned = seeded(settings.seed, lambda: read_weights(init, config, may_start=UNTUNED))
-        stage = HardLabelStage(untuned, "teacher")
+        stage = HardLabelStage(tried(init, untuned, tokenizer), "teacher")
         model = context.train(stage, settings.teacher, title="teacher", final=run.work / MODEL)
         barrier()  # until all have read it where it lies now
         made = Classifier(str(out), model, tokenizer)

@@ -14,6 +14,8 @@ from typing import Any
 from augment.contract.errors import Fault
 from augment.contract.model_config import PLAIN_OUTPUT, find_unsupported, model_type
 from augment.contract.model_folders import (
+    CONFIG_HINT,
+    PROBE,
     TOKENIZER_HINT,
     check_size,
     check_special_tokens,
@@ -25,6 +27,8 @@ from augment.contract.models import WHOLE_WEIGHTS, loading
 from augment.contract.weights import Part, Report, not_finite
 
 _KNOWN_ONLY = "Only architectures that come with transformers are loaded; remote code is never run."
+_NEEDED = ("num_hidden_layers", "hidden_size")
+"""What the config of every encoder says, by whatever key."""
 _MERGE = "Merge it into the model (merge_and_unload), and save that with save_pretrained."
 
 
@@ -78,6 +82,11 @@ class Checkpoint:
                 )
             else:
                 config = AutoConfig.for_model(family, **{**raw, **settings})
+        if absent := [key for key in _NEEDED if type(getattr(config, key, None)) is not int]:
+            raise self.fault(
+                f"the config of {self.name} has no {absent[0]}: {family} is not supported.",
+                CONFIG_HINT,
+            )
         return config
 
     def tokenizer(self, config: Any) -> Any:
@@ -94,6 +103,7 @@ class Checkpoint:
             tokenizer: Any = AutoTokenizer.from_pretrained(
                 self.folder, config=config, trust_remote_code=False
             )
+            tokenizer(*PROBE)
         size = getattr(config, "vocab_size", len(tokenizer))
         check_special_tokens(self.name, self.folder, tokenizer, size, self.fault)
         if not size // 2 <= len(tokenizer) <= size:

@@ -111,6 +111,9 @@ def _wrong_values(raw: Mapping[str, Any]) -> list[tuple[str, str]]:
         wrong.append(("architectures", "a list of names is expected"))
     if not _is_label_table(raw.get("id2label") or {}):
         wrong.append(("id2label", 'names for "0", "1", … without a gap are expected'))
+    named, count = raw.get("id2label") or {}, raw.get("num_labels")
+    if count is not None and isinstance(named, dict) and len(named) not in (0, count):
+        wrong.append(("num_labels", f"id2label names {len(named)}"))
     if not isinstance(raw.get("label2id") or {}, dict):
         wrong.append(("label2id", "an object is expected"))
     padding, size = raw.get("pad_token_id", 0), raw.get("vocab_size")
@@ -365,6 +368,12 @@ def check_special_tokens(
             f"model has {size:,} embeddings.",
             TOKENIZER_HINT,
         )
+    for special in tokenizer.all_special_tokens:
+        if tokenizer.convert_ids_to_tokens(tokenizer.convert_tokens_to_ids(special)) != special:
+            raise fault(
+                f"the tokenizer of {name} gives {special} the number of another token.",
+                TOKENIZER_HINT,
+            )
     if (folder / TOKENIZER).exists() or not (folder / WORDS).exists():
         return
     written = _written(folder, fault)

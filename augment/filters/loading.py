@@ -13,7 +13,14 @@ from torch.nn import functional as F
 
 from augment.contract import TaskSpec, match_labels
 from augment.contract.model_config import reads_segments
-from augment.contract.models import model_digest, quiet_libraries, refuse_multi_label
+from augment.contract.model_folders import PROBE, TOKENIZER_HINT
+from augment.contract.models import (
+    WHOLE_WEIGHTS,
+    loading,
+    model_digest,
+    quiet_libraries,
+    refuse_multi_label,
+)
 from augment.contract.weights import Part
 from augment.errors import AssetInvalid
 from augment.filters.scorer import Encoded, Scorer
@@ -54,7 +61,7 @@ def load_teacher(name: str, task: TaskSpec, *, device: str = "cpu") -> Scorer:
         return values if order.columns is None else values[:, list(order.columns)]
 
     by_position = "" if order.named else f"{name} does not name its labels; taken by position"
-    return parts.scorer(model, logits, device, notice=by_position)
+    return parts.scorer(model, logits, device, by_position, len(task.text_columns))
 
 
 def load_sentence_encoder(name: str, *, device: str = "cpu") -> Scorer:
@@ -91,7 +98,9 @@ class _Parts:
         self.config: Any = self._checkpoint.config()
         self._tokenizer: Any = self._checkpoint.tokenizer(self.config)
         if not self._tokenizer.is_fast:
-            raise AssetInvalid(f"the tokenizer of {name} is slow; a fast one is expected.")
+            raise AssetInvalid(
+                f"the tokenizer of {name} is slow; a fast one is expected.", TOKENIZER_HINT
+            )
         read = self._tokenizer.model_input_names
         if not reads_segments(self.config):
             read = [each for each in read if each != "token_type_ids"]
@@ -108,15 +117,27 @@ class _Parts:
         return model
 
     def scorer(
-        self, model: Any, read: Callable[[Any], torch.Tensor], device: str, notice: str = ""
+        self,
+        model: Any,
+        read: Callable[[Any], torch.Tensor],
+        device: str,
+        notice: str = "",
+        columns: int = 1,
     ) -> Scorer:
-        """The model with its tokenizer and its digest."""
-        state = model.state_dict().items()
-        weights = {key: value.numpy() for key, value in state if key not in self._missing}
-        digest = model_digest(self._raw, self._tokenizer.backend_tokenizer.to_str(), weights)
-        return Scorer(
-            model, read, self._encode, digest, name=self.name, device=device, notice=notice
-        )
+        """The model with its tokenizer and its digest, once it has read a row of that many texts.
+
+        Raises:
+            AssetInvalid: It cannot.
+        """
+        with loading("model", self.name, AssetInvalid, WHOLE_WEIGHTS):
+            state = model.state_dict().items()
+            weights = {key: value.numpy() for key, value in state if key not in self._missing}
+            digest = model_digest(self._raw, self._tokenizer.backend_tokenizer.to_str(), weights)
+            scorer = Scorer(
+                model, read, self._encode, digest, name=self.name, device=device, notice=notice
+            )
+            scorer.score([PROBE[:columns]])
+        return scorer
 
     def _encode(self, rows: Sequence[Texts]) -> list[Encoded]:
         """Rows as the model reads them, cut to its limit; text that looks special is text."""

@@ -6,9 +6,11 @@ from typing import Any
 
 from augment.contract.checkpoint import Checkpoint
 from augment.contract.model_config import model_type
-from augment.contract.model_folders import find_model
-from augment.contract.models import model_digest, quiet_libraries
+from augment.contract.model_folders import SHORTEST_INPUT, TOKENIZER_HINT, find_model
+from augment.contract.models import WHOLE_WEIGHTS, loading, model_digest, quiet_libraries
 from augment.errors import AssetInvalid, AssetMissing
+from augment.masked_lm.inputs import build_input
+from augment.masked_lm.kernels import ACTIVATIONS
 from augment.masked_lm.model import MaskedLM
 from augment.masked_lm.registry import FAMILIES, unknown_activations
 from augment.tokenization.load import wrap_tokenizer
@@ -42,18 +44,37 @@ def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32"
     size = int(config.vocab_size)
     if size - len(tokenizer) >= _PADDING:
         raise AssetInvalid(
-            f"the tokenizer of {name} has {len(tokenizer)} tokens, the model {size}."
+            f"the tokenizer of {name} has {len(tokenizer)} tokens, the model {size}.",
+            TOKENIZER_HINT,
         )
     if unknown := unknown_activations(config):
-        raise AssetInvalid(f"{name} has the activation {unknown[0]!r}: not known.")
+        raise AssetInvalid(
+            f"{name} has the activation {unknown[0]!r}: not known.",
+            f"Known are {', '.join(ACTIVATIONS)}.",
+        )
     model, _ = checkpoint.weights(
         config, AutoModelForMaskedLM, head="masked-LM", headless=_WITH_HEAD
     )
     own_memory(model)
-    wrapped = wrap_tokenizer(tokenizer, size)
-    weights = {key: tensor.numpy() for key, tensor in model.state_dict().items()}
-    digest = model_digest(raw, wrapped.canonical_json(), weights)
-    return MaskedLM(model, wrapped, digest, device=device, precision=precision)
+    with loading("model", name, AssetInvalid, WHOLE_WEIGHTS):
+        wrapped = wrap_tokenizer(tokenizer, size)
+        weights = {key: tensor.numpy() for key, tensor in model.state_dict().items()}
+        digest = model_digest(raw, wrapped.canonical_json(), weights)
+        lm = MaskedLM(model, wrapped, digest, device=device, precision=precision)
+        _try(lm)
+    return lm
+
+
+def _try(lm: MaskedLM) -> None:
+    """Ask the model about a word in both segments: what cannot compute says so at once.
+
+    Raises:
+        Exception: Whatever fails.
+    """
+    masked = build_input([(lm.tokenizer.mask,)], 0, lm.tokenizer, "pair", lm.limit)
+    if masked is None or lm.limit < SHORTEST_INPUT:
+        raise ValueError(f"it reads {lm.limit} tokens at most")
+    lm.rank([masked], 1, words_only=False)
 
 
 def _refuse_family(name: str, raw: dict[str, Any]) -> None:

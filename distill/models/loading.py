@@ -18,13 +18,14 @@ from transformers import (
 
 from augment.contract import TaskSpec
 from augment.contract.checkpoint import Checkpoint
-from augment.contract.models import max_input_length
+from augment.contract.model_folders import PROBE, SHORTEST_INPUT, check_size
+from augment.contract.models import WHOLE_WEIGHTS, loading, max_input_length
 from augment.contract.weights import Part
 from distill.distributed import device
 from distill.errors import ModelInvalid, VocabularyMismatch
 from distill.models.folders import model_folder
 from distill.models.labels import match_label_names
-from distill.models.limits import NO_LIMIT, filter_inputs, resolve_length
+from distill.models.limits import NO_LIMIT, PAIR_LENGTH, filter_inputs, resolve_length
 from distill.models.projections import Pretrained
 from distill.progress import short
 
@@ -64,7 +65,9 @@ def load_encoder(name: str) -> Encoder:
     model = eval_mode(model).requires_grad_(False)
     built_as = (config.architectures or [""])[0]
     tuned = f"{name} was fine-tuned ({built_as}); general distillation wants an untuned encoder"
-    return Encoder(name, model, read_tokenizer(name), tuned if HEAD in built_as else "")
+    tokenizer = read_tokenizer(name)
+    notice = tuned if HEAD in built_as else ""
+    return Encoder(name, tried(name, model, tokenizer), tokenizer, notice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,31 @@ def read_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """
     checkpoint = _checkpoint(name)
     tokenizer: PreTrainedTokenizerBase = checkpoint.tokenizer(checkpoint.config())
+    if tokenizer.pad_token_id is None:
+        raise ModelInvalid(
+            f"the tokenizer of {name} has no padding token.",
+            "Name one as pad_token in its tokenizer_config.json.",
+        )
     return tokenizer
+
+
+def tried(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """A model, once it has read a pair of texts: what cannot compute says so at once.
+
+    Raises:
+        ModelInvalid: It cannot.
+    """
+    training = model.training
+    with loading("model", name, ModelInvalid, WHOLE_WEIGHTS), torch.no_grad():
+        longest = max_input_length(model.config) or NO_LIMIT
+        if longest < SHORTEST_INPUT:
+            raise ValueError(f"it reads {longest} tokens at most")
+        inputs = tokenizer(
+            *PROBE, return_tensors="pt", truncation=True, max_length=min(longest, PAIR_LENGTH)
+        )
+        eval_mode(model)(**filter_inputs(model, dict(inputs)))
+    nn.Module.train(model, training)
+    return model
 
 
 def load_classifier(name: str, task: TaskSpec) -> Classifier:
@@ -181,7 +208,9 @@ def load_classifier(name: str, task: TaskSpec) -> Classifier:
         )
     labels = match_label_names(name, config, task)
     model = eval_mode(read_weights(name, config)).requires_grad_(False)
-    return Classifier(name, model, read_tokenizer(name), labels.columns, labels.notice)
+    tokenizer = read_tokenizer(name)
+    model = tried(name, model, tokenizer)
+    return Classifier(name, model, tokenizer, labels.columns, labels.notice)
 
 
 def same_vocabulary(
@@ -211,8 +240,13 @@ def eval_mode(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def fresh(config: PreTrainedConfig, *, head: bool = True) -> PreTrainedModel:
-    """A sequence classifier, or an encoder alone, with random weights, in float32."""
+    """A sequence classifier, or an encoder alone, with random weights, in float32.
+
+    Raises:
+        ModelInvalid: No such model can be made, or this machine has no room for it.
+    """
     kind: Any = AutoModelForSequenceClassification if head else AutoModel
+    check_size("the student", lambda: kind.from_config(config), 0, ModelInvalid)
     model: PreTrainedModel = kind.from_config(config, dtype=torch.float32)
     return model
 
@@ -237,5 +271,5 @@ def own_length(classifier: Classifier, task: TaskSpec) -> int:
     never more than the model can read.
     """
     recorded = classifier.tokenizer.model_max_length
-    length = recorded if recorded < NO_LIMIT else resolve_length("auto", task)
+    length = int(recorded) if recorded < NO_LIMIT else resolve_length("auto", task)
     return min(length, max_input_length(classifier.model.config) or length)

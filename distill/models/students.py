@@ -28,6 +28,7 @@ from distill.models.loading import (
     read_tokenizer,
     read_weights,
     same_vocabulary,
+    tried,
 )
 from distill.models.low_rank import Affine
 from distill.models.projections import Pretrained
@@ -168,7 +169,8 @@ def _from_folder(
         if not tokenized:
             inputs = input_spec(teacher)
             config.update({"vocab_size": inputs.vocab_size, "pad_token_id": inputs.padding})
-        return Student(fresh(config, head=head), f"random weights, shape of {spec.name}", tokenizer)
+        model = tried(spec.name, fresh(config, head=head), tokenizer)
+        return Student(model, f"random weights, shape of {spec.name}", tokenizer)
     if not tokenized and config.vocab_size != teacher.model.config.vocab_size:
         raise VocabularyMismatch(
             f"{spec.name} has {config.vocab_size:,} embeddings and no tokenizer, the teacher has "
@@ -176,6 +178,7 @@ def _from_folder(
             "Teacher and student need the same vocabulary, or the student its tokenizer.json.",
         )
     model = read_weights(str(folder), config, head=head, may_start=UNTUNED)
+    model = tried(spec.name, model, tokenizer)
     pretrained = checkpoint_projections(folder)
     words = f"general student {spec.name}" if pretrained else f"checkpoint {spec.name}"
     return Student(model, words, tokenizer, pretrained)

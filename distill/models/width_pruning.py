@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from distill.errors import ModelInvalid
 from distill.models.loading import eval_mode
 from distill.models.low_rank import (
     Affine,
@@ -73,7 +74,16 @@ def synthetic_inputs(
     """Random tokens, those early in the vocabulary (which are the frequent ones) more often.
 
     Token ids of shape (texts, tokens), special ones at both ends; at most ``max_length`` tokens.
+
+    Raises:
+        ModelInvalid: The tokenizer has no tokens for the ends.
     """
+    first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
+    if first is None or last is None:
+        raise ModelInvalid(
+            "the teacher's tokenizer names no tokens for the start and the end of a text.",
+            "Start at random: --init random",
+        )
     special = set(tokenizer.all_special_ids)
     usable = [
         index
@@ -84,7 +94,6 @@ def synthetic_inputs(
     share = torch.rand((TEXTS, min(TOKENS, max_length) - 2), generator=generator)
     ranks = (len(usable) ** share).long().clamp(max=len(usable) - 1)
     drawn = torch.tensor(usable)[ranks].tolist()
-    first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
     return torch.tensor([[first, *row, last] for row in drawn])
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from augment.contract.models import max_input_length
 from distill.data.batching import MODEL_INPUTS, Collator, model_inputs
 from distill.errors import ExtraMissing
 from distill.evaluation.target import Logits, LogitsFunction, Row
@@ -60,7 +61,9 @@ def write_onnx(classifier: Classifier, file: Path) -> None:
     is the one of its ``config.json``; weights over 1.8 GB go to a second file beside the graph.
     """
     known = classifier.tokenizer.model_input_names
-    inputs = {name: torch.ones(2, 16, dtype=torch.int64) for name in MODEL_INPUTS if name in known}
+    length = min(16, max_input_length(classifier.model.config) or 16)
+    ones = torch.ones(2, length, dtype=torch.int64)
+    inputs = {name: ones.clone() for name in MODEL_INPUTS if name in known}
     inputs = filter_inputs(classifier.model, inputs)
     names, example = list(inputs), tuple(inputs.values())
     free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}

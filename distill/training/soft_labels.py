@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -19,7 +18,9 @@ from torch.utils.data import Dataset
 
 from augment.contract import LOGITS, Version, model_digest
 from augment.contract.files import disk_errors, nearest
+from augment.contract.model_folders import read_model_config
 from distill.data.batching import SOFT_LABELS
+from distill.errors import ModelInvalid
 from distill.evaluation.evaluate import predict
 from distill.models.bf16 import autocast
 from distill.models.folders import model_folder
@@ -137,7 +138,7 @@ def holds_logits(version: Version, teacher: Classifier) -> bool:
 
 def teacher_digest(teacher: Classifier) -> str:
     """The digest by which a manifest names the model; empty where augment would refuse it."""
-    config = json.loads((model_folder(teacher.name) / "config.json").read_text(encoding="utf-8"))
+    config = read_model_config(model_folder(teacher.name), ModelInvalid)
     reader: Any = teacher.tokenizer
     if not reader.is_fast:
         return ""
