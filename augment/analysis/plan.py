@@ -67,6 +67,7 @@ def plan_task(
     source: str | None = None,
     recipe: str = "official",
     limit: int | None = None,
+    skip_malformed: bool = False,
     threads: int | None = None,
     device: str = "cpu",
     teacher: str | None = None,
@@ -83,7 +84,7 @@ def plan_task(
     """
     started = time.perf_counter()
     chosen = get_task(task)
-    data = read_source(chosen, source, limit=limit)
+    data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
     models = Models(mlm, vectors, teacher, similarity_model, device, cache_folder(vectors_cache))
     plan = load_recipe(recipe, chosen.spec.name)
     worker = Worker.load(WorkerSpec(chosen.spec, plan, models, threads=threads))

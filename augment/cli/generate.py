@@ -16,6 +16,7 @@ from augment.cli.options import (
     NoVectorsCache,
     RecipeName,
     SimilarityModel,
+    SkipMalformed,
     Source,
     TaskName,
     Teacher,
@@ -58,9 +59,7 @@ def run(
     device: Device = "cpu",
     teacher: Teacher = None,
     similarity_model: SimilarityModel = None,
-    skip_malformed: Annotated[
-        bool, typer.Option("--skip-malformed", help="Leave malformed rows out, counted.")
-    ] = False,
+    skip_malformed: SkipMalformed = False,
     store: Annotated[
         Path | None, typer.Option(help="Candidate store; by default OUT/.candidates.")
     ] = None,
@@ -122,6 +121,7 @@ def plan_command(
     device: Device = "cpu",
     teacher: Teacher = None,
     similarity_model: SimilarityModel = None,
+    skip_malformed: SkipMalformed = False,
     vectors_cache: VectorsCache = None,
     no_vectors_cache: NoVectorsCache = False,
     as_json: AsJson = False,
@@ -132,7 +132,8 @@ def plan_command(
 
     found = plan_task(
         task, mlm=mlm, vectors=vectors, source=source, recipe=recipe, limit=limit,
-        threads=threads, device=device, teacher=teacher, similarity_model=similarity_model,
+        skip_malformed=skip_malformed, threads=threads, device=device, teacher=teacher,
+        similarity_model=similarity_model,
         vectors_cache=tables_kept(vectors_cache, no_vectors_cache),
     )  # fmt: skip
     for warning in found.warnings:

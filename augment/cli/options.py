@@ -29,6 +29,9 @@ NoVectorsCache = Annotated[
 Source = Annotated[
     str | None, typer.Option(help="Folder, file or hub data set (owner/name:config).")
 ]
+SkipMalformed = Annotated[
+    bool, typer.Option("--skip-malformed", help="Leave malformed rows out, counted.")
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="First training rows only.")]
 
 

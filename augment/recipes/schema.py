@@ -6,7 +6,7 @@ Places, devices, worker and batch sizes are command-line options: they cannot ch
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -16,13 +16,18 @@ from augment.tokenization.protection import Protection
 ALGORITHM = 1
 
 
+Listed = Annotated[tuple[str, ...], Field(strict=False)]
+
+
 class AugmentRecipe(BaseModel):
     """One resolved recipe; unknown keys are refused.
 
     The sentence below each field is its comment in ``augment recipe``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
 
     preset: str = "official"
     """The shipped recipe this one started from; a name for people."""
@@ -80,9 +85,9 @@ class AugmentRecipe(BaseModel):
     """Never replace a word with a digit."""
     protect_negations: bool = False
     """Never replace a negation (not, never, without, hardly, …)."""
-    protect_words: tuple[str, ...] = ()
+    protect_words: Listed = ()
     """Words that are never replaced, compared without case."""
-    protect_patterns: tuple[str, ...] = ()
+    protect_patterns: Listed = ()
     """Regular expressions; a word that overlaps a match is never replaced."""
 
     @field_validator("protect_words", "protect_patterns")

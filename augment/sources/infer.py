@@ -14,6 +14,7 @@ import tomlkit
 
 from augment.contract import Fault
 from augment.contract.foreign import shown
+from augment.contract.reading import guarded
 from augment.contract.task import RESERVED_COLUMNS, SAFE_NAME
 from augment.errors import RowMalformed, SourceInvalid, SourceMissing
 from augment.sources.columnar import SUFFIXES, open_records
@@ -46,8 +47,10 @@ def sniff(path: Path) -> str:
         SourceInvalid: No column looks like a text or none like a label, or the draft would not be
             read back.
     """
-    if not path.is_file():
-        raise SourceMissing(f"{path} is not there.", f"Name a file: {', '.join(SUFFIXES)}")
+    hint = f"Name a file: {', '.join(SUFFIXES)}"
+    with guarded(path, SourceInvalid, "a file of rows", hint):
+        if not path.exists():
+            raise SourceMissing(f"{path} is not there.", hint)
     malformed: list[str] = []
     records = open_records(path, malformed.append).records
     head = list(itertools.islice(records, MAX_ROWS))

@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,8 +119,12 @@ def _below(source: str, task: Task) -> str:
     with suppress(OSError):
         places = [p for p in sorted(folder.iterdir()) if p.is_dir() and _holds_train(p, task)]
     own = [place for place in places if _folded(place.name) == _folded(task.spec.name)]
-    fitting = [str(place) for place in own or places]
-    return f"It lies one level down: --source {' or '.join(fitting[:5])}" if fitting else ""
+    return _one_level_down(own or places)
+
+
+def _one_level_down(places: Sequence[Path]) -> str:
+    named = " or ".join(shlex.quote(str(place)) for place in places[:5])
+    return f"It lies one level down: --source {named}" if named else ""
 
 
 def _holds_train(folder: Path, task: Task) -> bool:
@@ -174,7 +180,11 @@ def _files_of(folder: Path, split: str, task: Task) -> list[Path]:
         if not path.resolve().is_relative_to(folder.resolve()):
             raise SourceInvalid(f"split {split!r} lies outside {folder}: {task.files[split]}.")
         if not path.is_file():
-            raise SourceMissing(f"split {split!r} of task {task.spec.name!r}: {path} is not there.")
+            below = [place.parent for place in sorted(folder.glob(f"*/{path.name}"))]
+            raise SourceMissing(
+                f"split {split!r} of task {task.spec.name!r}: {path} is not there.",
+                _one_level_down(below),
+            )
         return [path]
     for where in (folder, folder / "data"):
         found = [_parts_of(where, split, suffix) for suffix in SUFFIXES]

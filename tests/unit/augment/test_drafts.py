@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from augment.contract import Manifest
-from augment.errors import SourceInvalid
+from augment.errors import SourceInvalid, SourceMissing
 from augment.recipes.load import describe, load_recipe
 from augment.recipes.schema import AugmentRecipe
 from augment.sources.infer import sniff
@@ -168,6 +168,14 @@ def test_rows_that_cannot_be_read_are_said(tmp_path: Path) -> None:
 def test_files_that_give_no_draft(tmp_path: Path, columns: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SourceInvalid, match=sentence):
         sniff(write(tmp_path, rows(300, **columns)))
+
+
+def test_what_is_no_data_file(tmp_path: Path) -> None:
+    with pytest.raises(SourceMissing, match="is not there"):
+        sniff(tmp_path / "none.csv")
+    for path in (tmp_path, Path("/dev/null"), tmp_path / ("x" * 300 + ".csv")):
+        with pytest.raises(SourceInvalid):
+            sniff(path)
 
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)

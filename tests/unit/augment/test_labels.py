@@ -206,3 +206,7 @@ def test_a_source_one_folder_too_high(tmp_path: Path) -> None:
         read_source(GLUE["sst2"], str(tmp_path))
 
     assert caught.value.hint == f"It lies one level down: --source {tmp_path / 'SST-2'}"
+    own = task_file(tmp_path / "CoLA", POLARITY, ("train.tsv", "validation.tsv"))
+    with pytest.raises(SourceMissing, match=r"train\.tsv is not there") as caught:
+        read_source(load_task(own), str(tmp_path))
+    assert caught.value.hint.startswith(f"It lies one level down: --source {tmp_path / 'CoLA'} or")

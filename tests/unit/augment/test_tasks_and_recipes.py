@@ -173,6 +173,24 @@ def test_what_stands_twice_in_a_recipe(tmp_path: Path, line: str) -> None:
         load_recipe(str(path), "sst2")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'variants = "20"', "variants = 20.0", "seed = true", 'leak_guard = "off"', "leak_guard = 0",
+        'probability = "0.4"', "probability = true", "protect_words = [1]", 'protect_words = "not"',
+        "words = 1",
+    ],
+)  # fmt: skip
+def test_no_value_of_a_recipe_is_taken_for_another_kind(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(line)
+
+    with pytest.raises(RecipeInvalid, match="must be"):
+        load_recipe(str(path), "sst2")
+    path.write_text("probability = 1")
+    assert load_recipe(str(path), "sst2").probability == 1.0
+
+
 def test_recipes_and_task_files_that_are_none(tmp_path: Path) -> None:
     for content in (b"PK\x03\x04", b"a = \xff", b"x = " + b"[" * 5000):
         path = tmp_path / "my.toml"
