@@ -74,7 +74,7 @@ def open_unquoted(file: DataFile, header: tuple[str, ...] = ()) -> Table:
     The header is the first line's, unless one is given for a file without.
 
     Raises:
-        Fault: The file is empty, or its header cannot be read.
+        Fault: The file is empty, its header cannot be read, or most fields of a column are quoted.
     """
     lines = _from_first(file)
     if not header:
@@ -88,14 +88,29 @@ def open_unquoted(file: DataFile, header: tuple[str, ...] = ()) -> Table:
 def _unquoted_rows(
     file: DataFile, lines: Iterator[Line], header: tuple[str, ...]
 ) -> Iterator[Record]:
+    rows, quoted = 0, [0] * len(header)
     for line in lines:
         location, fields = f"{file} line {line.number}", _fields(line.text, "\t")
         if line.flaw:
             file.malformed(f"{location} {line.flaw}.")
         elif len(fields) == len(header):
+            if '"' in line.text:
+                quoted = [n + _is_quoted(f) for n, f in zip(quoted, fields, strict=True)]
+            rows += 1
             yield Record(location, dict(zip(header, fields, strict=True)), line.bytes_read)
         elif len(fields) > 1 or fields[0].strip():
             file.malformed(_miscounted(location, len(fields), len(header)))
+    for name, count in zip(header, quoted, strict=True):
+        if count * 2 > rows:
+            file.refuse(
+                f"has {count:,} of {rows:,} fields in double quotes in column {name!r}; in a file "
+                "of this kind they would be text.",
+                "Write it without quotes, or as a CSV file or Parquet.",
+            )
+
+
+def _is_quoted(value: str) -> bool:
+    return len(value) > 1 and value[0] == value[-1] == '"'
 
 
 def _from_first(file: DataFile) -> Iterator[Line]:
