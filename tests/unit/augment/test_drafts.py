@@ -200,7 +200,7 @@ def test_a_draft_is_read_back_whatever_it_names(
         return
     spec = task.spec
     assert {*spec.text_columns, spec.label.column} <= set(columns)
-    assert set(spec.label.names) <= set(classes or ["a", "b"])
+    assert set(spec.label.names) <= {*texts, *(classes or ["a", "b"])}  # a column named "CLASS"
 
 
 def test_a_recipe_is_written_as_it_is_read(tmp_path: Path) -> None:
