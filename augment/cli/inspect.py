@@ -28,13 +28,13 @@ def list_command(
     root: Annotated[Path, typer.Argument(help="The root of all versions, or one task's folder.")],
     as_json: AsJson = False,
 ) -> None:
-    """List the versions below a root."""
-    versions = list(list_versions(root))
+    """List the versions below a root; one that is not readable is an error after the others."""
+    versions = list(list_versions(root, skip_unreadable=True))
     if as_json:
         print_json([{"path": str(v.path), "id": v.manifest.id} for v in versions])
     elif versions:
         stdout.print(versions_table(versions))
-    else:
+    if not list(list_versions(root)) and not as_json:  # raises what is wrong with the others
         stderr.print(f"no versions below {shown(root)}; make one: augment run --help")
 
 

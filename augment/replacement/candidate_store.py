@@ -54,7 +54,7 @@ class CandidateStore:
 
     A store that cannot be written (a full disk, a read-only folder) stops storing and says so in
     ``error``; the run goes on and computes what it needs. Nothing is made on disk before the first
-    ranking is stored.
+    ranking is stored, nor read before the first is asked for.
 
     Attributes:
         error: Why nothing is stored any more, or an empty string.
@@ -70,7 +70,7 @@ class CandidateStore:
         precision: str = "float32",
         vocabulary: int = 2**31,
     ) -> None:
-        """Open the file for a model's digest and what else its rankings depend on.
+        """Name the file for a model's digest and what else its rankings depend on.
 
         ``vocabulary`` is the number of the model's tokens; no other token is believed.
         """
@@ -82,9 +82,6 @@ class CandidateStore:
         with self._or_give_up():
             if folder.exists() and not folder.is_dir():
                 raise NoFile(f"{folder} is not a folder")
-            if self._is_there():
-                with self._checked():
-                    pass
 
     def get(self, keys: Sequence[bytes], k: int) -> dict[bytes, Ranking]:
         """The rankings that are stored, undamaged and deep enough for the K best.

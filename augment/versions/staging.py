@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -183,10 +183,11 @@ def open_staging(folder: Path, identity: str, chunk_rows: int) -> Iterator[Stagi
     """
     path = folder / f"{_PARTIAL}{identity[:12]}"
     staging = Staging(folder, path, identity, chunk_rows)
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     lock = folder / f"{_LOCK}{identity[:12]}"
-    with locked(lock):
+    with ExitStack() as held:
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(lock))
         try:
             with disk_errors(staging.path):
                 (staging.path / "chunks").mkdir(parents=True, exist_ok=True)

@@ -101,6 +101,19 @@ def test_references(tmp_path: Path) -> None:
             open_version(reference)
 
 
+@pytest.mark.parametrize(
+    "reference",
+    ["a" * 300, f"x@{'f' * 300}", f"v{'1' * 300}", "x\0y", "\udcff/x", "@", "", "/", "/dev/zero",
+     "/etc/passwd/x", f"/tmp/{'b' * 5000}"],
+)  # fmt: skip
+def test_references_that_name_nothing(
+    reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(VersionNotFound):
+        open_version(reference)
+
+
 def test_an_ambiguous_id(tmp_path: Path) -> None:
     version = write_version(tmp_path)
     shutil.copytree(version.path, version.path.with_name("v0002"))

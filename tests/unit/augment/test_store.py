@@ -228,8 +228,8 @@ def test_what_is_no_file_is_left_alone(tmp_path: Path, place: str) -> None:
         store.path.symlink_to(other)
     again = CandidateStore(tmp_path / "store", DIGEST, words_only=False)
 
-    assert "not a regular file" in again.error
     assert again.get(keys, 3) == {}
+    assert "not a regular file" in again.error
     again.put({keys[0]: ranking(1.0)}, 1)
     with pytest.raises(StoreInvalid, match="not a regular file"):
         describe_store(tmp_path / "store")
