@@ -39,9 +39,24 @@ def parse_toml(content: bytes, where: str) -> dict[str, Any]:
         RecipeInvalid: It is not TOML, or not UTF-8.
     """
     try:
-        return tomllib.loads(content.decode("utf-8-sig"))
+        read = tomllib.loads(content.decode("utf-8-sig"))
+        _refuse_wide(read)
+        return read
     except (ValueError, RecursionError) as error:
         raise RecipeInvalid(f"{where} is not TOML: {error}.") from error
+
+
+def _refuse_wide(value: Any) -> None:
+    """TOML's whole numbers have 64 bits; Python would take any.
+
+    Raises:
+        ValueError: One has more.
+    """
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            _refuse_wide(part)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("a whole number has more than 64 bits")
 
 
 def twice(names: Iterable[str]) -> str | None:

@@ -8,10 +8,7 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Sequence
-from contextlib import suppress
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +18,12 @@ import pyarrow as pa
 from augment.contract import TaskSpec
 from augment.contract.manifest import LabelRule
 from augment.contract.models import first_line, is_hub_name
-from augment.errors import SourceInvalid, SourceMissing, UsageError
-from augment.sources.columnar import SUFFIXES, named, open_records
+from augment.errors import SourceMissing, UsageError
+from augment.sources.columnar import named, open_records
 from augment.sources.examples import Columns, SourceTableBuilder
 from augment.sources.glue import COLUMNS, read_tsv, tsv_file
 from augment.sources.labels import LabelReader
-from augment.tables.reader import PACKED, kind_of
+from augment.sources.split_files import files_of_splits, one_level_down, refuse_shared
 from augment.tasks import Task
 
 
@@ -73,9 +70,9 @@ def read_source(
         split: SourceTableBuilder(task.spec, split, skip_malformed, labels=labels)
         for split in task.spec.splits.names
     }
-    if path.is_dir():
+    if os.path.isdir(path):  # asks without raising, whatever the name
         splits = _read_folder(path, task, builders)
-    elif path.is_file():
+    elif os.path.isfile(path):
         splits = _read_file_as_train(path, task, builders)
     elif "/" in source and is_hub_name(source.partition(":")[0]):
         splits = _read_hub(source, task.spec, builders)
@@ -101,7 +98,8 @@ def _require(splits: dict[str, pa.Table], task: Task, source: str) -> None:
     present = ", ".join(splits) or "nothing"
     if spec.splits.train not in splits:
         raise SourceMissing(
-            f"{source} has no split {spec.splits.train!r}; found {present}.", _below(source, task)
+            f"{source} has no split {spec.splits.train!r}; found {present}.",
+            one_level_down(source, task),
         )
     if not any(name in splits for name in spec.splits.validation):
         validation = " or ".join(spec.splits.validation)
@@ -109,33 +107,6 @@ def _require(splits: dict[str, pa.Table], task: Task, source: str) -> None:
             f"{source} has no validation split ({validation}); found {present}.",
             "A student is selected and measured on it: name one in the task file's [splits].",
         )
-
-
-def _below(source: str, task: Task) -> str:
-    """A hint where the folder is one too high: the folders in it that hold the training split."""
-    folder, places = Path(source), []
-    if not folder.is_dir() or task.files:
-        return ""
-    with suppress(OSError):
-        places = [p for p in sorted(folder.iterdir()) if p.is_dir() and _holds_train(p, task)]
-    own = [place for place in places if _folded(place.name) == _folded(task.spec.name)]
-    return _one_level_down(own or places)
-
-
-def _one_level_down(places: Sequence[Path]) -> str:
-    named = " or ".join(shlex.quote(str(place)) for place in places[:5])
-    return f"It lies one level down: --source {named}" if named else ""
-
-
-def _holds_train(folder: Path, task: Task) -> bool:
-    train = task.spec.splits.train
-    own_tsv = task.spec.name in COLUMNS and tsv_file(folder, train).is_file()
-    places = (folder, folder / "data")
-    return own_tsv or any(_parts_of(p, train, suffix) for p in places for suffix in SUFFIXES)
-
-
-def _folded(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "")
 
 
 def _read_folder(
@@ -148,11 +119,8 @@ def _read_folder(
             for split, builder in builders.items()
             if (path := tsv_file(folder, split)).is_file()
         }
-    return {
-        split: _read_columns(files, spec, builder)
-        for split, builder in builders.items()
-        if (files := _files_of(folder, split, task))
-    }
+    found = files_of_splits(folder, list(builders), task)
+    return {split: _read_columns(files, spec, builders[split]) for split, files in found.items()}
 
 
 def _read_file_as_train(
@@ -160,81 +128,11 @@ def _read_file_as_train(
 ) -> dict[str, pa.Table]:
     """The named file is the training split; the task file's folder may hold the others."""
     train = task.spec.splits.train
-    first = {train: _read_columns([path], task.spec, builders[train])}
     others = {split: rows for split, rows in builders.items() if split != train}
-    if task.folder is None:
-        return first
-    for split in others:
-        if any(path.samefile(file) for file in _files_of(task.folder, split, task)):
-            raise SourceInvalid(
-                f"{path} is the split {split!r} of the task, and --source makes it the training "
-                "split.",
-                "One file cannot be both: name another.",
-            )
-    return first | _read_folder(task.folder, task, others)
-
-
-def _files_of(folder: Path, split: str, task: Task) -> list[Path]:
-    if split in task.files:
-        path = folder / task.files[split]
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise SourceInvalid(f"split {split!r} lies outside {folder}: {task.files[split]}.")
-        if not path.is_file():
-            below = [place.parent for place in sorted(folder.glob(f"*/{path.name}"))]
-            raise SourceMissing(
-                f"split {split!r} of task {task.spec.name!r}: {path} is not there.",
-                _one_level_down(below),
-            )
-        return [path]
-    for where in (folder, folder / "data"):
-        found = [_parts_of(where, split, suffix) for suffix in SUFFIXES]
-        if sum(map(len, found)):
-            return _only(found, split)
-        if packed := _packed(where, split):
-            return packed
-    return []
-
-
-def _parts_of(folder: Path, split: str, suffix: str) -> list[Path]:
-    """The one file of a split, or its numbered parts, as the hub calls them."""
-    files = [path for path in _files(folder) if kind_of(path) == suffix]
-    parts = sorted(path for path in files if path.stem.startswith(f"{split}-"))
-    return [*(path for path in files if path.stem == split), *parts]
-
-
-def _packed(folder: Path, split: str) -> list[Path]:
-    """Files of a split that must be unpacked or exported first; their reader says so."""
-    files = [path for path in _files(folder) if kind_of(path) in PACKED]
-    return [path for path in files if path.name.split(".")[0] == split][:1]
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
-
-
-def _only(found: list[list[Path]], split: str) -> list[Path]:
-    """The files of a split, where they are of one kind: whole or in parts.
-
-    Raises:
-        SourceInvalid: They are of several, and nobody knows which is meant.
-    """
-    whole = [path for files in found for path in files if path.stem == split]
-    kinds = [files for files in found if files]
-    if len(kinds) > 1 or (whole and len(kinds[0]) > 1):
-        names = ", ".join(path.name for files in kinds for path in files[:3])
-        raise SourceInvalid(
-            f"the split {split!r} stands in several files: {names}.",
-            "Leave the one that is meant, or name it: --source FILE",
-        )
-    files = kinds[0]
-    numbered = re.search(r"-of-([0-9]+)$", files[0].stem)
-    if numbered and int(numbered[1]) != len(files):
-        raise SourceInvalid(
-            f"the split {split!r} has {len(files)} of its {int(numbered[1])} files; "
-            f"the first is {files[0].name}.",
-            "Get the others, or name the files that are meant in a task file.",
-        )
-    return files
+    if task.folder is not None:
+        refuse_shared({train: [path], **files_of_splits(task.folder, list(others), task)})
+    first = {train: _read_columns([path], task.spec, builders[train])}
+    return first if task.folder is None else first | _read_folder(task.folder, task, others)
 
 
 def _read_columns(files: list[Path], spec: TaskSpec, rows: SourceTableBuilder) -> pa.Table:
@@ -257,7 +155,7 @@ def _read_hub(
     name, _, config = source.partition(":")
     try:
         loaded: Any = datasets.load_dataset(name, config or None)
-    except (OSError, ValueError, ConnectionError) as error:
+    except Exception as error:  # each reader of theirs raises its own
         raise SourceMissing(
             f"the hub data set {source} cannot be loaded: {first_line(error)}.",
             "Check the name and the network, or give a folder with the same files: --source DIR",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -193,9 +194,23 @@ def test_a_split_that_stands_in_several_files(tmp_path: Path) -> None:
         read_source(GLUE["sst2"], str(tmp_path))
     task = task_file(tmp_path, POLARITY, ("train.csv", "validation.csv"))
     task.write_text(task.read_text().replace('["text"]', '["sentence"]'))
-    with pytest.raises(SourceInvalid, match="is the split 'validation' of the task") as caught:
+    with pytest.raises(
+        SourceInvalid, match="is the split 'train' and the split 'validation'"
+    ) as caught:
         read_source(load_task(task), str(tmp_path / "validation.csv"))
     assert "One file cannot be both" in caught.value.hint
+    (tmp_path / "train.csv").hardlink_to(tmp_path / "validation.csv")
+    with pytest.raises(SourceInvalid, match="is the split 'train' and the split 'validation'"):
+        read_source(load_task(task), None)
+
+
+@pytest.mark.parametrize("name", ["a\0.csv", "x" * 300 + ".csv", ".", "", "~", "/x" * 3000])
+def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    task = load_task(task_file(tmp_path, POLARITY, ("train.csv", "validation.csv")))
+    files = {"train": name, "validation": "validation.csv"}
+    for source in (None, name or "\0"):
+        with pytest.raises(SourceMissing, match=r"is not there|no split"):
+            read_source(replace(task, files=files), source)
 
 
 def test_a_source_one_folder_too_high(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_no_value_of_a_recipe_is_taken_for_another_kind(tmp_path: Path, line: st
 
 
 def test_recipes_and_task_files_that_are_none(tmp_path: Path) -> None:
-    for content in (b"PK\x03\x04", b"a = \xff", b"x = " + b"[" * 5000):
+    for content in (b"PK\x03\x04", b"a = \xff", b"x = " + b"[" * 5000, b"top_k = " + b"9" * 40):
         path = tmp_path / "my.toml"
         path.write_bytes(content)
         for read in (lambda p: load_recipe(str(p), "sst2"), load_task):
