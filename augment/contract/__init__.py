@@ -64,6 +64,7 @@ __all__ = [
     "LabelOrder",
     "Manifest",
     "ManifestInvalid",
+    "MemoryTooSmall",
     "OutputBusy",
     "OutputError",
     "OutputUnwritable",

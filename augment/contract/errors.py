@@ -13,6 +13,7 @@ Fault                       exit 1   a sentence: what was wrong, what to do
 │   ├── OutputBusy                   another process is writing there
 │   └── OutputUnwritable             the disk is full, or there is no permission
 ├── PlaceUnusable           exit 3   the system refuses a file or folder     (OSError)
+├── MemoryTooSmall          exit 3   the machine's or the device's memory is used up (MemoryError)
 ├── RecipeInvalid           exit 2   unknown keys, values out of range      (ValueError)
 └── UsageError              exit 2   arguments that do not go together      (ValueError)
 """
@@ -105,6 +106,12 @@ class OutputUnwritable(OutputError):
 
 class PlaceUnusable(Fault, OSError):
     """The system refuses a file or folder: no permission, a circle of links, a part not there."""
+
+    exit_code = 3
+
+
+class MemoryTooSmall(Fault, MemoryError):
+    """No memory is left, of the machine or of the device."""
 
     exit_code = 3
 

@@ -2,8 +2,8 @@
 
 Needs typer; ``augment.contract`` does not import it.
 
-Exit codes: 0 done · 1 unexpected · 2 usage or recipe · 3 data or disk · 4 model · 5 training
-failed · 130 interrupted · 143 terminated.
+Exit codes: 0 done · 1 unexpected · 2 usage or recipe · 3 data, disk or memory · 4 model ·
+5 training failed · 130 interrupted · 143 terminated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from augment.contract.errors import Fault, UsageError
+from augment.contract.errors import Fault, MemoryTooSmall, UsageError
 from augment.contract.files import os_fault
 from augment.contract.foreign import Language, escaped, shown
 from augment.contract.models import first_line
@@ -40,6 +40,11 @@ _LONGEST_LINE = 20_000
 _LONGEST_NAME = 255
 """Bytes of one name in a path, on every common file system."""
 _FREE_TEXT = ("--text",)
+_OUT_OF_MEMORY = (
+    "can't allocate memory", "Cannot allocate memory", "bad_alloc", "bad allocation",
+    "could not create a primitive", "can't start new thread",
+)  # fmt: skip
+_NEEDS_MEMORY = "Close other programs, or lower batch_size, --workers or --processes."
 _RESUMES = "stopped. Finished work is kept; the same command goes on from there."
 
 
@@ -137,6 +142,8 @@ def _fault(name: str, error: Exception) -> Fault:
         return UsageError(said, f"{path} --help says what it takes.")  # nothing: help was shown
     if isinstance(error, OSError):
         return os_fault(error)
+    if _memory_is_used_up(error):
+        return MemoryTooSmall(f"no memory is left: {first_line(error)}", _NEEDS_MEMORY)
     variable = f"{name.upper()}_TRACEBACK"
     if os.environ.get(variable):
         traceback.print_exc()
@@ -144,6 +151,12 @@ def _fault(name: str, error: Exception) -> Fault:
         f"unexpected {type(error).__name__}: {first_line(error)}",
         f"This is a mistake of the program. Where it happened: {variable}=1 {name} …",
     )
+
+
+def _memory_is_used_up(error: Exception) -> bool:
+    """Python has an error for it, torch one for devices; its kernels on a processor say it so."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def start(app: typer.Typer) -> None:
