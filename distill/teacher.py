@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.contract import OutputError, Version
-from augment.contract.files import commit_folder, locked, write_json
+from augment.contract.files import check_output, commit_folder, locked, write_json
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.distributed import barrier, on_main_process
@@ -84,6 +84,7 @@ def fine_tune_teacher(
         _remove(run.path)
         narrator.say("finished", f"{out} is already that teacher")
         return finished
+    check_output(out)
     if slow := slow_format(settings.precision):
         narrator.say("bfloat16", slow)
     tokenizer, length = read_tokenizer(init), resolve_length(settings.max_length, opened.task)

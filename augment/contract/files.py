@@ -10,6 +10,8 @@ import errno
 import json
 import os
 import shutil
+import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -132,6 +134,21 @@ def sole_writer(place: Path) -> Iterator[None]:
             yield
         finally:
             lock.unlink(missing_ok=True)  # nobody waits for it: who comes second is refused
+
+
+def check_output(out: Path) -> None:
+    """Refuse a place for a new result before any work is done for it.
+
+    Raises:
+        OutputUnwritable: Something else lies there or above it, or nothing may be written there.
+    """
+    with disk_errors(out):
+        above = next(place for place in (out, *out.absolute().parents) if os.path.lexists(place))
+        folder = above.parent if above.is_file() and above == out else above
+        if above != out and not stat.S_ISDIR(above.stat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
+        above.stat()  # a link that leads nowhere, or in a circle, is told by the system
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 def nearest(path: Path) -> Path:

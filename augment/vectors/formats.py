@@ -35,6 +35,11 @@ def locate(name: str) -> Path:
     """
     if (path := Path(name)).is_file():
         return path
+    if path.exists() or len(path.parts) > 1:  # a place; the downloader's names have no parts
+        raise AssetMissing(
+            f"{name} is neither a vectors file nor a name of gensim's downloader.",
+            f"{remedy(path)}\n{_KINDS}".lstrip(),
+        )
     import gensim.downloader
 
     try:  # the file alone, not the loading code that lies beside it

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from augment.contract import OutputUnwritable, TaskSpec, Version
-from augment.contract.files import nearest
+from augment.contract.files import check_output, nearest
 from augment.contract.version import open_checked
 from distill.data.versions import count_split, labeled, sample, tokenize_sample
 from distill.doctor.calibrate import StageName, Timings, Trial
@@ -209,6 +209,7 @@ def check_disk(forecast: Forecast, out: Path) -> Check[None]:
     Raises:
         OutputUnwritable: It does not.
     """
+    check_output(out)
     free = shutil.disk_usage(nearest(out)).free
     finding = f"needs about {_gigabytes(forecast.disk_bytes)} at {out}, {_gigabytes(free)} are free"
     if forecast.disk_bytes > free:

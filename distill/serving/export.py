@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from augment.contract import TaskSpec, Version
-from augment.contract.files import commit_folder, sole_writer, write_json
+from augment.contract.files import check_output, commit_folder, sole_writer, write_json
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.errors import UsageError
@@ -110,6 +110,7 @@ def export_model(
     with sole_writer(out):
         if out.exists():
             raise UsageError(f"{out} exists.", "Choose another --out, or remove it.")
+        check_output(out)
         return _export(model, open_checked(version), out, forms, Narrator(quiet=quiet))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from augment.contract import TaskSpec
 from augment.contract.files import write_file, write_text
+from augment.contract.reading import guarded
 from distill.errors import DataInvalid, UsageError
 from distill.records import Record
 
@@ -135,33 +136,31 @@ def read_submission(place: Path) -> dict[str, str]:
     """
     if not place.exists():
         return {}
-    try:
-        contents = _from_folder(place) if place.is_dir() else _from_zip(place)
-        return {name: content.decode("utf-8") for name, content in contents.items()}
-    except (zipfile.BadZipFile, UnicodeDecodeError, EOFError, RuntimeError) as error:
-        raise DataInvalid(
-            f"{place} is no readable submission: {error}.", "Choose another file, or remove it."
-        ) from error
+    return _from_folder(place) if place.is_dir() else _from_zip(place)
 
 
-def _from_folder(place: Path) -> dict[str, bytes]:
+_WHAT, _HINT = "a GLUE submission", "Choose another file, or remove it."
+
+
+def _from_folder(place: Path) -> dict[str, str]:
     contents = {}
     for path in sorted(place.glob("*.tsv")):
-        _refuse_strangers(place, path.name, path.stat().st_size)
-        contents[path.name] = path.read_bytes()
+        with guarded(path, DataInvalid, _WHAT, _HINT):
+            _refuse_strangers(place, path.name, path.stat().st_size)
+            contents[path.name] = path.read_bytes().decode("utf-8")
     return contents
 
 
-def _from_zip(place: Path) -> dict[str, bytes]:
+def _from_zip(place: Path) -> dict[str, str]:
     contents = {}
-    with zipfile.ZipFile(place) as archive:
+    with guarded(place, DataInvalid, _WHAT, _HINT), zipfile.ZipFile(place) as archive:
         for entry in archive.infolist():
             if entry.filename in contents:
                 raise DataInvalid(
                     f"{place} holds {entry.filename} twice.", "Write it anew: distill predict"
                 )
             _refuse_strangers(place, entry.filename, entry.file_size)
-            contents[entry.filename] = archive.read(entry)
+            contents[entry.filename] = archive.read(entry).decode("utf-8")
     return contents
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment.contract import TaskSpec, Version
-from augment.contract.files import sole_writer, write_file
+from augment.contract.files import check_output, sole_writer, write_file
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.versions import token_columns, tokenize_split
@@ -119,6 +119,7 @@ def _write_predictions(
     splits = _splits(opened, split, needed=diagnostic is None)
     files = {} if table else {name: _fitting(opened, name) for name in splits}
     earlier = {} if table else read_submission(out)
+    check_output(out)
     classifier = open_classifier(model, opened.task)
     predictions = {name: _predict_split(opened, name, classifier, narrator) for name in splits}
     if table:

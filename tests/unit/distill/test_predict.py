@@ -318,7 +318,7 @@ def test_refusals(
         archive.writestr("../notes.txt", "x")
     refused(DataInvalid, "holds '../notes.txt', which is no file", wnli_model, wnli, "mine.zip")
     (tmp_path / "no.zip").write_text("text")
-    refused(DataInvalid, "is no readable submission", wnli_model, wnli, "no.zip")
+    refused(DataInvalid, "cannot be read as a GLUE submission", wnli_model, wnli, "no.zip")
 
     assert not (tmp_path / "a.zip").exists()
     assert (tmp_path / "no.zip").read_text() == "text"

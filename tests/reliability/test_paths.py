@@ -1,0 +1,144 @@
+"""Places that cannot be used: every parameter of every command says so, with the exit code of it.
+
+The parameters are those of the applications, so that a new option is tried without being named.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from augment.contract import Version
+from tests.reliability.commands import Parameter, call, places, refused
+from tests.unit.augment.conftest import mlm_dir, vectors_file
+from tests.unit.distill.conftest import encoder, recipe, teacher, tokenizer, version
+
+__all__ = ["encoder", "mlm_dir", "recipe", "teacher", "tokenizer", "vectors_file", "version"]
+
+NO_NAMES = (
+    *("", "a\0b", "a\udcff", "n" * 300, "ü" * 128),
+    *("runs/" + "n" * 256 + "/x", "n/" * 5000 + "n" * 256),
+)
+PLACES = list(places())
+MAY_DO_WITHOUT = (
+    "augment run --store", "augment run --vectors-cache", "augment plan --vectors-cache",
+    "augment preview --vectors-cache", "augment list root", "augment store folder",
+    "augment vectors folder",
+)  # fmt: skip
+"""What is kept there spares time, or nothing lies there."""
+SOAK = bool(os.environ.get("RELIABILITY_SOAK"))
+
+
+@pytest.mark.parametrize("place", PLACES, ids=str)
+def test_what_can_be_no_name_is_refused(place: Parameter) -> None:
+    at = PLACES.index(place)
+    for value in NO_NAMES if SOAK else (NO_NAMES * 2)[at % len(NO_NAMES) :][:2]:
+        found = call(place.command, {place.name: value})
+        assert found.exit_code == 2, found.output
+        assert (place.option or "an argument") in refused(found)
+
+
+@pytest.fixture
+def good(
+    mlm_dir: Path,
+    vectors_file: Path,
+    version: Version,
+    teacher: Path,
+    encoder: Path,
+    recipe: Path,
+    tmp_path: Path,
+) -> Callable[[str], dict[str, str]]:
+    """Values with which a command would begin its work."""
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("a good film\n" * 50)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "train.csv").write_text("sentence,label\na good film,1\nthe slow red dog,0\n")
+    (source / "validation.csv").write_text("sentence,label\nfine music,1\n")
+    both = {"vectors": vectors_file, "mlm": mlm_dir, "version": version.path, "text": "a film"}
+    of = {
+        "augment": {"task": "sst2", "source": source, "reference": version.path,
+                    "first": version.path, "second": version.path, "data": source / "train.csv",
+                    "root": version.path.parent, "out": tmp_path / "out"},
+        "distill": {"teacher": teacher, "student": "2x16-32-4", "out": tmp_path / "out",
+                    "recipe": recipe, "init": encoder, "model": teacher, "models": teacher,
+                    "corpus": corpus},
+    }  # fmt: skip
+
+    def values(command: str) -> dict[str, str]:
+        found = {**both, **of[command.split(maxsplit=1)[0]]}
+        if command == "distill general":
+            found |= {"teacher": encoder}
+            found.pop("recipe")
+        if command in ("distill run", "distill general", "distill doctor", "distill ablate"):
+            found.pop("init")
+        if command in ("augment vectors", "augment store"):
+            found = {}
+        return {name: str(value) for name, value in found.items()}
+
+    return values
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> dict[str, Path]:
+    """Places that are there and cannot be used, whatever for."""
+    file, circle, pipe = tmp_path / "file", tmp_path / "circle", tmp_path / "pipe"
+    file.write_text("x")
+    circle.symlink_to(circle)
+    os.mkfifo(pipe)
+    return {"under": file / "x" / "y", "circle": circle, "device": Path("/dev/null"), "pipe": pipe}
+
+
+@pytest.fixture
+def no_waiting() -> Iterator[None]:
+    """Nothing waits for a pipe that nobody writes to."""
+
+    def late(*_: object) -> None:
+        raise AssertionError("a command waits")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize("place", PLACES, ids=str)
+def test_a_place_that_cannot_be_used_is_refused(
+    place: Parameter, good: Callable[[str], dict[str, str]], bad: dict[str, Path]
+) -> None:
+    few = list(bad) if place.name == "out" else ["under", "pipe"]
+    if place.command == "distill doctor" and place.name == "out":
+        few = []  # it looks at everything else first
+    for kind in bad if SOAK else few:
+        found = call(place.command, {**good(place.command), place.name: str(bad[kind])})
+        if found.exit_code == 0 and str(place) in MAY_DO_WITHOUT:
+            continue
+        assert found.exit_code in (2, 3, 4), (kind, found.output)
+        refused(found)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("place", [p for p in PLACES if p.name == "out"], ids=str)
+def test_a_place_that_may_not_be_written(
+    place: Parameter, good: Callable[[str], dict[str, str]], tmp_path: Path
+) -> None:
+    values = good(place.command)
+    for used in [Path(value) for value in values.values() if Path(value).exists()]:
+        for one in (*used.absolute().parents, used, *used.rglob("*")):
+            one.chmod(one.stat().st_mode | 0o055)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o555)
+        os.seteuid(65534)
+        try:
+            found = call(place.command, {**values, "out": f"{folder}/out"})
+        finally:
+            os.seteuid(0)
+    assert found.exit_code == 3, found.output
+    refused(found)
