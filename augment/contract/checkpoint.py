@@ -23,12 +23,13 @@ from augment.contract.model_folders import (
     check_weights,
     read_model_config,
 )
-from augment.contract.models import WHOLE_WEIGHTS, loading
+from augment.contract.models import COUNT_FROM_PADDING, WHOLE_WEIGHTS, loading
 from augment.contract.weights import Part, Report, not_finite
 
 _KNOWN_ONLY = "Only architectures that come with transformers are loaded; remote code is never run."
 _NEEDED = ("num_hidden_layers", "hidden_size")
 """What the config of every encoder says, by whatever key."""
+SEQUENCE_HEAD = "ForSequenceClassification"
 _MERGE = "Merge it into the model (merge_and_unload), and save that with save_pretrained."
 
 
@@ -111,7 +112,29 @@ class Checkpoint:
                 f"the tokenizer of {self.name} has {len(tokenizer):,} tokens, the model {size:,}.",
                 TOKENIZER_HINT,
             )
+        counted = config.model_type in COUNT_FROM_PADDING
+        if counted and tokenizer.pad_token_id != config.pad_token_id:
+            raise self.fault(
+                f"{self.name} counts positions from the padding token: {config.pad_token_id} by "
+                f"its config, {tokenizer.pad_token_id} by its tokenizer.",
+                "Take both from where the model was published or saved.",
+            )
         return tokenizer
+
+    def require_classifier(self, config: Any, remedy: str) -> None:
+        """Check that a model was saved as a sequence classifier; an old config may not tell.
+
+        Other heads can have weights of the same names and shapes.
+
+        Raises:
+            Fault: It was saved as something else.
+        """
+        built_as = (config.architectures or [SEQUENCE_HEAD])[0]
+        if SEQUENCE_HEAD not in built_as:
+            raise self.fault(
+                f"{self.name} has no sequence-classification head: it was saved as {built_as}.",
+                remedy,
+            )
 
     def weights(
         self,
@@ -152,10 +175,18 @@ class Checkpoint:
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # they are faults by the report, with a sentence
             )
+        tied = model.get_expanded_tied_weights_keys(all_submodels=True)
         report = Report.of(model, told)
         if flaw := report.judge(may_start, head):
             remedy = headless if flaw.part == "head" and headless else flaw.remedy
             raise self.fault(f"the weights of {self.name} {flaw.problem}.", remedy)
+        if apart := sorted(tied.keys() - model.all_tied_weights_keys.keys()):
+            raise self.fault(
+                f"the config of {self.name} says that {apart[0]} is {tied[apart[0]]}, its weights "
+                "hold two different tables.",
+                "Save it again with the transformers that it was trained with, or, where both were "
+                "trained, set tie_word_embeddings to false in config.json.",
+            )
         if broken := not_finite(model):
             raise self.fault(
                 f"the weights of {self.name} are not usable: {broken} holds NaN or infinity.",

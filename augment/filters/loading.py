@@ -42,8 +42,9 @@ def load_teacher(name: str, task: TaskSpec, *, device: str = "cpu") -> Scorer:
     from transformers import AutoModelForSequenceClassification
 
     parts = _Parts(name, "--teacher")
-    refuse_multi_label(f"the teacher {name}", parts.config, AssetInvalid)
     make_one = f"Fine-tune one on a version of {task.name}: distill teacher … --out DIR"
+    parts.checkpoint.require_classifier(parts.config, make_one)
+    refuse_multi_label(f"the teacher {name}", parts.config, AssetInvalid)
     names = [str(label) for _, label in sorted(parts.config.id2label.items())]
     order = match_labels(names, task)
     if order is None:
@@ -93,10 +94,10 @@ class _Parts:
     def __init__(self, name: str, option: str) -> None:
         quiet_libraries()
         self.name = name
-        self._checkpoint = open_checkpoint(name, option)
-        self._raw = self._checkpoint.raw_config()
-        self.config: Any = self._checkpoint.config()
-        self._tokenizer: Any = self._checkpoint.tokenizer(self.config)
+        self.checkpoint = open_checkpoint(name, option)
+        self._raw = self.checkpoint.raw_config()
+        self.config: Any = self.checkpoint.config()
+        self._tokenizer: Any = self.checkpoint.tokenizer(self.config)
         if not self._tokenizer.is_fast:
             raise AssetInvalid(
                 f"the tokenizer of {name} is slow; a fast one is expected.", TOKENIZER_HINT
@@ -110,7 +111,7 @@ class _Parts:
         self, kind: Any, *, may_start: Collection[Part] = (), head: str = "", headless: str = ""
     ) -> Any:
         """The whole model in float32; see ``Checkpoint.weights``."""
-        model, self._missing = self._checkpoint.weights(
+        model, self._missing = self.checkpoint.weights(
             self.config, kind, may_start=may_start, head=head, headless=headless
         )
         own_memory(model)

@@ -12,7 +12,7 @@ from augment.errors import AssetInvalid, AssetMissing
 from augment.masked_lm.inputs import build_input
 from augment.masked_lm.kernels import ACTIVATIONS
 from augment.masked_lm.model import MaskedLM
-from augment.masked_lm.registry import FAMILIES, unknown_activations
+from augment.masked_lm.registry import FAMILIES, moving_rotations, unknown_activations
 from augment.tokenization.load import wrap_tokenizer
 
 _OPTION = "--mlm"
@@ -51,6 +51,10 @@ def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32"
         raise AssetInvalid(
             f"{name} has the activation {unknown[0]!r}: not known.",
             f"Known are {', '.join(ACTIVATIONS)}.",
+        )
+    if moving := moving_rotations(config):
+        raise AssetInvalid(
+            f"{name} has rotations of the kind {moving[0]!r}: not known.", _WITH_HEAD
         )
     model, _ = checkpoint.weights(
         config, AutoModelForMaskedLM, head="masked-LM", headless=_WITH_HEAD

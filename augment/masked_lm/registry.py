@@ -38,6 +38,13 @@ def longest_input(config: Any) -> int:
     return max_input_length(config) or _POSITIONS
 
 
+def moving_rotations(config: Any) -> list[str]:
+    """The kinds of RoPE that turn a text by how long its batch is; here a batch decides nothing."""
+    by_layer = (getattr(config, "rope_parameters", None) or {}).values()
+    kinds = {str(rope.get("rope_type")) for rope in by_layer if isinstance(rope, dict)}
+    return sorted(kinds & {"dynamic", "longrope"})
+
+
 def unknown_activations(config: Any) -> list[str]:
     """The names of a model's activations that are not known here."""
     names = [str(getattr(config, key)) for key in _ACTIVATION_KEYS if hasattr(config, key)]

@@ -119,7 +119,10 @@ def attention_modules(model: PreTrainedModel) -> list[nn.Module]:
     target = spec.target_class if isinstance(spec, OutputRecorder) else spec
     kinds = tuple(kind for kind in (target, DisentangledSelfAttention) if isinstance(kind, type))
     modules = [module for module in encoder.modules() if isinstance(module, kinds)]
-    has_scores = all(getattr(module, "relative_attention", True) for module in modules)
+    has_scores = all(  # DeBERTa-v2 adds its terms up in a method that only then is called
+        getattr(module, "relative_attention", True) and getattr(module, "pos_att_type", True)
+        for module in modules
+    )
     return modules if has_scores else []
 
 

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from augment.contract import TaskSpec
-from augment.contract.checkpoint import Checkpoint
+from augment.contract.checkpoint import SEQUENCE_HEAD, Checkpoint
 from augment.contract.model_folders import PROBE, SHORTEST_INPUT, check_size
 from augment.contract.models import WHOLE_WEIGHTS, loading, max_input_length
 from augment.contract.weights import Part
@@ -29,7 +29,6 @@ from distill.models.limits import NO_LIMIT, PAIR_LENGTH, filter_inputs, resolve_
 from distill.models.projections import Pretrained
 from distill.progress import short
 
-HEAD = "ForSequenceClassification"
 UNREAD: tuple[Part, ...] = ("pooler",)
 """What an encoder alone may lack: only a head reads the pooler."""
 UNTUNED: tuple[Part, ...] = ("pooler", "head")
@@ -66,7 +65,7 @@ def load_encoder(name: str) -> Encoder:
     built_as = (config.architectures or [""])[0]
     tuned = f"{name} was fine-tuned ({built_as}); general distillation wants an untuned encoder"
     tokenizer = read_tokenizer(name)
-    notice = tuned if HEAD in built_as else ""
+    notice = tuned if SEQUENCE_HEAD in built_as else ""
     return Encoder(name, tried(name, model, tokenizer), tokenizer, notice)
 
 
@@ -200,12 +199,8 @@ def load_classifier(name: str, task: TaskSpec) -> Classifier:
         LabelMismatch: Its label names are not those of the task.
     """
     config = read_config(name)
-    built_as = (config.architectures or ["nothing it tells"])[0]
-    if HEAD not in built_as:
-        raise ModelInvalid(
-            f"{name} has no sequence-classification head: it was saved as {built_as}.",
-            f"Fine-tune it first: distill teacher … --init {name} --out {name}-{task.name}",
-        )
+    tune = f"Fine-tune it first: distill teacher … --init {name} --out {name}-{task.name}"
+    _checkpoint(name).require_classifier(config, tune)
     labels = match_label_names(name, config, task)
     model = eval_mode(read_weights(name, config)).requires_grad_(False)
     tokenizer = read_tokenizer(name)

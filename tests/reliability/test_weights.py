@@ -28,6 +28,7 @@ from distill.models.loading import (
     load_classifier,
     load_encoder,
     read_config,
+    read_tokenizer,
     read_weights,
 )
 from distill.models.students import build_student, parse_student
@@ -41,6 +42,7 @@ GUIDE = Classifier("guide", make_bert(TOKENIZER), TOKENIZER)
 
 def as_init(folder: str) -> Any:
     """As ``distill teacher --init`` reads it."""
+    read_tokenizer(folder)
     config = read_config(folder, **label_settings(SENTIMENT))
     return read_weights(folder, config, may_start=UNTUNED)
 
@@ -282,3 +284,63 @@ def _albert() -> Any:
     sizes = {"num_attention_heads": 4, "intermediate_size": 64, "num_hidden_layers": 2}
     made = AlbertConfig(**kept, **sizes, embedding_size=16, max_position_embeddings=64)
     return AutoModelForSequenceClassification.from_config(made)
+
+
+def test_two_tables_where_the_config_ties_them(masked_lm: Path, tmp_path: Path) -> None:
+    """What transformers did with them has changed with its versions."""
+    decoder = {"weight": torch.zeros(29, 32), "bias": torch.zeros(29)}
+
+    def both(state: State, _: dict[str, Any]) -> State:
+        return state | {f"cls.predictions.decoder.{k}": v for k, v in decoder.items()}
+
+    with pytest.raises(Fault, match="hold two different tables"):
+        load_masked_lm(changed(masked_lm, tmp_path / "tied", both))
+    free = changed(masked_lm, tmp_path / "free", both)
+    config = json.loads((tmp_path / "free" / "config.json").read_text())
+    (tmp_path / "free" / "config.json").write_text(
+        json.dumps(config | {"tie_word_embeddings": False})
+    )
+
+    load_masked_lm(free)
+
+
+def test_positions_are_counted_from_one_padding_token(tmp_path: Path) -> None:
+    model = make_model("roberta", TOKENIZER, "2x32-64-4")
+    folder = save(model, TOKENIZER, tmp_path / "whole")
+    assert not refused_by(str(folder), CLASSIFIERS)
+    elsewhere = changed(folder, tmp_path / "elsewhere", set_to("pad_token_id", 5))
+
+    assert refused_by(elsewhere, CLASSIFIERS) == CLASSIFIERS.keys()
+
+
+def test_a_head_for_tokens_is_none_for_texts(tmp_path: Path) -> None:
+    """Of ModernBERT it has the same names and shapes."""
+    model = make_model("modernbert", TOKENIZER, "2x32-64-4")
+    folder = save(model, TOKENIZER, tmp_path / "whole")
+    built_as = set_to("architectures", ["ModernBertForTokenClassification"])
+    tokens = changed(folder, tmp_path / "tokens", built_as)
+    untold = changed(folder, tmp_path / "untold", set_to("architectures", None))
+
+    assert refused_by(tokens, CLASSIFIERS) == WITH_HEAD.keys()
+    assert not refused_by(untold, CLASSIFIERS)
+
+
+def test_an_adapter_beside_a_model_is_not_passed_over(classifier: Path, tmp_path: Path) -> None:
+    folder = changed(classifier, tmp_path / "model", without("no such tensor"))
+    (tmp_path / "model" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+
+    assert refused_by(folder, CLASSIFIERS) == CLASSIFIERS.keys()
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+def test_the_file_of_a_training_script_names_what_to_save(
+    classifier: Path, tmp_path: Path, key: str
+) -> None:
+    shutil.copytree(classifier, tmp_path / "model")
+    state = load_file(classifier / "model.safetensors")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    torch.save({key: state, "epoch": 3}, tmp_path / "model" / "pytorch_model.bin")
+
+    for read in CLASSIFIERS.values():
+        with pytest.raises(Fault, match=rf"they lie under '{key}'.*Save them alone"):
+            read(str(tmp_path / "model"))

@@ -116,7 +116,7 @@ def _compare_forwards(model: Any) -> None:
     for dtype, tolerance in ((torch.float32, 2e-4), (torch.float64, 1e-9)):
         exact = copy.deepcopy(model).to(dtype)
         ours = forward_of(exact, dtype)(pack(queries, "cpu"))
-        whole = torch.stack([_whole_forward(exact, query) for query in queries])
+        whole = torch.stack([whole_forward(exact, query) for query in queries])
         # transformers turns ModernBERT's queries in float32, so there its own noise is compared
         turned = dtype == torch.float64 and kind == "modernbert"
         assert ours.dtype == dtype
@@ -137,7 +137,7 @@ def some_queries(vocabulary: int, count: int = 40) -> list[MaskedInput]:
     ]
 
 
-def _whole_forward(model: Any, query: MaskedInput) -> torch.Tensor:
+def whole_forward(model: Any, query: MaskedInput) -> torch.Tensor:
     inputs = {"input_ids": torch.tensor([query.ids])}
     if model.config.model_type in ("bert", "electra"):
         segments = torch.arange(len(query.ids)) >= query.first_segment

@@ -154,7 +154,7 @@ def test_models_that_cannot_be_used(mlm_dir: Path, classifier_dir: Path, tmp_pat
 
     with pytest.raises(AssetMissing, match="no model folder"):
         load_teacher("./no/such/folder", RTE)
-    with pytest.raises(AssetInvalid, match="no classification head"):
+    with pytest.raises(AssetInvalid, match="no sequence-classification head"):
         load_teacher(str(mlm_dir), SST2.model_copy(update={"label": _unnamed()}))
     with pytest.raises(AssetInvalid, match="cannot be read as the weights of a model"):
         load_teacher(str(cut), RTE)
