@@ -191,7 +191,7 @@ def recipe(
 
 
 @app.command(epilog="Example: augment init reviews.csv > reviews.toml")
-def init(data: Annotated[Path, typer.Argument(help="A CSV, JSONL or Parquet file.")]) -> None:
+def init(data: Annotated[Path, typer.Argument(help="A CSV, TSV, JSON or Parquet file.")]) -> None:
     """Draft a task file for your own data from its columns."""
     from augment.sources.infer import sniff
 

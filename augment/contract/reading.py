@@ -32,7 +32,7 @@ _FOREIGN = (
     (b"%PDF", "It is a PDF document."),
 )
 _ZIP = b"PK\x03\x04"
-_ZIPPED_KINDS = (".bin", ".pt", ".pth", ".ckpt", ".npz")
+_ZIPPED_KINDS = (".bin", ".pt", ".pth", ".ckpt", ".npz", ".zip")
 
 
 def remedy(path: Path) -> str:

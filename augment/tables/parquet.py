@@ -95,7 +95,7 @@ def _rows_at_once(file: DataFile, columns: list[str], metadata: pq.FileMetaData,
         probe = pq.ParquetFile(file.path, metadata=metadata, read_dictionary=texts)
         batch = next(probe.iter_batches(1, row_groups=[group], columns=texts))
         for column in batch.columns:
-            if len(column.dictionary):
+            if pa.types.is_dictionary(column.type) and len(column.dictionary):
                 longest = max(longest, pc.max(pc.binary_length(column.dictionary)).as_py() or 0)
     return max(1, min(BATCH_ROWS, BATCH_BYTES // longest))
 

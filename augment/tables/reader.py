@@ -48,7 +48,7 @@ def open_table(file: DataFile, wanted: Collection[str] | None = None) -> Table:
     """
     kind = kind_of(file.path)
     if kind not in KINDS:
-        known = f"Known: {', '.join(KINDS)}"
+        known = "Unpack it first." if kind in PACKED else f"Known: {', '.join(KINDS)}"
         file.refuse("is of an unknown kind.", remedy(file.path) or known)
     with guarded(file.path, file.fault, "a file of rows"):
         if not file.path.stat().st_size:

@@ -24,8 +24,8 @@ def general(
     corpus: Annotated[
         str,
         typer.Argument(
-            help="A .txt, .jsonl or .parquet file, a folder of them, or a hub data set: "
-            "owner/name or owner/name:config.",
+            help="A .txt, .jsonl or .parquet file (by itself also .csv, .tsv or .json), a folder "
+            "of them, or a hub data set: owner/name or owner/name:config.",
             show_default=False,
         ),
     ],

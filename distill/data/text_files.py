@@ -141,7 +141,8 @@ def text_of(row: Mapping[str, object], column: str, where: str) -> str:
         return ""
     if not isinstance(value, str):
         raise DataInvalid(f"{where}: {column!r} is no text, found {str(value)[:40]!r}.", _MEND)
-    return value.encode("utf-8", "replace").decode()  # JSON can spell half a character
+    pairs = value.encode("utf-16-le", "surrogatepass")  # JSON can spell half a character
+    return pairs.decode("utf-16-le", "replace")
 
 
 def _no_column(where: str, column: str, names: Sequence[str]) -> DataInvalid:

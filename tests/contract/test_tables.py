@@ -172,6 +172,7 @@ def test_lines_of_prose_are_no_rows(tmp_path: Path, header: str, row: list[str])
         ("a.csv", b"\x1f\x8b\x08\0", "gunzip"),
         ("a.csv.gz", b"\x1f\x8b\x08\0", "gunzip"),
         ("a.json", b"PK\x03\x04\x14", "zip archive"),
+        ("a.csv.zip", b"PK\x03\x04\x14", "Unpack it first"),
         ("a.xlsx", b"PK\x03\x04\x14", "Office document"),
         ("a.tsv", b"<!DOCTYPE html><html>", "web page"),
         ("a.csv", b"PAR1\x15\x04", "It is a Parquet file"),

@@ -192,7 +192,7 @@ def test_half_a_character_in_json_is_replaced(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", '{"text": "a \\ud800 b"}\n')
     [(_, text)] = read(file)
 
-    assert text.encode() == b"a ? b"
+    assert text == "a \ufffd b"
 
 
 @pytest.mark.parametrize(

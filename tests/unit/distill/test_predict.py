@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from collections.abc import Callable
@@ -362,3 +363,18 @@ def test_the_predict_command(wnli: Version, wnli_model: str, tmp_path: Path) -> 
     shown = CliRunner().invoke(app, [*arguments, str(tmp_path / "rows.csv")])
 
     assert "146 rows of test" in shown.stdout
+
+
+def test_a_damaged_submission_is_one_sentence(tmp_path: Path) -> None:
+    whole = tmp_path / "glue.zip"
+    write_submission(whole, {"WNLI.tsv": "index\tprediction\n" + "0\t1\n" * 146})
+    content = whole.read_bytes()
+    for at in range(len(content)):
+        damaged = bytearray(content)
+        damaged[at] ^= 0x5A
+        whole.write_bytes(damaged)
+        with contextlib.suppress(DataInvalid):
+            check_submission(whole)
+    whole.write_bytes(content[:40])
+    with pytest.raises(DataInvalid, match="cannot be read as a GLUE submission"):
+        check_submission(whole)
