@@ -68,6 +68,8 @@ def sniff(path: Path) -> str:
     draft = _compose(path, texts, label, names)
     problems = [*malformed, *_refused(draft, head, path, (*texts, label), names)]
     about = [f"Drafted from {len(head)} rows of {path.name}; look it over."]
+    if not names and _are_whole(_given(labels[label])):
+        about.append("The labels are decimals without a fraction: for classes write whole numbers.")
     if problems:
         about.append(f"Rows that cannot be read as they are: {len(problems)}. {problems[0]}")
     return "".join(f"# {shown(line)}\n" for line in about) + draft
@@ -184,6 +186,10 @@ def _class_names(values: Values, column: str) -> list[str]:
             f"Call the label's column 'label'. {_NAME_IT}",
         )
     return sorted(spelled, key=_numbers_by_value)
+
+
+def _are_whole(numbers: Values) -> bool:
+    return len(set(numbers)) <= FEW_CLASSES and all(float(each).is_integer() for each in numbers)
 
 
 def _numbers_by_value(text: str) -> tuple[float, str]:

@@ -118,6 +118,8 @@ class LabelReader:
         because = f", as {self._decided_by}" if self._decided_by else ""
         kind = "" if isinstance(value, str | int) else f" ({type(value).__name__})"
         kind = " (unlabeled)" if missing else kind
+        if isinstance(value, float):
+            kind = " (a decimal; classes are texts or whole numbers)"
         return f"has label {_short(value)}{kind}; {wanted}{because}."
 
 

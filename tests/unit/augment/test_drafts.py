@@ -152,6 +152,14 @@ def test_rows_that_cannot_be_read_are_said(tmp_path: Path) -> None:
     assert tomllib.loads(draft)["label"]["names"] == ["no", "yes"]
 
 
+def test_classes_that_are_written_as_decimals_are_doubted(tmp_path: Path) -> None:
+    draft = sniff(write(tmp_path, rows(label=[0.0, 1.0, 2.0])))
+
+    assert "for classes write whole numbers" in draft
+    assert 'kind = "regression"' in draft
+    assert "decimals" not in sniff(write(tmp_path, rows(label=[0.0, 0.5])))
+
+
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
