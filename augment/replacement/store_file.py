@@ -96,7 +96,9 @@ def create(database: sqlite3.Connection, identity: str) -> None:
 
 def is_damage(error: Exception) -> bool:
     """Whether an error says that the file is no database, a broken one or another one."""
-    codes = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    codes = (  # the first: a header that SQLite does not know, as our statements are right
+        sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_NOTADB,
+    )  # fmt: skip
     code = error.sqlite_errorcode & 0xFF if isinstance(error, sqlite3.DatabaseError) else None
     return isinstance(error, NotOurs) or code in codes
 

@@ -18,23 +18,26 @@ import pyarrow.parquet as pq
 import pytest
 
 from augment.contract import (
+    Asset,
     ContractError,
     FileDamaged,
     FileMissing,
     Manifest,
     ManifestInvalid,
     SchemaMismatch,
+    SourceSplit,
     SplitNotFound,
     UnsafePath,
     Version,
     VersionNotFound,
+    identity,
     list_versions,
     open_version,
     verify,
 )
 from augment.versions.rows import ChunkOutput
 from augment.versions.staging import commit, next_name, open_staging
-from tests.contract.conftest import OTHERS, draft, rows, write_version
+from tests.contract.conftest import OTHERS, TASK, draft, rows, write_version
 
 TRAIN = "data/train-00000-of-00001.parquet"
 
@@ -78,6 +81,16 @@ def test_manifest_round_trips(committed: Version) -> None:
 
     assert Manifest.model_validate_json(raw) == committed.manifest
     assert committed.manifest.to_json() == raw
+
+
+def test_ids_stay_what_they_were() -> None:
+    """An id by the first program that wrote versions: no new key of a task or recipe changes it."""
+    sources = (SourceSplit(split="train", rows=2, sha256="b" * 64),)
+    assets = (Asset(kind="vectors", name="vectors.txt", sha256="c" * 64),)
+    recipe = {"probability": 0.4, "seed": 0, "protect_words": ["é"]}
+    found = identity(algorithm=1, task=TASK, recipe=recipe, sources=sources, assets=assets)
+
+    assert found == "60be4c5fca10d96c17d9bdbc074900d6d3844fb0ec095630f9720ad87104048c"
 
 
 def test_the_same_rows_are_the_same_bytes(committed: Version, tmp_path: Path) -> None:
