@@ -37,10 +37,10 @@ from distill.evaluation.cost import parameter_counts
 from distill.models.bf16 import frozen, uses_bfloat16
 from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe, load_recipe
-from distill.run_directory import MetricLog
 from distill.stages import IntermediateStage, PredictionStage, Stage
 from distill.training.budget import STEPS, measure_steps
 from distill.training.job import Job
+from distill.training.metric_log import MetricLog
 
 MAPPING = (3, 6, 9, 12)
 BATCH = 32

@@ -59,6 +59,15 @@ def read_json(file: Path, kind: type[T]) -> T:
         raise DataInvalid(f"{file} is not as it was written ({reason}).", hint) from error
 
 
+def parse_object(line: bytes) -> dict[str, Any] | None:
+    """A JSON object; None where there is none, as in the line that a killed process was writing."""
+    try:
+        row = reading.parse_json(line.decode())
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
 class Origin(BaseModel):
     """What something was made from.
 
@@ -109,6 +118,8 @@ def seal(path: Path, origin: Origin, *, place: Path | None = None) -> None:
 
 def write_seal(place: Path, sealed: Seal) -> None:
     """Write a seal whose digests are known."""
+    if place.is_dir():
+        shutil.rmtree(place, ignore_errors=True)
     write_text(place, sealed.model_dump_json(indent=1) + "\n")
 
 

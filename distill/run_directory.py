@@ -19,14 +19,14 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from augment.contract import Fault, OutputUnwritable
-from augment.contract.files import disk_errors, locked, nearest, partial_of, write_text
-from augment.contract.reading import guarded, parse_json
+from augment.contract.files import disk_errors, locked, nearest, partial_of
 from distill.distributed import is_main_process, main_process_first
-from distill.errors import DataInvalid, ModelNotFound, RunDiffers, UsageError
+from distill.errors import DataInvalid, ModelInvalid, ModelNotFound, RunDiffers, UsageError
 from distill.progress import Narrator
 from distill.records import (
     Origin,
@@ -34,6 +34,7 @@ from distill.records import (
     digest_of,
     discard,
     flaw,
+    parse_object,
     read_json,
     read_seal,
     seal_of,
@@ -43,7 +44,7 @@ from distill.records import (
 R = TypeVar("R", bound=Record)
 
 LOCK = ".lock"
-RUN, RESULT, METRICS = "run.json", "result.json", "metrics.jsonl"
+RUN, RESULT = "run.json", "result.json"
 STUDENT, PLAIN_STUDENT = "student", "plain-student"
 LATER = ("prediction", "plain")
 """Sections of a recipe that the student after stage 1 does not depend on."""
@@ -231,14 +232,14 @@ class RunDirectory:
             narrator: Is told what is made again.
 
         Raises:
-            DataInvalid: It is a finished student.
+            ModelInvalid: It is a finished student.
         """
         if path.parent != self.path:
             return reuse(path, origin, narrator)
         if not path.exists():
             return False
         if why := flaw(path, origin):
-            raise DataInvalid(
+            raise ModelInvalid(
                 f"{path} {why}.",
                 f"Put it back, or remove {path} and repeat the command: it is made again.",
             )
@@ -255,7 +256,7 @@ class RunDirectory:
             narrator: Is told where a result is not as it was written.
 
         Raises:
-            DataInvalid: A student was damaged.
+            ModelInvalid: A student was damaged.
         """
         file, begun = self.path / RESULT, read_seal(self.path / RUN)
         if begun is None or begun.origin.made_from != self.made_from:
@@ -263,6 +264,8 @@ class RunDirectory:
         sealed = read_seal(file)
         part = sealed.origin.part if sealed else ""
         students = next((own for own in choices if _result_part(own) == part), choices[0])
+        if file.is_dir():
+            raise DataInvalid(f"{file} is a folder.", "Move it away, then repeat the command.")
         if not file.exists() or (sealed and part != _result_part(students)):
             return None
         if not all(self.reuse(self.path / name, self.origin(name)) for name in students):
@@ -296,6 +299,29 @@ class FirstStage:
     origin: Origin
 
 
+def check_student(run: Path) -> None:
+    """See that the student in a run directory is the one that the run made.
+
+    Raises:
+        ModelInvalid: It is another one, or was changed.
+    """
+    files = [*run.iterdir(), *(run / STUDENT).iterdir()]
+    stats = [(str(file), file.stat()) for file in files if file.is_file()]
+    if why := _student_flaw(run, tuple((n, at.st_mtime_ns, at.st_size) for n, at in stats)):
+        raise ModelInvalid(
+            f"{run / STUDENT} {why}.",
+            f"Put it back. To use it as it is, name the folder itself: {run / STUDENT}",
+        )
+
+
+@lru_cache(maxsize=32)
+def _student_flaw(run: Path, stamps: tuple[tuple[str, int, int], ...]) -> str:  # noqa: ARG001
+    """Read once, though a command opens a model several times; ``stamps`` tell of a change."""
+    begun, identity = read_seal(run / RUN), _read_object(run / RUN)
+    digest = begun.origin.made_from if begun else digest_of(identity)
+    return flaw(run / STUDENT, Origin(made_from=digest, part=STUDENT))
+
+
 def reuse(path: Path, origin: Origin, narrator: Narrator | None = None) -> bool:
     """Whether something that can be made again is there and as it was written; else it is removed.
 
@@ -324,38 +350,6 @@ def check_place(folder: Path) -> None:
         )
 
 
-class MetricLog:
-    """``metrics.jsonl``: one line for each logged step or evaluation; None logs nothing."""
-
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-
-    def check_place(self) -> None:
-        """See that the run directory is still there, see ``RunDirectory.check_place``."""
-        if self.path is not None:
-            check_place(self.path.parent)
-
-    def append(self, **row: Any) -> None:
-        """Add a line."""
-        if self.path is not None:
-            self.check_place()
-            with disk_errors(self.path.parent), self.path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(row) + "\n")
-
-    def rewind(self, stage: str, step: int) -> None:
-        """Forget what a stage logged after a step: it is about to be trained again."""
-        if self.path is None or not self.path.is_file():
-            return
-        kept = []
-        with guarded(self.path, DataInvalid, "a log"):
-            lines = self.path.read_bytes().splitlines()
-        for line in lines:
-            row = _parsed(line)
-            if row and "stage" in row and (row["stage"] != stage or _before(row, step)):
-                kept.append(line.decode() + "\n")
-        write_text(self.path, "".join(kept))
-
-
 def _run_origin(identity: dict[str, Any]) -> Origin:
     return Origin(made_from=digest_of(identity), part="run")
 
@@ -363,29 +357,15 @@ def _run_origin(identity: dict[str, Any]) -> Origin:
 def _read_object(file: Path) -> dict[str, Any] | None:
     """The JSON object in a file; None where there is none."""
     try:
-        return _parsed(file.read_bytes())
+        return parse_object(file.read_bytes())
     except OSError:
         return None
-
-
-def _before(row: dict[str, Any], step: int) -> bool:
-    at = row.get("step")
-    return isinstance(at, int) and at <= step
 
 
 def _brief(value: Any) -> str:
     """A digest by its first digits."""
     text = str(value)
     return text[:12] if re.fullmatch("[0-9a-f]{64}", text) else text
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    """A JSON object; None where there is none, as in the line that a killed process was writing."""
-    try:
-        row = parse_json(line.decode())
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) else None
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

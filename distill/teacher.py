@@ -12,7 +12,7 @@ from augment.contract.files import check_output, commit_folder, locked, write_js
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.distributed import barrier, on_main_process
-from distill.errors import DataInvalid, UsageError
+from distill.errors import ModelInvalid, UsageError
 from distill.evaluation.evaluate import measure
 from distill.evaluation.results import EvaluationResult
 from distill.evaluation.target import EvaluationTarget
@@ -134,7 +134,7 @@ def _finished(out: Path, origin: Origin) -> EvaluationResult | None:
 
     Raises:
         UsageError: Something else is there.
-        DataInvalid: It was damaged.
+        ModelInvalid: It was damaged.
     """
     if not out.exists():
         return None
@@ -145,7 +145,7 @@ def _finished(out: Path, origin: Origin) -> EvaluationResult | None:
             "Choose another --out, or remove it.",
         )
     if why:
-        raise DataInvalid(
+        raise ModelInvalid(
             f"{out} {why}.",
             f"Put it back, or remove {out} and repeat the command: it is made again.",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 
 from augment.contract import Fault, Version
 from augment.contract.models import quiet_libraries
+from distill.data.scratch import scratch
 from distill.doctor import checks
 from distill.doctor.calibrate import STAGES, Timings, Trial, calibrate, open_trial
 from distill.doctor.checks import Check
@@ -114,11 +114,11 @@ class _Examination:
         self.run("lengths", lambda: checks.check_lengths(version, teacher, rows, length))
         self.run("score", lambda: checks.check_score(version, teacher, length))
 
-        def start(folder: str) -> Trial:
+        def start(folder: Path) -> Trial:
             spec = parse_student(self.student, self.init, self.teacher)
-            return open_trial(version, recipe, spec, teacher, rows, length, Path(folder))
+            return open_trial(version, recipe, spec, teacher, rows, length, folder)
 
-        with tempfile.TemporaryDirectory(prefix="distill-") as folder:
+        with scratch() as folder:
             forecast = self.forecast(lambda: start(folder))
         if forecast is not None:
             self.run("memory", lambda: checks.check_memory(forecast))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from augment.contract import Version
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
+from distill.data.scratch import scratch
 from distill.data.versions import labeled, tokenize_split, tokenize_validation
 from distill.errors import DataInvalid
 from distill.evaluation.evaluate import measure
@@ -33,12 +33,12 @@ def evaluate_models(
     """
     quiet_libraries()
     opened = open_checked(version)
-    with tempfile.TemporaryDirectory(prefix="distill-") as folder:
+    with scratch() as folder:
         targets = []
         for model, name in zip(models, _short(models), strict=True):
             classifier = open_classifier(model, opened.task)
             length = own_length(classifier, opened.task)
-            splits = labeled_splits(opened, split, classifier, length, Path(folder))
+            splits = labeled_splits(opened, split, classifier, length, folder)
             targets.append(EvaluationTarget(name, classifier, splits, length))
         measured = measure(targets, opened.task)
         return EvaluationResult.on(opened, targets[0].splits, models=measured)

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from augment.contract import sha256_file
 from augment.contract.model_folders import CONFIG, SAFETENSORS, find_model
 from distill.errors import ModelInvalid, ModelNotFound
-from distill.run_directory import RUN, STUDENT
+from distill.run_directory import RUN, STUDENT, check_student
 
 __all__ = [
     "SAFETENSORS",
@@ -39,10 +39,12 @@ def model_folder(name: str) -> Path:
 
     Raises:
         ModelNotFound: No folder is there, or the hub does not answer and has not before.
-        ModelInvalid: The folder holds no config, or is that of a run that has no student yet.
+        ModelInvalid: The folder holds no config, or is that of a run that has no student yet, or
+            another one than it made.
     """
     folder = find_model(name, ModelNotFound, _NAME_IT)
     if (folder / RUN).is_file() and (folder / STUDENT).is_dir():
+        check_student(folder)
         folder = folder / STUDENT
     elif (folder / RUN).is_file() and not (folder / CONFIG).is_file():
         arms = " Of an ablation, name one of its arms." * (folder / "arms").is_dir()

@@ -8,7 +8,6 @@ DIR/onnx-int8/      the same with 8-bit weights
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version as installed
@@ -20,6 +19,7 @@ from augment.contract import TaskSpec, Version
 from augment.contract.files import check_output, commit_folder, sole_writer, write_json
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
+from distill.data.scratch import scratch
 from distill.errors import UsageError
 from distill.evaluation.compare import labeled_splits
 from distill.evaluation.cost import measure_latency, weight_bytes
@@ -126,8 +126,8 @@ def _export(
     length = own_length(classifier, opened.task)
 
     def fill(folder: Path) -> None:
-        with tempfile.TemporaryDirectory(prefix="distill-") as cache:
-            splits = labeled_splits(opened, None, classifier, length, Path(cache))
+        with scratch() as cache:
+            splits = labeled_splits(opened, None, classifier, length, cache)
             targets = [EvaluationTarget("pytorch", classifier, splits, length)]
             for form in FORMS:
                 if form in forms:
@@ -178,10 +178,10 @@ def _write_graph(form: str, folder: Path, classifier: Classifier) -> None:
     if form == "onnx":
         write_onnx(classifier, folder / GRAPH)
         return
-    with tempfile.TemporaryDirectory(prefix="distill-") as place:
+    with scratch() as place:
         source = folder.with_name("onnx") / GRAPH
         if not source.is_file():
-            source = Path(place) / GRAPH
+            source = place / GRAPH
             write_onnx(classifier, source)
         quantize(source, folder / GRAPH)
 

@@ -6,7 +6,6 @@ a ``.zip`` or a folder is a submission, to which each task adds its own files.
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from augment.contract import TaskSpec, Version
 from augment.contract.files import check_output, sole_writer, write_file
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
+from distill.data.scratch import scratch
 from distill.data.versions import token_columns, tokenize_split
 from distill.errors import DataInvalid, UsageError
 from distill.evaluation.evaluate import predict
@@ -178,8 +178,8 @@ def _predict_split(
     version: Version, split: str, classifier: Classifier, narrator: Narrator
 ) -> Predictions:
     length = own_length(classifier, version.task)
-    with tempfile.TemporaryDirectory(prefix="distill-") as cache:
-        rows = tokenize_split(version, split, classifier.tokenizer, length, Path(cache))
+    with scratch() as cache:
+        rows = tokenize_split(version, split, classifier.tokenizer, length, cache)
         logits = _logits(classifier, rows, split, narrator)
         index, variant = (np.asarray(rows[name], dtype=np.int64) for name in ("idx", "variant"))
     order = np.lexsort((variant, index))

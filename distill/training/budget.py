@@ -14,9 +14,9 @@ from distill.data.batching import spread
 from distill.distributed import barrier
 from distill.errors import UsageError
 from distill.progress import Narrator
-from distill.run_directory import MetricLog
 from distill.training.callbacks import StepClock
 from distill.training.job import Job
+from distill.training.metric_log import MetricLog
 from distill.training.trainer import train_stage
 
 RESERVE = 0.02

@@ -26,9 +26,10 @@ from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
 from distill.recipes.schema import Layerwise, Optimization, Training
 from distill.records import Origin, commit_sealed, discard
-from distill.run_directory import METRICS, MetricLog, RunDirectory
+from distill.run_directory import RunDirectory
 from distill.stages import IntermediateStage, Stage
 from distill.training.job import Evaluation, Job
+from distill.training.metric_log import METRICS, MetricLog
 from distill.training.soft_labels import Logits
 from distill.training.trainer import train_stage
 
@@ -161,7 +162,7 @@ class TaskContext(RunContext):
             interrupted in between.
 
         Raises:
-            DataInvalid: What an earlier call committed was damaged.
+            ModelInvalid: What an earlier call committed was damaged.
         """
         origin = origin or self.run.origin(final.name)
         evaluate = self._validate if select else None

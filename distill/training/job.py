@@ -12,8 +12,8 @@ from transformers import PreTrainedModel, TrainerCallback
 from distill.data.batching import Collator
 from distill.progress import Narrator
 from distill.recipes.schema import Optimization
-from distill.run_directory import MetricLog
 from distill.stages import Stage
+from distill.training.metric_log import MetricLog
 from distill.training.soft_labels import Logits
 
 Evaluation = Callable[[PreTrainedModel], dict[str, float]]
