@@ -114,8 +114,9 @@ def _wrong_values(raw: Mapping[str, Any]) -> list[tuple[str, str]]:
     named, count = raw.get("id2label") or {}, raw.get("num_labels")
     if count is not None and isinstance(named, dict) and len(named) not in (0, count):
         wrong.append(("num_labels", f"id2label names {len(named)}"))
-    if not isinstance(raw.get("label2id") or {}, dict):
-        wrong.append(("label2id", "an object is expected"))
+    for key in ("label2id", "auto_map"):
+        if not isinstance(raw.get(key) or {}, dict):
+            wrong.append((key, "an object is expected"))
     padding, size = raw.get("pad_token_id", 0), raw.get("vocab_size")
     if padding is None and raw.get("model_type") in COUNT_FROM_PADDING:
         wrong.append(("pad_token_id", "positions are counted from it: a number is expected"))

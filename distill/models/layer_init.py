@@ -53,7 +53,7 @@ def init_from_layers(
         config.attribute_map.get(_DEPTH, _DEPTH): shape.layers,
         **({} if theirs == shape else _thinner(shape, config)),
     }
-    if "layer_types" in settings:  # which layers see everything (ModernBERT)
+    if config.model_type == "modernbert":  # which layers see everything
         settings["layer_types"] = [config.layer_types[layer - 1] for layer in mapping]
     changed = type(config).from_dict(settings)
     changed.update(dict(labels))

@@ -191,6 +191,7 @@ CONFIGS = [
     Damage("folder", replaced_by(Path.mkdir, "config.json"), "config.json"),
     Damage("pipe", replaced_by(os.mkfifo, "config.json"), "config.json"),
     Damage("type-number", config(model_type=5), "model_type"),
+    Damage("auto-map", config(auto_map=True), "auto_map"),
     Damage("type-unknown", config(model_type="gpt-17"), "gpt-17"),
     Damage("type-list", config(model_type=["bert"]), "model_type"),
     Damage("architectures-string", config(architectures="BertModel"), "architectures"),
