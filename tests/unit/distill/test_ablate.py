@@ -45,6 +45,9 @@ def test_the_papers_figures() -> None:
 def test_an_unknown_arm_is_named(version: Version, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no-such"):
         ablate_task(version, teacher="x", student="2x16-32-2", out=tmp_path, arms=["no-such"])
+    for twice in ({"arms": ["no-da", "no-da"]}, {"seeds": (1, 1)}):
+        with pytest.raises(UsageError, match="is named twice"):
+            ablate_task(version, teacher="x", student="2x16-32-2", out=tmp_path, **twice)
     with pytest.raises(UsageError, match="general student"):
         ablate_task(version, teacher="x", student="2x16-32-2", out=tmp_path, arms=["no-gd"])
 

@@ -133,6 +133,13 @@ def test_a_directory_belongs_to_one_run(finished: Run, go: Go, tmp_path: Path) -
         go(tmp_path / "full")
 
 
+def test_a_teacher_named_twice_would_count_double(go: Go, teacher: Path, tmp_path: Path) -> None:
+    for again in (str(teacher), f"{teacher}/"):
+        with pytest.raises(UsageError, match="is named twice"):
+            go(tmp_path / "run", teacher=[str(teacher), again])
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_untuned_teacher_is_refused_and_leaves_nothing(
     go: Go, encoder: Path, tmp_path: Path
 ) -> None:

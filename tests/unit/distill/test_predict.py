@@ -318,6 +318,11 @@ def test_refusals(
     with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
         archive.writestr("../notes.txt", "x")
     refused(DataInvalid, "holds '../notes.txt', which is no file", wnli_model, wnli, "mine.zip")
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        archive.writestr("CoLA.tsv", "one")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("CoLA.tsv", "two")
+    refused(DataInvalid, r"holds CoLA\.tsv twice", wnli_model, wnli, "two.zip")
     (tmp_path / "no.zip").write_text("text")
     refused(DataInvalid, "cannot be read as a GLUE submission", wnli_model, wnli, "no.zip")
 
