@@ -180,7 +180,7 @@ def of_another_model(path: Path) -> None:
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(path.read_bytes()[:5000]),
         lambda path: path.write_bytes(path.read_bytes()[:100] + b"\xff" * 9000),
-        lambda path: path.write_bytes((whole := path.read_bytes())[:44] + b"\xff" + whole[45:]),
+        lambda path: path.write_bytes((whole := path.read_bytes())[:47] + b"\x09" + whole[48:]),
         run_sql("drop table rankings"),
         run_sql("drop table rankings", f"create view rankings as {ENDLESS} i as k from n"),
         run_sql("drop table store", f"create view store as {ENDLESS} i as identity from n"),
