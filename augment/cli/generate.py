@@ -141,7 +141,7 @@ def plan_command(
     if as_json:
         print_json(asdict(found))
     else:
-        print_lines("\n".join(f"  {line}" for line in lines(found)))
+        print_lines(*(f"  {line}" for line in lines(found)))
 
 
 @app.command(

@@ -210,7 +210,7 @@ def stats_command(reference: Reference, as_json: AsJson = False) -> None:
     if as_json:
         print_json(asdict(found))
     else:
-        print_lines("\n".join(f"  {line}" for line in lines(found)))
+        print_lines(*(f"  {line}" for line in lines(found)))
 
 
 @app.command(
@@ -229,7 +229,7 @@ def diff_command(
     if as_json:
         print_json(asdict(found))
         return
-    print_lines("\n".join(f"  {line}" for line in lines(found)))
+    print_lines(*(f"  {line}" for line in lines(found)))
     for example in found.examples:
-        print_lines(f"\n  row {example['idx']} variant {example['variant']}")
-        print_lines(f"    - {shown(example['first'])}\n    + {shown(example['second'])}")
+        print_lines("", f"  row {example['idx']} variant {example['variant']}")
+        print_lines(f"    - {example['first']}", f"    + {example['second']}")

@@ -170,9 +170,9 @@ def start(app: typer.Typer) -> None:
     app()
 
 
-def print_lines(text: str) -> None:
-    """Print lines of ours on stdout; names and values of others in them are made visible."""
-    print("\n".join(shown(line, limit=_LONGEST_LINE) for line in text.split("\n")))
+def print_lines(*lines: str) -> None:
+    """Print lines on stdout; names and values of others in them are made visible."""
+    print(*(shown(line, limit=_LONGEST_LINE) for line in lines), sep="\n")
 
 
 def print_json(value: Any) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -124,21 +124,26 @@ def test_a_place_that_cannot_be_used_is_refused(
         refused(found)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a tmpfs cannot be mounted here (that takes root): {error}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
 @pytest.mark.parametrize("place", [p for p in PLACES if p.name == "out"], ids=str)
-def test_a_place_that_may_not_be_written(
-    place: Parameter, good: Callable[[str], dict[str, str]], tmp_path: Path
+def test_a_read_only_place_is_refused(
+    place: Parameter, good: Callable[[str], dict[str, str]], read_only: Path
 ) -> None:
-    values = good(place.command)
-    for used in [Path(value) for value in values.values() if Path(value).exists()]:
-        for one in (*used.absolute().parents, used, *used.rglob("*")):
-            one.chmod(one.stat().st_mode | 0o055)
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o555)
-        os.seteuid(65534)
-        try:
-            found = call(place.command, {**values, "out": f"{folder}/out"})
-        finally:
-            os.seteuid(0)
-    assert found.exit_code == 3, found.output
-    refused(found)
+    if place.command == "distill doctor" and not SOAK:
+        pytest.skip("it looks at everything else first")
+    for out in (read_only, read_only / "out", read_only / "a" / "b"):
+        found = call(place.command, {**good(place.command), "out": str(out)})
+        assert found.exit_code in ((2, 3) if out == read_only else (3,)), found.output
+        refused(found)
