@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from augment.contract import SourceSplit, TaskSpec, content_digest
 from augment.errors import RowMalformed, SourceInvalid
 from augment.sources.labels import LabelReader, LabelUnreadable
+from augment.tables.data_files import listed
 
 MAX_CHARACTERS = 1_000_000
 _PART_ROWS = 8192
@@ -54,7 +55,7 @@ class Columns:
         """
         for column in (*self.texts, self.label) if labeled else self.texts:
             if column not in present:
-                found = ", ".join(present)[:200]
+                found = listed(present)
                 raise SourceInvalid(f"{file} has no column {column!r}. Found: {found}.", self.hint)
 
     def row(self, location: str, record: Mapping[str, Any]) -> SourceRow:
@@ -108,7 +109,7 @@ class SourceTableBuilder:
         if absent is None:
             self.add(columns.row(location, record))
         else:
-            found = ", ".join(map(str, record))[:200]
+            found = listed(map(str, record))
             problem = f"{location} has no column {absent!r}. Found: {found}."
             self.malformed(problem, columns.hint, record.get(columns.label))
 

@@ -34,7 +34,7 @@ _MARKS = (
 _ICONV = "iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
 _OTHER = f" (if the file is in another encoding: {_ICONV})"
 _BAD_BYTE = re.compile("[\udc80-\udcff]")
-_FEW = 100
+_FEW_BYTES, _FEW_LINES = 1000, 100
 _NO_TEXT = "Convert it to UTF-8, such as: iconv -f UTF-16LE -t UTF-8 FILE > NEW"
 
 
@@ -67,6 +67,12 @@ class DataFile:
             Fault: Always, of the file's kind.
         """
         raise self.fault(f"{self} {problem}", hint)
+
+
+def listed(columns: Iterable[str]) -> str:
+    """Names of columns in a sentence; what cannot be seen in one is spelled out."""
+    names = (n if n.isprintable() and n.strip() == n != "" else ascii(n) for n in columns)
+    return ", ".join(names)[:200]
 
 
 def refuse_twice(file: DataFile, columns: Iterable[str]) -> None:
@@ -161,10 +167,11 @@ def open_text(file: DataFile, *, newline: str | None = "") -> TextIOWrapper:
 
 
 def _refuse_other_encoding(file: DataFile, head: bytes) -> None:
-    """Refuse a file of whose first lines more than one in a hundred is not UTF-8."""
+    """Refuse a file whose beginning has many bytes that are not UTF-8, in many of its lines."""
     text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(head)
     flawed = [at for at, line in enumerate(text.splitlines(), 1) if _BAD_BYTE.search(line)]
-    if len(flawed) * _FEW > text.count("\n") + 1:
+    many = len(_BAD_BYTE.findall(text)) * _FEW_BYTES > len(text)
+    if many and len(flawed) * _FEW_LINES > text.count("\n") + 1:
         file.refuse(f"is not UTF-8: line {flawed[0]} and others.", f"Convert it: {_ICONV}")
 
 
@@ -196,7 +203,8 @@ def read_lines(file: DataFile) -> Iterator[Line]:
             while len(rest) == MAX_CHARACTERS and rest[-1] not in "\r\n":
                 rest = stream.readline(MAX_CHARACTERS)
             cut = rest is not text
-            flaw = f"is longer than {MAX_CHARACTERS:,} characters" if cut else flaw_of(text, stream)
+            flaw = "" if file.lenient else flaw_of(text, stream)
+            flaw = f"is longer than {MAX_CHARACTERS:,} characters" if cut else flaw
             yield Line(number, text, flaw, cut, bytes_read(stream))
 
 

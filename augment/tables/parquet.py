@@ -153,7 +153,12 @@ def _decoded(raw: bytes, *, lenient: bool) -> Any:
 def _class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
     """Column → class names, where a Parquet file carries the features of ``datasets``."""
     try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        return {name: list(value["names"]) for name, value in features.items() if "names" in value}
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"].items()
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return {}
+    named = {name: value["names"] for name, value in features if _is_named(value)}
+    return {name: names for name, names in named.items() if all(isinstance(n, str) for n in names)}
+
+
+def _is_named(feature: Any) -> bool:
+    return isinstance(feature, dict) and isinstance(feature.get("names"), list)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from augment.contract.reading import guarded
-from augment.tables.data_files import DataFile, bytes_read, flaw_of, open_text
+from augment.tables.data_files import DataFile, bytes_read, listed, open_text
 from augment.tables.reader import KINDS as TABLES
 from augment.tables.reader import kind_of, open_table
 from distill.errors import DataInvalid
@@ -64,15 +64,12 @@ def _read_text(file: DataFile, documents: Documents, number: int) -> Iterator[Do
     """Lines, or what blank lines divide; oversized ones in parts."""
     by_line = documents == "line"
     lines: list[str] = []
-    size, begun, count = 0, False, 1
+    size, begun = 0, False
     with (
         guarded(file.path, DataInvalid, "a text file"),
         open_text(file, newline=None) as stream,
     ):
         while line := stream.readline(PART_CHARACTERS):
-            if flaw := flaw_of(line, stream):
-                _refuse_row(f"{file} line {count} {flaw}.")
-            count += line.endswith("\n")
             if text := line.strip():
                 lines.append(text)
                 size, begun = size + len(text), True
@@ -147,7 +144,7 @@ def text_of(row: Mapping[str, object], column: str, where: str) -> str:
 
 def _no_column(where: str, column: str, names: Sequence[str]) -> DataInvalid:
     return DataInvalid(
-        f"{where} has no text column {column!r}. Found: {', '.join(names) or 'none'}.",
+        f"{where} has no text column {column!r}. Found: {listed(names) or 'none'}.",
         "Name the one with the text: --column NAME",
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from augment.tables.data_files import DataFile, Record, refuse_twice
+from augment.tables.data_files import DataFile, Record, listed, refuse_twice
 from augment.tables.delimited import open_unquoted
 from augment.tables.reader import KINDS, kind_of, open_table
 from distill.errors import DataInvalid
@@ -40,7 +40,7 @@ def read_diagnostic(path: Path) -> Diagnostic:
     pair = next((names for names in PAIRS if set(names) <= set(found)), None)
     if pair is None:
         raise DataInvalid(
-            f"{path} has no columns of pairs. Found: {', '.join(found)[:200]}.",
+            f"{path} has no columns of pairs. Found: {listed(found)}.",
             f"Expected {' or '.join(' and '.join(names) for names in PAIRS)}.",
         )
     number = next((name for name in NUMBERS if name in found), None)

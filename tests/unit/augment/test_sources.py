@@ -217,6 +217,14 @@ def test_a_missing_column(tmp_path: Path) -> None:
         read_source(GLUE["sst2"], str(tmp_path))
 
 
+def test_a_column_that_only_looks_right_is_spelled_out(tmp_path: Path) -> None:
+    write_tsv(tmp_path, "sst2")
+    (tmp_path / "train.tsv").write_text("\ufeff\ufeffsentence\tlabel \na\t1\n")
+
+    with pytest.raises(SourceInvalid, match=r"Found: '\\ufeffsentence', 'label '"):
+        read_source(GLUE["sst2"], str(tmp_path))
+
+
 def test_missing_places_and_splits(tmp_path: Path) -> None:
     with pytest.raises(SourceMissing, match="is not there"):
         read_source(GLUE["sst2"], str(tmp_path / "nowhere"))

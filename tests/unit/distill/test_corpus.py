@@ -188,6 +188,16 @@ def test_parquet_texts_that_are_none(tmp_path: Path) -> None:
     assert read(tmp_path / "a.parquet") == [(0, ""), (1, "x")]
 
 
+def test_a_stray_byte_in_a_long_line_is_replaced(tmp_path: Path) -> None:
+    [(_, text)] = read(write(tmp_path / "a.txt", b"word " * 9999 + b"\xe9"))
+
+    assert text.endswith("word \ufffd")
+
+
+def test_a_null_character_is_no_reason_to_refuse_a_corpus(tmp_path: Path) -> None:
+    assert read(write(tmp_path / "a.txt", "one\nt\0wo\n")) == [(0, "one"), (1, "t\0wo")]
+
+
 def test_half_a_character_in_json_is_replaced(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", '{"text": "a \\ud800 b"}\n')
     [(_, text)] = read(file)
