@@ -90,6 +90,10 @@ def read_model_config(folder: Path, fault: type[Fault]) -> dict[str, Any]:
             can have.
     """
     file = folder / CONFIG
+    if not os.path.lexists(file) and (folder / "student" / CONFIG).is_file():
+        raise fault(
+            f"{folder} is no model folder but a run directory.", f"Name {folder / 'student'}."
+        )
     raw = read_json(file, fault, "the configuration of a model", CONFIG_HINT)
     if not isinstance(raw, dict):
         raise fault(f"{file} holds no object of keys and values.", CONFIG_HINT)

@@ -17,10 +17,12 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
 )
+from typer.testing import CliRunner
 
 from augment.contract import Fault
 from augment.filters.loading import load_sentence_encoder, load_teacher
 from augment.masked_lm.loading import load_masked_lm
+from distill.cli import app
 from distill.models.labels import label_settings
 from distill.models.loading import (
     UNTUNED,
@@ -32,7 +34,15 @@ from distill.models.loading import (
     read_weights,
 )
 from distill.models.students import build_student, parse_student
-from tests.unit.distill.helpers import SENTIMENT, make_bert, make_model, make_tokenizer, save
+from tests.unit.distill.helpers import (
+    SENTIMENT,
+    make_bert,
+    make_model,
+    make_tokenizer,
+    mood_rows,
+    save,
+    write_version,
+)
 
 State = dict[str, torch.Tensor]
 Change = Callable[[State, dict[str, Any]], State | None]
@@ -344,3 +354,41 @@ def test_the_file_of_a_training_script_names_what_to_save(
     for read in CLASSIFIERS.values():
         with pytest.raises(Fault, match=rf"they lie under '{key}'.*Save them alone"):
             read(str(tmp_path / "model"))
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory, classifier: Path) -> dict[str, Path]:
+    """A version, a corpus, a whole model and a copy of it with the prefix of a wrapper."""
+    root = tmp_path_factory.mktemp("places")
+    rows = {"train": mood_rows(40, 1), "validation": mood_rows(20, 2), "test": mood_rows(4, 3)}
+    (root / "corpus.txt").write_text("the room was warm .\n" * 200)
+    changed(classifier, root / "wrapped", named("module."))
+    version = write_version(root / "versions", SENTIMENT, rows).path
+    return {"version": version, "corpus": root / "corpus.txt", "model": root / "wrapped",
+            "whole": classifier}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "evaluate {model} {version}",
+        "predict {model} {version} --split validation --out {tmp}/out.csv",
+        "export {model} {version} --out {tmp}/out --to transformers",
+        "doctor {model} {version}",
+        "run {version} --teacher {model} --student 2x16-32-4 --out {tmp}/out",
+        "run {version} --teacher {whole} --teacher {model} --student 2x16-32-4 --out {tmp}/out",
+        "ablate {version} --teacher {model} --student 2x16-32-4 --out {tmp}/out",
+        "teacher {version} --init {model} --out {tmp}/out",
+        "general {corpus} --teacher {model} --student 2x16-32-4 --out {tmp}/out",
+    ],
+)
+def test_commands_refuse_with_a_sentence(
+    places: dict[str, Path], tmp_path: Path, arguments: str
+) -> None:
+    words = [word.format(**places, tmp=tmp_path) for word in arguments.split()]
+    done = CliRunner().invoke(app, words)
+
+    told = done.stdout + done.stderr
+    assert done.exit_code == 4, told
+    assert "names of something around the model: module.bert" in " ".join(told.split())
+    assert not (tmp_path / "out" / "student").exists()
