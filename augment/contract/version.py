@@ -223,9 +223,11 @@ def _resolve(reference: Path) -> Path:
         (path for path in paths if (path / MANIFEST).is_file()), key=lambda path: int(path.name[1:])
     )
     if not committed:
+        below = sorted({str(file.parents[1]) for file in folder.glob(f"*/v*/{MANIFEST}")})
+        make = f"Make one: augment run {name} … --out {reference.parent}"
         raise VersionNotFound(
             f"{folder} holds no version.",
-            f"Make one: augment run {name} … --out {reference.parent}",
+            f"They lie one level down: {' or '.join(below[:5])}" if below else make,
         )
     if not selector:
         return committed[-1]

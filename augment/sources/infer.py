@@ -31,6 +31,8 @@ MAX_CLASSES = 100
 FEW_CLASSES = 20
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "score")
 _ALPHABETIC = 0.5
+_REPEATS = 10
+"""Rows for each of its values from which on a column that tells the label is no text."""
 _WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
                              "\uf900-\ufaff\U00020000-\U0003ffff]")  # fmt: skip
 """Thai, Lao, Burmese, Khmer, Japanese and Chinese put no space between words."""
@@ -142,10 +144,10 @@ def _find_texts(columns: dict[str, Values], label: str, file: str) -> list[str]:
 
 
 def _says_the_same(values: Values, labels: Values) -> bool:
-    """Whether each value goes with one label and each label with one value."""
+    """Whether a column tells the label: few values, each with one label."""
     pairs = {(str(value), str(label)) for value, label in zip(values, labels, strict=True)}
-    both = (len({value for value, _ in pairs}), len({label for _, label in pairs}))
-    return both == (len(pairs), len(pairs)) and len(pairs) < len(labels)
+    told, classes = len({value for value, _ in pairs}), len({label for _, label in pairs})
+    return told == len(pairs) < len(labels) and told <= max(classes, len(labels) // _REPEATS)
 
 
 def _is_alphabetic(values: Values) -> bool:

@@ -293,3 +293,11 @@ def test_how_labels_were_read_is_said_without_touching_ids() -> None:
     assert json.loads(by_position.to_json())["label_rule"] == "positions"
     assert by_name.id == by_position.id
     assert Manifest.model_validate_json(by_name.to_json()) == by_name
+
+
+def test_a_reference_one_folder_too_high_names_the_tasks(tmp_path: Path) -> None:
+    made = write_version(tmp_path)
+    with pytest.raises(VersionNotFound, match="holds no version") as caught:
+        open_version(tmp_path)
+
+    assert caught.value.hint == f"They lie one level down: {made.path.parent}"

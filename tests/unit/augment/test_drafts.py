@@ -125,6 +125,15 @@ def test_classes_of_a_sorted_file(tmp_path: Path) -> None:
     assert reads(tmp_path, records).spec.label.names == ("a", "b")
 
 
+def test_a_column_that_tells_the_label_is_no_text(tmp_path: Path) -> None:
+    told = ["so bad", "so good", "quite bad", "very good"]
+    records = rows(400, told=told)
+    assert reads(tmp_path, records).spec.text_columns == ("text",)
+    records[0]["told"] = "so good"  # it does not tell it, so it may be read
+
+    assert reads(tmp_path, records).spec.text_columns == ("text", "told")
+
+
 @pytest.mark.parametrize(
     ("columns", "chosen"),
     [
