@@ -74,6 +74,7 @@ class Manifest(StrictRecord):
         measured: What the run measured about itself, such as ``precision.overlap``.
         libraries: Versions of the libraries in use; information, not part of the id.
         created: UTC time of the commit, ISO 8601.
+        card: SHA-256 of ``README.md``, by which other tools find the splits; none in older ones.
         checksum: SHA-256 over all the rest, see ``sealed``; versions made before it have none.
     """
 
@@ -95,6 +96,7 @@ class Manifest(StrictRecord):
     measured: dict[str, float] = Field(default_factory=dict)
     libraries: dict[str, str]
     created: str
+    card: str | None = Field(default=None, pattern=SHA256)
     checksum: str | None = Field(default=None, pattern=SHA256)
 
     @field_validator("files", "rejected")

@@ -37,7 +37,14 @@ from augment.contract.manifest import (
 )
 from augment.contract.reading import guarded, read_json
 from augment.contract.schema import arrow_schema, rejected_schema
-from augment.contract.shards import ROWS_AT_ONCE, Shard, content_digest, digest_of
+from augment.contract.shards import (
+    RESTORE,
+    ROWS_AT_ONCE,
+    Shard,
+    content_digest,
+    digest_of,
+    sha256_file,
+)
 from augment.contract.task import TaskSpec
 from augment.contract.validation import faults
 
@@ -46,6 +53,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MANIFEST = "manifest.json"
+CARD = "README.md"
+_STRANGE = ".huggingface.yaml"
+"""A hidden file that ``datasets`` believes more than the card."""
 MAX_MANIFEST_BYTES = 16 * 2**20
 _VERSION_NAME = re.compile(r"v[0-9]{4,}")
 
@@ -267,21 +277,22 @@ def _read(path: Path) -> Version:
 
 
 def open_checked(version: Version | str | Path) -> Version:
-    """Open a version if need be, and verify it but for reading its training rows.
+    """Open a version if need be, and verify what readers of its files rely on.
 
     Raises:
         ContractError: It breaks the contract.
     """
     opened = version if isinstance(version, Version) else open_version(version)
-    verify(opened, train=False)
+    verify(opened, whole=False)
     return opened
 
 
-def verify(version: Version, *, train: bool = True) -> int:
+def verify(version: Version, *, whole: bool = True) -> int:
     """Re-read every file, compare it with the manifest, and count the files.
 
     The source rows of every split are compared with the digests that the id covers, so that no
-    split's rows stand in for another's; those among millions of training rows only with ``train``.
+    split's rows stand in for another's. Only the ``whole`` verification looks for those among
+    millions of training rows, and at what other tools read beside the files.
 
     Raises:
         ContractError: A file is not the one that the manifest describes.
@@ -292,14 +303,32 @@ def verify(version: Version, *, train: bool = True) -> int:
         shard.check_footer()
         shard.check()
     for source in version.manifest.sources:
-        checked = train or source.split != version.task.splits.train
+        checked = whole or source.split != version.task.splits.train
         if checked and source_of(version, source.split) != source:
             raise FileDamaged(
                 f"{version.reference}: the source rows of split {source.split!r} are not those "
                 "that the version was made from.",
                 "Run the same `augment run` into another root.",
             )
+    if whole:
+        _check_card(version)
     return len(shards)
+
+
+def _check_card(version: Version) -> None:
+    """Check what tells other tools which files hold which split."""
+    path, expected = version.path / CARD, version.manifest.card
+    with guarded(path, FileDamaged, f"the card of {version.reference}", RESTORE):
+        if expected is not None and sha256_file(path) != expected:
+            raise FileDamaged(f"{version.reference}: {CARD} is not as it was written.", RESTORE)
+        known = {MANIFEST, CARD, DATA, REJECTED}
+        names = {place.name for place in version.path.iterdir()} - known
+    strange = sorted(name for name in names if not name.startswith(".") or name == _STRANGE)
+    if strange:
+        raise FileDamaged(
+            f"{version.reference}: {strange[0]} is no part of the version.",
+            "Other tools may read it with the version: move it elsewhere.",
+        )
 
 
 def source_of(version: Version, split: str) -> SourceSplit:

@@ -34,6 +34,7 @@ from augment.contract.files import disk_errors, locked, write_file, write_text
 from augment.contract.manifest import checksum_of
 from augment.contract.reading import read_json
 from augment.contract.task import StrictRecord
+from augment.contract.version import CARD, MANIFEST
 from augment.versions.manifest import card
 from augment.versions.parquet import describe_files, write_split
 from augment.versions.rows import ChunkOutput
@@ -133,7 +134,9 @@ class Staging:
         return note if made_for == (self.identity, chunk, self.chunk_rows) else None
 
     def remove(self) -> None:
-        """Take the run's folder away."""
+        """Take the run's folder away, or what lies in its place."""
+        if self.path.is_symlink() or self.path.is_file():
+            self.path.unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _file(self, chunk: int, suffix: str) -> Path:
@@ -221,9 +224,10 @@ def commit(staging: Staging, draft: Manifest, chunks: int, others: dict[str, pa.
     while True:
         target = staging.folder / next_name(staging.folder)
         facts = {"files": files, "rejected": rejected, "version": target.name}
-        manifest = draft.model_copy(update=facts).sealed()
-        write_text(building / "manifest.json", manifest.to_json())
-        write_text(building / "README.md", card(manifest))
+        manifest = draft.model_copy(update=facts)
+        write_text(building / CARD, card(manifest))
+        described = manifest.model_copy(update={"card": sha256_file(building / CARD)})
+        write_text(building / MANIFEST, described.sealed().to_json())
         sync(data)
         sync(building)
         try:

@@ -26,6 +26,7 @@ from augment.analysis.stats import difference, version_stats
 from augment.cli import app
 from augment.contract import (
     ContractError,
+    FileDamaged,
     Version,
     identity,
     list_versions,
@@ -270,6 +271,16 @@ FORGED: dict[str, Callable[[Path], object]] = {
     "a link to a device": instead(lambda file: file.symlink_to("/dev/zero")),
     "a linked folder": linked_folder,
 }  # fmt: skip
+CARDS: dict[str, Callable[[Path], object]] = {
+    "splits exchanged": replaced("README.md", lambda text: text.replace(b"data/test-", b"data/x-")),
+    "name of the rows": replaced("README.md", lambda text: text.replace(b"remarks-", b"reviews-")),
+    "removed": lambda path: (path / "README.md").unlink(),
+    "a pipe": lambda path: ((path / "README.md").unlink(), os.mkfifo(path / "README.md")),
+    "hidden settings": lambda path: (path / ".huggingface.yaml").write_text("configs: []\n"),
+    "a script": lambda path: (path / "v0001.py").write_text("print()\n"),
+    "infos": lambda path: (path / "dataset_infos.json").write_text("{}"),
+}
+"""What readers of other tools go by, and ours do not."""
 RECOMPUTED = {"files exchanged and described", "another source row", "no label"}
 """Whoever computes every digest anew is found by ``verify``, which ``distill`` begins with."""
 
@@ -311,6 +322,23 @@ def test_no_reader_gives_another_answer(
         assert forging in RECOMPUTED or answers(opened).items() <= expected.items()
     listed = list(list_versions(forged.parent, skip_unreadable=True))
     assert all(repr(version.manifest.id) for version in listed)
+
+
+@pytest.mark.parametrize("forging", CARDS)
+def test_what_other_tools_go_by_is_verified(
+    forged: Path, expected: dict[str, str], forging: str
+) -> None:
+    CARDS[forging](forged)
+
+    assert answers(open_checked(forged)) == expected
+    with pytest.raises(FileDamaged):
+        verify(open_version(forged))
+
+
+def test_notes_of_an_editor_are_no_fault(forged: Path) -> None:
+    (forged / ".DS_Store").write_bytes(b"\0")
+
+    assert verify(open_version(forged)) == 5
 
 
 COMMANDS = {

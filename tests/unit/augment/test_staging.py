@@ -151,8 +151,11 @@ def test_leftovers_go_and_finished_chunks_stay(tmp_path: Path) -> None:
     (folder / f".lock-{'d' * 12}").touch()
     (folder / f".partial-{'e' * 12}").mkdir()
     (folder / ".partial-").mkdir()
+    (folder / f".partial-{'1' * 12}").write_bytes(b"")
+    (folder / f".partial-{'2' * 12}").symlink_to(tmp_path)
     remove_leftovers(folder, ["a" * 64])
 
+    assert tmp_path.is_dir()
     left = sorted(path.name for path in folder.iterdir())
     assert left == [f".lock-{'b' * 12}", f".partial-{'b' * 12}"]
     assert resumable.finished(0) == COUNTS
