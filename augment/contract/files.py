@@ -100,10 +100,12 @@ def locked(path: Path, waiting: Callable[[], object] | None = None) -> Iterator[
 
     Raises:
         OutputBusy: Another process holds it, and ``waiting`` is None.
+        OutputUnwritable: Its folder cannot be written to.
     """
     lock = FileLock(path)
     try:
-        lock.acquire(blocking=False)
+        with disk_errors(path.parent):
+            lock.acquire(blocking=False)
     except Timeout:
         if waiting is None:
             raise OutputBusy(
