@@ -176,7 +176,7 @@ class _Reader:
         fields, error = self._next(self._reader())
         location = f"line {self._record[0].number}, the header,"
         if error:
-            self._refuse_quote(f"the header is not CSV: {error}")
+            self._refuse_quote(f"{error}, in the header")
         if flaw := self._flaw():
             self.file.refuse(f"{location} {flaw}.")
         header = _checked(self.file, fields)
@@ -197,7 +197,7 @@ class _Reader:
             elif self._is_blank(fields, count):
                 continue
             elif self._has_swallowed(fields, count):
-                self._refuse_quote("a quoted field seems to swallow rows")
+                self._refuse_quote("lines within it read as rows of their own")
             elif flaw := self._flaw():
                 self.file.malformed(f"{location} {flaw}.")
             elif len(fields) != count:
@@ -218,7 +218,7 @@ class _Reader:
             if line.is_cut:
                 self.file.refuse(f"line {line.number} {line.flaw}.", "Take it out of the file.")
             if self._size > MAX_CHARACTERS or len(self._record) > _MOST_LINES:
-                self._refuse_quote("a quoted field goes on for too long")
+                self._refuse_quote("it goes on for too long")
             yield line.text
 
     def _next(self, reader: Iterator[list[str]]) -> tuple[list[str], str]:
@@ -260,13 +260,14 @@ class _Reader:
         )
 
     def _refuse_quote(self, problem: str) -> NoReturn:
-        before = self._lines_before_open_quote()
-        number = self._record[0].number + before
-        self.file.refuse(f"line {number}: {problem}; the quote is opened there.", _MEND)
+        text = "".join(line.text for line in self._record)
+        number = self._record[0].number + self._line_ends_before_quote(text)
+        what = "opens a double quote that seems to be text" if '"' in text else "is out of order"
+        self.file.refuse(f"line {number} {what}: {problem}.", _MEND)
 
-    def _lines_before_open_quote(self) -> int:
-        """How many line ends of the record come before the quoted field that is at fault."""
-        text, ends = "".join(line.text for line in self._record), re.escape(self.delimiter) + "\r\n"
+    def _line_ends_before_quote(self, text: str) -> int:
+        """How many line ends of a record come before the quoted field that is at fault."""
+        ends = re.escape(self.delimiter) + "\r\n"
         whole = re.compile(rf'"[^"]*+(?:""[^"]*+)*+"(?=[{ends}]|\Z)|[^"{ends}][^{ends}]*+|[{ends}]')
         at, spanning = 0, None
         while found := whole.match(text, at):

@@ -159,7 +159,7 @@ def test_lines_of_prose_are_no_rows(tmp_path: Path, header: str, row: list[str])
     ("name", "content", "sentence"),
     [
         ("a.csv", b"t\xe9xt,label\na,1\n", "line 1, the header, is not UTF-8"),
-        ("a.csv", '"text,label\na,1\n', "line 1: the header is not CSV"),
+        ("a.csv", '"text,label\na,1\n', "line 1 opens a double quote"),
         ("a.csv", "text,text\na,1\n", "has the column 'text' twice"),
         ("a.csv", "text,label\na,1\n".encode("utf-16-le"), "iconv -f UTF-16LE"),
         ("a.csv", "text,label\na,é\n".encode("utf-16")[:-1], "cannot be read as a text file"),
@@ -204,7 +204,7 @@ def test_long_lines_and_many_columns(tmp_path: Path) -> None:
     found = read(tmp_path, "a.jsonl", f'{{"a": "{long}"}}\n{{"a": 1}}\n')
     assert (found.rows, found.lines, len(found.malformed)) == ([[1]], ["line 2"], 1)
     assert "line 2 is longer than 16,777,216" in refused(tmp_path, "a.csv", f"t,l\n{long},1\na,1\n")
-    assert "goes on for too long" in refused(tmp_path, "a.csv", 't,l\n"' + "a,1\n" * 100_001)
+    assert "it goes on for too long" in refused(tmp_path, "a.csv", 't,l\n"' + "a,1\n" * 100_001)
     names = ",".join(map(str, range(10_001)))
     assert "10,001 columns" in refused(tmp_path, "a.csv", f"{names}\n")
 
