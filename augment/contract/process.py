@@ -124,7 +124,10 @@ class DeafChildren:
     """Processes that start in the block never hear Ctrl-C: this one alone answers it."""
 
     def __enter__(self) -> None:
+        from multiprocessing.resource_tracker import ensure_running
+
         uninterrupted.__enter__()
+        ensure_running()  # which, in the middle of a start, would let the signal through again
         self._before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
     def __exit__(self, *_: object) -> None:
