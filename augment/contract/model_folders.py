@@ -366,11 +366,10 @@ def check_special_tokens(
         Fault: A token has none, or a special one stands in no file: it would get a spare one.
     """
     ids: dict[str, int] = tokenizer.get_vocab()
-    token = max(ids, key=ids.__getitem__, default="")
-    if ids and (ids[token] >= size or min(ids.values()) < 0):
+    if beyond := next((token for token, at in ids.items() if not 0 <= at < size), None):
         raise fault(
-            f"the tokenizer of {name} has the token {token!r} with the number {ids[token]:,}; the "
-            f"model has {size:,} embeddings.",
+            f"the tokenizer of {name} has the token {beyond!r} with the number {ids[beyond]:,}; "
+            f"the model has {size:,} embeddings.",
             TOKENIZER_HINT,
         )
     for special in tokenizer.all_special_tokens:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from augment.batching import one_thread, run_halving
+from augment.contract.models import WHOLE_WEIGHTS
 from augment.errors import AssetInvalid
 from augment.versions.rows import Texts
 
@@ -86,7 +87,9 @@ class Scorer:
         def run(members: list[int]) -> None:
             batch = self._run(self._model, [encoded[i] for i in members], self._device)
             if np.isnan(batch).any():
-                raise AssetInvalid(f"{self.name} returns NaN; its weights are not usable.")
+                raise AssetInvalid(
+                    f"{self.name} returns NaN; its weights are not usable.", WHOLE_WEIGHTS
+                )
             values.update(zip(members, batch, strict=True))
 
         def too_large(members: list[int]) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from augment.batching import one_thread, run_halving
+from augment.contract.models import WHOLE_WEIGHTS
 from augment.errors import AssetInvalid
 from augment.masked_lm.inputs import MaskedInput, PackedInputs, pack
 from augment.masked_lm.kernels import top_columns
@@ -155,7 +156,9 @@ class MaskedLM:
         best = top_columns(logits, min(k + 1, logits.shape[-1]))
         scores = logits.gather(1, best).cpu().numpy()
         if bool(np.isnan(scores).any()):
-            raise AssetInvalid("the masked LM returns NaN; its weights are not usable.")
+            raise AssetInvalid(
+                "the masked LM returns NaN; its weights are not usable.", WHOLE_WEIGHTS
+            )
         settles = self.precision == "float32" and scores.shape[1] > k
         tied = np.zeros(len(scores), bool)
         if settles:

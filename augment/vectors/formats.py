@@ -23,7 +23,7 @@ from augment.vectors.text import read_text
 _SLICE_ROWS = 16_384
 _HEADER_BYTES = 100
 _MOST_DIMENSIONS = 100_000
-_GZIP, _FASTTEXT = b"\x1f\x8b", b"\xba\x16\x4f\x2f"
+_GZIP, _ZIP, _FASTTEXT = b"\x1f\x8b", b"PK\x03\x04", b"\xba\x16\x4f\x2f"
 _KINDS = "Give a file: GloVe or word2vec text (.txt), word2vec binary (.bin), gensim (.kv)."
 
 
@@ -94,6 +94,8 @@ def _foreign(path: Path) -> str | None:
         head = stream.read(8)
     if head.startswith(_FASTTEXT):
         return "It is a fastText model; give the text file (.vec) that comes with it."
+    if head.startswith(_ZIP):
+        return "It is a zip archive; unpack it, and name one of its files."
     if head.startswith(_GZIP) and path.suffix != ".kv":
         return None  # unpacked on the way
     return remedy(path) or None
@@ -149,8 +151,11 @@ def _native(path: Path) -> Any:
         return table
 
 
-class _VectorsOnly(pickle.Unpickler):
-    """Reads gensim's native format and refuses every class that a table does not need."""
+class _VectorsOnly(pickle._Unpickler):
+    """Reads gensim's native format and refuses every class that a table does not need.
+
+    In Python: the one in C makes room for whatever number a damaged file holds.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         """A class of a plain table of vectors.

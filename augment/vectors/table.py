@@ -15,6 +15,7 @@ from augment.vectors.vocabulary import Vocabulary
 
 Gather = Callable[[Iterator[np.ndarray]], np.ndarray]
 """Makes one matrix of consecutive parts, in memory or in a file that is mapped afterwards."""
+_AGAIN = "The file may be damaged or of another kind: get it again."
 _MIN_NORM, _MAX_NORM = 1e-18, 1e18
 """Lengths that float32 can divide by; shorter rows have no direction."""
 
@@ -98,7 +99,7 @@ def build(blocks: Iterable[Block], gather: Gather, name: str) -> Table:
             vectors.update(block.matrix.data)
             yield block.matrix
         if not words:
-            raise AssetInvalid(f"{name} holds no vectors.")
+            raise AssetInvalid(f"{name} holds no vectors.", _AGAIN)
 
     matrix = gather(matrices())
     vocabulary, lengths = Vocabulary.of(words), np.concatenate(norms)
@@ -126,7 +127,8 @@ def _norms(block: Block, before: int, name: str) -> np.ndarray:
         row = int(faulty[0])
         raise AssetInvalid(
             f"{name} row {before + row + 1}, {block.words[row]!r}, has numbers of length "
-            f"{norms[row]:.3g}; finite numbers below {_MAX_NORM:.0e} are expected."
+            f"{norms[row]:.3g}; finite numbers below {_MAX_NORM:.0e} are expected.",
+            _AGAIN,
         )
     norms[norms < _MIN_NORM] = 0
     return norms

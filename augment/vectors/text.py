@@ -92,7 +92,9 @@ def _whole_lines(stream: IO[bytes] | gzip.GzipFile, name: str) -> Iterator[bytes
         try:
             read = stream.read(READ_BYTES)
         except (OSError, EOFError, zlib.error) as error:
-            raise AssetInvalid(f"{name} cannot be read: {error}.") from error
+            raise AssetInvalid(
+                f"{name} cannot be read: {error}.", "It is damaged or was cut off: get it again."
+            ) from error
         if not read:
             break
         data = _without_end_blanks((rest + read).replace(b"\r\n", b"\n"))

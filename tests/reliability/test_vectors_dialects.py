@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import pickle
+import resource
 import struct
 import unicodedata
 from collections.abc import Callable
@@ -152,6 +153,7 @@ def test_one_sentence(name: str, tmp_path: Path) -> None:
 
     with pytest.raises(AssetInvalid) as caught:
         load_vectors(str(tmp_path / file), 100)
+    assert caught.value.hint
     assert says in f"{caught.value} {caught.value.hint}"
     assert file in caught.value.problem
 
@@ -172,6 +174,16 @@ def test_a_native_file_cannot_name_another_that_runs_code(tmp_path: Path) -> Non
 
     assert list(load_vectors(str(tmp_path / "v.kv"), 100).words) == WORDS
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_damaged_native_file_takes_no_memory(tmp_path: Path) -> None:
+    """The unpickler in C makes room for as many objects as a number in the file says."""
+    (tmp_path / "v.kv").write_bytes(b"\x80\x04]r" + struct.pack("<I", 10**9) + b".")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    with pytest.raises(AssetInvalid, match="list of words"):
+        load_vectors(str(tmp_path / "v.kv"), 100)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 
 
 def test_a_line_that_ends_in_many_blanks_is_read_in_time(tmp_path: Path) -> None:
