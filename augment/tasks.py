@@ -5,6 +5,7 @@ Columns, label names and their order are those of the GLUE data sets as the hub 
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
 from os.path import normpath
 from pathlib import Path
@@ -140,14 +141,20 @@ def parse_task(content: bytes, where: str, folder: Path) -> Task:
     return Task(TaskSpec.model_validate(described), dict(files), folder)
 
 
+def _as_seen(name: str) -> str:
+    """A name without case, extra blanks and characters that are not seen."""
+    visible = (c for c in unicodedata.normalize("NFC", name) if unicodedata.category(c) != "Cf")
+    return " ".join("".join(visible).split()).casefold()
+
+
 def _meant_otherwise(spec: TaskSpec, files: dict[str, str]) -> dict[str, str]:
     """What no manifest forbids, but a person hardly means: by key path."""
     found: dict[str, str] = {}
     names = spec.label.names
     if not all(map(str.strip, names)):
         found["label.names"] = "a class needs a name that is not blank"
-    elif alike := twice(" ".join(name.split()).casefold() for name in names):
-        shown = [name for name in names if " ".join(name.split()).casefold() == alike]
+    elif alike := twice(map(_as_seen, names)):
+        shown = [name for name in names if _as_seen(name) == alike]
         found["label.names"] = f"{' and '.join(map(repr, shown))} differ in case or blanks alone"
     if metric := twice(spec.metrics):
         found["metrics"] = f"{metric!r} stands twice"

@@ -181,7 +181,8 @@ def _class_names(values: Values, column: str) -> list[str]:
     fractions = any(isinstance(v, float) or "." in str(v) or "e" in str(v) for v in values)
     if numbers and (fractions or len(spelled) > MAX_CLASSES):
         return []
-    if len(spelled) > max(MAX_CLASSES, len(values) // 2):
+    unique = not numbers and len(spelled) == len(values) > _REPEATS
+    if unique or len(spelled) > max(MAX_CLASSES, len(values) // 2):
         raise SourceInvalid(
             f"the column {column!r} has {len(spelled):,} different texts in {len(values):,} rows: "
             "too many for classes.",

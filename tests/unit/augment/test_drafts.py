@@ -187,6 +187,12 @@ def test_files_that_give_no_draft(tmp_path: Path, columns: dict[str, Any], sente
         sniff(write(tmp_path, rows(300, **columns)))
 
 
+def test_a_text_that_is_called_label_has_no_classes(tmp_path: Path) -> None:
+    swapped = rows(30, label=[f"some words {i}" for i in range(30)], text=["good", "bad"])
+    with pytest.raises(SourceInvalid, match="30 different texts in 30 rows: too many"):
+        sniff(write(tmp_path, swapped))
+
+
 def test_what_is_no_data_file(tmp_path: Path) -> None:
     with pytest.raises(SourceMissing, match="is not there"):
         sniff(tmp_path / "none.csv")

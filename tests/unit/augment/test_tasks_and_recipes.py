@@ -67,6 +67,8 @@ def test_a_task_file(tmp_path: Path) -> None:
         ('["negative", "positive"]', '["Positive", "positive "]', "differ in case or blanks"),
         ('["negative", "positive"]', '["a  b", "a b"]', "differ in case or blanks"),
         ('["negative", "positive"]', '["negative", " "]', "not blank"),
+        ('["negative", "positive"]', '["pos", "pos\\u200b"]', "differ in case or blanks"),
+        ('["negative", "positive"]', '["é", "e\u0301"]', "differ in case or blanks"),
         ('["sentence"]', '[""]', "a column needs a name"),
         ('"dev.csv"', '"./train.csv"', "'train.csv' stands twice; each split needs its own"),
         ('validation = "dev.csv"', 'validation = "d.csv"\ndev = "e.csv"', "splits.dev"),
