@@ -163,9 +163,9 @@ class Checkpoint:
         if (self.folder / "adapter_config.json").is_file():
             raise self.fault(f"{self.name} holds an adapter, which is not loaded.", _MERGE)
         stored = check_weights(self.folder, self.fault)
-        if not stored:
+        if not stored.names:
             raise self.fault(f"there are no weights in {self.folder}.", WHOLE_WEIGHTS)
-        check_size(self.name, lambda: kind.from_config(config), stored, self.fault)
+        check_size(self.name, lambda: kind.from_config(config), stored.size, self.fault)
         with loading("weights", self.name, self.fault, WHOLE_WEIGHTS):
             model, told = kind.from_pretrained(
                 self.folder,
@@ -176,7 +176,7 @@ class Checkpoint:
                 ignore_mismatched_sizes=True,  # they are faults by the report, with a sentence
             )
         tied = model.get_expanded_tied_weights_keys(all_submodels=True)
-        report = Report.of(model, told)
+        report = Report.of(model, told, stored.names)
         if flaw := report.judge(may_start, head):
             remedy = headless if flaw.part == "head" and headless else flaw.remedy
             raise self.fault(f"the weights of {self.name} {flaw.problem}.", remedy)

@@ -12,6 +12,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -149,21 +150,27 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def check_weights(folder: Path, fault: type[Fault]) -> int:
-    """Look at the files that the weights would be read from: the headers, not the numbers.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The weights of a folder: their size in bytes, and the names of all tensors."""
 
-    Returns:
-        Their size in bytes; 0 where the folder has no weights.
+    size: int
+    names: tuple[str, ...]
+
+
+def check_weights(folder: Path, fault: type[Fault]) -> Stored:
+    """Look at the files that the weights would be read from: the headers, not the numbers.
 
     Raises:
         Fault: Of the kind ``fault``: one is no file of tensors, or the index of several is wrong.
     """
-    files = weight_files(folder, fault)
+    files, names = weight_files(folder, fault), []
     for file in files:
         with guarded(file, fault, "the weights of a model", WHOLE_WEIGHTS):
-            if not _tensor_names(file):
+            if not (held := _tensor_names(file)):
                 raise ValueError("it holds no tensors")
-    return sum(file.stat().st_size for file in files)
+            names += held
+    return Stored(sum(file.stat().st_size for file in files), tuple(names))
 
 
 def weight_files(folder: Path, fault: type[Fault]) -> tuple[Path, ...]:
@@ -228,7 +235,8 @@ def _tensor_names(file: Path) -> list[str]:
         from safetensors import safe_open
 
         with safe_open(file, "pt") as stored:
-            return list(stored.keys())
+            kinds = {name: stored.get_slice(name).get_dtype() for name in stored.keys()}  # noqa: SIM118
+        return _of_numbers({name: kind.startswith(("F", "BF")) for name, kind in kinds.items()})
     import torch
 
     _refuse_bomb(file)
@@ -240,7 +248,14 @@ def _tensor_names(file: Path) -> list[str]:
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in tensors.items()
     ):
         raise ValueError(f"it holds something else than tensors by their names{_wrapped(tensors)}")
-    return list(tensors)
+    return _of_numbers({name: value.is_floating_point() for name, value in tensors.items()})
+
+
+def _of_numbers(fractions: Mapping[str, bool]) -> list[str]:
+    """The names, where every weight is stored as numbers with fractions: else it is a code."""
+    if whole := [name for name, has in fractions.items() if name.endswith("weight") and not has]:
+        raise ValueError(f"{whole[0]} is quantized (it holds whole numbers), which is not read")
+    return list(fractions)
 
 
 def _wrapped(content: Any) -> str:

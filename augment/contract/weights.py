@@ -45,6 +45,7 @@ class Report:
         missing: Names that are not in the file.
         unexpected: Names in the file that the model does not have.
         mismatched: Name → shape in the file, shape that the config asks for.
+        stored: All names in the file.
     """
 
     names: Collection[str]
@@ -53,10 +54,11 @@ class Report:
     missing: Collection[str]
     unexpected: Collection[str]
     mismatched: Mapping[str, tuple[Shape, Shape]]
+    stored: Collection[str] = ()
 
     @classmethod
-    def of(cls, model: Any, report: Mapping[str, Any]) -> Report:
-        """From a model of transformers and its ``output_loading_info``."""
+    def of(cls, model: Any, report: Mapping[str, Any], stored: Collection[str]) -> Report:
+        """From a model of transformers, its ``output_loading_info``, and all names in the file."""
         prefix = f"{model.base_model_prefix}."
         return cls(
             names=[name for name, _ in model.named_parameters()],
@@ -68,6 +70,7 @@ class Report:
                 name: (tuple(found), tuple(wanted))
                 for name, found, wanted in sorted(report["mismatched_keys"])
             },
+            stored=stored,
         )
 
     def component(self, name: str) -> tuple[Part, str]:
@@ -104,11 +107,9 @@ class Report:
         if lost:
             return self._foreign(lost) or self._too_few(lost, head)
         if self.mismatched:
-            name, (found, wanted) = next(iter(self.mismatched.items()))
-            return Flaw(
-                f"do not fit config.json: {name} has the shape {found}, expected {wanted}"
-                + (f" (and {len(self.mismatched) - 1} more)" if len(self.mismatched) > 1 else "")
-            )
+            return self._misfit()
+        if twice := self._twice():
+            return twice
         return self._too_many(strange) if strange else None
 
     def _lacking(self, name: str, may_start: Collection[Part]) -> bool:
@@ -164,6 +165,33 @@ class Report:
             f"lack {len(inside)} tensors of its {where} ({inside[0]} …)"
             + (told if held and asked - held else "")
         )
+
+    def _twice(self) -> Flaw | None:
+        """A tensor with and without the prefix, which loading adds or drops, or in two files."""
+        first: dict[str, str] = {}
+        for name in self.stored:
+            inner = name
+            while inner.startswith(self.prefix):
+                inner = inner.removeprefix(self.prefix)
+            if inner in first:
+                return Flaw(
+                    f"hold one tensor twice, as {first[inner]} and as {name}",
+                    "Leave the right one in the file.",
+                )
+            first[inner] = name
+        return None
+
+    def _misfit(self) -> Flaw:
+        name, (found, wanted) = next(iter(self.mismatched.items()))
+        shapes = f"{name} has the shape {found}, expected {wanted}"
+        if {self.component(each)[0] for each in self.mismatched} == {"head"}:
+            return Flaw(
+                f"have a head of another size: {shapes}",
+                "It was trained for other labels. To start anew, save the encoder without it: "
+                "AutoModel.from_pretrained(DIR).save_pretrained(NEW)",
+            )
+        more = f" (and {len(self.mismatched) - 1} more)" if len(self.mismatched) > 1 else ""
+        return Flaw(f"do not fit config.json: {shapes}{more}")
 
     def _too_many(self, strange: list[str]) -> Flaw:
         if added := next((name for name in strange if _ADDED.search(name)), None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -159,6 +160,10 @@ FOR_ALL: dict[str, tuple[Change, str]] = {
         "does not know",
     ),
     "8 bits": (also("bert.encoder.layer.0.output.dense.weight.absmax"), "does not know"),
+    "codes of 8 bits": (
+        lambda state, _: {k: v.to(torch.int8) if v.dim() > 1 else v for k, v in state.items()},
+        "is quantized",
+    ),
     "LoRA": (also("bert.encoder.layer.0.attention.self.query.lora_A.weight"), "hold adapters"),
     "adapters": (also("bert.encoder.layer.1.output.adapters.a.up.weight"), "hold adapters"),
     "another vocabulary": (
@@ -392,3 +397,73 @@ def test_commands_refuse_with_a_sentence(
     assert done.exit_code == 4, told
     assert "names of something around the model: module.bert" in " ".join(told.split())
     assert not (tmp_path / "out" / "student").exists()
+
+
+def test_a_head_for_other_labels_says_how_to_start_anew(tmp_path: Path) -> None:
+    three = make_bert(TOKENIZER, layers=2, labels=("a", "b", "c"))
+    folder = str(save(three, TOKENIZER, tmp_path / "three"))
+    for read in HEAD_MAY_START.values():
+        with pytest.raises(
+            Fault, match=r"head of another size: classifier.bias .*\(3,\)"
+        ) as caught:
+            read(folder)
+        assert "save the encoder without it" in caught.value.hint
+    three.bert.save_pretrained(folder)
+
+    assert not refused_by(folder, HEAD_MAY_START)
+
+
+def test_codes_in_a_pickled_file(classifier: Path, tmp_path: Path) -> None:
+    shutil.copytree(classifier, tmp_path / "model")
+    state = load_file(classifier / "model.safetensors")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    codes = {k: v.to(torch.int8) if v.dim() > 1 else v for k, v in state.items()}
+    torch.save(codes, tmp_path / "model" / "pytorch_model.bin")
+
+    assert refused_by(str(tmp_path / "model"), CLASSIFIERS) == CLASSIFIERS.keys()
+
+
+MUTATIONS: dict[str, Callable[[State, str, str], object]] = {
+    "lost": lambda state, one, _: state.pop(one),
+    "renamed": lambda state, one, _: state.update({one[:-1]: state.pop(one)}),
+    "moved up": lambda state, one, _: state.update({one.split(".", 1)[1]: state.pop(one)}),
+    "moved down": lambda state, one, _: state.update({f"a.{one}": state.pop(one)}),
+    "exchanged": lambda state, one, other: state.update({one: state[other], other: state[one]}),
+    "twice": lambda state, one, _: state.update({f"{one}.copy": state[one]}),
+    "under two names": lambda state, one, _: state.update({f"bert.{one}": state[one] + 1}),
+    "without its prefix too": lambda state, one, _: state.update(
+        {one.removeprefix("bert."): state[one] + 1}
+    ),
+    "cut": lambda state, one, _: state.update({one: state[one][:-1]}),
+    "flat": lambda state, one, _: state.update({one: state[one].flatten()}),
+    "turned": lambda state, one, _: state.update({one: state[one].mT.contiguous()}),
+    "empty": lambda state, one, _: state.update({one: state[one][:0]}),
+    "not a number": lambda state, one, _: state.update({one: state[one] / 0}),
+}
+
+
+@pytest.mark.parametrize("kind", MUTATIONS)
+def test_a_mutated_file_is_refused_or_means_the_same(
+    classifier: Path, tmp_path: Path, kind: str
+) -> None:
+    """Never another value in silence, but for values that were exchanged within their shapes."""
+    draw = random.Random(kind)
+    whole = load_classifier(str(classifier), SENTIMENT).model.state_dict()
+    for number in range(6):
+        one, other = draw.sample(sorted(whole), 2)
+        if kind == "exchanged" and whole[one].shape == whole[other].shape:
+            continue
+        if kind == "turned" and len({*whole[one].shape}) == 1:
+            continue
+
+        def mutate(state: State, _: dict[str, Any], names: tuple[str, str] = (one, other)) -> State:
+            MUTATIONS[kind](state, *names)
+            return state
+
+        folder = changed(classifier, tmp_path / str(number), mutate)
+        try:
+            read = load_classifier(folder, SENTIMENT).model.state_dict()
+        except Fault as fault:
+            assert fault.exit_code == 4  # noqa: PT017 - whether it is refused is what is tried
+        else:
+            assert all(torch.equal(read[name], whole[name]) for name in whole), (kind, one)
