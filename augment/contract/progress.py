@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,6 +16,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from augment.contract.foreign import shown
+from augment.contract.process import lose
 
 LINE_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal."""
@@ -31,6 +33,20 @@ class _Console(Console):
                 yield segment
             else:
                 yield Segment(shown(segment.text, limit=sys.maxsize, lines=True), segment.style)
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print; where stderr is closed or full, nobody is told, and the work goes on."""
+        try:
+            super().print(*objects, **how)
+        except OSError:
+            if not self.stderr:
+                raise
+            self.quiet = True
+            lose(sys.stderr)
+
+    def on_broken_pipe(self) -> None:
+        """Let it pass, to those who know whether anything is lost: Rich would end the process."""
+        raise  # noqa: PLE0704 - called while it is handled
 
 
 def open_console(*, err: bool = False, quiet: bool = False) -> Console:
