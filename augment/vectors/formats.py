@@ -22,6 +22,8 @@ from augment.vectors.text import read_text
 
 _SLICE_ROWS = 16_384
 _HEADER_BYTES = 100
+_SUFFIXES = (".txt", ".vec", ".bin", ".kv", ".gz", ".csv", ".tsv")
+"""Ends of files' names; the downloader's names have none of them, and no parts."""
 _MOST_DIMENSIONS = 100_000
 _GZIP, _ZIP, _FASTTEXT = b"\x1f\x8b", b"PK\x03\x04", b"\xba\x16\x4f\x2f"
 _KINDS = "Give a file: GloVe or word2vec text (.txt), word2vec binary (.bin), gensim (.kv)."
@@ -35,7 +37,7 @@ def locate(name: str) -> Path:
     """
     if (path := Path(name)).is_file():
         return path
-    if path.exists() or len(path.parts) > 1:  # a place; the downloader's names have no parts
+    if path.exists() or len(path.parts) > 1 or path.suffix in _SUFFIXES:  # a place, no name
         raise AssetMissing(
             f"{name} is neither a vectors file nor a name of gensim's downloader.",
             f"{remedy(path)}\n{_KINDS}".lstrip(),

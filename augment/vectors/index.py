@@ -48,10 +48,6 @@ class Vectors:
         """SHA-256 over the words and their vectors."""
         return self.table.digest
 
-    def found_rate(self, words: Sequence[str]) -> float:
-        """The share of words, as a model knows them, that stand in the table; 0 without any."""
-        return sum(word in self.words for word in words) / max(1, len(words))
-
     def neighbors(self, words: Sequence[str], k: int) -> list[Neighbors]:
         """The K nearest words of each word, itself excluded; empty for unknown words.
 
