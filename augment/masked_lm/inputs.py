@@ -90,6 +90,10 @@ class PackedInputs:
     spaced: Tensor
     groups: tuple[LengthGroup, ...]
 
+    def __len__(self) -> int:
+        """How many inputs there are."""
+        return len(self.masks)
+
 
 def pack(inputs: Sequence[MaskedInput], device: str) -> PackedInputs:
     """Lay inputs one after the other; those of equal length must already be neighbors."""
