@@ -87,7 +87,7 @@ _REASONS = {
     errno.ELOOP: "its symbolic links lead in a circle",
     errno.EIO: "the disk does not answer",
 }
-_FORBIDDEN = set(_REASONS) - {errno.EISDIR, errno.ENOENT}
+_FORBIDDEN = set(_REASONS) - {errno.ENOENT}
 _LITTLE = 2**20
 """Bytes: with less room than this, an error that gives no reason is taken for a full disk."""
 

@@ -249,8 +249,8 @@ def prune_after_run(store: CandidateStore, limit: int) -> str:
     try:
         dropped = prune(folder, limit)
         size = sum(file.bytes for file in describe_store(folder)) / 2**20
-    except StoreInvalid as error:
-        return error.problem
+    except (StoreInvalid, OSError) as error:  # the version is committed: no failure of the run
+        return str(error)
     return f"{size:.1f} MB in {folder}" + f" · {dropped:,} dropped" * bool(dropped) + noted
 
 
