@@ -24,6 +24,8 @@ MAX_CHARACTERS = 1 << 24
 """No line, and no record of several lines, is longer."""
 MAX_COLUMNS = 10_000
 _HEAD = 1 << 16
+_LINES_BETWEEN = 64
+"""So many lines are read between two looks at how far the file is read."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
@@ -196,8 +198,10 @@ def read_lines(file: DataFile) -> Iterator[Line]:
         Fault: As ``open_text``; the file ends within a character of UTF-16.
     """
     with open_text(file) as stream, guarded(file.path, file.fault, "a text file"):
-        number = 0
+        number = done = 0
         while text := stream.readline(MAX_CHARACTERS):
+            if number % _LINES_BETWEEN == 0:
+                done = bytes_read(stream)
             number += 1
             rest = text
             while len(rest) == MAX_CHARACTERS and rest[-1] not in "\r\n":
@@ -205,7 +209,7 @@ def read_lines(file: DataFile) -> Iterator[Line]:
             cut = rest is not text
             flaw = "" if file.lenient else flaw_of(text, stream)
             flaw = f"is longer than {MAX_CHARACTERS:,} characters" if cut else flaw
-            yield Line(number, text, flaw, cut, bytes_read(stream))
+            yield Line(number, text, flaw, cut, done)
 
 
 def bytes_read(stream: TextIOWrapper) -> int:

@@ -103,6 +103,7 @@ def _array(file: DataFile) -> Iterator[Record]:
             window.line += text.count("\n")
 
 
+_DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n]*")
 
 
@@ -134,10 +135,9 @@ class _Window:
         return self._element()
 
     def _element(self) -> str:
-        decoder = json.JSONDecoder()
         while True:
             try:
-                end = decoder.raw_decode(self._text, self._at)[1]
+                end = _DECODER.raw_decode(self._text, self._at)[1]
             except (ValueError, RecursionError):
                 end = len(self._text)  # or what is missing comes next
             if end < len(self._text):
