@@ -150,6 +150,8 @@ def _native(path: Path) -> Any:
             table.vectors = np.load(beside, mmap_mode="r", allow_pickle=False)
         if not isinstance(getattr(table, "index_to_key", None), list):
             raise ValueError("it has no list of words")
+        if not hasattr(table, "vectors"):
+            raise ValueError("it has no vectors")
         return table
 
 

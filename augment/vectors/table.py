@@ -119,8 +119,9 @@ def _norms(block: Block, before: int, name: str) -> np.ndarray:
     Raises:
         AssetInvalid: A number is none or beyond reason.
     """
-    wide = block.matrix.astype(np.float64)
-    wide *= wide
+    with np.errstate(invalid="ignore", over="ignore"):  # they are found below
+        wide = block.matrix.astype(np.float64)
+        wide *= wide
     norms: np.ndarray = np.sqrt(wide.sum(axis=1))
     faulty = np.flatnonzero(~(norms < _MAX_NORM))
     if len(faulty):

@@ -58,6 +58,14 @@ def native(path: Path) -> None:
     table.save(str(path), sep_limit=0, separately=["vectors"])
 
 
+def without_vectors(path: Path) -> None:
+    from gensim.models import KeyedVectors
+
+    table = KeyedVectors(NUMBERS.shape[1])
+    del table.vectors
+    path.write_bytes(pickle.dumps(table))
+
+
 GLOVE = ("\n".join([*lines(), ""])).encode()
 HEADER = f"{len(WORDS)} {NUMBERS.shape[1]}"
 READ: dict[str, tuple[str, Write]] = {
@@ -141,6 +149,7 @@ FAULTS: dict[str, tuple[str, Write, str]] = {
     "binary of text": ("v.bin", text(lines()), "binary"),
     "text of binary": ("v.txt", raw(b"2 3\nthe " + struct.pack("3f", 1, 2, 3)), "line 2"),
     "native, text": ("v.kv", text(lines()), "gensim table"),
+    "native, no vectors": ("v.kv", without_vectors, "no vectors"),
     "native, a list": ("v.kv", raw(pickle.dumps([1, 2])), "list of words"),
     "an array": ("v.npy", raw(b"\x93NUMPY\x01\x00" + bytes(99)), "line 1"),
     "a line of blanks": ("v.txt", raw(b"the 1 2" + b" " * 10**5 + b"x\n"), "line 1"),
