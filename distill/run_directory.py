@@ -145,8 +145,13 @@ class RunDirectory:
         return begun
 
     def _sweep(self) -> None:
-        """Remove what killed calls were writing; whoever holds the lock is the only one here."""
-        for left in [*self.path.glob(".*.partial"), *self.work.rglob(".*.partial")]:
+        """Remove what killed calls were writing, and files in the place of folders of ``work``.
+
+        Whoever holds the lock is the only one here.
+        """
+        partial = [*self.path.glob(".*.partial"), *self.work.rglob(".*.partial")]
+        folders = [self.work, *self.work.glob("[!.]*"), *self.work.glob("*/checkpoints")]
+        for left in [*partial, *(p for p in folders if not p.suffix and p.is_file())]:
             discard(left)
 
     def _lost(self, identity: dict[str, Any]) -> bool:

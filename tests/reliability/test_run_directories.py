@@ -387,6 +387,9 @@ def test_what_killed_processes_left_goes(half: Path, go: Go, tmp_path: Path) -> 
     (run / ".student.partial" / "model.safetensors").touch()
     for name in (".result.json.partial", "work/tokens/.x.arrow.partial", "work/.y.json.partial"):
         (run / name).touch()
+    for name in ("work/tokens", "work/prediction", "work/plain"):
+        shutil.rmtree(run / name, ignore_errors=True)
+        (run / name).touch()
     go(run, quiet=True)
 
     assert not [path for path in run.rglob("*") if "partial" in path.name]
