@@ -90,7 +90,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str, int]] = {
     ),
     "a cut Parquet": (
         lambda f: (f / "train.csv").rename(f / "train.parquet").write_bytes(b"PAR1 and no more"),
-        "not a whole Parquet file",
+        "It is cut or damaged: get it again",
         3,
     ),
     "no UTF-8": (
