@@ -112,8 +112,7 @@ def distill_task(
             rivals = {Role.PLAIN: train_on_labels(context, again), **rivals}
         students = choices[0] if plain else (STUDENT,)
         on_main_process(lambda: run.finish(compare(context, teachers, rivals), *students))
-        result = run.result(EvaluationResult, students)
-    assert result is not None
+        result = run.made(EvaluationResult, students)
     return Run(run.path, result)
 
 

@@ -17,7 +17,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -118,12 +118,21 @@ class RunDirectory:
             UsageError: It holds other things.
             DataInvalid: Nobody can say any more whose it is.
             OutputBusy: Another process is at work in it.
-            OutputUnwritable: It cannot be written to.
+            OutputUnwritable: It cannot be written to, or was removed meanwhile.
         """
         with ExitStack() as held:
             with main_process_first():
                 begun = self._begin(json.loads(json.dumps(identity)), held, narrator)
-            yield begun
+            try:
+                yield begun
+            except Exception as error:
+                if self.begun:
+                    raise
+                discard(self.work)  # what was written after the directory was removed
+                (self.path / LOCK).unlink(missing_ok=True)
+                with suppress(OSError):
+                    self.path.rmdir()
+                raise _gone(self.path) from error
 
     def _begin(self, identity: dict[str, Any], held: ExitStack, narrator: Narrator | None) -> bool:
         file, begun = self.path / RUN, self.begun
@@ -134,7 +143,7 @@ class RunDirectory:
             )
         lost = begun and self._lost(identity)
         with disk_errors(nearest(self.path)):
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.work.mkdir(parents=True, exist_ok=True)
             if is_main_process():
                 held.enter_context(locked(self.path / LOCK))
                 self._sweep()
@@ -281,8 +290,24 @@ class RunDirectory:
             return None
         return read_json(file, kind)
 
+    def made(self, kind: type[R], students: tuple[str, ...]) -> R:
+        """The result that this call has written.
+
+        Raises:
+            OutputUnwritable: It was removed meanwhile.
+        """
+        found = self.result(kind, students)
+        if found is None:
+            raise _gone(self.path)
+        return found
+
     def finish(self, result: Record, *students: str) -> None:
-        """Write the result of these students, which ends the run."""
+        """Write the result of these students, which ends the run.
+
+        Raises:
+            OutputUnwritable: The directory, or a student, was removed meanwhile.
+        """
+        self.check_place()
         write_sealed_json(self.path / RESULT, self._result_origin(students), result.to_json())
 
     def _result_origin(self, students: Sequence[str]) -> Origin:
@@ -347,12 +372,16 @@ def reuse(path: Path, origin: Origin, narrator: Narrator | None = None) -> bool:
 
 
 def check_place(folder: Path) -> None:
-    """See that a folder is still there, see ``RunDirectory.check_place``."""
-    if not folder.is_dir():
-        raise OutputUnwritable(
-            f"{folder} is gone: it was removed or renamed while this run was at work in it.",
-            "Put it back, or repeat the command to begin anew.",
-        )
+    """See that a folder is still a run's, see ``RunDirectory.check_place``."""
+    if not (folder / RUN).is_file():
+        raise _gone(folder)
+
+
+def _gone(folder: Path) -> OutputUnwritable:
+    return OutputUnwritable(
+        f"{folder} is gone: it was removed or renamed while this run was at work in it.",
+        "Put it back, or repeat the command to begin anew.",
+    )
 
 
 def _run_origin(identity: dict[str, Any]) -> Origin:

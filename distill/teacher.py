@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from augment.contract import OutputError, Version
+from augment.contract import OutputError, OutputUnwritable, Version
 from augment.contract.files import check_output, commit_folder, locked, write_json
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
@@ -101,8 +101,8 @@ def fine_tune_teacher(
         made = Classifier(str(out), model, tokenizer)
         on_main_process(lambda: _commit(out, context, made, identity, origin))
     on_main_process(lambda: _remove(run.path))
-    result = _finished(out, origin)
-    assert result is not None
+    if (result := _finished(out, origin)) is None:
+        raise OutputUnwritable(f"{out} was removed as soon as it was made.", "Make it again.")
     return result
 
 

@@ -189,7 +189,7 @@ def write_file(path: Path, fill: Callable[[Path], object]) -> None:
     partial = partial_of(path)
     try:
         with disk_errors(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(exist_ok=True)  # a removed run directory is not made again
             fill(partial)
             sync(partial)
             partial.replace(path)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from augment.contract import TaskSpec, Version
+from augment.contract.errors import PlaceUnusable
 from augment.contract.files import check_output, commit_folder, sole_writer, write_json
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
@@ -133,6 +134,7 @@ def _export(
                 if form in forms:
                     narrator.say("writing", form)
                     targets.append(_write(form, folder, targets[0], opened.task))
+            written = set(folder.rglob("*"))
             narrator.say("measuring", f"{len(targets)} forms on validation")
             result = ExportResult.on(
                 opened,
@@ -143,6 +145,8 @@ def _export(
                 libraries={name: installed(name) for name in packages},
                 forms=tuple(_compare(targets, folder, opened.task)),
             )
+        if written - set(folder.rglob("*")):
+            raise PlaceUnusable(f"files of {out} were removed while it was made.", "Export again.")
         write_json(folder / RECORD, result.to_json())
 
     commit_folder(out, fill)

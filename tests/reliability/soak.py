@@ -132,15 +132,15 @@ def _tail(log: Path) -> str:
     return " | ".join(log.read_text(errors="replace").strip().splitlines()[-3:])[-500:]
 
 
-def plan(count: int, seed: int) -> list[tuple[Job, str, int]]:
+def plan(count: int, seed: int, only: str) -> list[tuple[Job, str, int]]:
     """So many faults, each kind and each job as often as the others."""
-    pairs = [(job, fault) for fault in FAULTS for job in JOBS]
+    pairs = [(job, fault) for fault in FAULTS for job in JOBS if only in (fault, job.name, "")]
     random.Random(seed).shuffle(pairs)
     chosen = islice(cycle(pairs), count)
     return [(job, fault, seed * 100_000 + n) for n, (job, fault) in enumerate(chosen)]
 
 
-def soak(count: int, seed: int, base: Path) -> list[Outcome]:
+def soak(count: int, seed: int, only: str, base: Path) -> list[Outcome]:
     """Inject faults, telling each that went wrong."""
     torch.set_num_threads(1)
     made = Soak(base)
@@ -153,7 +153,7 @@ def soak(count: int, seed: int, base: Path) -> list[Outcome]:
     seconds = ", ".join(f"{name} {own.seconds:.1f} s" for name, own in calm.items())
     print(f"undisturbed: {seconds}", flush=True)
     found = []
-    for n, (job, fault, own) in enumerate(plan(count, seed), start=1):
+    for n, (job, fault, own) in enumerate(plan(count, seed, only), start=1):
         found.append(outcome := made.strike(job, calm[job.name], fault, own))
         if outcome.wrong or sys.stderr.isatty() or n % 20 == 0:
             state = "; ".join(outcome.wrong) or "complete"
@@ -180,12 +180,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faults", type=int, default=330)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="this fault, or this command")
     parser.add_argument("--json", type=Path, help="where the counts are kept")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         base = Path(folder)
         base.chmod(0o755)
-        outcomes = soak(options.faults, options.seed, base)
+        outcomes = soak(options.faults, options.seed, options.only, base)
     counts = summary(outcomes)
     print(json.dumps({k: v for k, v in counts.items() if k != "wrong"}, indent=2))
     if options.json:
