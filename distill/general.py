@@ -257,6 +257,7 @@ def make_plan(
         if budget.tokens is not None:
             steps = steps_for_tokens(budget.tokens, per_step)
         plan = Plan(steps, general.evaluations, per_step)
+    context.run.check_place()
     on_main_process(lambda: write_sealed_json(file, origin, dataclasses.asdict(plan)))
     return read_json(file, Plan)
 

@@ -106,7 +106,8 @@ class Soak:
             out.mkdir(exist_ok=True)
             last = 0 if job.once and job.result(out) else self.command(job, out, again).wait()
             if last:
-                wrong.append(f"the same command ended with {last}: {_tail(again)}")
+                there = ", ".join(str(path.relative_to(out)) for path in sorted(out.rglob("*")))
+                wrong.append(f"the same command ended with {last}: {_tail(again)}; there: {there}")
             wrong += _compared(job, out, calm, "in the end", needed=True)
             left = [str(p.relative_to(out)) for p in out.rglob(".*") if p.name.endswith(LEFT)]
             left += [str(p.relative_to(out)) for p in out.rglob(".partial-*")]
