@@ -13,7 +13,7 @@ from typing import Any
 
 from augment.contract import Label, Splits, TaskSpec
 from augment.contract.reading import guarded
-from augment.contract.validation import faults, parse_toml, refuse, twice
+from augment.contract.recipes import faults, parse_toml, refuse, twice
 from augment.errors import RecipeInvalid, SourceMissing
 
 _ONE_TEST = Splits(test=("test",))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from augment.contract import Version
-from augment.contract.validation import twice
+from augment.contract.recipes import twice
 from augment.contract.version import open_checked
 from distill.errors import UsageError
 from distill.evaluation.results import Role, Run

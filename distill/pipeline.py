@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from augment.contract import TaskSpec, Version
 from augment.contract.models import quiet_libraries
-from augment.contract.validation import twice
+from augment.contract.recipes import twice
 from augment.contract.version import open_checked
 from distill.distributed import device, main_process_first, on_main_process
 from distill.errors import UsageError, WeakTeacher

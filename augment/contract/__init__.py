@@ -38,9 +38,17 @@ if TYPE_CHECKING:
         identity,
     )
     from augment.contract.models import LabelOrder, match_labels, model_digest
-    from augment.contract.schema import LOGITS, arrow_schema, rejected_schema
     from augment.contract.shards import content_digest, sha256_file
-    from augment.contract.task import METRICS, UNLABELED, Label, Splits, TaskSpec
+    from augment.contract.task import (
+        LOGITS,
+        METRICS,
+        UNLABELED,
+        Label,
+        Splits,
+        TaskSpec,
+        arrow_schema,
+        rejected_schema,
+    )
     from augment.contract.version import (
         Version,
         list_versions,
@@ -92,7 +100,7 @@ __all__ = [
     "sync",
     "verify",
 ]
-_PARTS = ("errors", "files", "manifest", "models", "schema", "shards", "task", "version")
+_PARTS = ("errors", "files", "manifest", "models", "shards", "task", "version")
 
 
 def __getattr__(name: str) -> Any:

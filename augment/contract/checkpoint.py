@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from augment.contract.errors import Fault
-from augment.contract.model_config import PLAIN_OUTPUT, find_unsupported, model_type
 from augment.contract.model_folders import (
     CONFIG_HINT,
     PROBE,
@@ -23,7 +22,14 @@ from augment.contract.model_folders import (
     check_weights,
     read_model_config,
 )
-from augment.contract.models import COUNT_FROM_PADDING, WHOLE_WEIGHTS, loading
+from augment.contract.models import (
+    COUNT_FROM_PADDING,
+    PLAIN_OUTPUT,
+    WHOLE_WEIGHTS,
+    find_unsupported,
+    loading,
+    model_type,
+)
 from augment.contract.weights import Part, Report, not_finite
 
 _KNOWN_ONLY = "Only architectures that come with transformers are loaded; remote code is never run."

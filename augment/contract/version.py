@@ -36,7 +36,7 @@ from augment.contract.manifest import (
     disagreement,
 )
 from augment.contract.reading import guarded, read_json
-from augment.contract.schema import arrow_schema, rejected_schema
+from augment.contract.recipes import faults
 from augment.contract.shards import (
     RESTORE,
     ROWS_AT_ONCE,
@@ -45,8 +45,7 @@ from augment.contract.shards import (
     digest_of,
     sha256_file,
 )
-from augment.contract.task import TaskSpec
-from augment.contract.validation import faults
+from augment.contract.task import TaskSpec, arrow_schema, rejected_schema
 
 if TYPE_CHECKING:
     import datasets

@@ -12,13 +12,13 @@ import torch
 from torch.nn import functional as F
 
 from augment.contract import TaskSpec, match_labels
-from augment.contract.model_config import reads_segments
 from augment.contract.model_folders import PROBE, TOKENIZER_HINT
 from augment.contract.models import (
     WHOLE_WEIGHTS,
     loading,
     model_digest,
     quiet_libraries,
+    reads_segments,
     refuse_multi_label,
 )
 from augment.contract.weights import Part

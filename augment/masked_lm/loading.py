@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from augment.contract.checkpoint import Checkpoint
-from augment.contract.model_config import model_type
 from augment.contract.model_folders import SHORTEST_INPUT, TOKENIZER_HINT, find_model
-from augment.contract.models import WHOLE_WEIGHTS, loading, model_digest, quiet_libraries
+from augment.contract.models import (
+    WHOLE_WEIGHTS,
+    loading,
+    model_digest,
+    model_type,
+    quiet_libraries,
+)
 from augment.errors import AssetInvalid, AssetMissing
 from augment.masked_lm.inputs import build_input
 from augment.masked_lm.kernels import ACTIVATIONS

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from augment.contract.validation import twice
+from augment.contract.recipes import twice
 from augment.tokenization.protection import Protection
 
 ALGORITHM = 1

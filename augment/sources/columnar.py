@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from augment.contract.data_files import DataFile, Record, Table
+from augment.contract.tables import KINDS, open_table
 from augment.errors import SourceInvalid
 from augment.sources.labels import ClassName
-from augment.tables.data_files import DataFile, Record, Table
-from augment.tables.reader import KINDS, open_table
 
 SUFFIXES = KINDS
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from augment.contract import SourceSplit, TaskSpec, content_digest
+from augment.contract.data_files import listed
 from augment.errors import RowMalformed, SourceInvalid
 from augment.sources.labels import LabelReader, LabelUnreadable
-from augment.tables.data_files import listed
 
 MAX_CHARACTERS = 1_000_000
 _PART_ROWS = 8192

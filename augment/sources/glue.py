@@ -13,10 +13,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from augment.contract import TaskSpec
+from augment.contract.data_files import DataFile
+from augment.contract.delimited import open_unquoted
 from augment.errors import SourceInvalid
 from augment.sources.examples import Columns, SourceTableBuilder
-from augment.tables.data_files import DataFile
-from augment.tables.delimited import open_unquoted
 
 _HINT = "For your own data give a task file: augment init DATA > my-task.toml"
 _columns = partial(Columns, idx="index", hint=_HINT)

@@ -13,6 +13,7 @@ from typing import Any
 import tomlkit
 
 from augment.contract import Fault
+from augment.contract.data_files import Record
 from augment.contract.foreign import shown
 from augment.contract.reading import guarded
 from augment.contract.task import RESERVED_COLUMNS, SAFE_NAME
@@ -20,7 +21,6 @@ from augment.errors import RowMalformed, SourceInvalid, SourceMissing
 from augment.sources.columnar import SUFFIXES, open_records
 from augment.sources.examples import Columns, SourceTableBuilder
 from augment.sources.labels import listed
-from augment.tables.data_files import Record
 from augment.tasks import GLUE, parse_task
 
 MAX_ROWS = 1000

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from augment.contract.tables import PACKED, kind_of
 from augment.errors import SourceInvalid, SourceMissing
 from augment.sources.columnar import SUFFIXES
 from augment.sources.glue import COLUMNS, tsv_file
-from augment.tables.reader import PACKED, kind_of
 from augment.tasks import Task
 
 

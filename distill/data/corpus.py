@@ -17,7 +17,7 @@ from typing import Literal
 from augment.contract import sha256_file
 from augment.contract.models import first_line, is_hub_name
 from augment.contract.reading import guarded, remedy
-from augment.tables.reader import PACKED, kind_of
+from augment.contract.tables import PACKED, kind_of
 from distill.data.text_files import (
     IN_FOLDERS,
     KINDS,

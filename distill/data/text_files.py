@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
+from augment.contract.data_files import DataFile, bytes_read, listed, open_text
 from augment.contract.reading import guarded
-from augment.tables.data_files import DataFile, bytes_read, listed, open_text
-from augment.tables.reader import KINDS as TABLES
-from augment.tables.reader import kind_of, open_table
+from augment.contract.tables import KINDS as TABLES
+from augment.contract.tables import kind_of, open_table
 from distill.errors import DataInvalid
 
 Documents = Literal["line", "blank-line"]

@@ -8,8 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from augment.contract import TaskSpec
-from augment.contract.model_config import reads_segments
-from augment.contract.models import max_input_length
+from augment.contract.models import max_input_length, reads_segments
 from distill.errors import ModelInvalid
 
 SINGLE_LENGTH, PAIR_LENGTH = 64, 128

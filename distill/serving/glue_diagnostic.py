@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from augment.tables.data_files import DataFile, Record, listed, refuse_twice
-from augment.tables.delimited import open_unquoted
-from augment.tables.reader import KINDS, kind_of, open_table
+from augment.contract.data_files import DataFile, Record, listed, refuse_twice
+from augment.contract.delimited import open_unquoted
+from augment.contract.tables import KINDS, kind_of, open_table
 from distill.errors import DataInvalid
 
 PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"))

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from augment.contract.data_files import MAX_CHARACTERS, DataFile
 from augment.contract.errors import Fault
-from augment.tables.data_files import MAX_CHARACTERS, DataFile
-from augment.tables.reader import open_table
+from augment.contract.tables import open_table
 
 ROWS = [["fine", "1"], ["a, b", "0"]]
 
@@ -226,7 +226,7 @@ def test_a_byte_that_is_not_utf8_in_parquet_faults_its_row(tmp_path: Path) -> No
 
 
 def test_parquet_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("augment.tables.parquet.ALWAYS_READ", 1 << 25)
+    monkeypatch.setattr("augment.contract.tables.ALWAYS_READ", 1 << 25)
     one = pa.array(["x" * 900_000])
     many = pa.DictionaryArray.from_arrays(pa.array([0] * 99_999, pa.int32()), one)
     for stored in (True, False):

@@ -24,8 +24,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from augment.contract import Fault
-from augment.tables.data_files import DataFile, Table
-from augment.tables.reader import open_table
+from augment.contract.data_files import DataFile, Table
+from augment.contract.tables import open_table
 
 generated = settings(
     max_examples=100,
@@ -215,7 +215,7 @@ def test_json(
     array = json.dumps(rows, ensure_ascii=ascii_only, indent=indent)
     (place / "a.json").write_text(array, encoding="utf-8", newline="")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("augment.tables.reader._PIECE", piece)
+        patch.setattr("augment.contract.tables._PIECE", piece)
         read = [ours(place / name) for name in ("a.jsonl", "a.json")]
     assert [one.rows for one in read] == [rows, rows]
     assert read[0].lines == list(range(1, len(rows) + 1))
@@ -235,7 +235,7 @@ def test_json_arrays_that_nobody_wrote(place: Path, content: str, piece: int) ->
     path = place / "a.json"
     path.write_text(f"[{content}", encoding="utf-8", newline="")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("augment.tables.reader._PIECE", piece)
+        patch.setattr("augment.contract.tables._PIECE", piece)
         read = ours(path)
     try:
         whole = json.loads(f"[{content}")
@@ -283,7 +283,7 @@ def test_parquet(
         use_dictionary=with_dictionary,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("augment.tables.parquet.BATCH_BYTES", batch)
+        patch.setattr("augment.contract.tables.BATCH_BYTES", batch)
         read = ours(path)
 
     assert not read.refused

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from augment.tables.data_files import MAX_CHARACTERS
+from augment.contract.data_files import MAX_CHARACTERS
 from distill.data.corpus import Source
 from distill.data.corpus import open_corpus as open_source
 from distill.data.text_files import PART_CHARACTERS

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from itertools import chain, dropwhile
 from typing import NoReturn
 
-from augment.tables.data_files import (
+from augment.contract.data_files import (
     MAX_CHARACTERS,
     MAX_COLUMNS,
     DataFile,

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from augment.contract.errors import Fault
 from augment.contract.reading import guarded, remedy
-from augment.contract.validation import twice
+from augment.contract.recipes import twice
 
 MAX_CHARACTERS = 1 << 24
 """No line, and no record of several lines, is longer."""

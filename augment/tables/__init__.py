@@ -1,1 +1,0 @@
-"""The one reader of files of rows, for both packages: dialects, encodings, bounds."""
