@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from augment.contract import Version
+from augment.contract.files import new_place
 from augment.contract.recipes import twice
 from augment.contract.version import open_checked
 from distill.errors import UsageError
@@ -19,7 +20,7 @@ from distill.pipeline import distill_task
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.records import Record, flaw, read_json, write_sealed_json
-from distill.run_directory import RESULT, RunDirectory
+from distill.run_directory import RESULT, RUNS, RunDirectory
 from distill.training.context import run_identity
 
 
@@ -89,7 +90,7 @@ def ablate_task(
     if again := twice(map(str, seeds)):
         raise UsageError(f"the seed {again} is named twice.", "Name each seed once.")
     settings = load_recipe(recipe, opened.task.name)
-    directory = RunDirectory(Path(out))
+    directory = RunDirectory(new_place(out))
     with directory.explaining_lost_models():
         spec = parse_student(student, "random", teacher)
         identity = run_identity(opened, [teacher], spec, settings)
@@ -99,7 +100,7 @@ def ablate_task(
     if file.exists() and not flaw(file, directory.origin(part)):
         say.say("finished", f"{directory.path} was finished before; nothing is trained again")
         return read_json(file, AblationResult)
-    with directory.claim(identity, say):
+    with directory.claim(identity, say) as claim, claim.preparing():
         finished: dict[str, list[Run]] = {}
         for arm in chosen:
             for seed in seeds:
@@ -108,7 +109,7 @@ def ablate_task(
                     opened,
                     teacher=teacher,
                     student=general if general and arm.start == "general" else student,
-                    out=directory.path / "arms" / f"{arm.name}-seed{seed}",
+                    out=directory.path / RUNS / f"{arm.name}-seed{seed}",
                     recipe=arm_recipe(arm, settings, seed),
                     init="random",
                     plain=False,

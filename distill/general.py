@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from augment.contract.files import new_place
 from augment.contract.models import max_input_length, quiet_libraries
 from distill.data.batching import lengths_of
 from distill.data.blocks import Blocks, Split, block_spec, split, tokenize_corpus
@@ -88,7 +89,7 @@ def distill_general(
     """
     began, budget = time.monotonic(), budget or Budget()
     quiet_libraries()
-    narrator, run = Narrator(quiet=quiet), RunDirectory(Path(out))
+    narrator, run = Narrator(quiet=quiet), RunDirectory(new_place(out))
     settings = load_recipe(recipe, "")
     source = corpus if isinstance(corpus, Source) else Source(corpus)
     text = open_corpus(source)
@@ -101,10 +102,10 @@ def distill_general(
     if finished := run.result(GeneralResult, (STUDENT,), narrator=narrator):
         narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
         return finished
-    with run.claim(identity, narrator) as begun:
+    with run.claim(identity, narrator) as claim:
         if slow := slow_format(settings.precision):
             narrator.say("bfloat16", slow)
-        with run.preparing(begun=begun):
+        with claim.preparing():
             encoder = open_teacher(str(teacher), settings)
             length = settings.general.length
             context = RunContext(settings, encoder.tokenizer, length, run, narrator)

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from augment.contract import TaskSpec, Version
+from augment.contract.files import new_place
 from augment.contract.models import quiet_libraries
 from augment.contract.recipes import twice
 from augment.contract.version import open_checked
@@ -75,7 +76,7 @@ def distill_task(
         Fault: With a sentence that says what to do.
     """
     quiet_libraries()
-    narrator, run = Narrator(quiet=quiet), RunDirectory(Path(out), shared)
+    narrator, run = Narrator(quiet=quiet), RunDirectory(new_place(out), shared)
     opened = open_checked(version)
     settings = load_recipe(recipe, opened.task.name)
     names = [str(n) for n in ([teacher] if isinstance(teacher, str | Path) else teacher)]
@@ -92,10 +93,10 @@ def distill_task(
     if finished := run.result(EvaluationResult, *choices, narrator=narrator):
         narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
         return Run(run.path, finished)
-    with run.claim(identity, narrator) as begun:
+    with run.claim(identity, narrator) as claim:
         if slow := slow_format(settings.precision):
             narrator.say("bfloat16", slow)
-        with run.preparing(begun=begun):
+        with claim.preparing():
             classifiers = [load_classifier(name, opened.task) for name in names]
             started = start_student(spec, opened.task, settings, classifiers[0])
             context = open_context(opened, settings, started.tokenizer, run, narrator)

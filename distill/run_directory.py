@@ -45,6 +45,8 @@ R = TypeVar("R", bound=Record)
 
 LOCK = ".lock"
 RUN, RESULT = "run.json", "result.json"
+RUNS = "arms"
+"""Where an ablation has its runs."""
 STUDENT, PLAIN_STUDENT = "student", "plain-student"
 LATER = ("prediction", "plain")
 """Sections of a recipe that the student after stage 1 does not depend on."""
@@ -100,7 +102,7 @@ class RunDirectory:
         return (self.path / RUN).exists() or seal_of(self.path / RUN).exists()
 
     @contextmanager
-    def claim(self, identity: dict[str, Any], narrator: Narrator | None = None) -> Iterator[bool]:
+    def claim(self, identity: dict[str, Any], narrator: Narrator | None = None) -> Iterator[Claim]:
         """Make the directory this run's own, or find that it is already, and hold it meanwhile.
 
         What a killed call was writing is removed. Under torchrun the main process holds the
@@ -111,7 +113,7 @@ class RunDirectory:
             narrator: Is told what was mended.
 
         Yields:
-            Whether an earlier call had begun this very run.
+            What is known of the run meanwhile.
 
         Raises:
             RunDiffers: It belongs to another run; the sentence says what differs.
@@ -123,10 +125,11 @@ class RunDirectory:
         with ExitStack() as held:
             with main_process_first():
                 begun = self._begin(json.loads(json.dumps(identity)), held, narrator)
+            claim = Claim(self, begun)
             try:
-                yield begun
+                yield claim
             except Exception as error:
-                if self.begun:
+                if self.begun or claim.refused:
                     raise
                 discard(self.work)  # what was written after the directory was removed
                 (self.path / LOCK).unlink(missing_ok=True)
@@ -198,20 +201,6 @@ class RunDirectory:
                 "where it lies now; its contents count, not its place.",
             ) from missing
 
-    @contextmanager
-    def preparing(self, *, begun: bool) -> Iterator[None]:
-        """Around what comes before training: where it fails, nothing remains of a new run.
-
-        Args:
-            begun: What ``claim`` yielded.
-        """
-        try:
-            yield
-        except Fault:
-            if not begun:
-                shutil.rmtree(self.path, ignore_errors=True)
-            raise
-
     def _compare(self, stored: dict[str, Any], asked: dict[str, Any]) -> None:
         old, new = _flatten(stored), _flatten(asked)
         keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
@@ -232,7 +221,8 @@ class RunDirectory:
         Raises:
             OutputUnwritable: It is gone; what is written now would lie in a directory of no run.
         """
-        check_place(self.path)
+        if not (self.path / RUN).is_file():
+            raise _gone(self.path)
 
     def reuse(self, path: Path, origin: Origin, narrator: Narrator | None = None) -> bool:
         """Whether something that an earlier call made is there and can be used.
@@ -317,6 +307,27 @@ class RunDirectory:
         return Origin(made_from=digest_of(self.made_from, digests), part=_result_part(students))
 
 
+@dataclass(slots=True)
+class Claim:
+    """A directory that is held, whether an earlier call began its run, or this one refused it."""
+
+    run: RunDirectory
+    begun: bool
+    refused: bool = False
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Around what comes before training: where it fails, nothing remains of a new run."""
+        try:
+            yield
+        except Fault:
+            ours = self.run.begun or not is_main_process()  # else somebody removed it before us
+            if ours and not self.begun and not any(self.run.path.glob(f"{RUNS}/*")):
+                self.refused = True
+                shutil.rmtree(self.run.path, ignore_errors=True)
+            raise
+
+
 def _result_part(students: Sequence[str]) -> str:
     return f"result of {', '.join(students)}"
 
@@ -369,12 +380,6 @@ def reuse(path: Path, origin: Origin, narrator: Narrator | None = None) -> bool:
             narrator.say("notice", f"{path} {why}; it is made again")
         discard(path)
     return not why
-
-
-def check_place(folder: Path) -> None:
-    """See that a folder is still a run's, see ``RunDirectory.check_place``."""
-    if not (folder / RUN).is_file():
-        raise _gone(folder)
 
 
 def _gone(folder: Path) -> OutputUnwritable:

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from augment.contract import OutputError, OutputUnwritable, Version
-from augment.contract.files import check_output, commit_folder, locked, write_json
+from augment.contract.files import (
+    beside,
+    check_output,
+    commit_folder,
+    locked,
+    new_place,
+    write_json,
+)
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.distributed import barrier, on_main_process
@@ -70,7 +77,7 @@ def fine_tune_teacher(
         Fault: With a sentence that says what to do.
     """
     quiet_libraries()
-    narrator, out = Narrator(quiet=quiet), Path(out)
+    narrator, out = Narrator(quiet=quiet), new_place(out)
     opened = open_checked(version)
     settings = load_recipe(recipe, opened.task.name)
     identity = {
@@ -79,7 +86,7 @@ def fine_tune_teacher(
         "recipe": settings.model_dump(mode="json", include={"seed", "max_length", "teacher"}),
     }
     origin = Origin(made_from=digest_of(identity), part=RECORD)
-    run = RunDirectory(out.with_name(f".{out.name}.work")).of(identity)
+    run = RunDirectory(beside(out, ".work")).of(identity)
     if finished := _finished(out, origin):
         _remove(run.path)
         narrator.say("finished", f"{out} is already that teacher")
@@ -90,12 +97,13 @@ def fine_tune_teacher(
     tokenizer, length = read_tokenizer(init), resolve_length(settings.max_length, opened.task)
     config = read_config(init, **label_settings(opened.task))
     check_length(length, init, config)
-    with run.claim(identity, narrator):
-        context = open_context(opened, settings, tokenizer, run, narrator)
+    with run.claim(identity, narrator) as claim:
+        with claim.preparing():
+            context = open_context(opened, settings, tokenizer, run, narrator)
+            untuned = seeded(settings.seed, lambda: read_weights(init, config, may_start=UNTUNED))
+            stage = HardLabelStage(tried(init, untuned, tokenizer), "teacher")
         rows = len(context.tokens.rows(settings.teacher.data))
         narrator.say("teacher", f"from {init} · {rows:,} {settings.teacher.data} rows")
-        untuned = seeded(settings.seed, lambda: read_weights(init, config, may_start=UNTUNED))
-        stage = HardLabelStage(tried(init, untuned, tokenizer), "teacher")
         model = context.train(stage, settings.teacher, title="teacher", final=run.work / MODEL)
         barrier()  # until all have read it where it lies now
         made = Classifier(str(out), model, tokenizer)

@@ -18,7 +18,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from augment.contract.errors import Fault, OutputBusy, OutputUnwritable, PlaceUnusable
+from augment.contract.errors import Fault, OutputBusy, OutputUnwritable, PlaceUnusable, UsageError
 from augment.contract.process import held
 
 
@@ -127,7 +127,7 @@ def sole_writer(place: Path) -> Iterator[None]:
         OutputBusy: Another process is writing there.
         OutputUnwritable: Its folder cannot be made.
     """
-    lock = place.with_name(f".{place.name}.lock")
+    lock = beside(place, ".lock")
     with disk_errors(nearest(place)):
         place.parent.mkdir(parents=True, exist_ok=True)
     with locked(lock):
@@ -137,15 +137,63 @@ def sole_writer(place: Path) -> Iterator[None]:
             lock.unlink(missing_ok=True)  # nobody waits for it: who comes second is refused
 
 
+_LONGEST_NAME = 255
+"""Bytes of one name in a path, on every common file system."""
+
+
+def check_text(option: str, value: str) -> bytes:
+    """The bytes of an argument.
+
+    Raises:
+        UsageError: It is empty, or is no text that a process can be given.
+    """
+    if not value:
+        raise UsageError(f"{option} is empty.", "Is a variable of a script not set?")
+    try:
+        encoded = value.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{option} is not UTF-8: {value}.", "Rename what it names.") from error
+    if b"\0" in encoded:
+        raise UsageError(f"{option} holds a zero byte: {value}.")
+    return encoded
+
+
+def check_name(option: str, value: str) -> None:
+    """Refuse what can name no file and no folder.
+
+    Raises:
+        UsageError: It is no text, see ``check_text``, or has a part that is too long.
+    """
+    longest = max(map(len, check_text(option, value).split(b"/")))
+    if longest > _LONGEST_NAME:
+        raise UsageError(
+            f"{option} holds a name of {longest:,} bytes: {value[:40]}….",
+            f"No file system and no hub has names of more than {_LONGEST_NAME} bytes.",
+        )
+
+
+def new_place(out: str | Path) -> Path:
+    """The place of a result, once it is known to be one; nothing is written.
+
+    Raises:
+        UsageError: No file or folder can have that name.
+        OutputUnwritable: The system refuses it.
+    """
+    place = Path(out)
+    check_name("out", os.fspath(out))
+    with disk_errors(place), suppress(FileNotFoundError):
+        place.stat()  # a path too long, a file above it, links in a circle: the system says so
+    return place
+
+
 def check_output(out: Path) -> None:
     """Refuse a place for a new result before any work is done for it.
 
     Raises:
         OutputUnwritable: Something else lies there or above it, or nothing may be written there.
     """
+    new_place(out)
     with disk_errors(out):
-        with suppress(FileNotFoundError):
-            out.stat()  # a name too long, a file above it, links in a circle: the system says so
         above = next(place for place in (out, *out.absolute().parents) if os.path.lexists(place))
         folder = above.parent if above.is_file() and above == out else above
         above.stat()  # a link that leads nowhere
@@ -165,9 +213,15 @@ def _is_full(error: Exception, folder: Path) -> bool:
     return isinstance(error, RuntimeError) and shutil.disk_usage(nearest(folder)).free < _LITTLE
 
 
+def beside(place: Path, ending: str) -> Path:
+    """A hidden file or folder beside a place; ``.`` is where one stands, and has a name too."""
+    whole = place if place.name else place.absolute()
+    return whole.parent / f".{whole.name}{ending}"
+
+
 def partial_of(path: Path) -> Path:
     """Where a file or folder is written before it gets its name; a killed process leaves it."""
-    return path.with_name(f".{path.name}.partial")
+    return beside(path, ".partial")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from augment.contract.errors import Fault, MemoryTooSmall, UsageError
-from augment.contract.files import os_fault
+from augment.contract.files import check_name, check_text, os_fault
 from augment.contract.foreign import Language, escaped, shown
 from augment.contract.models import first_line
 from augment.contract.process import (
@@ -37,8 +37,6 @@ from augment.contract.process import (
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 _LONGEST_LINE = 20_000
-_LONGEST_NAME = 255
-"""Bytes of one name in a path, on every common file system."""
 _FREE_TEXT = ("--text",)
 _OUT_OF_MEMORY = (
     "can't allocate memory", "Cannot allocate memory", "bad_alloc", "bad allocation",
@@ -207,25 +205,9 @@ def check_arguments(words: Sequence[str]) -> list[str]:
             checked.append(word)
             continue
         option = head or option
-        _check(option, value)
-        home = value.startswith("~") and option not in _FREE_TEXT
+        free = option in _FREE_TEXT
+        (check_text if free else check_name)(option, value)
+        home = value.startswith("~") and not free
         checked.append(head + equals + (os.path.expanduser(value) if home else value))
         option = "an argument"
     return checked
-
-
-def _check(option: str, value: str) -> None:
-    if not value:
-        raise UsageError(f"{option} is empty.", "Is a variable of a script not set?")
-    try:
-        encoded = value.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"{option} is not UTF-8: {value}.", "Rename what it names.") from error
-    if b"\0" in encoded:
-        raise UsageError(f"{option} holds a zero byte: {value}.")
-    longest = max(map(len, encoded.split(b"/")))
-    if longest > _LONGEST_NAME and option not in _FREE_TEXT:
-        raise UsageError(
-            f"{option} holds a name of {longest:,} bytes: {value[:40]}….",
-            f"No file system and no hub has names of more than {_LONGEST_NAME} bytes.",
-        )

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from augment.contract import sha256_file
 from augment.contract.model_folders import CONFIG, SAFETENSORS, find_model
 from distill.errors import ModelInvalid, ModelNotFound
-from distill.run_directory import RUN, STUDENT, check_student
+from distill.run_directory import RUN, RUNS, STUDENT, check_student
 
 __all__ = [
     "SAFETENSORS",
@@ -47,7 +47,7 @@ def model_folder(name: str) -> Path:
         check_student(folder)
         folder = folder / STUDENT
     elif (folder / RUN).is_file() and not (folder / CONFIG).is_file():
-        arms = " Of an ablation, name one of its arms." * (folder / "arms").is_dir()
+        arms = " Of an ablation, name one of its arms." * (folder / RUNS).is_dir()
         raise ModelInvalid(
             f"{name} is a run directory that has no student yet.",
             f"Let its run end: the same distill command again goes on with it.{arms}",

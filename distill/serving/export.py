@@ -17,7 +17,7 @@ import numpy as np
 
 from augment.contract import TaskSpec, Version
 from augment.contract.errors import PlaceUnusable
-from augment.contract.files import check_output, commit_folder, sole_writer, write_json
+from augment.contract.files import check_output, commit_folder, new_place, sole_writer, write_json
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.scratch import scratch
@@ -105,7 +105,7 @@ def export_model(
         Fault: With a sentence that says what to do.
     """
     quiet_libraries()
-    out = Path(out)
+    out = new_place(out)
     if unknown := [form for form in forms if form not in FORMS]:
         raise UsageError(f"there is no form {unknown[0]!r}.", f"Known: {', '.join(FORMS)}.")
     with sole_writer(out):

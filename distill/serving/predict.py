@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment.contract import TaskSpec, Version
-from augment.contract.files import check_output, sole_writer, write_file
+from augment.contract.files import check_output, new_place, sole_writer, write_file
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.scratch import scratch
@@ -102,7 +102,7 @@ def write_predictions(
         Fault: With a sentence that says what to do.
     """
     quiet_libraries()
-    opened, place, narrator = open_checked(version), Path(out), Narrator(quiet=quiet)
+    opened, place, narrator = open_checked(version), new_place(out), Narrator(quiet=quiet)
     with sole_writer(place):
         return _write_predictions(model, opened, place, split, diagnostic, narrator)
 

@@ -10,7 +10,7 @@ from augment.contract.files import disk_errors, write_text
 from augment.contract.reading import guarded
 from distill.errors import DataInvalid
 from distill.records import parse_object
-from distill.run_directory import check_place
+from distill.run_directory import RunDirectory
 
 METRICS = "metrics.jsonl"
 
@@ -24,7 +24,7 @@ class MetricLog:
     def check_place(self) -> None:
         """See that the run directory is still there, see ``RunDirectory.check_place``."""
         if self.path is not None:
-            check_place(self.path.parent)
+            RunDirectory(self.path.parent).check_place()
 
     def append(self, **row: Any) -> None:
         """Add a line."""

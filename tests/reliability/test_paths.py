@@ -5,6 +5,7 @@ The parameters are those of the applications, so that a new option is tried with
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,7 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from augment.contract import Version
+from augment.contract import Fault, Version
+from distill import distill_general, distill_task
+from distill.ablation import ablate_task
+from distill.serving.export import export_model
+from distill.serving.predict import write_predictions
+from distill.teacher import fine_tune_teacher
 from tests.reliability.commands import Parameter, call, places, refused
 from tests.unit.augment.conftest import mlm_dir, vectors_file
 from tests.unit.distill.conftest import encoder, recipe, teacher, tokenizer, version
@@ -41,6 +47,32 @@ def test_what_can_be_no_name_is_refused(place: Parameter) -> None:
         found = call(place.command, {place.name: value})
         assert found.exit_code == 2, found.output
         assert (place.option or "an argument") in refused(found)
+
+
+@pytest.mark.parametrize("value", [*NO_NAMES, "/dev/null/x", "."], ids=lambda value: value[:9])
+def test_the_python_api_refuses_the_same_places(
+    value: str, version: Version, teacher: Path, encoder: Path, recipe: Path, tmp_path: Path
+) -> None:
+    untuned, shape = {"teacher": encoder, "quiet": True}, {"student": "2x16-32-4", "out": value}
+    tuned = {**untuned, "teacher": str(teacher)}
+    (tmp_path / "text.txt").write_text("a good film\n" * 50)
+    at = tmp_path / "here"
+    at.mkdir()
+    (at / "file").touch()
+    with contextlib.chdir(at):
+        for call_it in (
+            lambda: distill_task(version, **shape, **tuned, recipe=recipe),
+            lambda: distill_general(tmp_path / "text.txt", **shape, **untuned),
+            lambda: ablate_task(version, **shape, **tuned, recipe=recipe),
+            lambda: fine_tune_teacher(version, init=str(encoder), out=value, quiet=True),
+            lambda: export_model(str(teacher), version, out=value, quiet=True),
+            lambda: write_predictions(str(teacher), version, out=value, quiet=True),
+        ):
+            with pytest.raises(Fault) as caught:
+                call_it()
+            assert caught.value.exit_code in (2, 3), value
+
+    assert [path.name for path in at.rglob("*")] == ["file"]
 
 
 @pytest.fixture

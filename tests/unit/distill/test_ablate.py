@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 from augment.contract import Version
 from distill.ablation import ARMS, BY_NAME, AblationResult, Arm, ablate_task, arm_recipe
 from distill.cli import app
-from distill.errors import UsageError
+from distill.errors import MappingInvalid, RunDiffers, UsageError
 from distill.recipes.load import DistillRecipe, load_recipe
 from distill.records import read_json
+from tests.unit.distill.helpers import stopping
 
 
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
@@ -50,6 +51,23 @@ def test_an_unknown_arm_is_named(version: Version, tmp_path: Path) -> None:
             ablate_task(version, teacher="x", student="2x16-32-2", out=tmp_path, **twice)
     with pytest.raises(UsageError, match="general student"):
         ablate_task(version, teacher="x", student="2x16-32-2", out=tmp_path, arms=["no-gd"])
+
+
+def test_a_refused_ablation_leaves_nothing_but_its_finished_arms(
+    version: Version, teacher: Path, recipe: Path, tmp_path: Path
+) -> None:
+    more = {"teacher": str(teacher), "recipe": recipe, "arms": ["no-attn"], "quiet": True}
+    out = tmp_path / "ablation"
+    with pytest.raises(MappingInvalid, match="a student of 9 layers"):
+        ablate_task(version, student="9x16-32-4", out=out, **more)
+
+    assert not out.exists()
+    with stopping("stage 2/2", 2):
+        ablate_task(version, student="2x16-32-4", out=out, **more)
+    with pytest.raises(RunDiffers, match="holds another run"):
+        ablate_task(version, student="9x16-32-4", out=out, **more)
+
+    assert (out / "arms" / "whole-seed0" / "run.json").is_file()
 
 
 def test_arms_share_what_is_the_same(

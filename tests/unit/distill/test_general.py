@@ -298,6 +298,7 @@ def planning(text: Path, masked_lm: Path, recipe: Path, tmp_path: Path) -> Calla
     """A plan for an hour, by what times the steps."""
     settings, out = load_recipe(recipe, ""), tmp_path / "run"
     out.mkdir()
+    (out / "run.json").touch()
     encoder = open_teacher(str(masked_lm), settings)
     context = RunContext(settings, encoder.tokenizer, 32, RunDirectory(out), Narrator(quiet=True))
     spec = parse_student("2x16-32-4", "random", str(masked_lm))

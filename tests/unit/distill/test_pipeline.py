@@ -275,8 +275,8 @@ def test_a_run_directory_belongs_to_one_process(tmp_path: Path) -> None:
     finally:
         other.kill()
         other.wait()
-    with run.claim({"a": 1}) as begun:
-        assert begun
+    with run.claim({"a": 1}) as claim:
+        assert claim.begun
 
 
 def test_a_run_directory_is_free_again_when_the_call_has_ended(
