@@ -14,6 +14,7 @@ from typing import Any
 from augment.contract import Label, Splits, TaskSpec
 from augment.contract.reading import guarded
 from augment.contract.recipes import faults, parse_toml, refuse, twice
+from augment.contract.task import METRICS_OF
 from augment.errors import RecipeInvalid, SourceMissing
 
 _ONE_TEST = Splits(test=("test",))
@@ -156,8 +157,12 @@ def _meant_otherwise(spec: TaskSpec, files: dict[str, str]) -> dict[str, str]:
     elif alike := twice(map(_as_seen, names)):
         shown = [name for name in names if _as_seen(name) == alike]
         found["label.names"] = f"{' and '.join(map(repr, shown))} differ in case or blanks alone"
+    fitting = METRICS_OF[spec.label.kind]
     if metric := twice(spec.metrics):
         found["metrics"] = f"{metric!r} stands twice"
+    elif odd := [metric for metric in spec.metrics if metric not in fitting]:
+        kind = f"of a {spec.label.kind} are expected"
+        found["metrics"] = f"{', '.join(fitting)} {kind}, found {odd[0]!r}"
     if not all((*spec.text_columns, spec.label.column)):
         found["text_columns"] = "a column needs a name"
     for split in files:

@@ -46,13 +46,18 @@ def remedy(path: Path) -> str:
         return ""
     if not head:
         return "It is empty: get it again."
-    if head.startswith(_ZIP) and path.suffix not in _ZIPPED_KINDS:
-        return "It is a zip archive or an Office document; unpack or export it first."
-    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        return "It is a web page, not the file: download it again."
     if (path.suffix.lower(), head[:4]) == (".parquet", b"PAR1"):
-        head = b""  # as it should be: what is wrong with it lies behind its first bytes
-    return next((say for start, say in _FOREIGN if head.startswith(start)), "")
+        return ""  # as it should be: what is wrong with it lies behind its first bytes
+    return remedy_of(head, path.suffix)
+
+
+def remedy_of(content: bytes, suffix: str = "") -> str:
+    """The remedy for a file that begins so; empty where none knows."""
+    if content.startswith(_ZIP) and suffix not in _ZIPPED_KINDS:
+        return "It is a zip archive or an Office document; unpack or export it first."
+    if content[:_HEAD].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "It is a web page, not the file: download it again."
+    return next((say for start, say in _FOREIGN if content.startswith(start)), "")
 
 
 def _no_file(path: Path) -> str:
@@ -78,8 +83,10 @@ def guarded(path: Path, fault: type[Fault], what: str, hint: str = "") -> Iterat
     except Fault:
         raise
     except Exception as error:
-        reason = _reason(error)
-        raise fault(f"{path} cannot be read as {what}: {reason}.", remedy(path) or hint) from error
+        reason, says = reason_of(error), remedy(path)
+        if isinstance(error, FileNotFoundError):  # which the reason says
+            says = hint or says
+        raise fault(f"{path} cannot be read as {what}: {reason}.", says or hint) from error
 
 
 def read_text(path: Path, fault: type[Fault], what: str, hint: str = "") -> str:
@@ -126,7 +133,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """What went wrong, in a line, without the path, which the sentence names."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()

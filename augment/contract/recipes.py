@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from augment.contract.errors import RecipeInvalid
 from augment.contract.foreign import shown
-from augment.contract.reading import guarded
+from augment.contract.reading import guarded, reason_of, remedy_of
 
 _WORDS = {
     "greater_than": "must be greater than {gt}",
@@ -28,6 +28,9 @@ _WORDS = {
     "literal_error": "must be {expected}",
     "finite_number": "must be a finite number",
     "string_type": "must be text",
+    "string_pattern_mismatch": "must match {pattern}",
+    "too_short": "must have at least {min_length}",
+    "too_long": "must have at most {max_length}",
     **dict.fromkeys(("int_type", "int_from_float", "int_parsing"), "must be a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
     **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
@@ -47,7 +50,8 @@ def parse_toml(content: bytes, where: str) -> dict[str, Any]:
         _refuse_wide(read)
         return read
     except (ValueError, RecursionError) as error:
-        raise RecipeInvalid(f"{where} is not TOML: {error}.") from error
+        reason, hint = reason_of(error), remedy_of(content)
+        raise RecipeInvalid(f"{where} is not TOML: {reason}.", hint) from error
 
 
 def _refuse_wide(value: Any) -> None:

@@ -9,7 +9,11 @@ import pyarrow as pa
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 RESERVED_COLUMNS = ("idx", "variant", "edits", "teacher_logits", "reason")
-METRICS = ("accuracy", "f1", "matthews", "pearson", "spearman", "pearson_spearman")
+METRICS_OF = {
+    "classification": ("accuracy", "f1", "matthews"),
+    "regression": ("pearson", "spearman", "pearson_spearman"),
+}
+METRICS = tuple(name for names in METRICS_OF.values() for name in names)
 UNLABELED = -1
 SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 

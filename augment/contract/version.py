@@ -223,7 +223,7 @@ def _refuse_strangers(version: Version) -> None:
 
 
 def _resolve(reference: Path) -> Path:
-    if (reference / MANIFEST).is_file() or _VERSION_NAME.fullmatch(reference.name):
+    if (reference / MANIFEST).is_file():
         return reference
     name, _, selector = reference.name.partition("@")
     folder = reference.parent / name
@@ -231,6 +231,8 @@ def _resolve(reference: Path) -> Path:
     committed = sorted(
         (path for path in paths if (path / MANIFEST).is_file()), key=lambda path: int(path.name[1:])
     )
+    if not committed and _VERSION_NAME.fullmatch(reference.name):
+        return reference  # a version without its manifest, not a task called so
     if not committed:
         below = sorted({str(file.parents[1]) for file in folder.glob(f"*/v*/{MANIFEST}")})
         make = f"Make one: augment run {name} … --out {reference.parent}"

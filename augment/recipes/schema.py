@@ -98,6 +98,14 @@ class AugmentRecipe(BaseModel):
             raise ValueError(f"{again!r} stands twice")
         return listed
 
+    @field_validator("protect_words")
+    @classmethod
+    def _are_words(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        for word in words:
+            if len(word.split()) != 1 or word != word.strip():
+                raise ValueError(f"{word!r} is not one word; for others: protect_patterns")
+        return words
+
     @field_validator("protect_patterns")
     @classmethod
     def _compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:

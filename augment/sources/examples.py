@@ -83,7 +83,7 @@ class SourceTableBuilder:
     max_characters: int = MAX_CHARACTERS
     labels: LabelReader | None = None
     skipped: int = 0
-    warning: str = ""
+    warnings: list[str] = field(default_factory=list)
     _labels: LabelReader = field(init=False)
     _first_problem: str = ""
     _lost: Counter[int | None] = field(default_factory=Counter)
@@ -175,7 +175,7 @@ class SourceTableBuilder:
         return table
 
     def _say_what_is_lost(self, location: str, table: pa.Table) -> None:
-        """Refuse to leave out a whole class; warn where much is left out."""
+        """Refuse to leave out a whole class; warn of much left out and of classes without rows."""
         kept = set(table[self.task.label.column].unique().to_pylist())
         gone = {n for i, n in enumerate(self.task.label.names) if i not in kept}
         lost = {self.task.label.names[i] for i in self._lost if i is not None} & gone
@@ -188,10 +188,13 @@ class SourceTableBuilder:
             )
         share = self.skipped / (self.skipped + table.num_rows)
         if share > _MANY:
-            self.warning = (
+            self.warnings.append(
                 f"{self.split}: {self.skipped:,} rows ({share:.0%}) are malformed and left out. "
                 f"The first: {self._first_problem}"
             )
+        if gone and self.split == self.task.splits.train:
+            names = listed(sorted(gone))
+            self.warnings.append(f"{self.split}: no row has the label {names}, which is in names.")
 
     def _pack(self) -> None:
         """Put the collected rows away as Arrow arrays, a fifth of the size."""

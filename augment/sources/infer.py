@@ -60,11 +60,17 @@ def sniff(path: Path) -> str:
         problem = f" that can be read; the first: {malformed[0]}" if malformed else "."
         raise SourceInvalid(f"{path.name} has no rows{problem}")
     columns = _usable_columns([record.values for record in head])
+    if len(columns) == 1:
+        raise SourceInvalid(
+            f"{path.name} has but one column: {listed(list(columns))}.",
+            "Texts and labels need a column each; if '|' parts them, begin a CSV with: sep=|",
+        )
     labels = {name: list(values) for name, values in columns.items() if _may_be_label(name, values)}
     for record in itertools.islice(records, MAX_LABELS):
         for name, values in labels.items():
             values.append(record.values.get(name))
-    label = _find_label({name: _given(values) for name, values in labels.items()}, path.name)
+    given = {name: _given(values) for name, values in labels.items()}
+    label = _find_label(given, list(columns), path.name)
     texts = _find_texts(columns, label, path.name)
     names = _class_names(_given(labels[label]), label)
     draft = _compose(path, texts, label, names)
@@ -72,6 +78,11 @@ def sniff(path: Path) -> str:
     about = [f"Drafted from {len(head)} rows of {path.name}; look it over."]
     if not names and _are_whole(_given(labels[label])):
         about.append("The labels are decimals without a fraction: for classes write whole numbers.")
+    if label in names or _is_number(label):
+        about.append(
+            f"The label's column is called {label!r}, as a label: is the first line a row? Then "
+            "put a line with the columns' names before it."
+        )
     if problems:
         about.append(f"Rows that cannot be read as they are: {len(problems)}. {problems[0]}")
     return "".join(f"# {shown(line)}\n" for line in about) + draft
@@ -107,7 +118,7 @@ def _may_be_label(name: str, values: Values) -> bool:
     return few or name.strip().casefold() in LABEL_NAMES
 
 
-def _find_label(labels: dict[str, Values], file: str) -> str:
+def _find_label(labels: dict[str, Values], columns: list[str], file: str) -> str:
     """The column that is called so; else the last one with few values that repeat."""
     distinct = {name: len(set(map(str, values))) for name, values in labels.items()}
     called = [name for known in LABEL_NAMES for name in labels if name.strip().casefold() == known]
@@ -118,7 +129,7 @@ def _find_label(labels: dict[str, Values], file: str) -> str:
             return name
     raise SourceInvalid(
         f"{file}: no column looks like a label: two or more texts or numbers that repeat"
-        f"{f'; not so {called[0]!r}' if called else ''}.",
+        f"{f'; not so {called[0]!r}' if called else ''}. Found: {listed(columns)}.",
         f"Call the label's column 'label'. {_NAME_IT}",
     )
 

@@ -89,7 +89,7 @@ def read_source(
         splits,
         sum(rows.skipped for rows in builders.values()),
         labels.rule,
-        tuple(rows.warning for rows in builders.values() if rows.warning),
+        tuple(warning for rows in builders.values() for warning in rows.warnings),
     )
 
 

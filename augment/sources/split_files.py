@@ -51,8 +51,9 @@ def _files_of(folder: Path, split: str, task: Task) -> list[Path]:
         path = folder / task.files[split]
         if not os.path.isfile(path):  # asks without raising, whatever the name
             below = [place for place in _folders(folder) if os.path.isfile(place / path.name)]
+            wrong = "is no file" if os.path.exists(path) else "is not there"
             raise SourceMissing(
-                f"split {split!r} of task {task.spec.name!r}: {path} is not there.", _hint(below)
+                f"split {split!r} of task {task.spec.name!r}: {path} {wrong}.", _hint(below)
             )
         if not path.resolve().is_relative_to(folder.resolve()):
             raise SourceInvalid(f"split {split!r} lies outside {folder}: {task.files[split]}.")

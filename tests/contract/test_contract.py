@@ -109,6 +109,9 @@ def test_references(tmp_path: Path) -> None:
     assert open_version(f"{root}@{first.manifest.id[:6]}").path == first.path
     assert open_version(first.path).reference == "remarks@v0001"
     assert [v.reference for v in list_versions(tmp_path)] == ["remarks@v0001", "remarks@v0002"]
+    named = root.rename(tmp_path / "v2024")  # a task may be called so
+    assert open_version(named).path.name == second.path.name
+    root = named.rename(root)
     for reference, message in ((f"{root}@v0009", "v0009"), (tmp_path / "other", "no version")):
         with pytest.raises(VersionNotFound, match=message):
             open_version(reference)

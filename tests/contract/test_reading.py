@@ -60,6 +60,9 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
             read_text(tmp_path / name, FileDamaged, "a text")
         assert said in caught.value.hint
     assert remedy(tmp_path / "\0") == "It is not there."
+    with pytest.raises(Fault, match="no such file") as caught:
+        read_text(tmp_path / "none", FileDamaged, "a text", "put it back")
+    assert caught.value.hint == "put it back"
 
 
 def test_a_fault_inside_passes_as_it_is(tmp_path: Path) -> None:

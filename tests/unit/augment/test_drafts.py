@@ -169,6 +169,21 @@ def test_classes_that_are_written_as_decimals_are_doubted(tmp_path: Path) -> Non
     assert "decimals" not in sniff(write(tmp_path, rows(label=[0.0, 0.5])))
 
 
+def test_a_first_line_that_is_a_row_is_doubted(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    lines = "".join(f"a dull day {i},bad\na fine day {i},good\n" for i in range(9))
+    path.write_text("It was fine,good\n" + lines)
+    assert "'good', as a label: is the first line a row?" in sniff(path)
+
+    path.write_text("text,label\n" + lines)
+    assert "first line" not in sniff(path)
+
+    path.write_text("text|label\n" + lines.replace(",", "|"))
+    with pytest.raises(SourceInvalid, match=r"but one column: text\|label\.") as caught:
+        sniff(path)
+    assert "sep=|" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
@@ -227,7 +242,8 @@ def test_a_draft_is_read_back_whatever_it_names(
 
 
 def test_a_recipe_is_written_as_it_is_read(tmp_path: Path) -> None:
-    recipe = AugmentRecipe(protect_words=tuple(NASTY), protect_patterns=('a"\\b', "\\\\n"))
+    words = tuple(word for word in NASTY if word.split() == [word])
+    recipe = AugmentRecipe(protect_words=words, protect_patterns=(*NASTY[2:4], 'a"\\b', "\\\\n"))
     path = tmp_path / "r.toml"
     path.write_text(describe(recipe), encoding="utf-8")
 

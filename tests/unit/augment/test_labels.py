@@ -103,6 +103,12 @@ def test_many_malformed_rows_are_said_in_words(tmp_path: Path) -> None:
         read_csv(tmp_path, POLARITY, skip=True, train=["7", "8"], validation=["0"])
 
 
+def test_a_class_without_a_row_is_said(tmp_path: Path) -> None:
+    source = read_csv(tmp_path, ("a", "b", "c"), train=["a", "b"], validation=["a"])
+
+    assert source.warnings == ("train: no row has the label c, which is in names.",)
+
+
 def test_a_json_row_without_its_label_is_that_rows_fault(tmp_path: Path) -> None:
     path = task_file(tmp_path, POLARITY, ("train.jsonl", "validation.jsonl"))
     rows = [
@@ -209,7 +215,7 @@ def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
     task = load_task(task_file(tmp_path, POLARITY, ("train.csv", "validation.csv")))
     files = {"train": name, "validation": "validation.csv"}
     for source in (None, name or "\0"):
-        with pytest.raises(SourceMissing, match=r"is not there|no split"):
+        with pytest.raises(SourceMissing, match=r"is not there|is no file|no split"):
             read_source(replace(task, files=files), source)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,9 @@ def test_a_task_file(tmp_path: Path) -> None:
         ('validation = "dev.csv"', "", "'validation'"),
         ("[label]", "color = 1\n[label]", "unknown key"),
         ('["accuracy", "f1"]', '["accuracy", "accuracy"]', "'accuracy' stands twice"),
+        ('["accuracy", "f1"]', '["accuracy", "pearson"]', "of a classification .* found 'pearson'"),
+        ('["sentence"]', "[]", "must have at least 1, found"),
+        ('name = "reviews"', 'name = "отзывы"', "must match .* found 'отзывы'"),
         ('["negative", "positive"]', '["Positive", "positive "]', "differ in case or blanks"),
         ('["negative", "positive"]', '["a  b", "a b"]', "differ in case or blanks"),
         ('["negative", "positive"]', '["negative", " "]', "not blank"),
@@ -81,6 +85,20 @@ def test_faulty_task_files(tmp_path: Path, before: str, after: str, expected: st
 
     with pytest.raises(RecipeInvalid, match=expected):
         load_task(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "remedy"),
+    [(TASK_FILE.encode("utf-16"), "iconv -f UTF-16"), (gzip.compress(b"name = 1"), "gunzip")],
+)
+def test_a_task_file_or_recipe_that_is_no_text(tmp_path: Path, content: bytes, remedy: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(content)  # PowerShell's > writes UTF-16
+
+    for read in (load_task, lambda file: load_recipe(str(file), "cola")):
+        with pytest.raises(RecipeInvalid, match=r"is not TOML: byte [01] is not UTF-8") as caught:
+            read(path)
+        assert remedy in caught.value.hint
 
 
 def test_a_missing_task_file(tmp_path: Path) -> None:
@@ -172,6 +190,15 @@ def test_what_stands_twice_in_a_recipe(tmp_path: Path, line: str) -> None:
     path.write_text(line)
 
     with pytest.raises(RecipeInvalid, match=r"stands twice|overwrite"):
+        load_recipe(str(path), "sst2")
+
+
+@pytest.mark.parametrize("word", ["", " not", "not so"])
+def test_what_no_word_can_equal_protects_none(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(f'protect_words = ["{word}"]')
+
+    with pytest.raises(RecipeInvalid, match=f"'{word}' is not one word; .* protect_patterns"):
         load_recipe(str(path), "sst2")
 
 
