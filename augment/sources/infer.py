@@ -69,7 +69,7 @@ def sniff(path: Path) -> str:
     for record in itertools.islice(records, MAX_LABELS):
         for name, values in labels.items():
             values.append(record.values.get(name))
-    given = {name: _given(values) for name, values in labels.items()}
+    given: dict[str, Values] = {name: _given(values) for name, values in labels.items()}
     label = _find_label(given, list(columns), path.name)
     texts = _find_texts(columns, label, path.name)
     names = _class_names(_given(labels[label]), label)
