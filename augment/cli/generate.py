@@ -27,7 +27,15 @@ from augment.cli.options import (
 )
 from augment.cli.output import show_preview, show_summary, stderr, stdout
 from augment.contract.progress import labeled
-from augment.contract.terminal import AsJson, after_commit, print_document, print_json, print_lines
+from augment.contract.terminal import (
+    MOST_PROCESSES,
+    AsJson,
+    after_commit,
+    number,
+    print_document,
+    print_json,
+    print_lines,
+)
 from augment.recipes.load import describe, load_recipe
 
 app = typer.Typer()
@@ -53,7 +61,11 @@ def run(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Worker processes; 1, or as many as a Ray cluster has room for."),
+        number(
+            "Worker processes; 1, or as many as a Ray cluster has room for.",
+            least=1,
+            most=MOST_PROCESSES,
+        ),
     ] = None,
     threads: Threads = None,
     device: Device = "cpu",
@@ -66,7 +78,7 @@ def run(
     keep: Annotated[
         bool, typer.Option("--keep/--no-store", help="Keep candidates for later runs.")
     ] = True,
-    store_limit: Annotated[float, typer.Option(min=0, help="Largest store, in GB.")] = 20.0,
+    store_limit: Annotated[float, number("Largest store, in GB.", most=10**6)] = 20.0,
     vectors_cache: VectorsCache = None,
     no_vectors_cache: NoVectorsCache = False,
     as_json: AsJson = False,
@@ -154,8 +166,8 @@ def preview_command(
     mlm: Mlm,
     vectors: VectorsFile,
     recipe: RecipeName = "official",
-    variants: Annotated[int, typer.Option(min=0, help="Variants to show.")] = 5,
-    top: Annotated[int, typer.Option(min=1, help="Candidates to show for each word.")] = 6,
+    variants: Annotated[int, number("Variants to show.")] = 5,
+    top: Annotated[int, number("Candidates to show for each word.", least=1)] = 6,
     device: Device = "cpu",
     vectors_cache: VectorsCache = None,
     no_vectors_cache: NoVectorsCache = False,

@@ -13,7 +13,7 @@ from augment.cli.output import marked, show_summary, stderr, stdout, versions_ta
 from augment.contract import Version, list_versions, open_version, verify
 from augment.contract.foreign import shown
 from augment.contract.progress import labeled
-from augment.contract.terminal import AsJson, print_document, print_json, print_lines
+from augment.contract.terminal import AsJson, number, print_document, print_json, print_lines
 from augment.replacement.edits import Edit, undo_edits
 
 app = typer.Typer()
@@ -41,8 +41,8 @@ def list_command(
 @app.command(epilog="Example: augment show data/versions/sst2@v0001 --rows 5")
 def show(
     reference: Reference,
-    rows: Annotated[int, typer.Option(min=0, help="How many source rows to show.")] = 3,
-    variants: Annotated[int, typer.Option(min=0, help="Variants of each.")] = 3,
+    rows: Annotated[int, number("How many source rows to show.")] = 3,
+    variants: Annotated[int, number("Variants of each.")] = 3,
     rejected: Annotated[
         bool, typer.Option("--rejected", help="Show refused rows, so many for each reason.")
     ] = False,
@@ -136,7 +136,7 @@ def verify_command(reference: Reference) -> None:
 def store_command(
     folder: Annotated[Path, typer.Argument(help="A candidate store.")],
     prune: Annotated[
-        float | None, typer.Option(min=0, help="Drop the oldest entries beyond this many GB.")
+        float | None, number("Drop the oldest entries beyond this many GB.", most=10**6)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -219,7 +219,7 @@ def stats_command(reference: Reference, as_json: AsJson = False) -> None:
 def diff_command(
     first: Reference,
     second: Reference,
-    examples: Annotated[int, typer.Option(min=0, help="Changed rows to show.")] = 3,
+    examples: Annotated[int, number("Changed rows to show.")] = 3,
     as_json: AsJson = False,
 ) -> None:
     """How the second version differs from the first: recipe, counts, rows."""

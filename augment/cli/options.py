@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from augment.contract.terminal import MOST_PROCESSES, number
+
 TaskName = Annotated[str, typer.Argument(help="A GLUE task (sst2, …) or a task file (.toml).")]
 Mlm = Annotated[str, typer.Option(help="Masked LM: a folder or a hub name.")]
 VectorsFile = Annotated[str, typer.Option(help="Vectors: GloVe or word2vec file, or gensim name.")]
 RecipeName = Annotated[str, typer.Option(help="official, paper, or a recipe file.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")]
+Threads = Annotated[int | None, number("Threads of each worker.", least=1, most=MOST_PROCESSES)]
 Device = Annotated[str, typer.Option(help="Where the models run: cpu, cuda, …")]
 Teacher = Annotated[
     str | None, typer.Option(help="Classifier for the recipe's teacher_… keys: folder or hub name.")
@@ -32,7 +34,7 @@ Source = Annotated[
 SkipMalformed = Annotated[
     bool, typer.Option("--skip-malformed", help="Leave malformed rows out, counted.")
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="First training rows only.")]
+Limit = Annotated[int | None, number("First training rows only.", least=1)]
 
 
 def tables_kept(folder: Path | None, nowhere: bool) -> Path | bool:

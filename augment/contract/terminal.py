@@ -34,6 +34,15 @@ from augment.contract.process import (
     tell,
 )
 
+MOST_PROCESSES = 4096
+"""Processes and threads that may be asked for."""
+
+
+def number(text: str, *, least: float = 0, most: float = 10**15) -> Any:
+    """An option that takes a number, with its help; none that a library could not hold."""
+    return typer.Option(min=least, max=most, help=text)
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 _LONGEST_LINE = 20_000

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augment.contract import TaskSpec
+from augment.contract.models import first_line
 from augment.errors import UsageError
 from augment.filters.model_filters import SimilarityFilter, TeacherFilter
 from augment.progress import Narrator
@@ -39,8 +40,10 @@ class Models:
         """Load what proposes candidates and, where a folder is given, the store that keeps them.
 
         Raises:
+            UsageError: The models cannot run on the device.
             AssetInvalid: A model or vectors file cannot be used.
         """
+        _require_device(self.device)
         from augment.masked_lm.loading import load_masked_lm
         from augment.replacement.candidate_store import CandidateStore
         from augment.vectors import load_vectors
@@ -101,6 +104,23 @@ class Models:
         _agree(self.teacher, "--teacher", asks_teacher, "teacher_agreement, teacher_logits")
         asks_encoder = recipe.min_similarity > 0
         _agree(self.similarity_model, "--similarity-model", asks_encoder, "min_similarity")
+
+
+def _require_device(name: str) -> None:
+    """Check that numbers can be put on a device and read back.
+
+    Raises:
+        UsageError: They cannot.
+    """
+    import torch
+
+    try:
+        float(torch.zeros(1, device=name))
+    except Exception as error:  # RuntimeError, AssertionError, whatever a backend raises
+        raise UsageError(
+            f"the device {name!r} cannot be used here: {first_line(error)}.",
+            "Name another: --device cpu, or a GPU that this machine has, such as cuda:0.",
+        ) from error
 
 
 def _agree(model: str | None, option: str, needed: bool, keys: str) -> None:

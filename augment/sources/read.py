@@ -83,7 +83,7 @@ def read_source(
     _require(splits, task, source)
     train = task.spec.splits.train
     if limit is not None:
-        splits[train] = splits[train].slice(0, limit)
+        splits[train] = splits[train].slice(0, min(limit, splits[train].num_rows))
     return Source(
         path.name,
         splits,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from augment.contract.terminal import AsJson
+from augment.contract.terminal import AsJson, number
 from distill.cli.options import Quiet, Recipe, Threads, Version, use
 
 app = typer.Typer()
@@ -36,7 +36,7 @@ def ablate(
             "several times for several, all if left out. whole is always run."
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each arm, with seeds 0, 1, …")] = 1,
+    seeds: Annotated[int, number("Runs of each arm, with seeds 0, 1, …", least=1)] = 1,
     threads: Threads = None,
     as_json: AsJson = False,
     quiet: Quiet = False,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from augment.contract.terminal import AsJson
+from augment.contract.terminal import MOST_PROCESSES, AsJson, number
 from distill.cli.options import Init, Quiet, Recipe, Threads, use
 
 app = typer.Typer()
@@ -42,14 +42,12 @@ def general(
     out: Annotated[Path, typer.Option(help="The run directory; the student is OUT/student.")],
     recipe: Recipe = "quick",
     hours: Annotated[
-        float | None, typer.Option(help="Wall-clock budget, from the start of this command.")
+        float | None, number("Wall-clock budget, from the start of this command.", most=10**6)
     ] = None,
     tokens: Annotated[
-        int | None, typer.Option(help="Token budget; with neither, the recipe's epochs.")
+        int | None, number("Token budget; with neither, the recipe's epochs.")
     ] = None,
-    take: Annotated[
-        int | None, typer.Option(min=1, help="Read only so many tokens of the corpus.")
-    ] = None,
+    take: Annotated[int | None, number("Read only so many tokens of the corpus.", least=1)] = None,
     column: Annotated[
         str | None, typer.Option(help="The text column; 'text', or the only one with text.")
     ] = None,
@@ -66,7 +64,10 @@ def general(
         typer.Option(help="Keep tokenized corpora here, for several runs; else in OUT."),
     ] = None,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="Processes that tokenize; all processors if left out.")
+        int | None,
+        number(
+            "Processes that tokenize; all processors if left out.", least=1, most=MOST_PROCESSES
+        ),
     ] = None,
     threads: Threads = None,
     as_json: AsJson = False,

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from augment.contract.terminal import MOST_PROCESSES, number
+
 Version = Annotated[
     str,
     typer.Argument(
@@ -14,7 +16,9 @@ Version = Annotated[
     ),
 ]
 Recipe = Annotated[str, typer.Option(help="A shipped recipe (see distill recipe) or a .toml file.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all of them if left out.")]
+Threads = Annotated[
+    int | None, number("CPU threads; all of them if left out.", least=1, most=MOST_PROCESSES)
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
 Init = Annotated[
     Literal["auto", "random", "teacher-layers"],

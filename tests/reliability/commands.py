@@ -45,6 +45,14 @@ def places() -> Iterator[Parameter]:
                     yield Parameter(command, param.name, option)
 
 
+def numbers() -> Iterator[Parameter]:
+    """All parameters that take a number; new ones are among them by themselves."""
+    for command, found in COMMANDS.items():
+        for param in found.params:
+            if param.type_descriptor.annotation in (int, float):
+                yield Parameter(command, param.name, param.opts[0])
+
+
 def call(command: str, values: dict[str, str]) -> Result:
     """Run a command in this process with these values of its parameters."""
     app, name = command.split()

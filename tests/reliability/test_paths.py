@@ -20,7 +20,7 @@ from distill.ablation import ablate_task
 from distill.serving.export import export_model
 from distill.serving.predict import write_predictions
 from distill.teacher import fine_tune_teacher
-from tests.reliability.commands import Parameter, call, places, refused
+from tests.reliability.commands import Parameter, call, numbers, places, refused
 from tests.unit.augment.conftest import mlm_dir, vectors_file
 from tests.unit.distill.conftest import encoder, recipe, teacher, tokenizer, version
 
@@ -47,6 +47,15 @@ def test_what_can_be_no_name_is_refused(place: Parameter) -> None:
         found = call(place.command, {place.name: value})
         assert found.exit_code == 2, found.output
         assert (place.option or "an argument") in refused(found)
+
+
+@pytest.mark.parametrize("asked", list(numbers()), ids=str)
+def test_what_no_library_can_count_is_refused(asked: Parameter) -> None:
+    for value in ("9" * 20, "nan", "1e400", "-1"):
+        needed = {place.name: "x" for place in PLACES if place.command == asked.command}
+        found = call(asked.command, needed | {asked.name: value})
+        assert found.exit_code == 2, found.output
+        assert asked.option in refused(found)
 
 
 @pytest.mark.parametrize("value", [*NO_NAMES, "/dev/null/x", "."], ids=lambda value: value[:9])

@@ -54,6 +54,13 @@ def test_engines_that_cannot_be(engine: Engine) -> None:
         validate(engine)
 
 
+@pytest.mark.parametrize("device", ["quantum", "cuda:99", "meta"])
+def test_a_device_that_is_not_here(device: str) -> None:
+    models = Models("never looked at", "never looked at", device=device)
+    with pytest.raises(UsageError, match=f"the device '{device}' cannot be used here"):
+        models.load_finder(AugmentRecipe())
+
+
 def test_threads_are_shared_out() -> None:
     assert Engine().threads_per_worker is None
     assert Engine(workers=100_000).threads_per_worker == 1
