@@ -50,7 +50,7 @@ from distill.training.budget import (
     steps_for_tokens,
 )
 from distill.training.callbacks import Deadline
-from distill.training.context import RunContext
+from distill.training.context import RunContext, warn_of_unknown
 from distill.training.held_out import HeldOut
 from distill.training.job import Job
 from distill.training.schedule import total_steps
@@ -211,6 +211,7 @@ def read_corpus(context: RunContext, teacher: str, corpus: Corpus, source: Sourc
     say("corpus", f"{corpus.name} · {counts.blocks:,} blocks · {counts.tokens:,} tokens")
     for notice in counts.notices(spec):
         say("", notice)
+    warn_of_unknown(blocks.rows, context.tokenizer, context.narrator)
     return blocks
 
 

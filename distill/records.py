@@ -167,7 +167,7 @@ def flaw(path: Path, origin: Origin, *, place: Path | None = None) -> str:
         return "is no regular file" if path.exists() else "is not there"
     sealed = read_seal(path, place=place)
     if sealed is None:
-        return "has no whole seal: it was not written to its end, or not by this program"
+        return "has no whole seal: it was cut short, or written by another program or version of it"
     if sealed.origin.made_from != origin.made_from:
         return "was made from something else"
     if sealed.origin.part != origin.part:

@@ -37,7 +37,7 @@ _ICONV = "iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
 _OTHER = f" (if the file is in another encoding: {_ICONV})"
 _BAD_BYTE = re.compile("[\udc80-\udcff]")
 _FEW_BYTES, _FEW_LINES = 1000, 100
-_NO_TEXT = "Convert it to UTF-8, such as: iconv -f UTF-16LE -t UTF-8 FILE > NEW"
+_NO_TEXT = "Convert it to UTF-8, such as: iconv -f UTF-16LE -t UTF-8 FILE > NEW (or UTF-16BE)"
 
 
 @dataclass(frozen=True, slots=True)

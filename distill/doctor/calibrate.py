@@ -40,7 +40,7 @@ from distill.pipeline import (
 from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
 from distill.recipes.schema import Training
-from distill.run_directory import FirstStage, RunDirectory
+from distill.run_directory import RUN, FirstStage, RunDirectory
 from distill.stages import Stage
 from distill.training.context import TaskContext
 from distill.training.teachers import Teacher
@@ -225,6 +225,7 @@ def _run(trial: Trial, stage: StageName, *, steps: int, clock: Clock) -> list[fl
         _starts(clock) as starts,
         suppress(_Enough),
     ):
+        (Path(folder) / RUN).touch()  # without it a run would end: its directory were gone
         context = dataclasses.replace(
             trial.context,
             recipe=recipe.model_copy(update={stage: section}),

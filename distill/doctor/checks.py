@@ -28,11 +28,12 @@ from distill.models.loading import Classifier, describe, open_classifier
 from distill.pipeline import CHANCE_MARGIN, describe_student, intermediate_stage, prediction_stage
 from distill.progress import span
 from distill.recipes.load import DistillRecipe, load_recipe
+from distill.training.context import MANY_UNKNOWN, unknown_share
 from distill.training.soft_labels import holds_logits
 
 MOST_ROWS, MOST_SCORED = 50_000, 512
-MANY_CUT, MANY_UNKNOWN = 0.01, 0.02
-"""Shares of rows that are cut, and of tokens that are unknown, which are worth a warning."""
+MANY_CUT = 0.01
+"""A share of rows that are cut which is worth a warning."""
 TIGHT = 0.8
 """The share of the memory, or of the free disk, from which on a run is a tight fit."""
 FEW_CLASSES = 6
@@ -111,8 +112,7 @@ def check_tokenizer(opened: Version, teacher: Classifier) -> Check[pa.Table]:
     if reader.pad_token_id is None:
         raise ModelInvalid(f"the tokenizer of {teacher.name} has no padding token.")
     tokens = tokenize_sample(opened.task, rows, reader)["input_ids"]
-    total = sum(map(len, tokens))
-    unknown = sum(ids.count(reader.unk_token_id) for ids in tokens) / total
+    unknown = unknown_share(tokens, reader)
     finding = f"{len(reader):,} tokens · {unknown:.2%} of the data's are unknown to it"
     doubt = "The teacher's vocabulary hardly fits this data." if unknown > MANY_UNKNOWN else ""
     return seen(rows, finding, doubt)

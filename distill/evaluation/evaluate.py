@@ -10,6 +10,7 @@ import numpy as np
 
 from augment.contract import TaskSpec
 from distill.data.batching import length_batches
+from distill.errors import ModelInvalid
 from distill.evaluation.cost import (
     flops_per_sentence,
     measure_latency,
@@ -71,8 +72,28 @@ def majority_baseline(task: TaskSpec, rows: datasets.Dataset) -> float:
 def predict(
     classifier: Classifier, rows: datasets.Dataset, tick: Callable[[int], None] | None = None
 ) -> Logits:
-    """A classifier's logits of a data set, see ``batched_logits``."""
-    return batched_logits(partial(classifier_logits, classifier), rows, tick)
+    """A classifier's logits of a data set, see ``batched_logits``.
+
+    Raises:
+        ModelInvalid: They are no finite numbers.
+    """
+    logits = batched_logits(partial(classifier_logits, classifier), rows, tick)
+    return finite(classifier.name, logits)
+
+
+def finite(name: str, logits: Logits) -> Logits:
+    """A model's logits, unless they are no numbers: the largest would still be some class's.
+
+    Raises:
+        ModelInvalid: One is NaN or infinity.
+    """
+    if bad := int((~np.isfinite(logits).all(axis=-1)).sum()):
+        raise ModelInvalid(
+            f"{name} answers {bad:,} of {len(logits):,} rows with NaN or infinity.",
+            "Its training broke down, or config.json is not the one that it was trained with: "
+            "give an earlier checkpoint.",
+        )
+    return logits
 
 
 def batched_logits(

@@ -186,7 +186,9 @@ def tried(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
         inputs = tokenizer(
             *PROBE, return_tensors="pt", truncation=True, max_length=min(longest, PAIR_LENGTH)
         )
-        eval_mode(model)(**filter_inputs(model, dict(inputs)))
+        answer = eval_mode(model)(**filter_inputs(model, dict(inputs)))
+        if not all(torch.isfinite(own).all() for own in answer.values()):
+            raise ValueError("its answer to a text is no finite number")
     nn.Module.train(model, training)
     return model
 

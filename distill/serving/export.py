@@ -24,7 +24,7 @@ from distill.data.scratch import scratch
 from distill.errors import UsageError
 from distill.evaluation.compare import labeled_splits
 from distill.evaluation.cost import measure_latency, weight_bytes
-from distill.evaluation.evaluate import batched_logits, scores_of
+from distill.evaluation.evaluate import batched_logits, finite, scores_of
 from distill.evaluation.results import Latency, MeasuredOn, Scores, Selection
 from distill.evaluation.target import EvaluationTarget, Logits
 from distill.models.folders import folder_digest, save_clean, save_tokenizer
@@ -200,7 +200,7 @@ def _compare(
     for target, latency in zip(targets, measure_latency(targets), strict=True):
         logits, scores = {}, {}
         for split, rows in target.splits.items():
-            logits[split] = batched_logits(target.logits, rows)
+            logits[split] = finite(target.name, batched_logits(target.logits, rows))
             scores[split] = scores_of(logits[split], rows, task)
         first_logits = first_logits or logits
         best = selection.of(scores) if best is None else best

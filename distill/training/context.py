@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from augment.contract import Version
@@ -206,6 +207,30 @@ class TaskContext(RunContext):
         return EvaluationResult.on(self.version, self.tokens.validation, models=models, **more)
 
 
+FIRST_ROWS = 1000
+MANY_UNKNOWN = 0.02
+"""A share of tokens that are unknown which is worth a warning."""
+
+
+def unknown_share(tokens: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> float:
+    """How many of the tokens of some rows are those that stand for what is not known."""
+    ids = np.concatenate([np.asarray(row, dtype=np.int64) for row in tokens])
+    return float((ids == tokenizer.unk_token_id).mean())
+
+
+def warn_of_unknown(
+    rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, narrator: Narrator
+) -> None:
+    """Say that a vocabulary hardly knows the texts, such as those of another language."""
+    share = unknown_share(rows[:FIRST_ROWS]["input_ids"], tokenizer) if len(rows) else 0.0
+    if share > MANY_UNKNOWN:
+        narrator.say(
+            "warning",
+            f"{share:.0%} of the tokens are unknown to the vocabulary: is it made for "
+            "texts in this language?",
+        )
+
+
 def open_context(
     version: Version,
     recipe: DistillRecipe,
@@ -216,6 +241,7 @@ def open_context(
     """Tokenize a version as the student reads it."""
     length = resolve_length(recipe.max_length, version.task)
     tokens = tokenize(version, tokenizer, length, run.tokens, narrator=narrator)
+    warn_of_unknown(tokens.train, tokenizer, narrator)
     return TaskContext(recipe, tokenizer, length, run, narrator, version, tokens)
 
 

@@ -21,7 +21,8 @@ from augment.contract.files import disk_errors, nearest
 from augment.contract.model_folders import read_model_config
 from distill.data.batching import SOFT_LABELS
 from distill.errors import ModelInvalid
-from distill.evaluation.evaluate import predict
+from distill.evaluation.evaluate import batched_logits
+from distill.evaluation.target import Row, classifier_logits
 from distill.models.bf16 import autocast
 from distill.models.folders import model_folder
 from distill.models.loading import Classifier
@@ -178,6 +179,10 @@ def compute_logits(
     partial = file.with_suffix(".partial")
     begun = _resume(partial, origin, teacher.classifier.classes, narrator)
     done, digest = begun.rows, begun.digest
+
+    def answers(some: Sequence[Row]) -> Logits:
+        return classifier_logits(teacher.classifier, some)
+
     gauge = Gauge(narrator, "soft labels", done / len(rows))
     try:
         with disk_errors(nearest(file.parent)):
@@ -187,7 +192,7 @@ def compute_logits(
                 for start in range(done, len(rows), block_size):
                     block = rows.select(range(start, min(start + block_size, len(rows))))
                     with autocast(teacher.classifier.model.device, precision):
-                        logits = predict(teacher.classifier, block)
+                        logits = batched_logits(answers, block)
                     check_logits(teacher.name, logits, block)
                     added = np.ascontiguousarray(logits, dtype=np.float32).tobytes()
                     digest.update(added)

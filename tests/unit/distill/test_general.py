@@ -380,6 +380,16 @@ def test_an_empty_corpus_leaves_nothing(go: Go, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_text_in_another_language_is_told(
+    go: Go, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_text("文字 在 另外 的 語言 裡 " * 100)
+    with pytest.raises(UsageError, match="--hours leaves"):
+        go(tmp_path / "run", corpus=tmp_path / "a.txt", hours=1e-6, quiet=False)
+
+    assert "94% of the tokens are unknown to the vocabulary" in capsys.readouterr().err
+
+
 def test_a_student_of_another_vocabulary_is_refused(go: Go, tmp_path: Path) -> None:
     other = make_tokenizer(["other", "words"])
     save(make_bert(other, layers=2, width=16), other, tmp_path / "other")

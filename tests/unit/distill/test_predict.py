@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +22,8 @@ from typer.testing import CliRunner
 
 from augment.contract import Label, Splits, TaskSpec, Version
 from distill.cli import app
-from distill.errors import DataInvalid, UsageError
+from distill.errors import DataInvalid, ModelInvalid, UsageError
+from distill.evaluation.evaluate import finite
 from distill.serving.glue_submission import (
     SUBMISSION_FILES,
     CheckedFile,
@@ -357,6 +360,22 @@ def test_a_whole_submission_is_checked_by_a_command(tmp_path: Path) -> None:
     )
 
     assert [bool(file["faults"]) for file in data["files"]] == [False, True]
+
+
+def test_answers_that_are_no_numbers_are_none(
+    wnli: Version, wnli_model: str, tmp_path: Path
+) -> None:
+    """The largest of them would be the first class."""
+    damaged = tmp_path / "damaged"
+    shutil.copytree(wnli_model, damaged)
+    config = json.loads((damaged / "config.json").read_text())
+    (damaged / "config.json").write_text(json.dumps({**config, "layer_norm_eps": math.nan}))
+    with pytest.raises(ModelInvalid, match="its answer to a text is no finite number"):
+        write_predictions(str(damaged), wnli, out=tmp_path / "table.csv", quiet=True)
+    with pytest.raises(ModelInvalid, match="m answers 1 of 2 rows with NaN or infinity"):
+        finite("m", np.array([[0.0, 1.0], [0.0, np.inf]], dtype=np.float32))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged"]
 
 
 def test_the_predict_command(wnli: Version, wnli_model: str, tmp_path: Path) -> None:
