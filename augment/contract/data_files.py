@@ -10,11 +10,13 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
+from unicodedata import is_normalized
 
 from augment.contract.errors import Fault
 from augment.contract.reading import guarded, remedy
@@ -36,6 +38,7 @@ _MARKS = (
 _ICONV = "iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
 _OTHER = f" (if the file is in another encoding: {_ICONV})"
 _BAD_BYTE = re.compile("[\udc80-\udcff]")
+_MOST_NAMES = 12
 _FEW_BYTES, _FEW_LINES = 1000, 100
 _NO_TEXT = "Convert it to UTF-8, such as: iconv -f UTF-16LE -t UTF-8 FILE > NEW (or UTF-16BE)"
 
@@ -71,10 +74,20 @@ class DataFile:
         raise self.fault(f"{self} {problem}", hint)
 
 
-def listed(columns: Iterable[str]) -> str:
-    """Names of columns in a sentence; what cannot be seen in one is spelled out."""
-    names = (n if n.isprintable() and n.strip() == n != "" else ascii(n) for n in columns)
-    return ", ".join(names)[:200]
+def quoted(text: str) -> str:
+    """A text in quotes; one with accents as letters of their own (NFD) does not look like NFC."""
+    return repr(text) if is_normalized("NFC", text) else ascii(text)
+
+
+def listed(names: Collection[str]) -> str:
+    """Names in a sentence, of many the first; what cannot be seen in one is spelled out."""
+    some = ", ".join(map(_spelled, islice(names, _MOST_NAMES)))
+    return some if len(names) <= _MOST_NAMES else f"{some}, … ({len(names)} in all)"
+
+
+def _spelled(name: str) -> str:
+    plain = name.isprintable() and name.strip() == name != "" and quoted(name) == repr(name)
+    return name if plain else ascii(name)
 
 
 def refuse_twice(file: DataFile, columns: Iterable[str]) -> None:

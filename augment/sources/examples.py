@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from augment.contract import SourceSplit, TaskSpec, content_digest
-from augment.contract.data_files import listed
+from augment.contract.data_files import listed, quoted
 from augment.errors import RowMalformed, SourceInvalid
 from augment.sources.labels import LabelReader, LabelUnreadable
 
@@ -56,7 +56,8 @@ class Columns:
         for column in (*self.texts, self.label) if labeled else self.texts:
             if column not in present:
                 found = listed(present)
-                raise SourceInvalid(f"{file} has no column {column!r}. Found: {found}.", self.hint)
+                problem = f"{file} has no column {quoted(column)}. Found: {found}."
+                raise SourceInvalid(problem, self.hint)
 
     def row(self, location: str, record: Mapping[str, Any]) -> SourceRow:
         """The row of a record that has the columns, given its location."""
@@ -109,8 +110,7 @@ class SourceTableBuilder:
         if absent is None:
             self.add(columns.row(location, record))
         else:
-            found = listed(map(str, record))
-            problem = f"{location} has no column {absent!r}. Found: {found}."
+            problem = f"{location} has no column {quoted(absent)}. Found: {listed(record)}."
             self.malformed(problem, columns.hint, record.get(columns.label))
 
     def add(self, row: SourceRow) -> None:

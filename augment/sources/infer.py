@@ -13,14 +13,13 @@ from typing import Any
 import tomlkit
 
 from augment.contract import Fault
-from augment.contract.data_files import Record
+from augment.contract.data_files import Record, listed
 from augment.contract.foreign import shown
 from augment.contract.reading import guarded
 from augment.contract.task import RESERVED_COLUMNS, SAFE_NAME
 from augment.errors import RowMalformed, SourceInvalid, SourceMissing
 from augment.sources.columnar import SUFFIXES, open_records
 from augment.sources.examples import Columns, SourceTableBuilder
-from augment.sources.labels import listed
 from augment.tasks import GLUE, parse_task
 
 MAX_ROWS = 1000
@@ -62,7 +61,7 @@ def sniff(path: Path) -> str:
     columns = _usable_columns([record.values for record in head])
     if len(columns) == 1:
         raise SourceInvalid(
-            f"{path.name} has but one column: {listed(list(columns))}.",
+            f"{path.name} has but one column: {listed(columns)}.",
             "Texts and labels need a column each; if '|' parts them, begin a CSV with: sep=|",
         )
     labels = {name: list(values) for name, values in columns.items() if _may_be_label(name, values)}
@@ -149,7 +148,7 @@ def _find_texts(columns: dict[str, Values], label: str, file: str) -> list[str]:
     if best := max(distinct, key=distinct.__getitem__, default=None):
         return [best]
     raise SourceInvalid(
-        f"{file} has no text column beside the label {label!r}. Found: {listed(list(columns))}.",
+        f"{file} has no text column beside the label {label!r}. Found: {listed(columns)}.",
         f"Names that cannot be used: {', '.join(RESERVED_COLUMNS)}. {_NAME_IT}",
     )
 

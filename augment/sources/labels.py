@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from augment.contract import UNLABELED, Label
+from augment.contract.data_files import listed, quoted
 from augment.contract.manifest import LabelRule
 
 _WHOLE = re.compile(r"0|[1-9][0-9]*")
 _SCORE = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_MOST_NAMES = 12
 _LARGEST_SCORE = float(np.finfo(np.float32).max)
 
 
@@ -123,13 +123,6 @@ class LabelReader:
         return f"has label {_short(value)}{kind}; {wanted}{because}."
 
 
-def listed(names: tuple[str, ...] | list[str]) -> str:
-    """Names in a sentence; of many the first ones and how many there are."""
-    if len(names) <= _MOST_NAMES:
-        return ", ".join(names)
-    return f"{', '.join(names[:_MOST_NAMES])}, … ({len(names)} in all)"
-
-
 def _spellings(value: Any) -> tuple[str, ...]:
     """How a value is written as a name: true and false as JSON or as Python writes them."""
     if isinstance(value, bool):
@@ -161,5 +154,5 @@ def _looks_like_number(name: str) -> bool:
 
 
 def _short(value: Any) -> str:
-    shown = repr(str(value) if isinstance(value, str) else value)
+    shown = quoted(str(value)) if isinstance(value, str) else repr(value)
     return shown if len(shown) <= 80 else f"{shown[:80]}…"

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from unicodedata import normalize
 
 from augment.contract.tables import PACKED, kind_of
 from augment.errors import SourceInvalid, SourceMissing
@@ -53,7 +54,8 @@ def _files_of(folder: Path, split: str, task: Task) -> list[Path]:
             below = [place for place in _folders(folder) if os.path.isfile(place / path.name)]
             wrong = "is no file" if os.path.exists(path) else "is not there"
             raise SourceMissing(
-                f"split {split!r} of task {task.spec.name!r}: {path} {wrong}.", _hint(below)
+                f"split {split!r} of task {task.spec.name!r}: {path} {wrong}.",
+                _hint(below) or _other_accents(folder, path.name),
             )
         if not path.resolve().is_relative_to(folder.resolve()):
             raise SourceInvalid(f"split {split!r} lies outside {folder}: {task.files[split]}.")
@@ -128,6 +130,13 @@ def _folders(folder: Path) -> list[Path]:
 def _hint(places: Sequence[Path]) -> str:
     named = " or ".join(shlex.quote(str(place)) for place in places[:5])
     return f"It lies one level down: --source {named}" if named else ""
+
+
+def _other_accents(folder: Path, name: str) -> str:
+    """A hint where a file of the same look is there: macOS writes accents as letters (NFD)."""
+    files = (file.name for file in _files(folder))
+    alike = next((n for n in files if normalize("NFC", n) == normalize("NFC", name)), None)
+    return f"{alike!a} is there, {name!a} is asked for: rename it." if alike else ""
 
 
 def _holds_train(folder: Path, task: Task) -> bool:

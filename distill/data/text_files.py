@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from augment.contract.data_files import DataFile, bytes_read, listed, open_text
+from augment.contract.data_files import DataFile, bytes_read, listed, open_text, quoted
 from augment.contract.reading import guarded
 from augment.contract.tables import KINDS as TABLES
 from augment.contract.tables import kind_of, open_table
@@ -144,7 +144,7 @@ def text_of(row: Mapping[str, object], column: str, where: str) -> str:
 
 def _no_column(where: str, column: str, names: Sequence[str]) -> DataInvalid:
     return DataInvalid(
-        f"{where} has no text column {column!r}. Found: {listed(names) or 'none'}.",
+        f"{where} has no text column {quoted(column)}. Found: {listed(names) or 'none'}.",
         "Name the one with the text: --column NAME",
     )
 

@@ -103,6 +103,22 @@ def test_many_malformed_rows_are_said_in_words(tmp_path: Path) -> None:
         read_csv(tmp_path, POLARITY, skip=True, train=["7", "8"], validation=["0"])
 
 
+def test_accents_that_look_the_same_are_spelled_out(tmp_path: Path) -> None:
+    """macOS writes an accent as a letter of its own (NFD)."""
+    with pytest.raises(RowMalformed, match=r"has label 'cafe\\u0301'; .* café, no"):
+        read_csv(tmp_path, ("café", "no"), train=["cafe\u0301", "no"], validation=["no"])
+    (tmp_path / "train.csv").write_text("te\u0301xt,label\n", encoding="utf-8")
+    path = task_file(tmp_path, ("café", "no"), ("train.csv", "validation.csv"))
+    path.write_text(path.read_text().replace('["text"]', '["t\u00e9xt"]'))
+    with pytest.raises(SourceInvalid, match=r"no column 'téxt'\. Found: 'te\\u0301xt', label"):
+        read_source(load_task(path), None)
+    (tmp_path / "train.csv").rename(tmp_path / "tra\u0301in.csv")
+    path.write_text(path.read_text().replace("train.csv", "tr\u00e1in.csv"))
+    with pytest.raises(SourceMissing) as caught:
+        read_source(load_task(path), None)
+    assert r"'tra\u0301in.csv' is there, 'tr\xe1in.csv' is asked for" in caught.value.hint
+
+
 def test_a_class_without_a_row_is_said(tmp_path: Path) -> None:
     source = read_csv(tmp_path, ("a", "b", "c"), train=["a", "b"], validation=["a"])
 
