@@ -140,6 +140,8 @@ class RunDirectory:
     def _begin(self, identity: dict[str, Any], held: ExitStack, narrator: Narrator | None) -> bool:
         file, begun = self.path / RUN, self.begun
         ours = {self.path / LOCK, partial_of(file)}  # left where this very method was killed
+        if self.work.is_dir() and not any(self.work.iterdir()):
+            ours.add(self.work)
         if not begun and set(self.path.glob("*")) - ours:
             raise UsageError(
                 f"{self.path} is not empty and holds no run.", "Choose another --out directory."

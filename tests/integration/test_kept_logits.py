@@ -16,6 +16,7 @@ from augment.recipes.schema import AugmentRecipe
 from distill.data.versions import tokenize
 from distill.models.loading import Classifier, load_classifier
 from distill.progress import Narrator
+from distill.run_directory import RunDirectory
 from distill.training.soft_labels import (
     Logits,
     holds_logits,
@@ -75,8 +76,9 @@ def test_kept_logits_are_those_the_teacher_gives(
     needed = np.arange(1, len(own.tokens.rows(data)), 3)
 
     def ask(version: Version, folder: Path, teacher: Teacher) -> Logits:
-        narrator = Narrator(quiet=True)
-        settings = {"precision": "float32", "folder": folder, "narrator": narrator}
+        narrator, run = Narrator(quiet=True), RunDirectory(folder)
+        run.work.mkdir(parents=True)
+        settings = {"precision": "float32", "run": run, "narrator": narrator}
         return soft_labels([teacher], version, data, needed, **settings)
 
     without = version.manifest.model_copy(update={"teacher_logits": False})
@@ -96,12 +98,13 @@ def test_another_teacher_computes_its_own(
     same = open_teacher(version, tmp_path / "moved", tmp_path)
     asset = version.manifest.asset("teacher")
     folder, narrator = tmp_path / "soft", Narrator(quiet=True)
+    (folder / "work").mkdir(parents=True)
     with pytest.raises(AssertionError, match="other is asked"):
         soft_labels([mute(same), mute(stranger)], version, "augmented", np.arange(10),
-                    precision="float32", folder=folder, narrator=narrator)  # fmt: skip
+                    precision="float32", run=RunDirectory(folder), narrator=narrator)  # fmt: skip
 
     assert asset is not None
     assert teacher_digest(same.classifier) == asset.sha256
     assert holds_logits(version, same.classifier)
     assert not holds_logits(version, stranger.classifier)
-    assert [file.name for file in folder.glob("*.f32")] == ["soft-labels-1.f32"]
+    assert [file.name for file in folder.rglob("*.f32")] == ["soft-labels-1.f32"]
