@@ -47,4 +47,5 @@ class Narrator(progress.Narrator):
     def _state(self) -> str:
         assert self._gauge is not None
         rate = self._masks / max(time.monotonic() - self._gauge.began, 1e-6)
-        return f"{self._done:,} of {self._total:,} rows · {rate:,.0f} masks/s"
+        masks = f" · {rate:,.0f} masks/s" * bool(self._masks)  # other processes do not tell theirs
+        return f"{self._done:,} of {self._total:,} rows{masks}"

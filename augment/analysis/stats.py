@@ -49,6 +49,9 @@ class Difference:
 
     Attributes:
         first, second: References of A and B.
+        task: Key of the task → values of A and B, where they differ.
+        assets: Kind of model or vectors → digests of A and B, where they differ.
+        sources: Split → digests of the rows that were read, where they differ.
         recipe: Recipe key → values of A and B, where they differ.
         counts: Count name → values of A and B, where they differ.
         only_in_first, only_in_second: Rows (by source row and variant) that one alone has.
@@ -58,6 +61,9 @@ class Difference:
 
     first: str
     second: str
+    task: dict[str, tuple[Any, Any]]
+    assets: dict[str, tuple[Any, Any]]
+    sources: dict[str, tuple[Any, Any]]
     recipe: dict[str, tuple[Any, Any]]
     counts: dict[str, tuple[Any, Any]]
     only_in_first: int
@@ -101,6 +107,13 @@ def difference(first: Version, second: Version, examples: int = 5) -> Difference
     return Difference(
         first=first.reference,
         second=second.reference,
+        task=_differing(*(v.task.model_dump(mode="json") for v in (first, second))),
+        assets=_differing(
+            *({str(a.kind): a.sha256[:12] for a in v.manifest.assets} for v in (first, second))
+        ),
+        sources=_differing(
+            *({s.split: s.sha256[:12] for s in v.manifest.sources} for v in (first, second))
+        ),
         recipe=_differing(first.manifest.recipe, second.manifest.recipe),
         counts=_differing(first.manifest.counts, second.manifest.counts),
         only_in_first=len(a) - len(both),

@@ -55,7 +55,7 @@ def disk_errors(folder: Path, what: str = "", size: int = 0) -> Iterator[None]:
 
 def os_fault(error: OSError) -> Fault:
     """The sentence for what the system refused, where nobody nearer to it has said one."""
-    place = error.filename if error.filename is not None else "a file, or the output,"
+    place = error.filename if error.filename is not None else "a file or the output"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return _full(f"the disk of {place}")
     return PlaceUnusable(f"{place} cannot be used: {_reason(error)}.", _KEPT)
@@ -84,6 +84,7 @@ _REASONS = {
     errno.ENOENT: "it is not there",
     errno.ENAMETOOLONG: "a name in it is too long",
     errno.ELOOP: "its symbolic links lead in a circle",
+    errno.EFBIG: "no file may grow so large here (ulimit -f)",
     errno.EIO: "the disk does not answer",
 }
 _FORBIDDEN = set(_REASONS) - {errno.ENOENT}

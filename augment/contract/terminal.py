@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -76,13 +76,9 @@ def command_line(
                 sys.exit(super().main(words, *rest, **extra))
 
         def invoke(self, ctx: Any) -> Any:
-            with _ends(name):
-                try:
-                    super().invoke(ctx)
-                    sys.stdout.flush()
-                except KeyboardInterrupt as stop:
-                    tell(_RESUMES if ctx.invoked_subcommand in resumes else STOPPED)
-                    sys.exit(exit_code(stop))
+            with _ends(name, lambda: ctx.invoked_subcommand in resumes):
+                super().invoke(ctx)
+                sys.stdout.flush()
 
     app = typer.Typer(
         name=name,
@@ -99,8 +95,11 @@ def command_line(
 
 
 @contextmanager
-def _ends(name: str) -> Iterator[None]:
-    """Turn what is raised into a sentence on stderr and an exit code."""
+def _ends(name: str, goes_on: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Turn what is raised into a sentence on stderr and an exit code.
+
+    ``goes_on`` is asked whether what runs is a command that goes on where it was interrupted.
+    """
     try:
         yield
     except (typer.Exit, typer.Abort):
@@ -108,11 +107,12 @@ def _ends(name: str) -> Iterator[None]:
     except BrokenPipeError:  # whoever reads stdout has seen enough
         lose(sys.stdout)
         sys.exit(0)
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
         settle(sys.stdout)
-        if code := asked_to_end():
-            tell()
-            sys.exit(code)
+        stopped = exit_code(error) if isinstance(error, KeyboardInterrupt) else asked_to_end()
+        if stopped or not isinstance(error, Exception):
+            tell(_RESUMES if goes_on() else STOPPED)
+            sys.exit(stopped)
         fault = _fault(name, error)
         if str(fault):
             complain(fault.describe())

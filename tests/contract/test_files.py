@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from augment.contract import OutputUnwritable
+from augment.contract import OutputUnwritable, UsageError
 from augment.contract.errors import PlaceUnusable
 from augment.contract.files import check_output, locked, os_fault
 
@@ -24,9 +24,11 @@ def test_a_place_for_a_result(tmp_path: Path) -> None:
     circle.symlink_to(circle)
     for good in (tmp_path, file, tmp_path / "a" / "b", Path("relative")):
         check_output(good)
-    for bad in (file / "x", circle, circle / "x", tmp_path / ("n" * 300)):
+    for bad in (file / "x", circle, circle / "x"):
         with pytest.raises(OutputUnwritable, match="cannot be written"):
             check_output(bad)
+    with pytest.raises(UsageError, match="a name of 300 bytes"):
+        check_output(tmp_path / ("n" * 300))
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["circle", "file"]
 

@@ -64,6 +64,18 @@ def test_every_end_is_a_sentence_with_an_exit_code(
     assert found.stdout == ""
 
 
+def test_what_fails_by_a_signal_goes_on_like_what_was_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SIGTERM to a whole group ends workers first: the command fails by that."""
+    monkeypatch.setattr("augment.contract.terminal.asked_to_end", lambda: 143)
+
+    for command, said in (("carpet", "the same command goes on"), ("look", "No result")):
+        found = call(command, "silent")
+        assert found.exit_code == 143
+        assert said in found.stderr
+
+
 def test_a_traceback_is_shown_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEAVE_TRACEBACK", "1")
 

@@ -33,7 +33,7 @@ def test_a_version_does_not_differ_from_its_copy(tmp_path: Path) -> None:
     found = difference(first, second)
 
     assert (found.changed, found.only_in_first, found.only_in_second) == (0, 0, 0)
-    assert found.recipe == {}
+    assert found.recipe == found.task == found.assets == found.sources == {}
 
 
 def test_differences_are_named(
@@ -54,6 +54,7 @@ def test_differences_are_named(
     found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
 
     assert found["recipe"] == {"seed": [0, 1], "variants": [5, 7]}
+    assert found["task"] == found["sources"] == found["assets"] == {}
     assert found["changed"] > 0
     assert found["examples"][0]["first"] != found["examples"][0]["second"]
     shown = CliRunner().invoke(app, arguments).stdout
