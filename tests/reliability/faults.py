@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import augment.cli
+import augment.vectors.loading
 import distill.cli
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -113,6 +114,7 @@ def start(program: str, arguments: list[str], log: Path, setting: Setting = CALM
         for stream in (1, 2):
             os.dup2(handle, stream)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        augment.vectors.loading.KEPT_FROM_BYTES = 0  # the small table, too, goes to the cache
         _apply(setting)
         sys.argv = [program, *arguments]
         PROGRAMS[program]()
