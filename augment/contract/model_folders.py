@@ -57,9 +57,9 @@ def find_model(name: str, missing: type[Fault], hint: str) -> Path:
             cache does not have it.
     """
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if os.path.isdir(folder):  # which says no, too, where a name cannot be one
         return folder
-    if not is_hub_name(name) or folder.exists():
+    if not is_hub_name(name) or os.path.lexists(folder):
         raise missing(f"there is no model folder {name}.", hint)
     return _from_hub(name, missing, hint)
 

@@ -23,6 +23,7 @@ from augment.contract.models import (
 )
 from augment.contract.weights import Part
 from augment.errors import AssetInvalid
+from augment.filters.pooling import POOLINGS, Pooling, pooling_of
 from augment.filters.scorer import Encoded, Scorer
 from augment.masked_lm.loading import open_checkpoint, own_memory
 from augment.masked_lm.registry import longest_input
@@ -66,7 +67,9 @@ def load_teacher(name: str, task: TaskSpec, *, device: str = "cpu") -> Scorer:
 
 
 def load_sentence_encoder(name: str, *, device: str = "cpu") -> Scorer:
-    """Load an encoder whose last hidden states, averaged, stand for a text; vectors have length 1.
+    """Load an encoder whose last hidden states, pooled as its folder says, stand for a text.
+
+    Its vectors have length 1.
 
     Raises:
         AssetMissing: No such folder, or the hub is out of reach.
@@ -80,12 +83,13 @@ def load_sentence_encoder(name: str, *, device: str = "cpu") -> Scorer:
             f"{name} is an encoder-decoder; a sentence encoder is expected.",
             "Give one such as sentence-transformers/all-MiniLM-L6-v2.",
         )
+    pooling = pooling_of(name, parts.checkpoint.folder)
     model = parts.weights(AutoModel, may_start=_UNREAD)
 
     def vectors(output: Any) -> torch.Tensor:
-        return F.normalize(output.last_hidden_state.mean(dim=1), dim=-1)
+        return F.normalize(POOLINGS[pooling](output.last_hidden_state), dim=-1)
 
-    return parts.scorer(model, vectors, device)
+    return parts.scorer(model, vectors, device, pooling=pooling)
 
 
 class _Parts:
@@ -124,6 +128,7 @@ class _Parts:
         device: str,
         notice: str = "",
         columns: int = 1,
+        pooling: Pooling = "mean",
     ) -> Scorer:
         """The model with its tokenizer and its digest, once it has read a row of that many texts.
 
@@ -133,7 +138,8 @@ class _Parts:
         with loading("model", self.name, AssetInvalid, WHOLE_WEIGHTS):
             state = model.state_dict().items()
             weights = {key: value.numpy() for key, value in state if key not in self._missing}
-            digest = model_digest(self._raw, self._tokenizer.backend_tokenizer.to_str(), weights)
+            own = self._raw if pooling == "mean" else {**self._raw, "pooling": pooling}
+            digest = model_digest(own, self._tokenizer.backend_tokenizer.to_str(), weights)
             scorer = Scorer(
                 model, read, self._encode, digest, name=self.name, device=device, notice=notice
             )

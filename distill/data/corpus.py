@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -141,7 +142,7 @@ def open_corpus(source: Source) -> Corpus:
         DataInvalid: There is no such corpus, or it holds no file of a known kind.
     """
     path, name = Path(source.name).expanduser(), str(source.name)
-    if not path.exists():
+    if not os.path.exists(path):  # nor could it: Path would raise
         return _open_hub(name, source.column)
     is_folder = path.is_dir()
     found = sorted(_visible(path)) if is_folder else [path]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -134,7 +135,7 @@ def read_submission(place: Path) -> dict[str, str]:
     Raises:
         DataInvalid: It is no zip, or holds what belongs to no submission.
     """
-    if not place.exists():
+    if not os.path.exists(place):
         return {}
     return _from_folder(place) if place.is_dir() else _from_zip(place)
 

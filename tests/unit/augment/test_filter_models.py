@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +62,56 @@ def test_vectors_are_averages_of_length_one(mlm_dir: Path) -> None:
 
     np.testing.assert_allclose(vector, (mean / mean.norm()).numpy(), atol=1e-6)
     assert load_sentence_encoder(str(mlm_dir)).digest == encoder.digest
+
+
+def sentence_encoder(source: Path, folder: Path, pooling: dict[str, Any], *more: str) -> str:
+    """A masked LM with what sentence-transformers keeps beside it."""
+    shutil.copytree(source, folder)
+    kinds = ["Transformer", "Pooling", *more]
+    parts = [
+        {"idx": at, "name": str(at), "path": f"{at}_{kind}" if at else "",
+         "type": f"sentence_transformers.models.{kind}"}
+        for at, kind in enumerate(kinds)
+    ]  # fmt: skip
+    (folder / "modules.json").write_text(json.dumps(parts))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    return str(folder)
+
+
+MEAN = {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": True}
+CLS = {**MEAN, "pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}
+
+
+def test_vectors_are_pooled_as_the_folder_says(mlm_dir: Path, tmp_path: Path) -> None:
+    plain = load_sentence_encoder(str(mlm_dir))
+    mean = load_sentence_encoder(sentence_encoder(mlm_dir, tmp_path / "m", MEAN, "Normalize"))
+    cls = load_sentence_encoder(sentence_encoder(mlm_dir, tmp_path / "c", CLS))
+    row = ("a good film",)
+    inputs = BertTokenizer.from_pretrained(mlm_dir)(*row, return_tensors="pt")
+    with torch.no_grad():
+        first = BertModel.from_pretrained(mlm_dir).eval()(**inputs).last_hidden_state[0, 0]
+
+    assert mean.digest == plain.digest != cls.digest
+    assert (mean.score([row])[row] == plain.score([row])[row]).all()
+    np.testing.assert_allclose(cls.score([row])[row], (first / first.norm()).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "more", "said"),
+    [
+        (MEAN, ["Dense"], "a part that is not computed here: Dense"),
+        ({**MEAN, **CLS, "pooling_mode_mean_tokens": True}, [], "mean_tokens . cls_token"),
+        ({"pooling_mode_max_tokens": True}, [], "not computed here: max_tokens"),
+        ({"pooling_mode": "lasttoken"}, [], "not computed here: lasttoken"),
+        ([], [], "holds no object of keys"),
+    ],
+)
+def test_other_poolings_are_refused(
+    pooling: Any, more: list[str], said: str, mlm_dir: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(AssetInvalid, match=said):
+        load_sentence_encoder(sentence_encoder(mlm_dir, tmp_path / "e", pooling, *more))
 
 
 def test_batches_do_not_matter_beyond_rounding(classifier_dir: Path) -> None:
