@@ -86,6 +86,8 @@ def guarded(path: Path, fault: type[Fault], what: str, hint: str = "") -> Iterat
         reason, says = reason_of(error), remedy(path)
         if isinstance(error, FileNotFoundError):  # which the reason says
             says = hint or says
+        elif isinstance(error, PermissionError):
+            says = "It is there, but you may not read it: its owner can give leave (chmod a+r)."
         raise fault(f"{path} cannot be read as {what}: {reason}.", says or hint) from error
 
 

@@ -261,8 +261,8 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError, NotOurs, NoFile) as error:
         raise StoreInvalid(
-            f"the store's file {path} is damaged or busy: {error}.",
-            "Try again later, or delete it: candidates are computed again.",
+            f"the store's file {path} cannot be used: {error}.",
+            "Try again later as one who may write it, or delete it: candidates are computed again.",
         ) from error
 
 

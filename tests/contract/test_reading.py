@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -63,6 +64,13 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(Fault, match="no such file") as caught:
         read_text(tmp_path / "none", FileDamaged, "a text", "put it back")
     assert caught.value.hint == "put it back"
+
+
+def test_what_may_not_be_read_is_not_to_be_restored(tmp_path: Path) -> None:
+    door = guarded(tmp_path / "x", FileDamaged, "a text", "put it back")
+    with pytest.raises(Fault, match="permission denied") as caught, door:
+        raise PermissionError(errno.EACCES, "Permission denied")
+    assert "chmod a+r" in caught.value.hint
 
 
 def test_a_fault_inside_passes_as_it_is(tmp_path: Path) -> None:
