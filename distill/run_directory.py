@@ -14,6 +14,7 @@ made of. What lies in ``work`` can be made again, and is where it is not as it w
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -242,7 +243,7 @@ class RunDirectory:
         """
         if path.parent != self.path:
             return reuse(path, origin, narrator)
-        if not path.exists():
+        if not os.path.lexists(path):
             return False
         if why := flaw(path, origin):
             raise ModelInvalid(

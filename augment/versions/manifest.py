@@ -61,11 +61,6 @@ def as_code(value: object) -> str:
     return f"{fence}{space}{text}{space}{fence}"
 
 
-def _code(value: object) -> str:
-    """A value of somebody else as code in Markdown: no markup, and no way out of it."""
-    return f"`{shown(value).replace('`', chr(0x2019))}`"
-
-
 @dataclass(frozen=True, slots=True)
 class Assets:
     """What a process makes rows with.

@@ -53,9 +53,12 @@ def model_folder(name: str) -> Path:
             f"Let its run end: the same distill command again goes on with it.{arms}",
         )
     if not (folder / CONFIG).is_file():
+        inside = [place.parent.name for place in sorted(folder.glob(f"*/{CONFIG}"))]
         raise ModelInvalid(
             f"{name} has no config.json: it is not a transformers model folder.",
-            "Name the folder that holds config.json and model.safetensors.",
+            f"Name a folder in it that is one: {', '.join(inside[:3])}."
+            if inside
+            else "Name the folder that holds config.json and model.safetensors.",
         )
     return folder
 

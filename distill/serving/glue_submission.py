@@ -167,7 +167,12 @@ def _from_zip(place: Path) -> dict[str, str]:
 
 def _refuse_strangers(place: Path, name: str, size: int) -> None:
     """Before anything is read: a name outside the list, or more than any file of it can have."""
-    if name not in SUBMISSION_FILES or size > MOST_BYTES:
+    if size > MOST_BYTES:
+        raise DataInvalid(
+            f"{place}: {name[:60]!r} has {size:,} bytes; a file of a submission has fewer.",
+            "Write it anew: distill predict",
+        )
+    if name not in SUBMISSION_FILES:
         raise DataInvalid(
             f"{place} holds {name[:60]!r}, which is no file of a GLUE submission.",
             f"Its files are {', '.join(SUBMISSION_FILES)}.",

@@ -371,6 +371,10 @@ def test_a_student_that_is_gone_or_another_runs(
         go(run, quiet=True)
     with pytest.raises(ModelInvalid, match="student was changed after it was written"):
         evaluate_models([str(run)], next(place.glob("*/v0001")))
+    shutil.rmtree(run / "student")
+    (run / "student").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ModelInvalid, match="student is not there"):
+        go(run, quiet=True)
 
 
 def test_a_finished_run_is_read_without_writing(calm: Path, go: Go) -> None:

@@ -25,6 +25,7 @@ from distill.cli import app
 from distill.errors import DataInvalid, ModelInvalid, UsageError
 from distill.evaluation.evaluate import finite
 from distill.serving.glue_submission import (
+    MOST_BYTES,
     SUBMISSION_FILES,
     CheckedFile,
     Submission,
@@ -387,6 +388,20 @@ def test_the_predict_command(wnli: Version, wnli_model: str, tmp_path: Path) -> 
     shown = CliRunner().invoke(app, [*arguments, str(tmp_path / "rows.csv")])
 
     assert "146 rows of test" in shown.stdout
+
+
+def test_a_folder_of_models_names_them(wnli: Version, wnli_model: str, tmp_path: Path) -> None:
+    shutil.copytree(wnli_model, tmp_path / "all" / "transformers")
+    with pytest.raises(ModelInvalid) as caught:
+        write_predictions(str(tmp_path / "all"), wnli, out=tmp_path / "table.csv", quiet=True)
+
+    assert caught.value.hint == "Name a folder in it that is one: transformers."
+
+
+def test_a_file_that_is_too_large_is_not_unpacked(tmp_path: Path) -> None:
+    write_submission(tmp_path / "glue.zip", {"WNLI.tsv": "0" * (MOST_BYTES + 1)})
+    with pytest.raises(DataInvalid, match=r"'WNLI.tsv' has 67,108,865 bytes"):
+        check_submission(tmp_path / "glue.zip")
 
 
 def test_a_damaged_submission_is_one_sentence(tmp_path: Path) -> None:
