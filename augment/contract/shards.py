@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from augment.contract.errors import FileDamaged, FileMissing, SchemaMismatch, UnsafePath
 from augment.contract.manifest import FileEntry
-from augment.contract.reading import guarded
+from augment.contract.reading import guarded, remedy
 
 ROWS_AT_ONCE = 8192
 RESTORE = "Restore the file from a backup, or run the same `augment run` into another root."
@@ -61,7 +61,8 @@ class Shard:
             size = path.stat().st_size
         if size != self.entry.bytes:
             raise FileDamaged(
-                f"{where} has {size} bytes, the manifest says {self.entry.bytes}.", RESTORE
+                f"{where} has {size} bytes, the manifest says {self.entry.bytes}.",
+                remedy(path) or RESTORE,
             )
 
     def check_footer(self) -> None:

@@ -28,6 +28,7 @@ from distill.models.loading import Classifier, describe, open_classifier
 from distill.pipeline import CHANCE_MARGIN, describe_student, intermediate_stage, prediction_stage
 from distill.progress import span
 from distill.recipes.load import DistillRecipe, load_recipe
+from distill.run_directory import RUN
 from distill.training.context import MANY_UNKNOWN, unknown_share
 from distill.training.soft_labels import holds_logits
 
@@ -209,7 +210,7 @@ def check_disk(forecast: Forecast, out: Path) -> Check[None]:
     Raises:
         OutputUnwritable: It does not.
     """
-    check_output(out)
+    check_output(out / RUN)
     free = shutil.disk_usage(nearest(out)).free
     finding = f"needs about {_gigabytes(forecast.disk_bytes)} at {out}, {_gigabytes(free)} are free"
     if forecast.disk_bytes > free:

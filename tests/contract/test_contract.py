@@ -218,6 +218,10 @@ def test_a_truncated_shard(copy: Path) -> None:
     (copy / TRAIN).write_bytes(whole[:-8] + b"\0" * 8)
     with pytest.raises(FileDamaged, match="cannot be read as a Parquet file"):
         open_version(copy)
+    (copy / TRAIN).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(FileDamaged) as caught:
+        open_version(copy)
+    assert "git lfs pull" in caught.value.hint
 
 
 def test_a_missing_shard(copy: Path) -> None:

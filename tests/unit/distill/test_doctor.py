@@ -136,6 +136,16 @@ def ill(teacher: Path, version: Version | Path, recipe: Path, **more: Any) -> Di
     return diagnose(str(teacher), version, calibrate=uncalibrated, **settings)
 
 
+def test_a_place_that_no_run_can_have(
+    version: Version, teacher: Path, recipe: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    found = ill(teacher, version, recipe, out=tmp_path / "file")
+
+    assert check(found, "disk").finding.endswith("a part of its path is a file, not a folder.")
+    assert found.exit_code == 3
+
+
 def test_errors_skip_what_needs_the_broken_thing(
     version: Version,
     teacher: Path,
