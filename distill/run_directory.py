@@ -399,7 +399,7 @@ def _run_origin(identity: dict[str, Any]) -> Origin:
 def _read_object(file: Path) -> dict[str, Any] | None:
     """The JSON object in a file; None where there is none."""
     try:
-        return parse_object(file.read_bytes())
+        return parse_object(file.read_bytes()) if file.is_file() else None  # a pipe would wait
     except OSError:
         return None
 

@@ -118,7 +118,7 @@ def entries(folder: Path) -> dict[Path, Metadata | None]:
         if _NAME.fullmatch(path.name) and path.is_dir():
             try:
                 found[path] = Metadata.read(path)
-            except (OSError, ValueError):
+            except ValueError:
                 found[path] = None
     return found
 

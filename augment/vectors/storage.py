@@ -22,7 +22,9 @@ import numpy as np
 
 from augment.contract import sha256_file
 from augment.contract.files import sync_folder
+from augment.contract.reading import read_text
 from augment.contract.task import StrictRecord
+from augment.errors import AssetInvalid
 from augment.vectors.table import Gather, Table
 
 METADATA = "table.json"
@@ -68,10 +70,10 @@ class Metadata(StrictRecord):
         """The metadata of a folder.
 
         Raises:
-            OSError: There is none.
-            ValueError: It is no metadata of this folder's table, or was changed.
+            ValueError: There is none, it is not of this folder's table, or was changed.
         """
-        metadata = cls.model_validate_json((folder / METADATA).read_bytes())
+        text = read_text(folder / METADATA, AssetInvalid, "the metadata of a table")
+        metadata = cls.model_validate_json(text)
         if metadata.name != folder.name or metadata.sum != metadata.own_sum():
             raise ValueError(f"{METADATA} was changed")
         return metadata

@@ -144,7 +144,7 @@ def test_a_file_that_changes_while_it_is_read(
 FILES = [*(f"{name}.npy" for name in ("norms", "usable", "text", "ends", "order")), "matrix.f32"]
 
 
-@pytest.mark.parametrize("harm", ["truncate", "remove", "flip the last byte", "empty"])
+@pytest.mark.parametrize("harm", ["truncate", "remove", "flip the last byte", "empty", "pipe"])
 @pytest.mark.parametrize("name", [*FILES, "table.json"])
 def test_a_damaged_entry_is_made_again(
     place: Place, reads: list[Path], name: str, harm: str
@@ -154,7 +154,9 @@ def test_a_damaged_entry_is_made_again(
     path = place.entry / name
     content = path.read_bytes()
     path.unlink()
-    if harm != "remove":
+    if harm == "pipe":
+        os.mkfifo(path)
+    elif harm != "remove":
         short, last = content[:-1], content[-1] ^ 1
         kept = {"truncate": short, "empty": b"", "flip the last byte": short + bytes([last])}
         path.write_bytes(kept[harm])
