@@ -95,14 +95,14 @@ def test_answers_of_a_teacher_that_are_no_numbers_name_their_rows(
 ) -> None:
     from distill.training import soft_labels
 
-    predict = soft_labels.predict
+    batched_logits = soft_labels.batched_logits
 
-    def spoilt(classifier: Any, rows: Any) -> Any:
-        logits = predict(classifier, rows)
+    def spoilt(answers: Any, rows: Any) -> Any:
+        logits = batched_logits(answers, rows)
         logits[np.asarray(rows["idx"]) == 17, 1] = np.inf
         return logits
 
-    monkeypatch.setattr(soft_labels, "predict", spoilt)
+    monkeypatch.setattr(soft_labels, "batched_logits", spoilt)
     with pytest.raises(TrainingFailed, match=r"answers to the rows \(idx/variant\) 17/0, 17/1 are"):
         go(tmp_path / "run")
 
