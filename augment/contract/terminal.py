@@ -107,6 +107,8 @@ def _ends(name: str, goes_on: Callable[[], bool] = lambda: False) -> Iterator[No
     except BrokenPipeError:  # whoever reads stdout has seen enough
         lose(sys.stdout)
         sys.exit(0)
+    except SystemExit as end:  # Rich, which prints --help, ends by itself there
+        sys.exit(0 if isinstance(end.__context__, BrokenPipeError) else end.code)
     except (KeyboardInterrupt, Exception) as error:
         settle(sys.stdout)
         stopped = exit_code(error) if isinstance(error, KeyboardInterrupt) else asked_to_end()

@@ -30,6 +30,7 @@ def shell(line: str, version: Version, **environment: str) -> subprocess.Complet
     [
         ("$A show $V | head -1 | grep -q mood", 0, ""),
         ("$A show $V --json | head -c 10 > /dev/null", 0, ""),
+        ("$A --help | true", 0, ""),
         ("$A show $V >&-", 0, ""),
         ("$A show $V 2>&- | grep -q mood", 0, ""),
         ("$A show $V <&- >&- 2>&-", 0, ""),
