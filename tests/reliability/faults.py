@@ -114,6 +114,7 @@ def start(program: str, arguments: list[str], log: Path, setting: Setting = CALM
         for stream in (1, 2):
             os.dup2(handle, stream)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
         augment.vectors.loading.KEPT_FROM_BYTES = 0  # the small table, too, goes to the cache
         _apply(setting)
         sys.argv = [program, *arguments]
