@@ -170,7 +170,7 @@ def sample(made: Products) -> None:
         "run-random": [*start, "--init", "random"],
         "run-relations": ["--student", "2x48-96-3"],
         "run-roberta": ["--student", "roberta:2x64-128-4"],
-        "run-two-teachers": [*start, "--teacher", teacher],
+        "run-two-teachers": [*start, "--teacher", copy_of(teacher)],
     }.items():
         made.trained(
             name, "distill", "run", version, "--teacher", teacher, *words, "--recipe", short
@@ -240,6 +240,11 @@ def real(made: Products) -> None:
         "cola-run-auto", "distill", "run", version, "--teacher", teacher,
         "--student", "3x312-1200-12", "--recipe", quick, "--allow-weak-teacher",
     )  # fmt: skip
+
+
+def copy_of(teacher: Path) -> Path:
+    """The same teacher at another place: none may be named twice."""
+    return Path(shutil.copytree(teacher, f"{teacher}-again", dirs_exist_ok=True))
 
 
 def main() -> None:
