@@ -50,8 +50,8 @@ def open_parquet(file: DataFile, wanted: Collection[str] | None = None) -> Table
             file.refuse(f"has {metadata.num_columns:,} columns; at most {MAX_COLUMNS:,} are read.")
         schema = pq.ParquetFile(file.path, metadata=metadata).schema_arrow
         names = list(schema.names)
+        _refuse_bomb(file, metadata)
     refuse_twice(file, names)
-    _refuse_bomb(file, metadata)
     columns = [name for name in names if wanted is None or name in wanted]
     texts = tuple(name for name in names if holds_text(schema.field(name).type))
     records = _records(file, columns, metadata)

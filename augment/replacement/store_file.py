@@ -43,6 +43,7 @@ def opened(path: Path, *, write: bool = False) -> Iterator[sqlite3.Connection]:
     Raises:
         NoFile: There is a folder, a link or a device.
         sqlite3.Error: It cannot be opened.
+        NotOurs: What is said of its tables is no text.
     """
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise NoFile("it is not a regular file")
@@ -50,17 +51,20 @@ def opened(path: Path, *, write: bool = False) -> Iterator[sqlite3.Connection]:
     if not write and not os.access(path.parent, os.W_OK):  # where WAL finds no place for its files
         mode = "ro&immutable=1"
     address = f"{path.absolute().as_uri()}?mode={mode}"
-    with closing(sqlite3.connect(address, uri=True, timeout=WAIT_SECONDS)) as database:
-        database.text_factory = bytes
-        if not write:
-            end = time.monotonic() + WAIT_SECONDS
-            database.set_progress_handler(lambda: int(time.monotonic() > end), _STEPS)
-        database.execute("pragma trusted_schema=off")
-        database.execute("pragma synchronous=normal")
-        if write:
-            with suppress(sqlite3.OperationalError):  # another process is about to do the same
-                database.execute("pragma journal_mode=wal")
-        yield database
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=WAIT_SECONDS)) as database:
+            database.text_factory = bytes
+            if not write:
+                end = time.monotonic() + WAIT_SECONDS
+                database.set_progress_handler(lambda: int(time.monotonic() > end), _STEPS)
+            database.execute("pragma trusted_schema=off")
+            database.execute("pragma synchronous=normal")
+            if write:
+                with suppress(sqlite3.OperationalError):  # another process is about to do the same
+                    database.execute("pragma journal_mode=wal")
+            yield database
+    except UnicodeDecodeError as error:  # SQLite's message quotes the bytes of a damaged schema
+        raise NotOurs("its tables have no names") from error
 
 
 def check(database: sqlite3.Connection) -> str:

@@ -1,6 +1,6 @@
 """Faults injected at random moments into every command, and what came of them.
 
-    python -m tests.reliability.soak --faults 330 --json FILE
+    python -m tests.reliability.soak --faults 480 --json FILE
 
 After each fault the result is either not there or the complete one, and the same command ends with
 the complete one: its digests are those of an undisturbed run. Nothing is left behind.
@@ -179,7 +179,7 @@ def summary(outcomes: list[Outcome]) -> dict[str, object]:
 def main() -> None:
     """Inject faults and keep the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--faults", type=int, default=330)
+    parser.add_argument("--faults", type=int, default=480)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="this fault, or this command")
     parser.add_argument("--json", type=Path, help="where the counts are kept")

@@ -87,7 +87,7 @@ def stopped(process: subprocess.Popen[str], number: int) -> str:
 NAMES = ("run", "distill", "pool", "teacher")
 AT_WORK = [("pool", signal.SIGINT), ("teacher", signal.SIGTERM)]
 DELAYS = [0.0, 0.05, 0.3, 0.7, 1.2]
-LONG = [n / 20 for n in range(60)] + [n / 4 for n in range(12, 60)]
+LONG = [n / 20 for n in range(60)] + [n / 4 for n in range(12, 20)]
 
 
 @pytest.mark.parametrize("delay", LONG if SOAK else DELAYS)

@@ -181,6 +181,11 @@ def of_another_model(path: Path) -> None:
         lambda path: path.write_bytes(path.read_bytes()[:5000]),
         lambda path: path.write_bytes(path.read_bytes()[:100] + b"\xff" * 9000),
         lambda path: path.write_bytes((whole := path.read_bytes())[:47] + b"\x09" + whole[48:]),
+        lambda path: path.write_bytes(
+            path.read_bytes()
+            .replace(b"rankingsrankings", b"\xc8ankingsrankings")
+            .replace(b"CREATE TABLE rankings", b"CREATE TABBE rankings")
+        ),
         run_sql("drop table rankings"),
         run_sql("drop table rankings", f"create view rankings as {ENDLESS} i as k from n"),
         run_sql("drop table store", f"create view store as {ENDLESS} i as identity from n"),
