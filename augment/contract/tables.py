@@ -97,11 +97,9 @@ def _rows_at_once(file: DataFile, columns: list[str], metadata: pq.FileMetaData,
     """So many rows that a batch is of a bounded size, whatever its dictionaries hold."""
     schema, declared = metadata.schema.to_arrow_schema(), metadata.row_group(group)
     texts = [name for name in columns if holds_text(schema.field(name).type)]
-    longest = 1
-    for chunk in map(declared.column, range(declared.num_columns)):
-        name = chunk.path_in_schema.split(".")[0]
-        if name in columns and name not in texts and chunk.has_dictionary_page:
-            longest = max(longest, chunk.total_uncompressed_size)
+    others = [schema.field(name).type for name in columns if name not in texts]
+    # what a file says of single columns is not asked for: a wrong one ends the process in Arrow
+    longest = 1 if all(map(pa.types.is_primitive, others)) else max(1, declared.total_byte_size)
     if texts and declared.num_rows:
         probe = pq.ParquetFile(file.path, metadata=metadata, read_dictionary=texts)
         batch = next(probe.iter_batches(1, row_groups=[group], columns=texts))
