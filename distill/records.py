@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from augment.contract import Fault, reading, sha256_file
-from augment.contract.files import commit_folder, write_file, write_json, write_text
+from augment.contract.files import beside, commit_folder, write_file, write_json, write_text
 from distill.errors import DataInvalid
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ def digest_of(*values: Any) -> str:
 
 def seal_of(path: Path) -> Path:
     """Where the seal of a file or folder lies: beside it."""
-    return path.with_name(f".{path.name}.seal")
+    return beside(path, ".seal")
 
 
 def seal(path: Path, origin: Origin, *, place: Path | None = None) -> None:

@@ -22,7 +22,7 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from augment.contract import OutputBusy
-from augment.contract.files import disk_errors, locked, nearest, write_json
+from augment.contract.files import beside, disk_errors, locked, nearest, write_json
 from distill.data.corpus import Corpus
 from distill.data.packing import BlockSpec, CorpusCounts, PackedBlocks
 from distill.data.tokenize_pool import TokenizedBatch, tokenize_batches
@@ -119,7 +119,7 @@ def tokenize_corpus(
 
 
 def _lock_of(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.lock")
+    return beside(folder, ".lock")
 
 
 def _sweep(cache: Path) -> None:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augment.analysis.stats import version_stats
-from augment.contract import open_version, verify
+from augment.contract import Fault, open_version, verify
 from augment.masked_lm.inputs import MaskedInput
 from augment.masked_lm.loading import load_masked_lm
 from augment.masked_lm.model import Ranking
@@ -149,7 +149,7 @@ def lay_model(folder: Path) -> None:
 
 def read_model(folder: Path) -> object:
     """As teacher, as encoder, as masked LM."""
-    answers: list[object] = []
+    answers, faults = list[object](), list[Fault]()
     for load in (
         lambda: load_classifier(str(folder), SENTIMENT),
         lambda: load_encoder(str(folder)),
@@ -157,9 +157,10 @@ def read_model(folder: Path) -> object:
     ):
         try:
             answers.append(load())
-        except (OSError, ValueError) as fault:
-            if not hasattr(fault, "hint"):
-                raise
+        except Fault as fault:
+            faults.append(fault)
+    if len(faults) > 1:  # a classifier is no masked LM: that door refuses the good folder, too
+        raise faults[0]
     return answers
 
 
