@@ -265,8 +265,9 @@ def _measured(data: Source, worker: Worker, tell: Narrator) -> dict[str, float]:
 
 def _commit(staging: Staging, draft: Manifest, data: Source, chunks: int) -> Path:
     """Commit the finished chunks with the untouched splits."""
+    kept = {"soft_labels": draft.soft_labels, "teacher_logits": draft.teacher_logits}
     untouched = {
-        name: originals(table, draft.task, teacher_logits=draft.teacher_logits)
+        name: originals(table, draft.task, **kept)
         for name, table in data.splits.items()
         if name != draft.task.splits.train
     }

@@ -165,6 +165,8 @@ def _meant_otherwise(spec: TaskSpec, files: dict[str, str]) -> dict[str, str]:
         found["metrics"] = f"{', '.join(fitting)} {kind}, found {odd[0]!r}"
     if not all((*spec.text_columns, spec.label.column)):
         found["text_columns"] = "a column needs a name"
+    if taken := spec.reserved():
+        found["text_columns"] = f"column names {taken} are reserved"
     for split in files:
         if split not in spec.splits.names:
             found[f"splits.{split}"] = "must be train, or begin with validation or test"

@@ -30,19 +30,26 @@ if TYPE_CHECKING:
     )
     from augment.contract.files import sync
     from augment.contract.manifest import (
-        CONTRACT,
+        AddedRows,
         Asset,
+        Derivation,
         FileEntry,
         Manifest,
+        Parent,
         SourceSplit,
         identity,
     )
     from augment.contract.models import LabelOrder, match_labels, model_digest
     from augment.contract.shards import content_digest, sha256_file
     from augment.contract.task import (
+        CONTRACT,
+        GENERATOR,
         LOGITS,
         METRICS,
+        SOFT_LABELS,
         UNLABELED,
+        UNLABELED_SPLIT,
+        WORD_REPLACEMENT,
         Label,
         Splits,
         TaskSpec,
@@ -59,11 +66,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTRACT",
+    "GENERATOR",
     "LOGITS",
     "METRICS",
+    "SOFT_LABELS",
     "UNLABELED",
+    "UNLABELED_SPLIT",
+    "WORD_REPLACEMENT",
+    "AddedRows",
     "Asset",
     "ContractError",
+    "Derivation",
     "Fault",
     "FileDamaged",
     "FileEntry",
@@ -76,6 +89,7 @@ __all__ = [
     "OutputBusy",
     "OutputError",
     "OutputUnwritable",
+    "Parent",
     "PlaceUnusable",
     "RecipeInvalid",
     "SchemaMismatch",

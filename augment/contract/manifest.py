@@ -8,11 +8,10 @@ from collections import Counter
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from augment.contract.task import StrictRecord, TaskSpec
+from augment.contract.task import CONTRACT, SAFE_NAME, StrictRecord, TaskSpec
 
-CONTRACT = 1
 SHA256 = r"^[0-9a-f]{64}$"
 LabelRule = Literal["names", "positions"]
 DATA = "data"
@@ -57,6 +56,44 @@ class SourceSplit(StrictRecord):
     sha256: str = Field(pattern=SHA256)
 
 
+class Parent(StrictRecord):
+    """A version that another one was derived from, by its id and what it was called."""
+
+    id: str = Field(pattern=SHA256)
+    reference: str
+
+
+class AddedRows(StrictRecord):
+    """Rows that another tool made, as they were read; the digest covers rows, not their file.
+
+    Attributes:
+        generator: What made them, as the rows' column of that name says.
+        name: Of the file.
+    """
+
+    generator: str = Field(pattern=SAFE_NAME)
+    name: str
+    rows: int = Field(ge=0)
+    sha256: str = Field(pattern=SHA256)
+
+
+class Derivation(StrictRecord):
+    """How a version was made where ``augment run`` did not make it."""
+
+    command: Literal["add", "filter", "merge", "write"]
+    parents: tuple[Parent, ...] = ()
+    added: tuple[AddedRows, ...] = ()
+
+    def decides(self) -> dict[str, Any]:
+        """What of it can change a byte of the rows: no names of places."""
+        added = [[each.generator, each.rows, each.sha256] for each in self.added]
+        return {
+            "command": self.command,
+            "parents": [each.id for each in self.parents],
+            "added": added,
+        }
+
+
 class Manifest(StrictRecord):
     """The whole description of a version.
 
@@ -67,6 +104,8 @@ class Manifest(StrictRecord):
         version: The directory's name, such as ``v0001``.
         label_rule: ``positions`` where the source's label column holds numbers of classes; nothing
             where it holds their names, and in versions made before this was said.
+        derivation: How it was made from other versions or rows, where it was.
+        soft_labels: Whether rows carry distributions that came with them.
         teacher_logits: Whether the rows carry the logits of the asset ``teacher``.
         files: The rows, by split.
         rejected: Files of refused rows, each row with its reason; they are no data of any split.
@@ -78,7 +117,7 @@ class Manifest(StrictRecord):
         checksum: SHA-256 over all the rest, see ``sealed``; versions made before it have none.
     """
 
-    contract: Literal[1]
+    contract: Literal[1, 2]
     algorithm: int
     id: str = Field(pattern=SHA256)
     version: str = Field(pattern=r"^v\d{4,}$")
@@ -89,6 +128,8 @@ class Manifest(StrictRecord):
     sources: tuple[SourceSplit, ...]
     assets: tuple[Asset, ...]
     label_rule: LabelRule | None = None
+    derivation: Derivation | None = None
+    soft_labels: bool = False
     teacher_logits: bool = False
     files: tuple[FileEntry, ...]
     rejected: tuple[FileEntry, ...] = ()
@@ -115,6 +156,16 @@ class Manifest(StrictRecord):
             if listed != shard_names(folder, split, len(listed)):
                 raise ValueError(f"{', '.join(listed)} are not all files of split {split!r}")
         return files
+
+    @model_validator(mode="after")
+    def _has_what_its_contract_has(self) -> Manifest:
+        if self.contract > 1 and (taken := self.task.reserved()):
+            raise ValueError(f"column names {taken} are reserved")
+        if self.contract == 1 and (
+            self.derivation or self.soft_labels or self.task.splits.unlabeled
+        ):
+            raise ValueError("contract 1 knows no derivation, soft labels or unlabeled split")
+        return self
 
     def asset(self, kind: str) -> Asset | None:
         """The asset of a kind, where one took part."""
@@ -160,10 +211,12 @@ def disagreement(manifest: Manifest, raw: dict[str, Any]) -> str:
     for entry in manifest.files:
         stored[entry.split] += entry.rows
     read = {source.split: source.rows for source in manifest.sources}
+    splits = manifest.task.splits
     if stored.keys() != read.keys() or len(read) < len(manifest.sources):
         return f"splits {', '.join(stored)} are stored, but {', '.join(read)} were read"
     for split, rows in read.items():
-        if stored[split] < rows or (stored[split] > rows and split != manifest.task.splits.train):
+        grows = split in (splits.train, splits.unlabeled)
+        if stored[split] < rows or (stored[split] > rows and not grows):
             return f"split {split!r} has {stored[split]} rows, but {rows} were read"
     return ""
 
@@ -180,17 +233,20 @@ def identity(
     recipe: dict[str, Any],
     sources: tuple[SourceSplit, ...],
     assets: tuple[Asset, ...],
+    derivation: Derivation | None = None,
 ) -> str:
     """The id of a version: SHA-256, in hex, over all that can change a byte of its rows.
 
     Names of assets are left out: a moved model folder is still the same model.
     """
     return _identity(
+        CONTRACT,
         algorithm,
         task.model_dump(mode="json"),
         recipe,
         [source.model_dump(mode="json") for source in sources],
         [[asset.kind, asset.sha256] for asset in assets],
+        derivation,
     )
 
 
@@ -198,12 +254,25 @@ def _identity_of(raw: dict[str, Any]) -> str:
     """The id that a stored manifest should have; the name of a preset does not enter it."""
     recipe = {key: value for key, value in raw["recipe"].items() if key != "preset"}
     assets = [[asset["kind"], asset["sha256"]] for asset in raw["assets"]]
-    return _identity(raw["algorithm"], raw["task"], recipe, raw["sources"], assets)
+    told = raw.get("derivation")
+    derivation = None if told is None else Derivation.model_validate(told)
+    made_from = (raw["algorithm"], raw["task"], recipe, raw["sources"], assets)
+    return _identity(raw["contract"], *made_from, derivation)
 
 
-def _identity(algorithm: int, task: Any, recipe: Any, sources: Any, assets: list[Any]) -> str:
+def _identity(
+    contract: int,
+    algorithm: int,
+    task: Any,
+    recipe: Any,
+    sources: Any,
+    assets: list[Any],
+    derivation: Derivation | None,
+) -> str:
     parts = {"algorithm": algorithm, "task": task, "recipe": recipe, "sources": sources}
-    return _sha256({**parts, "contract": CONTRACT, "assets": sorted(assets)})
+    if derivation is not None:
+        parts["derivation"] = derivation.decides()
+    return _sha256({**parts, "contract": contract, "assets": sorted(assets)})
 
 
 def _sha256(value: Any) -> str:

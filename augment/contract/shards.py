@@ -154,7 +154,20 @@ def content_digest(columns: Mapping[str, Iterable[Sequence[Any]]]) -> str:
         digest.update(f"\0{name}\0".encode())
         for part in parts:
             for value in part:
-                raw = value.encode() if isinstance(value, str) else struct.pack("<d", value)
-                digest.update(struct.pack("<q", len(raw)))
+                raw = _as_bytes(value)
+                digest.update(struct.pack("<q", -1 if value is None else len(raw)))
                 digest.update(raw)
     return digest.hexdigest()
+
+
+def _as_bytes(value: Any) -> bytes:
+    """A text, a number, a list of numbers or nothing."""
+    if value is None:
+        return b""
+    if isinstance(value, str):
+        return value.encode()
+    return (
+        struct.pack(f"<{len(value)}d", *value)
+        if isinstance(value, list)
+        else struct.pack("<d", value)
+    )

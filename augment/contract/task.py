@@ -8,7 +8,18 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-RESERVED_COLUMNS = ("idx", "variant", "edits", "teacher_logits", "reason")
+CONTRACT = 2
+"""The number of the file format that is written; 1 is read as well."""
+CONTRACTS = (1, CONTRACT)
+LOGITS = "teacher_logits"
+REASON = "reason"
+GENERATOR = "generator"
+SOFT_LABELS = "soft_labels"
+RESERVED_BY_1 = ("idx", "variant", "edits", LOGITS, REASON)
+RESERVED_COLUMNS = (*RESERVED_BY_1, GENERATOR, SOFT_LABELS)
+UNLABELED_SPLIT = "unlabeled"
+WORD_REPLACEMENT = "word_replacement"
+"""The ``generator`` of rows that were made by word replacement."""
 METRICS_OF = {
     "classification": ("accuracy", "f1", "matthews"),
     "regression": ("pearson", "spearman", "pearson_spearman"),
@@ -59,15 +70,31 @@ class Label(StrictRecord):
 
 
 class Splits(StrictRecord):
-    """Which splits a task has; the first validation split selects the best checkpoint."""
+    """Which splits a task has; the first validation split selects the best checkpoint.
+
+    Attributes:
+        unlabeled: The split of rows without labels to train on, where there are any.
+    """
 
     train: SplitName = "train"
     validation: tuple[SplitName, ...] = ("validation",)
     test: tuple[SplitName, ...] = ()
+    unlabeled: SplitName | None = None
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Splits:
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"a split is named twice: {', '.join(self.names)}")
+        return self
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All split names: train, validation, test."""
+        """All split names: train, validation, test, unlabeled."""
+        return (*self.labeled, *filter(None, [self.unlabeled]))
+
+    @property
+    def labeled(self) -> tuple[str, ...]:
+        """The splits with a label in every row, or -1 in the rows of a test split."""
         return (self.train, *self.validation, *self.test)
 
 
@@ -93,12 +120,15 @@ class TaskSpec(StrictRecord):
         columns = (*self.text_columns, self.label.column)
         if len(set(columns)) != len(columns):
             raise ValueError(f"columns repeat: {', '.join(columns)}")
-        taken = [name for name in columns if name in RESERVED_COLUMNS]
-        if taken:
+        if taken := self.reserved(RESERVED_BY_1):
             raise ValueError(f"column names {taken} are reserved")
         if self.selection_metric not in self.metrics:
             raise ValueError(f"selection_metric {self.selection_metric!r} is not among the metrics")
         return self
+
+    def reserved(self, names: tuple[str, ...] = RESERVED_COLUMNS) -> list[str]:
+        """Which of the task's columns have a name that the contract needs itself."""
+        return [name for name in (*self.text_columns, self.label.column) if name in names]
 
 
 EDIT = pa.struct(
@@ -111,30 +141,41 @@ EDIT = pa.struct(
         "source": pa.string(),
     }
 )
-LOGITS = "teacher_logits"
-REASON = "reason"
 
 
-def arrow_schema(task: TaskSpec, *, teacher_logits: bool = False) -> pa.Schema:
+def arrow_schema(
+    task: TaskSpec,
+    *,
+    contract: int = CONTRACT,
+    soft_labels: bool = False,
+    teacher_logits: bool = False,
+) -> pa.Schema:
     """The columns of every file of a version of this task.
 
-    Text columns and the label keep the task's names; ``idx`` is the source row, ``variant`` is 0
-    for the original, ``edits`` are character offsets into the ORIGINAL text. The metadata key
-    ``huggingface`` makes ``datasets`` see a ``ClassLabel``.
+    Text columns and the label keep the task's names; the label is null in the unlabeled split.
+    ``idx`` is the source row, ``variant`` is 0 for the original, ``edits`` are character offsets
+    into the ORIGINAL text, ``generator`` says what made a row that is no source row. The metadata
+    key ``huggingface`` makes ``datasets`` see a ``ClassLabel``.
 
-    With ``teacher_logits``, a last column keeps those in the order of the task's labels (one score
-    for regression); null in the splits that are not augmented.
+    With ``soft_labels``, a column holds the distributions that came with rows, in the order of the
+    task's labels (one score for regression), null where a row has none. With ``teacher_logits``,
+    a last column keeps those in the same order; null in the splits that are not augmented.
     """
-    kept = [pa.field(LOGITS, pa.list_(pa.field("element", pa.float32())))]
-    return _schema(task, kept if teacher_logits else [])
+    more = [_FLOATS.with_name(SOFT_LABELS)] * soft_labels + [
+        _FLOATS.with_name(LOGITS)
+    ] * teacher_logits
+    return _schema(task, contract, more)
 
 
-def rejected_schema(task: TaskSpec) -> pa.Schema:
+def rejected_schema(task: TaskSpec, *, contract: int = CONTRACT) -> pa.Schema:
     """The columns of the rows that were generated and refused: those of the task, and why."""
-    return _schema(task, [pa.field(REASON, pa.string())])
+    return _schema(task, contract, [pa.field(REASON, pa.string())])
 
 
-def _schema(task: TaskSpec, more: list[pa.Field]) -> pa.Schema:
+_FLOATS = pa.field("", pa.list_(pa.field("element", pa.float32())))
+
+
+def _schema(task: TaskSpec, contract: int, more: list[pa.Field]) -> pa.Schema:
     label_type = pa.int64() if task.label.kind == "classification" else pa.float32()
     fields = [pa.field(name, pa.string()) for name in task.text_columns]
     fields += [
@@ -142,6 +183,7 @@ def _schema(task: TaskSpec, more: list[pa.Field]) -> pa.Schema:
         pa.field("idx", pa.int64()),
         pa.field("variant", pa.int32()),
         pa.field("edits", pa.list_(pa.field("element", EDIT))),
+        *([pa.field(GENERATOR, pa.string())] if contract > 1 else []),
         *more,
     ]
     features = {field.name: _feature(field.type) for field in fields}

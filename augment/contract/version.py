@@ -27,7 +27,6 @@ from augment.contract.errors import (
     VersionNotFound,
 )
 from augment.contract.manifest import (
-    CONTRACT,
     DATA,
     REJECTED,
     FileEntry,
@@ -45,7 +44,13 @@ from augment.contract.shards import (
     digest_of,
     sha256_file,
 )
-from augment.contract.task import TaskSpec, arrow_schema, rejected_schema
+from augment.contract.task import (
+    CONTRACTS,
+    SOFT_LABELS,
+    TaskSpec,
+    arrow_schema,
+    rejected_schema,
+)
 
 if TYPE_CHECKING:
     import datasets
@@ -120,7 +125,13 @@ class Version:
 
     def schema(self) -> pa.Schema:
         """The columns of every file of every split."""
-        return arrow_schema(self.task, teacher_logits=self.manifest.teacher_logits)
+        manifest = self.manifest
+        return arrow_schema(
+            self.task,
+            contract=manifest.contract,
+            soft_labels=manifest.soft_labels,
+            teacher_logits=manifest.teacher_logits,
+        )
 
     def to_pandas(self, split: str = "train") -> pd.DataFrame:
         """A split as a data frame."""
@@ -166,7 +177,9 @@ class Version:
         return self._as_shards(self.manifest.files, self.schema())
 
     def _rejected(self) -> tuple[Shard, ...]:
-        return self._as_shards(self.manifest.rejected, rejected_schema(self.task))
+        return self._as_shards(
+            self.manifest.rejected, rejected_schema(self.task, contract=self.manifest.contract)
+        )
 
     def _as_shards(self, entries: tuple[FileEntry, ...], schema: pa.Schema) -> tuple[Shard, ...]:
         return tuple(Shard(self.path, self.reference, entry, schema) for entry in entries)
@@ -263,9 +276,10 @@ def _read(path: Path) -> Version:
             raise ManifestInvalid(f"{file} is larger than {MAX_MANIFEST_BYTES} bytes.", hint)
     raw = read_json(file, ManifestInvalid, "a manifest", hint)
     number = raw.get("contract") if isinstance(raw, dict) else None
-    if number != CONTRACT or isinstance(number, bool):
+    if number not in CONTRACTS or isinstance(number, bool):
+        known = " and ".join(map(str, CONTRACTS))
         raise ManifestInvalid(
-            f"{file} has contract number {number!r}; this program reads {CONTRACT}.",
+            f"{file} has contract number {number!r}; this program reads {known}.",
             "Read it with the version of augment-distill that wrote it.",
         )
     for key, fault in faults(Manifest, raw).items():
@@ -348,7 +362,8 @@ def source_of(version: Version, split: str) -> SourceSplit:
             rows += len(values)
             yield values
 
-    names = (*task.text_columns, task.label.column, "idx")
+    soft = [SOFT_LABELS] * version.manifest.soft_labels
+    names = (*task.text_columns, task.label.column, "idx", *soft)
     with guarded(version.files(split)[0], FileDamaged, f"rows of {version.reference}"):
         digest = content_digest({name: originals(name) for name in names})
     return SourceSplit(split=split, rows=rows, sha256=digest)

@@ -9,13 +9,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from augment.contract import TaskSpec
+from augment.contract import WORD_REPLACEMENT, TaskSpec
 from augment.executor.base import Chunk
 from augment.filters.rules import Filter
 from augment.replacement.candidates import CandidateFinder
 from augment.replacement.sampling import Sample, TextOfRow, sample_texts
 from augment.tokenization.words import Route
-from augment.versions.rows import ChunkOutput, OutputRow, rejected_table, rows_table, source_rows
+from augment.versions.rows import (
+    ChunkOutput,
+    OutputRow,
+    has_soft_labels,
+    rejected_table,
+    rows_table,
+    source_rows,
+)
 
 
 def augment_chunk(
@@ -53,7 +60,12 @@ def augment_chunk(
     counts.update({"rows.source": len(sources), "rows.augmented": len(kept) - len(sources)})
     return ChunkOutput(
         chunk.number,
-        rows_table(kept, task, teacher_logits=recipe.teacher_logits),
+        rows_table(
+            kept,
+            task,
+            soft_labels=has_soft_labels(chunk.rows),
+            teacher_logits=recipe.teacher_logits,
+        ),
         dict(counts),
         rejected_table(rejected, task) if recipe.keep_rejected else None,
         finder.store.error if finder.store else "",
@@ -73,7 +85,8 @@ def _with_generated(
             yield OutputRow(
                 source.idx, (*before[:column], variant.text, *before[column + 1 :]), source.label,
                 original=before, variant=column * variants + variant.number, column=column,
-                edits=variant.edits, reason=sample.reason,
+                edits=variant.edits, generator=WORD_REPLACEMENT, reason=sample.reason,
+                soft_labels=source.soft_labels,
             )  # fmt: skip
 
 

@@ -88,8 +88,12 @@ class TeacherFilter:
         """What the teacher must read for a row."""
         if self.keep_logits or (row.variant and self.agreement != "off"):
             yield row.texts
-        if row.variant and self.agreement == "unchanged":
+        if row.variant and self.agreement != "off" and self._expects_the_same(row):
             yield row.original
+
+    def _expects_the_same(self, row: OutputRow) -> bool:
+        """Whether the teacher's answer must be that of the original; else the row's label."""
+        return self.agreement == "unchanged" or row.label is None
 
     def _filtered(self, row: OutputRow, scores: Scores) -> OutputRow:
         if row.variant and not self._agrees(row, scores):
@@ -99,7 +103,7 @@ class TeacherFilter:
     def _agrees(self, row: OutputRow, scores: Scores) -> bool:
         if self.agreement == "off":
             return True
-        original = row.original if self.agreement == "unchanged" else None
+        original = row.original if self._expects_the_same(row) else None
         if self.regression:
             moved = score_distance(scores, row.texts, original, row.label, self.tolerance)
             return moved <= self.tolerance
@@ -117,12 +121,15 @@ def best_class(scores: Scores, texts: Texts) -> int:
 
 
 def score_distance(
-    scores: Scores, texts: Texts, original: Texts | None, label: float, tolerance: float
+    scores: Scores, texts: Texts, original: Texts | None, label: float | None, tolerance: float
 ) -> float:
     """How far a score lies from that of the original, or from the label where none is given."""
 
     def distance(value_of: Callable[[Texts], np.ndarray]) -> float:
-        reference = label if original is None else float(value_of(original)[0])
+        reference = label
+        if original is not None:
+            reference = float(value_of(original)[0])
+        assert reference is not None
         return abs(float(value_of(texts)[0]) - reference)
 
     return scores.measure(distance, tolerance)

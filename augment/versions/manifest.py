@@ -14,6 +14,7 @@ from augment.errors import AssetChanged
 from augment.recipes.schema import ALGORITHM, AugmentRecipe
 from augment.sources.examples import source_split
 from augment.sources.read import Source
+from augment.versions.rows import has_soft_labels
 
 LIBRARIES = ("augment-distill", "torch", "transformers", "tokenizers", "pyarrow", "numpy", "gensim")
 
@@ -127,6 +128,7 @@ def draft_manifest(
         sources=sources,
         assets=assets.files,
         label_rule="positions" if data.label_rule == "positions" else None,
+        soft_labels=any(map(has_soft_labels, data.splits.values())),
         teacher_logits=recipe.teacher_logits,
         files=(),
         counts={},

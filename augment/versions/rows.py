@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from augment.contract import TaskSpec, arrow_schema, rejected_schema
+from augment.contract import SOFT_LABELS, TaskSpec, arrow_schema, rejected_schema
 from augment.replacement.edits import Edit
 
 Texts = tuple[str, ...]
@@ -25,18 +25,23 @@ class OutputRow:
         variant: The row's number among those of its source row; 0 for the source row itself.
         column: Which text was augmented, for a generated row.
         edits: The replacements in that text.
+        generator: What made the row; None for a source row.
         reason: Why the row is refused; empty for a row that passes.
+        soft_labels: The distribution that came with the source row, in the order of the task's
+            labels, where one did.
         logits: The teacher's, in the order of the task's labels, where they are kept.
     """
 
     idx: int
     texts: Texts
-    label: int | float
+    label: int | float | None
     original: Texts
     variant: int = 0
     column: int = 0
     edits: tuple[Edit, ...] = ()
+    generator: str | None = None
     reason: str = ""
+    soft_labels: tuple[float, ...] | None = None
     logits: tuple[float, ...] | None = None
 
 
@@ -61,19 +66,28 @@ class ChunkOutput:
 
 
 def source_rows(table: pa.Table, task: TaskSpec) -> list[OutputRow]:
-    """The rows of a source table with text columns, label and ``idx``."""
+    """The rows of a source table with text columns, label, ``idx`` and maybe soft labels."""
     texts = zip(*(table[column].to_pylist() for column in task.text_columns), strict=True)
     labels, numbers = table[task.label.column].to_pylist(), table["idx"].to_pylist()
+    soft = table[SOFT_LABELS].to_pylist() if has_soft_labels(table) else [None] * len(numbers)
     return [
-        OutputRow(idx, row_texts, label, original=row_texts)
-        for idx, row_texts, label in zip(numbers, texts, labels, strict=True)
+        OutputRow(idx, row_texts, label, original=row_texts, soft_labels=own and tuple(own))
+        for idx, row_texts, label, own in zip(numbers, texts, labels, soft, strict=True)
     ]
 
 
-def rows_table(rows: Sequence[OutputRow], task: TaskSpec, *, teacher_logits: bool) -> pa.Table:
+def has_soft_labels(table: pa.Table) -> bool:
+    """Whether a source table has the column; all splits of a source do, or none."""
+    return SOFT_LABELS in table.column_names
+
+
+def rows_table(
+    rows: Sequence[OutputRow], task: TaskSpec, *, soft_labels: bool, teacher_logits: bool
+) -> pa.Table:
     """Rows that pass, as a table of ``arrow_schema``."""
-    schema = arrow_schema(task, teacher_logits=teacher_logits)
-    return _table(rows, task, schema, *[[row.logits for row in rows]] * teacher_logits)
+    schema = arrow_schema(task, soft_labels=soft_labels, teacher_logits=teacher_logits)
+    soft = [[row.soft_labels for row in rows]] * soft_labels
+    return _table(rows, task, schema, *soft, *[[row.logits for row in rows]] * teacher_logits)
 
 
 def rejected_table(rows: Sequence[OutputRow], task: TaskSpec) -> pa.Table:
@@ -90,6 +104,7 @@ def _table(
         [row.label for row in rows],
         [row.idx for row in rows],
         [row.variant for row in rows],
+        [row.generator for row in rows],
         *more,
     ]
     at = schema.get_field_index("edits")
@@ -130,12 +145,19 @@ def texts_of(table: pa.Table, task: TaskSpec) -> list[str]:
     return [text for column in task.text_columns for text in table[column].to_pylist()]
 
 
-def originals(table: pa.Table, task: TaskSpec, *, teacher_logits: bool = False) -> pa.Table:
+def originals(
+    table: pa.Table, task: TaskSpec, *, soft_labels: bool = False, teacher_logits: bool = False
+) -> pa.Table:
     """Rows of a split that is not augmented, with the same columns; no logits are known of them."""
-    schema = arrow_schema(task, teacher_logits=teacher_logits)
+    schema = arrow_schema(task, soft_labels=soft_labels, teacher_logits=teacher_logits)
     count = table.num_rows
-    table = table.append_column("variant", pa.array([0] * count, pa.int32()))
-    table = table.append_column("edits", pa.array([[]] * count, schema.field("edits").type))
-    for field in list(schema)[table.num_columns :]:
-        table = table.append_column(field, pa.nulls(count, field.type))
-    return table.cast(schema)
+    known = {
+        "variant": pa.array([0] * count, pa.int32()),
+        "edits": pa.array([[]] * count, schema.field("edits").type),
+    }
+    columns = [
+        table[field.name] if field.name in table.column_names
+        else known.get(field.name, pa.nulls(count, field.type))
+        for field in schema
+    ]  # fmt: skip
+    return pa.Table.from_arrays(columns, names=schema.names).cast(schema)

@@ -210,7 +210,8 @@ def commit(staging: Staging, draft: Manifest, chunks: int, others: dict[str, pa.
         chunks: Number of chunks of the training split.
         others: The splits that are stored untouched.
     """
-    schema = arrow_schema(draft.task, teacher_logits=draft.teacher_logits)
+    kept = {"soft_labels": draft.soft_labels, "teacher_logits": draft.teacher_logits}
+    schema = arrow_schema(draft.task, **kept)
     building = staging.path / "version"
     shutil.rmtree(building, ignore_errors=True)
     data, train = building / "data", draft.task.splits.train
