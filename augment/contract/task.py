@@ -21,7 +21,14 @@ UNLABELED_SPLIT = "unlabeled"
 WORD_REPLACEMENT = "word_replacement"
 """The ``generator`` of rows that were made by word replacement."""
 METRICS_OF = {
-    "classification": ("accuracy", "f1", "matthews"),
+    "classification": (
+        "accuracy",
+        "balanced_accuracy",
+        "f1",
+        "macro_f1",
+        "weighted_f1",
+        "matthews",
+    ),
     "regression": ("pearson", "spearman", "pearson_spearman"),
 }
 METRICS = tuple(name for names in METRICS_OF.values() for name in names)
