@@ -26,10 +26,10 @@ from transformers import (
 )
 
 from augment.contract import (
+    CONTRACT,
     FileEntry,
     Label,
     Manifest,
-    SourceSplit,
     TaskSpec,
     Version,
     arrow_schema,
@@ -79,12 +79,10 @@ def write_version(root: Path, task: TaskSpec, splits: dict[str, Sequence[Row]]) 
         )
         columns = [*task.text_columns, task.label.column, "idx"]
         originals = table.filter(pc.field("variant") == 0).select(columns)
-        whole = not any(column.null_count for column in originals)
-        unknown = SourceSplit(split=split, rows=len(originals), sha256="0" * 64)
-        sources.append(source_split(split, originals) if whole else unknown)
+        sources.append(source_split(split, originals))
     facts: Any = {"algorithm": 1, "task": task, "sources": tuple(sources), "assets": ()}
     manifest = Manifest(
-        contract=1,
+        contract=CONTRACT,
         id=identity(**facts, recipe={}),
         version="v0001",
         recipe={},
