@@ -13,8 +13,6 @@ from augment.contract import (
     Manifest,
     TaskSpec,
     Version,
-    list_versions,
-    open_checked,
     open_version,
 )
 from augment.contract.files import disk_errors
@@ -35,7 +33,7 @@ from augment.tasks import get_task
 from augment.vectors import cache_folder
 from augment.versions.manifest import draft_manifest
 from augment.versions.rows import originals, source_rows, spread, texts_of
-from augment.versions.staging import Staging, commit, open_staging, remove_leftovers
+from augment.versions.staging import Staging, commit, find_committed, open_staging
 
 ROWS_FOR_A_REASON = 1000
 STORE_BYTES = 20 * 2**30
@@ -111,11 +109,11 @@ def augment_task(
     _refuse_long_texts(chunks, chosen.spec, worker.finder)
     draft = draft_manifest(data, chosen.spec, plan, worker.assets(), limit)
     folder = Path(out) / chosen.spec.name
-    if (present := _already(folder, draft)) is not None:
+    if (present := find_committed(folder, draft.id)) is not None:
         tell.say("nothing to do", f"{present.reference} is already that ({draft.id[:12]})")
         return present
     with open_staging(folder, draft.id, where.chunk_rows) as staging:
-        made = _already(folder, draft)
+        made = find_committed(folder, draft.id)
         if made is None:
             counts = _augment(chunks, worker, where, staging, tell)
             counts["source.skipped"] += data.skipped
@@ -207,14 +205,6 @@ def _refuse_long_texts(chunks: Sequence[Chunk], task: TaskSpec, finder: Candidat
             finder.refuse_long([(f"train row {row.idx}, {column},", row.texts[at]) for row in rows])
 
 
-def _already(folder: Path, draft: Manifest) -> Version | None:
-    """The committed version with the same id, if there is one."""
-    committed = list(list_versions(folder, skip_unreadable=True))
-    remove_leftovers(folder, [version.manifest.id for version in committed])
-    found = next((version for version in committed if version.manifest.id == draft.id), None)
-    return None if found is None else open_checked(found.path)
-
-
 def _augment(
     chunks: Sequence[Chunk], worker: Worker, engine: Engine, staging: Staging, tell: Narrator
 ) -> Counter[str]:
@@ -267,7 +257,7 @@ def _commit(staging: Staging, draft: Manifest, data: Source, chunks: int) -> Pat
     """Commit the finished chunks with the untouched splits."""
     kept = {"soft_labels": draft.soft_labels, "teacher_logits": draft.teacher_logits}
     untouched = {
-        name: originals(table, draft.task, **kept)
+        name: [originals(table, draft.task, **kept)]
         for name, table in data.splits.items()
         if name != draft.task.splits.train
     }

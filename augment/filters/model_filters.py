@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,9 @@ computes in bfloat16 can tell apart."""
 
 @dataclass(frozen=True, slots=True)
 class SimilarityFilter:
-    """Refuses rows whose changed text is no longer near its original.
+    """Refuses rows of which a changed text is no longer near its original.
+
+    A row without an original passes.
 
     Attributes:
         scorer: A sentence encoder that gives unit vectors.
@@ -38,7 +41,9 @@ class SimilarityFilter:
     def apply(self, rows: Sequence[OutputRow]) -> list[OutputRow]:
         """Refuse dissimilar rows; the encoder sees the changed text alone."""
         asked = [row for row in rows if row.variant and not row.reason]
-        vectors = self.scorer.score(texts for row in asked for texts in _before_and_after(row))
+        vectors = self.scorer.score(
+            texts for row in asked for pair in _before_and_after(row) for texts in pair
+        )
         return [
             replace(row, reason="dissimilar")
             if row.variant and not row.reason and not self._is_near(row, vectors)
@@ -47,17 +52,22 @@ class SimilarityFilter:
         ]
 
     def _is_near(self, row: OutputRow, vectors: Scores) -> bool:
-        before, after = _before_and_after(row)
+        def cosine(vector_of: Callable[[Texts], np.ndarray], pair: tuple[Texts, Texts]) -> float:
+            before, after = map(vector_of, pair)
+            return float((before * after).sum())
 
-        def cosine(vector_of: Callable[[Texts], np.ndarray]) -> float:
-            return float((vector_of(before) * vector_of(after)).sum())
+        return all(
+            vectors.measure(partial(cosine, pair=pair), self.min_similarity) >= self.min_similarity
+            for pair in _before_and_after(row)
+        )
 
-        return vectors.measure(cosine, self.min_similarity) >= self.min_similarity
 
-
-def _before_and_after(row: OutputRow) -> tuple[Texts, Texts]:
-    """The changed text before and after, each as a row of its own."""
-    return (row.original[row.column],), (row.texts[row.column],)
+def _before_and_after(row: OutputRow) -> list[tuple[Texts, Texts]]:
+    """Each changed text before and after, as rows of their own; none without an original."""
+    pairs: list[tuple[Texts, Texts]] = [
+        ((before,), (after,)) for before, after in zip(row.original, row.texts, strict=False)
+    ]
+    return [pair for pair in pairs if pair[0] != pair[1]] or pairs[row.column : row.column + 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +103,7 @@ class TeacherFilter:
 
     def _expects_the_same(self, row: OutputRow) -> bool:
         """Whether the teacher's answer must be that of the original; else the row's label."""
-        return self.agreement == "unchanged" or row.label is None
+        return row.label is None or (self.agreement == "unchanged" and not row.own_label)
 
     def _filtered(self, row: OutputRow, scores: Scores) -> OutputRow:
         if row.variant and not self._agrees(row, scores):

@@ -21,11 +21,12 @@ class OutputRow:
     Attributes:
         idx: Number of the source row.
         texts: The row's texts in the order of the task's text columns.
-        original: The source row's texts.
+        original: The source row's texts; none where a row of another tool has no source row.
         variant: The row's number among those of its source row; 0 for the source row itself.
         column: Which text was augmented, for a generated row.
         edits: The replacements in that text.
         generator: What made the row; None for a source row.
+        own_label: Whether a row of another tool has a label that is not its source row's.
         reason: Why the row is refused; empty for a row that passes.
         soft_labels: The distribution that came with the source row, in the order of the task's
             labels, where one did.
@@ -40,6 +41,7 @@ class OutputRow:
     column: int = 0
     edits: tuple[Edit, ...] = ()
     generator: str | None = None
+    own_label: bool = False
     reason: str = ""
     soft_labels: tuple[float, ...] | None = None
     logits: tuple[float, ...] | None = None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,10 @@ from augment.contract import (
     FileDamaged,
     FileEntry,
     Manifest,
+    Version,
     arrow_schema,
+    list_versions,
+    open_checked,
     rejected_schema,
     sha256_file,
     sync,
@@ -152,6 +155,14 @@ def _whole_note(path: Path) -> _Note | None:
     return None
 
 
+def find_committed(folder: Path, identity: str) -> Version | None:
+    """The committed version with an id, checked; what killed runs left is taken away."""
+    committed = list(list_versions(folder, skip_unreadable=True))
+    remove_leftovers(folder, [version.manifest.id for version in committed])
+    found = next((version for version in committed if version.manifest.id == identity), None)
+    return None if found is None else open_checked(found.path)
+
+
 def remove_leftovers(folder: Path, committed: Collection[str]) -> None:
     """Take away what killed runs left: all but chunks that a run can go on from.
 
@@ -201,14 +212,16 @@ def open_staging(folder: Path, identity: str, chunk_rows: int) -> Iterator[Stagi
                 lock.unlink(missing_ok=True)
 
 
-def commit(staging: Staging, draft: Manifest, chunks: int, others: dict[str, pa.Table]) -> Path:
+def commit(
+    staging: Staging, draft: Manifest, chunks: int, others: Mapping[str, Iterable[pa.Table]]
+) -> Path:
     """Put the version together and give it its name by one rename.
 
     Args:
         staging: The run's folder with all chunks finished.
         draft: The manifest without files and version name.
         chunks: Number of chunks of the training split.
-        others: The splits that are stored untouched.
+        others: The rows of the splits that are stored untouched.
     """
     kept = {"soft_labels": draft.soft_labels, "teacher_logits": draft.teacher_logits}
     schema = arrow_schema(draft.task, **kept)
@@ -217,8 +230,8 @@ def commit(staging: Staging, draft: Manifest, chunks: int, others: dict[str, pa.
     data, train = building / "data", draft.task.splits.train
     data.mkdir(parents=True)
     write_split(data, train, staging.tables(chunks, _ROWS), schema)
-    for split, table in others.items():
-        write_split(data, split, [table], schema)
+    for split, tables in others.items():
+        write_split(data, split, tables, schema)
     splits = [split for split in draft.task.splits.names if split == train or split in others]
     files = describe_files(data, splits)
     rejected = _write_rejected(building, draft, staging, chunks)

@@ -54,14 +54,14 @@ def plain(label: int) -> pa.Table:
     return originals(table, TASK)
 
 
-OTHERS = {"validation": plain(1), "test": plain(-1)}
+OTHERS = {"validation": [plain(1)], "test": [plain(-1)]}
 
 
 def draft(
     seed: int = 0, task: TaskSpec = TASK, train: pa.Table | None = None, **more: Any
 ) -> Manifest:
     recipe = {"preset": "official", "variants": 3, "seed": seed, **more}
-    tables = (rows() if train is None else train, *OTHERS.values())
+    tables = (rows() if train is None else train, *(table for (table,) in OTHERS.values()))
     sources = tuple(
         source_split(name, table.filter(pc.field("variant") == 0).select(SOURCE_COLUMNS))
         for name, table in zip(task.splits.names, tables, strict=True)
