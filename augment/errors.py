@@ -52,7 +52,15 @@ class SourceMissing(SourceInvalid, FileNotFoundError):
 
 
 class RowMalformed(SourceInvalid):
-    """One row of a source cannot be read as an example."""
+    """One row of a source cannot be read as an example.
+
+    Attributes:
+        reason: What is wrong with it, as rows left out are counted.
+    """
+
+    def __init__(self, problem: str, hint: str = "", reason: str = "line_malformed") -> None:
+        super().__init__(problem, hint)
+        self.reason = reason
 
 
 class TextTooLong(SourceInvalid):

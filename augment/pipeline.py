@@ -22,13 +22,15 @@ from augment.executor.base import Chunk, Engine
 from augment.executor.models import Models
 from augment.executor.run import run_chunks, validate
 from augment.executor.worker import Worker, WorkerSpec
-from augment.filters.rules import RuleFilter, row_digest
+from augment.filters.rules import RuleFilter
 from augment.progress import Narrator
 from augment.recipes.load import load_recipe
 from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidate_store import prune_after_run
 from augment.replacement.candidates import CandidateFinder
+from augment.sources.digests import row_digest
 from augment.sources.read import Source, read_source
+from augment.sources.unlabeled import unlabeled_line
 from augment.tasks import get_task
 from augment.vectors import cache_folder
 from augment.versions.manifest import draft_manifest
@@ -49,6 +51,7 @@ def augment_task(
     recipe: str | AugmentRecipe = "official",
     limit: int | None = None,
     skip_malformed: bool = False,
+    unlabeled: Sequence[str | Path] = (),
     engine: str | Engine = "local",
     address: str | None = None,
     workers: int | None = None,
@@ -72,6 +75,7 @@ def augment_task(
         recipe: ``official``, ``paper``, a recipe file, or a recipe object.
         limit: Use only the first rows of the training split.
         skip_malformed: Leave malformed rows out, counted.
+        unlabeled: Files or hub data sets of rows without labels, a split of their own.
         engine: ``local`` or ``ray``; or an ``augment.executor.base.Engine`` instead of this and
             the next three.
         address: Of a Ray cluster.
@@ -89,13 +93,20 @@ def augment_task(
         Fault: Something is not usable; nothing half-written remains.
     """
     tell, chosen = narrator or Narrator(), get_task(task)
+    if unlabeled:
+        chosen = chosen.with_unlabeled()
     where = validate(_engine(engine, workers, threads, address))
     plan = load_recipe(recipe, chosen.spec.name) if isinstance(recipe, str) else recipe
     tell.say("recipe", recipe_line(plan))
     if slow := precision_line(plan.precision, device):
         tell.say("bfloat16", slow)
-    data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
+    data = read_source(
+        chosen, source, limit=limit, skip_malformed=skip_malformed,
+        unlabeled=[str(each) for each in unlabeled],
+    )  # fmt: skip
     tell.say("source", source_line(chosen.spec, data))
+    if line := unlabeled_line(data.counts):
+        tell.say("unlabeled", line)
     for warning in data.warnings:
         tell.say("warning", warning)
     models = Models(mlm, vectors, teacher, similarity_model, device, cache_folder(vectors_cache))
@@ -116,7 +127,7 @@ def augment_task(
         made = find_committed(folder, draft.id)
         if made is None:
             counts = _augment(chunks, worker, where, staging, tell)
-            counts["source.skipped"] += data.skipped
+            counts.update(data.counts)
             measured = _measured(data, worker, tell)
             facts = {"counts": dict(sorted(counts.items())), "measured": measured}
             path = _commit(staging, draft.model_copy(update=facts), data, len(chunks))
@@ -192,7 +203,7 @@ def _rules(recipe: AugmentRecipe, task: TaskSpec, data: Source) -> RuleFilter:
     held_out = (
         row_digest(row.texts)
         for name, table in data.splits.items()
-        if recipe.leak_guard and name != task.splits.train
+        if recipe.leak_guard and name in (*task.splits.validation, *task.splits.test)
         for row in source_rows(table, task)
     )
     return RuleFilter(frozenset(held_out), recipe.normalised_duplicates)

@@ -6,15 +6,19 @@ Columns, label names and their order are those of the GLUE data sets as the hub 
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from os.path import normpath
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from augment.contract import Label, Splits, TaskSpec
+from pydantic import Field
+
+from augment.contract import UNLABELED_SPLIT, Label, Splits, TaskSpec
+from augment.contract.data_files import quoted
 from augment.contract.reading import guarded
 from augment.contract.recipes import faults, parse_toml, refuse, twice
-from augment.contract.task import METRICS_OF
+from augment.contract.task import METRICS_OF, StrictRecord
 from augment.errors import RecipeInvalid, SourceMissing
 
 _ONE_TEST = Splits(test=("test",))
@@ -22,6 +26,42 @@ _MNLI_SPLITS = Splits(
     validation=("validation_matched", "validation_mismatched"),
     test=("test_matched", "test_mismatched"),
 )
+
+
+NAME = "{name}"
+
+
+class SoftLabelPlace(StrictRecord):
+    """Where the distribution stands in the rows: the table ``[soft_labels]`` of a task file.
+
+    Attributes:
+        columns: The name of a class's own column, with ``{name}`` for the class.
+        column: The column of a list, an object or one class name.
+        form: What the numbers are.
+    """
+
+    columns: str = Field(default=f"p_{NAME}", pattern=r"^[^{}]*\{name\}[^{}]*$")
+    column: str = Field(default="soft_labels", min_length=1)
+    form: Literal["probabilities", "logits"] = "probabilities"
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the task file says where, so that a source without it is a mistake."""
+        return bool({"columns", "column"} & self.model_fields_set)
+
+    @property
+    def one_each(self) -> bool:
+        """Whether columns of single classes are looked for."""
+        return "columns" in self.model_fields_set or "column" not in self.model_fields_set
+
+    @property
+    def in_one(self) -> bool:
+        """Whether the column of whole distributions is looked for."""
+        return "column" in self.model_fields_set or "columns" not in self.model_fields_set
+
+    def __str__(self) -> str:
+        named = [quoted(self.columns)] * self.one_each + [quoted(self.column)] * self.in_one
+        return " or ".join(named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +72,20 @@ class Task:
         spec: What travels in the manifest.
         files: Split name → file name relative to the source folder; empty for GLUE tasks.
         folder: The folder of the task file: the default source of a custom task.
+        soft_labels: Where the rows of the source have distributions over the classes.
+        unlabeled: Names of files of rows without labels, as the task file has them.
     """
 
     spec: TaskSpec
     files: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
+    soft_labels: SoftLabelPlace = field(default_factory=SoftLabelPlace)
+    unlabeled: tuple[str, ...] = ()
+
+    def with_unlabeled(self) -> Task:
+        """The same with a split for rows without labels."""
+        splits = self.spec.splits.model_copy(update={"unlabeled": UNLABELED_SPLIT})
+        return replace(self, spec=self.spec.model_copy(update={"splits": splits}))
 
 
 def _glue(
@@ -103,7 +152,8 @@ def load_task(path: Path) -> Task:
 
     The file has ``name``, ``text_columns``, ``metrics``, ``selection_metric``, a table ``[label]``
     (``column``, ``kind``, ``names``) and a table ``[splits]`` of split name = file name, where
-    ``train`` and ``validation`` (or ``validation_*``) are needed and ``test`` is optional.
+    ``train`` and ``validation`` (or ``validation_*``) are needed, ``test`` is optional and
+    ``unlabeled`` may be several files. ``[soft_labels]`` says where distributions stand.
 
     Raises:
         SourceMissing: No file is there.
@@ -125,37 +175,55 @@ def parse_task(content: bytes, where: str, folder: Path) -> Task:
         RecipeInvalid: As ``load_task``.
     """
     raw = parse_toml(content, where)
-    files = raw.get("splits", {})
+    files = raw.pop("splits", {})
+    unlabeled = _without_labels(files, where)
     if not isinstance(files, dict) or not all(isinstance(v, str) for v in files.values()):
         raise RecipeInvalid(f"{where}: [splits] must be a table of split name = file name.")
     splits: dict[str, Any] = {"train": "train"}
     for kind in ("validation", "test"):
         splits[kind] = [name for name in files if name.startswith(kind)]
+    if unlabeled:
+        splits["unlabeled"] = UNLABELED_SPLIT
+    place = raw.pop("soft_labels", {})
     described = {**raw, "splits": splits}
     found = faults(TaskSpec, described)
-    refuse(where, found or _meant_otherwise(TaskSpec.model_validate(described), files))
+    found |= {f"soft_labels.{key}": what for key, what in faults(SoftLabelPlace, place).items()}
+    every = [*files.values(), *unlabeled]
+    refuse(where, found or _meant_otherwise(TaskSpec.model_validate(described), files, every))
     if not splits["validation"] or "train" not in files:
         raise RecipeInvalid(
             f"{where}: [splits] names {', '.join(files) or 'nothing'}; "
             "'train' and 'validation' are needed."
         )
-    return Task(TaskSpec.model_validate(described), dict(files), folder)
+    spec, soft = TaskSpec.model_validate(described), SoftLabelPlace.model_validate(place)
+    return Task(spec, dict(files), folder, soft, unlabeled)
 
 
-def _as_seen(name: str) -> str:
+def _without_labels(files: Any, where: str) -> tuple[str, ...]:
+    """The files of ``[splits] unlabeled``, one or a list; they are taken out of the table."""
+    named = files.pop(UNLABELED_SPLIT, ()) if isinstance(files, dict) else ()
+    named = (named,) if isinstance(named, str) else named
+    if not isinstance(named, list | tuple) or not all(isinstance(each, str) for each in named):
+        raise RecipeInvalid(
+            f"{where}: [splits] {UNLABELED_SPLIT} must be a file or a list of them."
+        )
+    return tuple(named)
+
+
+def as_seen(name: str) -> str:
     """A name without case, extra blanks and characters that are not seen."""
     visible = (c for c in unicodedata.normalize("NFC", name) if unicodedata.category(c) != "Cf")
     return " ".join("".join(visible).split()).casefold()
 
 
-def _meant_otherwise(spec: TaskSpec, files: dict[str, str]) -> dict[str, str]:
+def _meant_otherwise(spec: TaskSpec, files: dict[str, str], every: Sequence[str]) -> dict[str, str]:
     """What no manifest forbids, but a person hardly means: by key path."""
     found: dict[str, str] = {}
     names = spec.label.names
     if not all(map(str.strip, names)):
         found["label.names"] = "a class needs a name that is not blank"
-    elif alike := twice(map(_as_seen, names)):
-        shown = [name for name in names if _as_seen(name) == alike]
+    elif alike := twice(map(as_seen, names)):
+        shown = [name for name in names if as_seen(name) == alike]
         found["label.names"] = f"{' and '.join(map(repr, shown))} differ in case or blanks alone"
     fitting = METRICS_OF[spec.label.kind]
     if metric := twice(spec.metrics):
@@ -169,7 +237,7 @@ def _meant_otherwise(spec: TaskSpec, files: dict[str, str]) -> dict[str, str]:
         found["text_columns"] = f"column names {taken} are reserved"
     for split in files:
         if split not in spec.splits.names:
-            found[f"splits.{split}"] = "must be train, or begin with validation or test"
-    if file := twice(map(normpath, files.values())):
+            found[f"splits.{split}"] = "must be train, unlabeled, or begin with validation or test"
+    if file := twice(map(normpath, every)):
         found["splits"] = f"the file {file!r} stands twice; each split needs its own"
     return found

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from augment.contract import Version
-from augment.filters.rules import normalized
+from augment.sources.digests import normalized
 
 
 @dataclass(frozen=True, slots=True)

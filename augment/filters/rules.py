@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from augment.sources.digests import row_digest
 from augment.versions.rows import OutputRow
-
-_SPACES = re.compile(r"\s+")
 
 
 class Filter(Protocol):
@@ -23,17 +20,6 @@ class Filter(Protocol):
             rows: Source rows, each followed by the rows generated from it. Those that have a
                 reason already are left alone.
         """
-
-
-def normalized(text: str) -> str:
-    """A text without case and with single spaces: how near duplicates and leaks are compared."""
-    return _SPACES.sub(" ", text).strip().lower()
-
-
-def row_digest(texts: Iterable[str]) -> bytes:
-    """16 bytes for the normalized texts of a row."""
-    joined = "\x1f".join(normalized(text) for text in texts)
-    return hashlib.blake2b(joined.encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)

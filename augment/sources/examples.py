@@ -5,34 +5,47 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from augment.contract import SourceSplit, TaskSpec, content_digest
+from augment.contract import SOFT_LABELS, SourceSplit, TaskSpec, content_digest
 from augment.contract.data_files import listed, quoted
 from augment.errors import RowMalformed, SourceInvalid
-from augment.sources.labels import LabelReader, LabelUnreadable
+from augment.sources.labels import LabelReader, LabelUnreadable, short
+from augment.sources.soft_labels import Distribution, SoftLabelReader, SoftLabelsUnreadable
 
 MAX_CHARACTERS = 1_000_000
 _PART_ROWS = 8192
 _MANY = 0.1
 """Share of malformed rows from which on it is said in words that they are left out."""
-_SKIP_HINT = "Mend the file, or leave such rows out, counted in the manifest: --skip-malformed"
+SKIP_HINT = "Mend the file, or leave such rows out, counted in the manifest: --skip-malformed"
+_LABELED_HINT = (
+    "Rows with labels belong into the training split; or take the label's column out, or leave "
+    "such rows out, counted in the manifest: --skip-malformed"
+)
+
+
+Labeled = Literal["always", "maybe", "never"]
+"""Whether rows of a split have labels: training and validation rows, test rows, unlabeled rows."""
+FLOATS = pa.list_(pa.field("element", pa.float32()))
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
     """One row as a reader found it, at a location for messages: ``train.tsv line 12``.
 
-    The label and the row's own number are None where the file has none.
+    The label and the row's own number are None where the file has none; ``record`` is all that
+    stands there, where soft labels are looked for.
     """
 
     location: str
     texts: tuple[Any, ...]
     label: Any
     idx: int | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +80,32 @@ class Columns:
             texts=tuple(record[column] for column in self.texts),
             label=record.get(self.label),
             idx=_row_number(str(idx)) if isinstance(idx, int | str) else None,
+            record=record,
         )
+
+
+class Screen(Protocol):
+    """Keeps rows out of a split for what their texts are."""
+
+    def refuses(self, row: SourceRow) -> bool:
+        """Whether a well-formed row is left out; the screen itself counts why."""
 
 
 @dataclass(slots=True)
 class SourceTableBuilder:
-    """Collects rows of one split that fit the task; only test splits may be unlabeled.
+    """Collects rows of one split that fit the task.
 
-    With ``skip_malformed``, malformed rows are counted in ``skipped`` instead of raising;
-    ``labels`` is shared by all splits of a task.
+    With ``skip_malformed``, malformed rows are counted in ``skipped``, by reason, instead of
+    raising; ``labels`` is shared by all splits of a task.
+
+    Attributes:
+        labeled: Whether rows have labels; told by the split if left out. Without one it is -1 in
+            a test split, else null. Rows that never have one are numbered as they are read.
+        soft_labels: Reads the distributions of rows, where they are wanted.
+        screen: Asked of every row that is well-formed.
+        skipped: Malformed rows left out, by reason.
+        read: Well-formed rows.
+        files: What was read.
     """
 
     task: TaskSpec
@@ -83,9 +113,15 @@ class SourceTableBuilder:
     skip_malformed: bool = False
     max_characters: int = MAX_CHARACTERS
     labels: LabelReader | None = None
-    skipped: int = 0
+    labeled: Labeled | None = None
+    soft_labels: SoftLabelReader | None = None
+    screen: Screen | None = None
+    skipped: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
+    read: int = 0
+    files: list[Path] = field(default_factory=list)
     _labels: LabelReader = field(init=False)
+    _labeled: Labeled = field(init=False)
     _first_problem: str = ""
     _lost: Counter[int | None] = field(default_factory=Counter)
     _parts: list[pa.Table] = field(default_factory=list)
@@ -93,11 +129,30 @@ class SourceTableBuilder:
 
     def __post_init__(self) -> None:
         self._labels = self.labels or LabelReader(self.task.label)
+        self._labeled = self.labeled or _labeled(self.task, self.split)
 
     @property
-    def is_test(self) -> bool:
-        """Whether rows may be unlabeled."""
-        return self.split in self.task.splits.test
+    def needs_labels(self) -> bool:
+        """Whether every row must have a label."""
+        return self._labeled == "always"
+
+    def wanted(self, columns: Columns) -> tuple[str, ...]:
+        """The columns of a file that are read."""
+        soft = self.soft_labels.wanted if self.soft_labels else ()
+        return (*columns.texts, columns.label, columns.idx, *soft)
+
+    def require(self, file: str, present: Collection[str], columns: Columns) -> None:
+        """Check the columns that every row of a file has.
+
+        Raises:
+            SourceInvalid: One is missing, or those of soft labels do not fit the classes.
+        """
+        columns.require(file, present, labeled=self.needs_labels)
+        try:
+            if self.soft_labels:
+                self.soft_labels.find(present)
+        except SoftLabelsUnreadable as error:
+            raise SourceInvalid(f"{file} {error}", error.hint) from error
 
     def add_record(self, location: str, record: Mapping[str, Any], columns: Columns) -> None:
         """Find a row in a record, check it and keep it.
@@ -105,37 +160,49 @@ class SourceTableBuilder:
         Raises:
             RowMalformed: A column is missing, or as ``add``.
         """
-        wanted = columns.texts if self.is_test else (*columns.texts, columns.label)
+        wanted = (*columns.texts, columns.label) if self.needs_labels else columns.texts
         absent = next((name for name in wanted if name not in record), None)
         if absent is None:
             self.add(columns.row(location, record))
         else:
             problem = f"{location} has no column {quoted(absent)}. Found: {listed(record)}."
-            self.malformed(problem, columns.hint, record.get(columns.label))
+            self.malformed(problem, columns.hint, record.get(columns.label), "column_missing")
 
     def add(self, row: SourceRow) -> None:
-        """Check a row and keep it.
+        """Check a row and keep it, unless the screen refuses it.
 
         Raises:
-            RowMalformed: A text is missing or oversized, or the label is not one of the task's.
+            RowMalformed: A text is missing or oversized, the label is not one of the task's, or
+                the soft labels are no distribution over its classes.
         """
         try:
             texts = [self._text(value, row.location) for value in row.texts]
-            self._rows.append((*texts, self._label(row), row.idx))
+            number = self.read if self._labeled == "never" else row.idx
+            found = (*texts, self._label(row), number, self._soft(row))
         except RowMalformed as error:
-            self.malformed(error.problem, error.hint, row.label)
+            self.malformed(error.problem, error.hint, row.label, error.reason)
+            return
+        self.read += 1
+        if self.screen is None or not self.screen.refuses(row):
+            self._rows.append(found)
         if len(self._rows) == _PART_ROWS:
             self._pack()
 
-    def malformed(self, problem: str, hint: str = _SKIP_HINT, label: Any = None) -> None:
+    def malformed(
+        self,
+        problem: str,
+        hint: str = SKIP_HINT,
+        label: Any = None,
+        reason: str = "line_malformed",
+    ) -> None:
         """Refuse a row, whatever is wrong with it; ``label`` is what it says of its class.
 
         Raises:
             RowMalformed: Unless malformed rows are skipped.
         """
         if not self.skip_malformed:
-            raise RowMalformed(problem, hint)
-        self.skipped += 1
+            raise RowMalformed(problem, hint, reason)
+        self.skipped[reason] += 1
         self._first_problem = self._first_problem or problem
         known = self._labels.known_class(label)
         if known is not None or self._labels.resembles_a_class(label):
@@ -151,20 +218,12 @@ class SourceTableBuilder:
             SourceInvalid: There are no rows, a class is lost with the malformed ones, or a row
                 number stands twice.
         """
-        self._pack()
-        table = pa.concat_tables(self._parts)
-        if not table.num_rows and self.skipped:
-            raise SourceInvalid(
-                f"{location}: all {self.skipped:,} rows are malformed. The first: "
-                f"{self._first_problem}"
-            )
-        if not table.num_rows:
-            raise SourceInvalid(f"{location} has no rows.", "Expected at least one example.")
+        table = self.collect(location)
         self._say_what_is_lost(location, table)
         idx = table["idx"]
         if idx.null_count or pc.min(idx).as_py() < 0:
             numbers = pa.array(range(table.num_rows), pa.int64())
-            return table.set_column(table.num_columns - 1, "idx", numbers)
+            return table.set_column(table.column_names.index("idx"), "idx", numbers)
         if pc.count_distinct(idx).as_py() < len(idx):
             counts = {each["values"]: each["counts"] for each in pc.value_counts(idx).to_pylist()}
             raise SourceInvalid(
@@ -174,23 +233,50 @@ class SourceTableBuilder:
             )
         return table
 
+    def collect(self, location: str) -> pa.Table:
+        """The rows as they were read: ``idx`` is null where a row has no number of its own.
+
+        A last column ``soft_labels`` is there where a row has them.
+
+        Raises:
+            SourceInvalid: There are no rows.
+        """
+        self._pack()
+        table = pa.concat_tables(self._parts)
+        skipped = self.skipped.total()
+        if not self.read and skipped:
+            raise SourceInvalid(
+                f"{location}: all {skipped:,} rows are malformed. The first: {self._first_problem}"
+            )
+        if not self.read:
+            raise SourceInvalid(f"{location} has no rows.", "Expected at least one example.")
+        share = skipped / (skipped + self.read)
+        if share > _MANY:
+            self.warnings.append(
+                f"{self.split}: {skipped:,} rows ({share:.0%}) are malformed and left out. "
+                f"The first: {self._first_problem}"
+            )
+        soft = self.soft_labels
+        if soft is None or not soft.rows:
+            return table.drop_columns(SOFT_LABELS)
+        if soft.completed:
+            self.warnings.append(
+                f"{self.split}: {soft.completed:,} of {soft.rows:,} distributions name their best "
+                "classes alone; what these leave is shared evenly among the others."
+            )
+        return table
+
     def _say_what_is_lost(self, location: str, table: pa.Table) -> None:
-        """Refuse to leave out a whole class; warn of much left out and of classes without rows."""
+        """Refuse to leave out a whole class; warn of classes without rows."""
         kept = set(table[self.task.label.column].unique().to_pylist())
         gone = {n for i, n in enumerate(self.task.label.names) if i not in kept}
         lost = {self.task.label.names[i] for i in self._lost if i is not None} & gone
         if lost or (gone and None in self._lost):
             names = ", ".join(sorted(lost or gone))
             raise SourceInvalid(
-                f"{location}: without its {self.skipped:,} malformed rows no row of the class "
-                f"{names} is left. The first: {self._first_problem}",
+                f"{location}: without its {self.skipped.total():,} malformed rows no row of the "
+                f"class {names} is left. The first: {self._first_problem}",
                 "A class must not be lost silently: mend the file, or the names in the task file.",
-            )
-        share = self.skipped / (self.skipped + table.num_rows)
-        if share > _MANY:
-            self.warnings.append(
-                f"{self.split}: {self.skipped:,} rows ({share:.0%}) are malformed and left out. "
-                f"The first: {self._first_problem}"
             )
         if gone and self.split == self.task.splits.train:
             names = listed(sorted(gone))
@@ -201,37 +287,62 @@ class SourceTableBuilder:
         classes = self.task.label.kind == "classification"
         types = {name: pa.string() for name in self.task.text_columns}
         types[self.task.label.column] = pa.int64() if classes else pa.float32()
-        types["idx"] = pa.int64()
+        types |= {"idx": pa.int64(), SOFT_LABELS: FLOATS}
         columns = [[row[i] for row in self._rows] for i in range(len(types))]
         self._parts.append(pa.table(columns, schema=pa.schema(types)))
         self._rows = []
 
     def _text(self, value: Any, location: str) -> str:
         if not isinstance(value, str):
-            refuse_row(f"{location} has {repr(value)[:80]} where a text is expected.")
+            problem = f"{location} has {short(value)} where a text is expected."
+            raise RowMalformed(problem, SKIP_HINT, "text_missing")
         length, limit = len(value), self.max_characters
         if length > limit:
-            refuse_row(f"{location} has a text of {length:,} characters; the limit is {limit:,}.")
+            problem = f"{location} has a text of {length:,} characters; the limit is {limit:,}."
+            raise RowMalformed(problem, SKIP_HINT, "text_too_long")
         try:
             value.encode()
         except UnicodeEncodeError:
-            refuse_row(f"{location} has a text that is not valid Unicode.")
+            problem = f"{location} has a text that is not valid Unicode."
+            raise RowMalformed(problem, SKIP_HINT, "text_not_unicode") from None
         return value
 
-    def _label(self, row: SourceRow) -> int | float:
+    def _label(self, row: SourceRow) -> int | float | None:
+        is_missing = self._labels.is_missing(row.label)
+        if self._labeled == "never":
+            if is_missing:
+                return None
+            problem = f"{row.location} has the label {short(row.label)}, but is one of the rows "
+            problem += "without labels."
+            raise RowMalformed(problem, _LABELED_HINT, "label_given")
+        may_lack = self._labeled == "maybe"
+        if may_lack and is_missing and not self._is_test:
+            return None
         try:
-            return self._labels.read(row.label, row.location, may_be_unlabeled=self.is_test)
+            return self._labels.read(row.label, row.location, may_be_unlabeled=may_lack)
         except LabelUnreadable as error:
-            refuse_row(f"{row.location} {error}")
+            reason = "label_missing" if is_missing else "label_unknown"
+            raise RowMalformed(f"{row.location} {error}", SKIP_HINT, reason) from None
+
+    @property
+    def _is_test(self) -> bool:
+        return self.split in self.task.splits.test
+
+    def _soft(self, row: SourceRow) -> Distribution | None:
+        if self.soft_labels is None:
+            return None
+        try:
+            return self.soft_labels.read(row.record)
+        except SoftLabelsUnreadable as error:
+            hint = " ".join(filter(None, (error.hint, SKIP_HINT)))
+            problem = f"{row.location} {error}"
+            raise RowMalformed(problem, hint, f"soft_labels_{error.reason}") from None
 
 
-def refuse_row(problem: str) -> NoReturn:
-    """Refuse a malformed row.
-
-    Raises:
-        RowMalformed: Always.
-    """
-    raise RowMalformed(problem, _SKIP_HINT)
+def _labeled(task: TaskSpec, split: str) -> Labeled:
+    if split == task.splits.unlabeled:
+        return "never"
+    return "maybe" if split in task.splits.test else "always"
 
 
 def _row_number(text: str) -> int | None:

@@ -48,10 +48,11 @@ def read_tsv(path: Path, task: TaskSpec, rows: SourceTableBuilder) -> pa.Table:
         RowMalformed: A row has another number of fields than the header, or a bad label.
     """
     columns = COLUMNS[task.name]
-    bare = task.name == "cola" and not rows.is_test
+    bare = task.name == "cola" and rows.needs_labels
     file = DataFile(path, SourceInvalid, rows.malformed)
     table = open_unquoted(file, _COLA_WITHOUT_HEADER if bare else ())
-    columns.require(path.name, table.columns or (), labeled=not rows.is_test)
+    rows.require(path.name, table.columns or (), columns)
     for record in table.records:
         rows.add_record(record.location, record.values, columns)
+    rows.files.append(path)
     return rows.build(path.name)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from reprlib import Repr
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,11 @@ from augment.contract.manifest import LabelRule
 
 _WHOLE = re.compile(r"0|[1-9][0-9]*")
 _SCORE = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_LARGEST_SCORE = float(np.finfo(np.float32).max)
+LARGEST_SCORE = float(np.finfo(np.float32).max)
+_REPR = Repr()
+_REPR.maxlevel = 3
+_REPR.maxdict = _REPR.maxlist = _REPR.maxtuple = 8
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = 90
 
 
 class ClassName(str):
@@ -57,7 +63,7 @@ class LabelReader:
         Raises:
             LabelUnreadable: It is none of the task's, or read by another rule than the first.
         """
-        missing = value is None or value == "" or self._says_unlabeled(value)
+        missing = self.is_missing(value)
         if missing and may_be_unlabeled:
             return UNLABELED
         if value is None or value == "":
@@ -72,6 +78,10 @@ class LabelReader:
                     self.rule, self._decided_by = rule, f"{location} has {value!r}"
                 return found
         raise LabelUnreadable(self._expected(value, missing))
+
+    def is_missing(self, value: Any) -> bool:
+        """Whether a label says that there is none: nothing, or -1."""
+        return value is None or value == "" or self._says_unlabeled(value)
 
     def known_class(self, value: Any) -> int | None:
         """The class of a label by the rule as it stands; nothing is decided by it."""
@@ -103,7 +113,7 @@ class LabelReader:
     def _class_by(self, rule: LabelRule, value: Any) -> int | None:
         names = self.label.names
         if rule == "names":
-            return next((names.index(s) for s in _spellings(value) if s in names), None)
+            return class_called(names, value)
         spelled = str(value) if type(value) in (int, str) else ""
         position = int(spelled) if _WHOLE.fullmatch(spelled) and len(spelled) < 19 else -1
         return position if 0 <= position < len(names) else None
@@ -120,7 +130,12 @@ class LabelReader:
         kind = " (unlabeled)" if missing else kind
         if isinstance(value, float):
             kind = " (a decimal; classes are texts or whole numbers)"
-        return f"has label {_short(value)}{kind}; {wanted}{because}."
+        return f"has label {short(value)}{kind}; {wanted}{because}."
+
+
+def class_called(names: Sequence[str], value: Any) -> int | None:
+    """The position of the class that a value names, or None."""
+    return next((names.index(s) for s in _spellings(value) if s in names), None)
 
 
 def _spellings(value: Any) -> tuple[str, ...]:
@@ -131,14 +146,18 @@ def _spellings(value: Any) -> tuple[str, ...]:
 
 
 def _score(value: Any) -> float:
-    number = math.nan
-    if isinstance(value, str):
-        number = _number(value) if _SCORE.fullmatch(value.strip(" ")) else math.nan
-    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        number = _number(value)
-    if not abs(number) <= _LARGEST_SCORE:
-        raise LabelUnreadable(f"has score {_short(value)}; a finite number is expected.")
+    number = read_number(value)
+    if not abs(number) <= LARGEST_SCORE:
+        raise LabelUnreadable(f"has score {short(value)}; a finite number is expected.")
     return number
+
+
+def read_number(value: Any) -> float:
+    """A number as a file has it, in text or not; NaN for anything else."""
+    if isinstance(value, str):
+        return _number(value) if _SCORE.fullmatch(value.strip(" ")) else math.nan
+    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    return _number(value) if is_number else math.nan
 
 
 def _number(value: Any) -> float:
@@ -153,6 +172,7 @@ def _looks_like_number(name: str) -> bool:
     return not math.isnan(_number(name))
 
 
-def _short(value: Any) -> str:
-    shown = quoted(str(value)) if isinstance(value, str) else repr(value)
+def short(value: Any) -> str:
+    """A value for a message, of a long or deep one the beginning."""
+    shown = quoted(str(value)) if isinstance(value, str) else _REPR.repr(value)
     return shown if len(shown) <= 80 else f"{shown[:80]}…"

@@ -9,21 +9,28 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from augment.contract import TaskSpec
+from augment.contract import SOFT_LABELS, UNLABELED_SPLIT, TaskSpec
 from augment.contract.manifest import LabelRule
-from augment.contract.models import first_line, is_hub_name
-from augment.errors import SourceMissing, UsageError
-from augment.sources.columnar import named, open_records
-from augment.sources.examples import Columns, SourceTableBuilder
+from augment.errors import SourceInvalid, SourceMissing, UsageError
+from augment.sources.examples import FLOATS, SourceTableBuilder
 from augment.sources.glue import COLUMNS, read_tsv, tsv_file
+from augment.sources.hub import hub_records, load_hub, names_hub
 from augment.sources.labels import LabelReader
-from augment.sources.split_files import files_of_splits, one_level_down, refuse_shared
+from augment.sources.row_files import add_columns, columns_of, soft_label_reader
+from augment.sources.split_files import (
+    file_named,
+    files_of_splits,
+    one_level_down,
+    refuse_shared,
+)
+from augment.sources.unlabeled import read_unlabeled
 from augment.tasks import Task
 
 
@@ -33,26 +40,38 @@ class Source:
 
     Attributes:
         name: The source's name without any machine path.
-        splits: Split name → table of text columns, label and ``idx``.
-        skipped: Malformed rows left out.
+        splits: Split name → table of text columns, label, ``idx`` and, where rows of any split
+            have them, ``soft_labels``.
+        counts: Rows left out by reason, as the manifest has them: ``source.skipped`` in all.
         label_rule: How classes were read, see ``labels``; None for a regression.
         warnings: Sentences that a person should see.
     """
 
     name: str
     splits: dict[str, pa.Table]
-    skipped: int
+    counts: Mapping[str, int]
     label_rule: LabelRule | None = None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def skipped(self) -> int:
+        """Malformed rows left out."""
+        return self.counts["source.skipped"]
+
 
 def read_source(
-    task: Task, source: str | None, *, limit: int | None = None, skip_malformed: bool = False
+    task: Task,
+    source: str | None,
+    *,
+    limit: int | None = None,
+    skip_malformed: bool = False,
+    unlabeled: Sequence[str] = (),
 ) -> Source:
     """Read every split that is there; training and one validation split are needed.
 
     The source is a folder, a file, a hub name, or None for the folder of a custom task's file; a
-    limit keeps that many training rows; malformed ones raise, or are left out and counted.
+    limit keeps that many training rows; malformed ones raise, or are left out and counted. Files of
+    rows without labels are those of the task file and the ``unlabeled`` ones.
 
     Raises:
         UsageError: The limit leaves no rows.
@@ -64,33 +83,57 @@ def read_source(
     source = source if source is not None else str(task.folder or "")
     if not source:
         raise SourceMissing("no source is given.", "Name a folder or a hub data set: --source")
-    path = Path(source)
+    path, train = Path(source), task.spec.splits.train
     labels = LabelReader(task.spec.label)
     builders = {
         split: SourceTableBuilder(task.spec, split, skip_malformed, labels=labels)
-        for split in task.spec.splits.names
+        for split in task.spec.splits.labeled
     }
-    if os.path.isdir(path):  # asks without raising, whatever the name
-        splits = _read_folder(path, task, builders)
-    elif os.path.isfile(path):
-        splits = _read_file_as_train(path, task, builders)
-    elif "/" in source and is_hub_name(source.partition(":")[0]):
-        splits = _read_hub(source, task.spec, builders)
-    else:
-        raise SourceMissing(
-            f"{source} is not there.", "Name a folder, a file, or owner/name:config"
-        )
+    builders[train].soft_labels = soft_label_reader(task.spec, task.soft_labels)
+    splits = _read_splits(source, task, builders)
     _require(splits, task, source)
-    train = task.spec.splits.train
     if limit is not None:
         splits[train] = splits[train].slice(0, min(limit, splits[train].num_rows))
+    skipped = sum((rows.skipped for rows in builders.values()), Counter())
+    warnings = [warning for rows in builders.values() for warning in rows.warnings]
+    counts: dict[str, int] = {}
+    if others := _unlabeled_sources(task, path if os.path.isdir(path) else None, unlabeled):
+        files = {split: rows.files for split, rows in builders.items()}
+        refuse_shared({**files, UNLABELED_SPLIT: [Path(f) for f in others if os.path.isfile(f)]})
+        found = read_unlabeled(
+            others, task.spec, splits, place=task.soft_labels, skip_malformed=skip_malformed
+        )
+        splits[UNLABELED_SPLIT] = found.rows.table
+        skipped += found.rows.skipped
+        warnings += found.warnings
+        counts = found.counts()
+    splits = _with_soft_labels(splits)
+    if task.soft_labels.is_named and SOFT_LABELS not in splits[train].column_names:
+        raise SourceInvalid(
+            f"no row has soft labels, which the task file says are in {task.soft_labels}.",
+            "Mend [soft_labels] in the task file, or take it out.",
+        )
+    counts |= {f"source.skipped.{reason}": rows for reason, rows in skipped.items()}
     return Source(
         path.name,
         splits,
-        sum(rows.skipped for rows in builders.values()),
+        {"source.skipped": skipped.total(), **counts},
         labels.rule,
-        tuple(warning for rows in builders.values() for warning in rows.warnings),
+        tuple(warnings),
     )
+
+
+def _read_splits(
+    source: str, task: Task, builders: dict[str, SourceTableBuilder]
+) -> dict[str, pa.Table]:
+    path = Path(source)
+    if os.path.isdir(path):  # asks without raising, whatever the name
+        return _read_folder(path, task, builders)
+    if os.path.isfile(path):
+        return _read_file_as_train(path, task, builders)
+    if names_hub(source):
+        return _read_hub(source, task.spec, builders)
+    raise SourceMissing(f"{source} is not there.", "Name a folder, a file, or owner/name:config")
 
 
 def _require(splits: dict[str, pa.Table], task: Task, source: str) -> None:
@@ -120,7 +163,7 @@ def _read_folder(
             if (path := tsv_file(folder, split)).is_file()
         }
     found = files_of_splits(folder, list(builders), task)
-    return {split: _read_columns(files, spec, builders[split]) for split, files in found.items()}
+    return {split: _read_columns(files, builders[split]) for split, files in found.items()}
 
 
 def _read_file_as_train(
@@ -131,43 +174,51 @@ def _read_file_as_train(
     others = {split: rows for split, rows in builders.items() if split != train}
     if task.folder is not None:
         refuse_shared({train: [path], **files_of_splits(task.folder, list(others), task)})
-    first = {train: _read_columns([path], task.spec, builders[train])}
+    first = {train: _read_columns([path], builders[train])}
     return first if task.folder is None else first | _read_folder(task.folder, task, others)
 
 
-def _read_columns(files: list[Path], spec: TaskSpec, rows: SourceTableBuilder) -> pa.Table:
-    columns = Columns(spec.text_columns, spec.label.column)
-    wanted = (*columns.texts, columns.label, columns.idx)
+def _read_columns(files: list[Path], rows: SourceTableBuilder) -> pa.Table:
     for path in files:
-        table = open_records(path, rows.malformed, wanted)
-        if table.columns is not None:
-            columns.require(path.name, table.columns, labeled=not rows.is_test)
-        for record in table.records:
-            rows.add_record(record.location, record.values, columns)
+        add_columns(path, rows)
+    rows.files = files
     return rows.build(files[0].name)
 
 
 def _read_hub(
     source: str, spec: TaskSpec, builders: dict[str, SourceTableBuilder]
 ) -> dict[str, pa.Table]:
-    import datasets
-
-    name, _, config = source.partition(":")
-    try:
-        loaded: Any = datasets.load_dataset(name, config or None)
-    except Exception as error:  # each reader of theirs raises its own
-        raise SourceMissing(
-            f"the hub data set {source} cannot be loaded: {first_line(error)}.",
-            "Check the name and the network, or give a folder with the same files: --source DIR",
-        ) from error
-    columns = Columns(spec.text_columns, spec.label.column)
-    splits = {}
+    loaded, columns, splits = load_hub(source), columns_of(spec), {}
     for split in filter(loaded.__contains__, builders):
-        rows = loaded[split]
-        classes = {column: f for column, f in rows.features.items() if hasattr(f, "names")}
-        names = {column: list(feature.names) for column, feature in classes.items()}
-        for number, record in enumerate(rows):
-            location = f"{source}/{split} row {number}"
-            builders[split].add_record(location, named(record, names), columns)
+        for record in hub_records(source, split, loaded[split]):
+            builders[split].add_record(record.location, record.values, columns)
         splits[split] = builders[split].build(source)
     return splits
+
+
+def _unlabeled_sources(task: Task, folder: Path | None, given: Sequence[str]) -> list[str]:
+    """Those that the task file names, which lie in the folder of its data, and those given.
+
+    Raises:
+        SourceInvalid: One is not there, or lies outside of that folder.
+    """
+    where = folder or task.folder or Path()
+    named = [
+        name
+        if names_hub(name) and not os.path.exists(where / name)
+        else str(file_named(where, name, UNLABELED_SPLIT, task))
+        for name in task.unlabeled
+    ]
+    return [*named, *given]
+
+
+def _with_soft_labels(splits: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    """All splits with the column, where one has it."""
+    if not any(SOFT_LABELS in table.column_names for table in splits.values()):
+        return splits
+    return {
+        name: table
+        if SOFT_LABELS in table.column_names
+        else table.append_column(SOFT_LABELS, pa.nulls(table.num_rows, FLOATS))
+        for name, table in splits.items()
+    }

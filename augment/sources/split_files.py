@@ -47,19 +47,29 @@ def refuse_shared(found: Mapping[str, Sequence[Path]]) -> None:
                 )
 
 
+def file_named(folder: Path, name: str, split: str, task: Task) -> Path:
+    """A file that the task names, which lies in the folder of its data.
+
+    Raises:
+        SourceMissing: It is not there.
+        SourceInvalid: It lies elsewhere.
+    """
+    path = folder / name
+    if not os.path.isfile(path):  # asks without raising, whatever the name
+        below = [place for place in _folders(folder) if os.path.isfile(place / path.name)]
+        wrong = "is no file" if os.path.exists(path) else "is not there"
+        raise SourceMissing(
+            f"split {split!r} of task {task.spec.name!r}: {path} {wrong}.",
+            _hint(below) or _other_accents(folder, path.name),
+        )
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise SourceInvalid(f"split {split!r} lies outside {folder}: {name}.")
+    return path
+
+
 def _files_of(folder: Path, split: str, task: Task) -> list[Path]:
     if split in task.files:
-        path = folder / task.files[split]
-        if not os.path.isfile(path):  # asks without raising, whatever the name
-            below = [place for place in _folders(folder) if os.path.isfile(place / path.name)]
-            wrong = "is no file" if os.path.exists(path) else "is not there"
-            raise SourceMissing(
-                f"split {split!r} of task {task.spec.name!r}: {path} {wrong}.",
-                _hint(below) or _other_accents(folder, path.name),
-            )
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise SourceInvalid(f"split {split!r} lies outside {folder}: {task.files[split]}.")
-        return [path]
+        return [file_named(folder, task.files[split], split, task)]
     for where in (folder, folder / "data"):
         found = [_parts_of(where, split, suffix) for suffix in SUFFIXES]
         if sum(map(len, found)):

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from augment.errors import RecipeInvalid
-from augment.filters.rules import RuleFilter, normalized, row_digest
+from augment.filters.rules import RuleFilter
 from augment.recipes.load import load_recipe
+from augment.sources.digests import normalized, row_digest
 from augment.tokenization.protection import Protection
 from augment.tokenization.words import Route, Word
 from augment.versions.rows import OutputRow, Texts
