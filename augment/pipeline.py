@@ -24,10 +24,9 @@ from augment.executor.run import run_chunks, validate
 from augment.executor.worker import Worker, WorkerSpec
 from augment.filters.rules import RuleFilter
 from augment.progress import Narrator
-from augment.recipes.load import load_recipe
+from augment.recipes.load import load_recipe, with_variants
 from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidate_store import prune_after_run
-from augment.replacement.candidates import CandidateFinder
 from augment.sources.digests import row_digest
 from augment.sources.read import Source, read_source
 from augment.sources.unlabeled import unlabeled_line
@@ -44,11 +43,12 @@ STORE_BYTES = 20 * 2**30
 def augment_task(
     task: str,
     *,
-    mlm: str,
-    vectors: str,
+    mlm: str | None = None,
+    vectors: str | None = None,
     source: str | None = None,
     out: str | Path = "data/versions",
     recipe: str | AugmentRecipe = "official",
+    variants: int | None = None,
     limit: int | None = None,
     skip_malformed: bool = False,
     unlabeled: Sequence[str | Path] = (),
@@ -68,11 +68,12 @@ def augment_task(
 
     Args:
         task: A GLUE task's name or a task file.
-        mlm: Folder or hub name of the masked LM.
-        vectors: Vectors file or a name of gensim's downloader.
+        mlm: Folder or hub name of the masked LM; not needed where ``variants`` is 0.
+        vectors: Vectors file or a name of gensim's downloader; the same holds.
         source: Folder, file or hub name; the task file's folder by default.
         out: The root of all versions; a finished or interrupted run is found there again.
         recipe: ``official``, ``paper``, a recipe file, or a recipe object.
+        variants: N instead of the recipe's; 0 makes a version of the rows as they are.
         limit: Use only the first rows of the training split.
         skip_malformed: Leave malformed rows out, counted.
         unlabeled: Files or hub data sets of rows without labels, a split of their own.
@@ -96,10 +97,12 @@ def augment_task(
     if unlabeled:
         chosen = chosen.with_unlabeled()
     where = validate(_engine(engine, workers, threads, address))
-    plan = load_recipe(recipe, chosen.spec.name) if isinstance(recipe, str) else recipe
+    plan = with_variants(load_recipe(recipe, chosen.spec.name), variants)
     tell.say("recipe", recipe_line(plan))
     if slow := precision_line(plan.precision, device):
         tell.say("bfloat16", slow)
+    models = Models(mlm, vectors, teacher, similarity_model, device, cache_folder(vectors_cache))
+    models.refuse_unfit(plan)
     data = read_source(
         chosen, source, limit=limit, skip_malformed=skip_malformed,
         unlabeled=[str(each) for each in unlabeled],
@@ -109,7 +112,6 @@ def augment_task(
         tell.say("unlabeled", line)
     for warning in data.warnings:
         tell.say("warning", warning)
-    models = Models(mlm, vectors, teacher, similarity_model, device, cache_folder(vectors_cache))
     rules = _rules(plan, chosen.spec, data)
     kept = None if store is None else Path(store)
     spec = WorkerSpec(chosen.spec, plan, models, rules, where.threads_per_worker, kept)
@@ -117,7 +119,7 @@ def augment_task(
     if line := gates_line(worker):
         tell.say("gates", line)
     chunks = where.chunks(data.splits[chosen.spec.splits.train])
-    _refuse_long_texts(chunks, chosen.spec, worker.finder)
+    worker.refuse_long(data.splits[chosen.spec.splits.train])
     draft = draft_manifest(data, chosen.spec, plan, worker.assets(), limit)
     folder = Path(out) / chosen.spec.name
     if (present := find_committed(folder, draft.id)) is not None:
@@ -135,16 +137,16 @@ def augment_task(
         staging.remove()
     for line in outcome_lines(made.manifest.counts, data, worker):
         tell.say("warning", line)
-    if (candidates := worker.finder.store) is not None:
-        tell.say("store", prune_after_run(candidates, store_limit))
+    if worker.finder is not None and worker.finder.store is not None:
+        tell.say("store", prune_after_run(worker.finder.store, store_limit))
     return made
 
 
 def outcome_lines(counts: Mapping[str, int], data: Source, worker: Worker) -> tuple[str, ...]:
     """Why next to nothing was generated, where that is so; of a large source some rows are read."""
-    if not generated_little(counts):
-        return ()
     task, finder = worker.spec.task, worker.finder
+    if finder is None or not generated_little(counts):
+        return ()
     texts = texts_of(spread(data.splits[task.splits.train], ROWS_FOR_A_REASON), task)
     known = coverage(finder.words_of(list(dict.fromkeys(texts))), finder.vectors.words)
     return why_little(counts, finder.recipe, known)
@@ -162,6 +164,8 @@ def _engine(
 
 def recipe_line(recipe: AugmentRecipe) -> str:
     """The numbers that matter most."""
+    if not recipe.variants:
+        return "variants 0: the rows as they are; no masked LM and no vectors are read"
     return (
         f"{recipe.preset} · N {recipe.variants} · K {recipe.top_k} · "
         f"p {recipe.probability:.2f} · seed {recipe.seed}"
@@ -189,9 +193,10 @@ def source_line(task: TaskSpec, data: Source) -> str:
 def gates_line(worker: Worker) -> str:
     """What the models of the gates are asked, and what a user should know of them, if anything."""
     recipe = worker.spec.recipe
+    asks = recipe.variants > 0 and recipe.teacher_agreement != "off"
     parts = [
-        f"similarity of at least {recipe.min_similarity}" * (recipe.min_similarity > 0),
-        f"teacher agreement ({recipe.teacher_agreement})" * (recipe.teacher_agreement != "off"),
+        f"similarity of at least {recipe.min_similarity}" * (worker.similarity is not None),
+        f"teacher agreement ({recipe.teacher_agreement})" * asks,
         "teacher logits are kept" * recipe.teacher_logits,
         worker.teacher.scorer.notice if worker.teacher else "",
     ]
@@ -209,13 +214,6 @@ def _rules(recipe: AugmentRecipe, task: TaskSpec, data: Source) -> RuleFilter:
     return RuleFilter(frozenset(held_out), recipe.normalised_duplicates)
 
 
-def _refuse_long_texts(chunks: Sequence[Chunk], task: TaskSpec, finder: CandidateFinder) -> None:
-    for chunk in chunks:
-        rows = source_rows(chunk.rows, task)
-        for at, column in enumerate(task.text_columns):
-            finder.refuse_long([(f"train row {row.idx}, {column},", row.texts[at]) for row in rows])
-
-
 def _augment(
     chunks: Sequence[Chunk], worker: Worker, engine: Engine, staging: Staging, tell: Narrator
 ) -> Counter[str]:
@@ -229,8 +227,9 @@ def _augment(
         tell.say("resuming", f"{len(chunks) - len(due)} of {len(chunks)} chunks are done")
     rows = sum(chunk.rows.num_rows for chunk in chunks)
     tell.start(rows, rows - sum(chunk.rows.num_rows for chunk in due))
-    store = worker.finder.store
-    worker.finder.progress = tell.positions  # in this process alone: others are sent the spec
+    store = worker.finder.store if worker.finder else None
+    if worker.finder is not None:
+        worker.finder.progress = tell.positions  # in this process alone: others are sent the spec
     try:
         with closing(run_chunks(due, worker, engine)) as outputs:
             for output in outputs:
@@ -253,7 +252,7 @@ def _augment(
 def _measured(data: Source, worker: Worker, tell: Narrator) -> dict[str, float]:
     """What a precision below float32 changed, for the manifest."""
     task, precision = worker.spec.task, worker.spec.recipe.precision
-    if precision == "float32":
+    if precision == "float32" or worker.finder is None:
         return {}
     agreement = measure_agreement(data.splits[task.splits.train], task, worker.finder)
     tell.say(

@@ -28,8 +28,8 @@ class Preview:
     variants: tuple[Variant, ...]
 
 
-def preview(text: str, finder: CandidateFinder, task: str) -> Preview:
-    """Explain what the recipe does to a text, drawing as for row 0.
+def preview(text: str, finder: CandidateFinder, task: str, column: str) -> Preview:
+    """Explain what the recipe does to a text in a column, drawing as for row 0.
 
     Candidates are those of the original sentence; recipes that condition on the copy draw from
     sets of their own once a word before has been replaced.
@@ -37,7 +37,7 @@ def preview(text: str, finder: CandidateFinder, task: str) -> Preview:
     words = finder.words_of([text])[0]
     found = finder.for_sentences([words])[0]
     scored = {at: tuple(zip(of.words, of.scores, strict=True)) for at, of in found.items()}
-    samples = sample_texts([TextOfRow(0, "text", text, words)], finder, task)[0]
+    samples = sample_texts([TextOfRow(0, column, text, words)], finder, task)[0]
     return Preview(
         text=text,
         words=tuple(

@@ -21,11 +21,14 @@ from augment.cli.options import (
     TaskName,
     Teacher,
     Threads,
+    Variants,
     VectorsCache,
     VectorsFile,
     tables_kept,
 )
 from augment.cli.output import show_preview, show_summary, stderr, stdout
+from augment.contract import UsageError
+from augment.contract.data_files import listed
 from augment.contract.progress import labeled
 from augment.contract.terminal import (
     MOST_PROCESSES,
@@ -34,13 +37,14 @@ from augment.contract.terminal import (
     number,
     print_document,
     print_json,
-    print_lines,
 )
 from augment.recipes.load import describe, load_recipe
 
 app = typer.Typer()
 
 STORE = ".candidates"
+ENCODER = "google-bert/bert-base-uncased"
+"""What a teacher may start from, where the user has named no model yet."""
 
 
 @app.command(
@@ -49,11 +53,12 @@ STORE = ".candidates"
 )
 def run(
     task: TaskName,
-    mlm: Mlm,
-    vectors: VectorsFile,
+    mlm: Mlm = None,
+    vectors: VectorsFile = None,
     source: Source = None,
     out: Annotated[Path, typer.Option(help="The root of all versions.")] = Path("data/versions"),
     recipe: RecipeName = "official",
+    variants: Variants = None,
     limit: Limit = None,
     engine: Annotated[str, typer.Option(help="Where chunks run: local or ray.")] = "local",
     address: Annotated[
@@ -94,6 +99,7 @@ def run(
         vectors=vectors,
         out=out,
         recipe=recipe,
+        variants=variants,
         limit=limit,
         skip_malformed=skip_malformed,
         engine=engine,
@@ -114,7 +120,7 @@ def run(
             return
         show_summary(version)
         name = version.task.name
-        command = ["distill", "teacher", str(out / name), "--init", mlm]
+        command = ["distill", "teacher", str(out / name), "--init", mlm or ENCODER]
         stdout.print(labeled("next", shlex.join([*command, "--out", f"models/{name}-teacher"])))
 
 
@@ -124,10 +130,11 @@ def run(
 )
 def plan_command(
     task: TaskName,
-    mlm: Mlm,
-    vectors: VectorsFile,
+    mlm: Mlm = None,
+    vectors: VectorsFile = None,
     source: Source = None,
     recipe: RecipeName = "official",
+    variants: Variants = None,
     limit: Limit = None,
     threads: Threads = None,
     device: Device = "cpu",
@@ -140,11 +147,10 @@ def plan_command(
 ) -> None:
     """Say how much work a run is before it begins: rows, masks, minutes, megabytes."""
     from augment.analysis.plan import plan_task
-    from augment.analysis.stats import lines
 
     found = plan_task(
-        task, mlm=mlm, vectors=vectors, source=source, recipe=recipe, limit=limit,
-        skip_malformed=skip_malformed, threads=threads, device=device, teacher=teacher,
+        task, mlm=mlm, vectors=vectors, source=source, recipe=recipe, variants=variants,
+        limit=limit, skip_malformed=skip_malformed, threads=threads, device=device, teacher=teacher,
         similarity_model=similarity_model,
         vectors_cache=tables_kept(vectors_cache, no_vectors_cache),
     )  # fmt: skip
@@ -153,18 +159,22 @@ def plan_command(
     if as_json:
         print_json(asdict(found))
     else:
-        print_lines(*(f"  {line}" for line in lines(found)))
+        for label, text in found.lines():
+            stdout.print(labeled(label, text))
 
 
 @app.command(
     "preview",
-    epilog='Example: augment preview sst2 --text "a clever ride" --mlm DIR --vectors FILE',
+    epilog='Examples: augment preview sst2 --text "a clever ride" --mlm DIR --vectors FILE · '
+    'both texts of a pair: augment preview mrpc --text "a ride" --text "a trip" …',
 )
 def preview_command(
     task: TaskName,
-    text: Annotated[str, typer.Option(help="The sentence to look at.")],
-    mlm: Mlm,
-    vectors: VectorsFile,
+    text: Annotated[
+        list[str], typer.Option(help="The text to look at; of a pair give it twice, in order.")
+    ],
+    mlm: Mlm = None,
+    vectors: VectorsFile = None,
     recipe: RecipeName = "official",
     variants: Annotated[int, number("Variants to show.")] = 5,
     top: Annotated[int, number("Candidates to show for each word.", least=1)] = 6,
@@ -181,13 +191,24 @@ def preview_command(
 
     spec = get_task(task).spec
     plan = load_recipe(recipe, spec.name)
+    if len(text) > len(spec.text_columns):
+        raise UsageError(
+            f"--text stands {len(text)} times; {spec.name} has "
+            f"{len(spec.text_columns)}: {listed(spec.text_columns)}.",
+            "Give one for each text column, in this order.",
+        )
     kept_in = cache_folder(tables_kept(vectors_cache, no_vectors_cache))
     finder = Models(mlm, vectors, device=device, vectors_cache=kept_in).load_finder(plan)
-    finder.refuse_long([("the text", text)])
-    view = preview(text, finder, spec.name)
+    columns = dict(zip(spec.text_columns, text, strict=False))
+    finder.refuse_long([(f"the {column}", of) for column, of in columns.items()])
+    views = {column: preview(of, finder, spec.name, column) for column, of in columns.items()}
     if as_json:
-        print_json(asdict(view))
-    else:
+        shown_as = [{"column": column, **asdict(view)} for column, view in views.items()]
+        print_json(shown_as if len(shown_as) > 1 else shown_as[0])
+        return
+    for column, view in views.items():
+        if len(views) > 1:
+            stdout.print(labeled(column, view.text))
         show_preview(view, variants, top)
 
 

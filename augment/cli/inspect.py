@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from augment.cli.output import marked, show_summary, stderr, stdout, versions_table
-from augment.contract import Version, list_versions, open_version, verify
+from augment.contract import TaskSpec, Version, list_versions, open_version, verify
 from augment.contract.foreign import shown
 from augment.contract.progress import labeled
 from augment.contract.terminal import AsJson, number, print_document, print_json, print_lines
@@ -59,9 +59,25 @@ def show(
     show_summary(version)
     splits = " · ".join(f"{name} {version.rows(name):,}" for name in version.splits)
     stdout.print(labeled("splits", splits))
+    stdout.print(labeled("labels", _labels_of(version.task)))
     recipe = (f"{key} {value}" for key, value in version.manifest.recipe.items())
     stdout.print(labeled("recipe", " · ".join(recipe)))
     _show_rows(version, rows, variants)
+
+
+def _labels_of(task: TaskSpec) -> str:
+    """The classes in the order of their numbers, or what the score is called."""
+    names = task.label.names
+    numbered = (f"{at} {shown(name)}" for at, name in enumerate(names))
+    return f"{shown(task.label.column)}: " + (" · ".join(numbered) or "a number")
+
+
+def _label_name(task: TaskSpec, value: int | float | None) -> str:
+    """What a row's label is called; a row of a split that hides them has none."""
+    names = task.label.names
+    if value is None or (names and not 0 <= value < len(names)):
+        return "none"
+    return shown(names[int(value)]) if names else f"{value:g}"
 
 
 def _show_rows(version: Version, rows: int, variants: int) -> None:
@@ -75,7 +91,7 @@ def _show_rows(version: Version, rows: int, variants: int) -> None:
                 if seen > rows:
                     return
                 texts = " | ".join(record[name] for name in version.task.text_columns)
-                label = record[version.task.label.column]
+                label = _label_name(version.task, record[version.task.label.column])
                 stdout.print(f"\n  row {record['idx']} · label {label}", Text(shown(texts)))
             elif drawn < variants:
                 drawn += 1

@@ -10,9 +10,17 @@ import typer
 from augment.contract.terminal import MOST_PROCESSES, number
 
 TaskName = Annotated[str, typer.Argument(help="A GLUE task (sst2, …) or a task file (.toml).")]
-Mlm = Annotated[str, typer.Option(help="Masked LM: a folder or a hub name.")]
-VectorsFile = Annotated[str, typer.Option(help="Vectors: GloVe or word2vec file, or gensim name.")]
+Mlm = Annotated[str | None, typer.Option(help="Masked LM: a folder or a hub name.")]
+VectorsFile = Annotated[
+    str | None, typer.Option(help="Vectors: GloVe or word2vec file, or gensim name.")
+]
 RecipeName = Annotated[str, typer.Option(help="official, paper, or a recipe file.")]
+Variants = Annotated[
+    int | None,
+    number(
+        "N, variants of each text, instead of the recipe's; 0: the rows as they are.", most=1000
+    ),
+]
 Threads = Annotated[int | None, number("Threads of each worker.", least=1, most=MOST_PROCESSES)]
 Device = Annotated[str, typer.Option(help="Where the models run: cpu, cuda, …")]
 Teacher = Annotated[

@@ -6,12 +6,14 @@ the models alone.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from augment.contract import WORD_REPLACEMENT, TaskSpec
 from augment.executor.base import Chunk
 from augment.filters.rules import Filter
+from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidates import CandidateFinder
 from augment.replacement.sampling import Sample, TextOfRow, sample_texts
 from augment.tokenization.words import Route
@@ -26,7 +28,11 @@ from augment.versions.rows import (
 
 
 def augment_chunk(
-    chunk: Chunk, task: TaskSpec, finder: CandidateFinder, filters: Sequence[Filter]
+    chunk: Chunk,
+    task: TaskSpec,
+    recipe: AugmentRecipe,
+    finder: CandidateFinder | None,
+    filters: Sequence[Filter],
 ) -> ChunkOutput:
     """Augment the rows of a chunk.
 
@@ -36,13 +42,13 @@ def augment_chunk(
     Args:
         chunk: Source rows with text columns, label and ``idx``.
         task: Their task.
-        finder: Candidates by the recipe.
+        recipe: How many variants of each text, and what is kept of the refused ones.
+        finder: Candidates by the recipe; None where no variant is asked for.
         filters: What a generated row must pass, in order; refused rows are counted by reason.
     """
-    recipe = finder.recipe
     sources = source_rows(chunk.rows, task)
-    texts = _texts_of(sources, task, finder)
-    samples = iter(sample_texts(texts, finder, task.name))
+    texts = _texts_of(sources, task, finder) if finder else []
+    samples = iter(sample_texts(texts, finder, task.name) if finder else _NONE_DRAWN)
     rows = [
         row
         for source in sources
@@ -58,6 +64,7 @@ def augment_chunk(
     counts.update({f"words.{r.value}": n for r, n in routes.items() if r is not Route.SPACE})
     counts.update(f"replaced.{edit.source}" for row in kept for edit in row.edits)
     counts.update({"rows.source": len(sources), "rows.augmented": len(kept) - len(sources)})
+    store = finder.store if finder else None
     return ChunkOutput(
         chunk.number,
         rows_table(
@@ -68,9 +75,12 @@ def augment_chunk(
         ),
         dict(counts),
         rejected_table(rejected, task) if recipe.keep_rejected else None,
-        finder.store.error if finder.store else "",
-        finder.store.notice if finder.store else "",
+        store.error if store else "",
+        store.notice if store else "",
     )
+
+
+_NONE_DRAWN: Iterable[list[Sample]] = itertools.repeat([])
 
 
 def _with_generated(

@@ -13,22 +13,26 @@ from augment.progress import Narrator
 from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidates import CandidateFinder
 
+_EXAMPLES = (
+    "Name them, such as: --mlm google-bert/bert-base-uncased --vectors glove-wiki-gigaword-100."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Models:
     """Where the models of a run lie, and where they run.
 
     Attributes:
-        mlm: Folder or hub name of the masked LM.
-        vectors: Vectors file or downloader name.
+        mlm: Folder or hub name of the masked LM; None where nothing is to be generated.
+        vectors: Vectors file or downloader name; None there too.
         teacher: Folder or hub name of a classifier, where the recipe asks one.
         similarity_model: Folder or hub name of a sentence encoder, where the recipe asks one.
         device: Such as ``cpu`` or ``cuda``.
         vectors_cache: Where tables of vectors are kept, or None to read the file each time.
     """
 
-    mlm: str
-    vectors: str
+    mlm: str | None
+    vectors: str | None
     teacher: str | None = None
     similarity_model: str | None = None
     device: str = "cpu"
@@ -40,17 +44,18 @@ class Models:
         """Load what proposes candidates and, where a folder is given, the store that keeps them.
 
         Raises:
-            UsageError: The models cannot run on the device.
+            UsageError: The models are not named, or cannot run on the device.
             AssetInvalid: A model or vectors file cannot be used.
         """
+        mlm, vectors_file = self._proposers()
         _require_device(self.device)
         from augment.masked_lm.loading import load_masked_lm
         from augment.replacement.candidate_store import CandidateStore
         from augment.vectors import load_vectors
 
-        lm = load_masked_lm(self.mlm, device=self.device, precision=recipe.precision)
+        lm = load_masked_lm(mlm, device=self.device, precision=recipe.precision)
         vectors = load_vectors(
-            self.vectors, recipe.vector_rows, cache=self.vectors_cache, narrator=narrator
+            vectors_file, recipe.vector_rows, cache=self.vectors_cache, narrator=narrator
         )
         if store is None:
             return CandidateFinder(lm, vectors, recipe)
@@ -100,10 +105,28 @@ class Models:
         Raises:
             UsageError: They are not.
         """
-        asks_teacher = recipe.teacher_agreement != "off" or recipe.teacher_logits
+        generates = recipe.variants > 0
+        if generates:
+            self._proposers()
+        asks_teacher = recipe.teacher_logits or (generates and recipe.teacher_agreement != "off")
         _agree(self.teacher, "--teacher", asks_teacher, "teacher_agreement, teacher_logits")
-        asks_encoder = recipe.min_similarity > 0
+        asks_encoder = generates and recipe.min_similarity > 0
         _agree(self.similarity_model, "--similarity-model", asks_encoder, "min_similarity")
+
+    def _proposers(self) -> tuple[str, str]:
+        """Masked LM and vectors, once they are known to be named.
+
+        Raises:
+            UsageError: One is not.
+        """
+        if self.mlm is not None and self.vectors is not None:
+            return self.mlm, self.vectors
+        named = {"--mlm": self.mlm, "--vectors": self.vectors}
+        missing = " and ".join(option for option, model in named.items() if model is None)
+        raise UsageError(
+            f"{missing} not given: generated rows take their words from a masked LM and vectors.",
+            f"{_EXAMPLES} Or take the rows as they are: augment run TASK --variants 0",
+        )
 
 
 def _require_device(name: str) -> None:

@@ -9,6 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
+import pyarrow as pa
+
 from augment.contract import Asset, Fault, TaskSpec
 from augment.errors import AugmentError
 from augment.executor.base import Chunk
@@ -24,6 +26,7 @@ from augment.versions.manifest import Assets
 from augment.versions.rows import ChunkOutput
 
 T = TypeVar("T")
+_ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,14 @@ class WorkerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """The models of one process, and what it does with them."""
+    """The models of one process, and what it does with them.
+
+    Attributes:
+        finder: What proposes words; None where the recipe generates nothing.
+    """
 
     spec: WorkerSpec
-    finder: CandidateFinder
+    finder: CandidateFinder | None
     similarity: SimilarityFilter | None
     teacher: TeacherFilter | None
 
@@ -67,16 +74,14 @@ class Worker:
         """Load the models; the narrator hears what takes long.
 
         Raises:
-            UsageError: The recipe asks for a model that is not named, or the other way round.
             AssetInvalid: A model or vectors file cannot be used.
             AssetChanged: It is not what the run began with.
         """
         models, recipe = spec.models, spec.recipe
-        models.refuse_unfit(recipe)
         teacher = models.load_teacher(recipe, spec.task)
         similarity = models.load_encoder(recipe)
         spec.set_threads()
-        finder = models.load_finder(recipe, spec.store, narrator)
+        finder = models.load_finder(recipe, spec.store, narrator) if recipe.variants else None
         worker = cls(spec, finder, similarity, teacher)
         if spec.assets is not None:
             spec.assets.refuse_other(worker.assets())
@@ -85,12 +90,15 @@ class Worker:
     def assets(self) -> Assets:
         """What this process has, for the manifest and for workers to compare."""
         models, finder = self.spec.models, self.finder
-        stop_words = sha256(stop_words_text().encode()).hexdigest()
-        assets = [
-            Asset(kind="masked_lm", name=Path(models.mlm).name, sha256=finder.masked_lm.digest),
-            Asset(kind="vectors", name=Path(models.vectors).name, sha256=finder.vectors.digest),
-            Asset(kind="stop_words", name="stop_words.txt", sha256=stop_words),
-        ]
+        assets = []
+        if finder is not None:
+            stop_words = sha256(stop_words_text().encode()).hexdigest()
+            mlm, vectors = Path(models.mlm or "").name, Path(models.vectors or "").name
+            assets = [
+                Asset(kind="masked_lm", name=mlm, sha256=finder.masked_lm.digest),
+                Asset(kind="vectors", name=vectors, sha256=finder.vectors.digest),
+                Asset(kind="stop_words", name="stop_words.txt", sha256=stop_words),
+            ]
         gates = {"teacher": self.teacher, "sentence_encoder": self.similarity}
         for kind, gate in gates.items():
             if gate is not None:
@@ -100,16 +108,33 @@ class Worker:
 
     def load_canonical(self) -> None:
         """Make the float64 models now, not at their first use: processes split later share them."""
-        if self.spec.recipe.precision == "float32":
+        if self.finder is not None and self.spec.recipe.precision == "float32":
             self.finder.masked_lm.exact()
         for model_filter in (self.similarity, self.teacher):
             if model_filter is not None:
                 model_filter.scorer.exact()
 
+    def refuse_long(self, rows: pa.Table) -> None:
+        """Check that the masked LM can read every text of the training rows.
+
+        Raises:
+            TextTooLong: It cannot, and the recipe does not truncate.
+        """
+        if self.finder is None:
+            return
+        for column in self.spec.task.text_columns:
+            for start in range(0, rows.num_rows, _ROWS_AT_ONCE):
+                part = rows.slice(start, _ROWS_AT_ONCE)
+                places = (f"train row {idx}, {column}," for idx in part["idx"].to_pylist())
+                texts = part[column].to_pylist()
+                self.finder.refuse_long(list(zip(places, texts, strict=True)))
+
     def run(self, chunk: Chunk) -> ChunkOutput:
         """Augment the rows of a chunk."""
-        filters: list[Filter | None] = [self.spec.rules, self.similarity, self.teacher]
-        return augment_chunk(chunk, self.spec.task, self.finder, [each for each in filters if each])
+        spec = self.spec
+        filters: list[Filter | None] = [spec.rules, self.similarity, self.teacher]
+        passed = [each for each in filters if each]
+        return augment_chunk(chunk, spec.task, spec.recipe, self.finder, passed)
 
 
 class RemoteWorker:

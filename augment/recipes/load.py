@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import tomlkit
 
-from augment.contract.recipes import Recipes
+from augment.contract.recipes import Recipes, faults, refuse
 from augment.recipes.schema import AugmentRecipe
 
 RECIPES = Recipes(AugmentRecipe, "augment", "augment recipe sst2 > my.toml")
 load_recipe = RECIPES.load
+
+
+def with_variants(recipe: AugmentRecipe, variants: int | None) -> AugmentRecipe:
+    """The recipe with another N; None leaves it.
+
+    Raises:
+        RecipeInvalid: There is no such N.
+    """
+    if variants is None:
+        return recipe
+    changed = {**dict(recipe), "variants": variants}
+    refuse(f"variants {variants}", faults(AugmentRecipe, changed))
+    return AugmentRecipe.model_validate(changed)
 
 
 def describe(recipe: AugmentRecipe) -> str:

@@ -31,8 +31,8 @@ class AugmentRecipe(BaseModel):
 
     preset: str = "official"
     """The shipped recipe this one started from; a name for people."""
-    variants: int = Field(default=20, ge=1, le=1000)
-    """N, samples drawn for each text (paper: N_a)."""
+    variants: int = Field(default=20, ge=0, le=1000)
+    """N, samples drawn for each text (paper: N_a); 0: the rows as they are, without any model."""
     top_k: int = Field(default=15, ge=1, le=1000)
     """K, the size of a candidate set (paper: K)."""
     probability: float = Field(default=0.4, ge=0.0, le=1.0)

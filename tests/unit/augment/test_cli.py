@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from augment.analysis import plan
 from augment.cli import app
+from augment.contract import open_version, verify
 from tests.unit.augment.conftest import make_classifier, make_masked_lm
 
 Augment = Callable[..., Result]
@@ -51,6 +53,8 @@ def test_run_list_show_verify(augment: Augment, options: list[Any], tmp_path: Pa
     reference = tmp_path / "out" / "sst2@v0001"
     assert "sst2@v0001" in augment("list", tmp_path / "out").stdout
     shown = augment("show", reference, "--rows", 2).stdout
+    assert "label positive" in shown
+    assert "label: 0 negative · 1 positive" in shown
     assert "a good film" in shown
     assert "[" in shown
     assert "files agree" in augment("verify", reference).stdout
@@ -78,19 +82,109 @@ def test_preview_explains_each_word(augment: Augment, options: list[Any]) -> Non
     assert "ukulele" in augment(*arguments).stdout
 
 
+def test_preview_takes_both_texts_of_a_pair(augment: Augment, options: list[Any]) -> None:
+    models = options[4:8]
+    texts = ["--text", "A good film.", "--text", "fine music"]
+    views = json.loads(augment("preview", "mrpc", *texts, *models, "--json").stdout)
+    assert [(view["column"], view["text"]) for view in views] == [
+        ("sentence1", "A good film."), ("sentence2", "fine music"),
+    ]  # fmt: skip
+    assert "sentence2" in augment("preview", "mrpc", *texts, *models).stdout
+
+    third = augment("preview", "mrpc", *texts, "--text", "more", *models)
+    assert third.exit_code == 2
+    assert "--text stands 3 times; mrpc has 2: sentence1, sentence2." in third.stderr
+
+
+def test_rows_as_they_are_need_no_models(augment: Augment, source: Path, tmp_path: Path) -> None:
+    asked = ["run", "sst2", "--source", source, "--out", tmp_path / "out"]
+    done = augment(*asked, "--variants", 0)
+    assert done.exit_code == 0, done.output
+    assert "the rows as they are" in done.stderr
+    assert "warning" not in done.stderr
+    assert "--init google-bert/bert-base-uncased" in done.stdout
+    made = open_version(tmp_path / "out" / "sst2")
+    assert made.manifest.assets == ()
+    assert made.manifest.recipe["variants"] == 0
+    assert made.manifest.counts["rows.augmented"] == 0
+    assert made.to_pandas("train").variant.tolist() == [0, 0]
+    assert "nothing to do" in augment(*asked, "--variants", 0, "--mlm", "not/read").stderr
+    assert verify(made)
+
+    recipe = tmp_path / "none.toml"
+    recipe.write_text('variants = 0\nmin_similarity = 0.9\nteacher_agreement = "gold"\n')
+    assert augment(*asked, "--recipe", recipe, "--workers", 2).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "sentence"),
+    [
+        ("run", [], "--mlm and --vectors not given"),
+        ("run", ["--mlm", "x"], "--vectors not given"),
+        ("plan", ["--vectors", "x"], "--mlm not given"),
+        ("plan", ["--variants", 0], "there is nothing to plan"),
+        ("preview", ["--text", "a film"], "--mlm and --vectors not given"),
+    ],
+)
+def test_models_that_are_not_named(
+    augment: Augment, command: str, given: list[Any], sentence: str
+) -> None:
+    done = augment(command, "sst2", *given)
+
+    assert done.exit_code == 2
+    assert sentence in done.stderr
+
+
+def test_plan_bounds_what_it_does(
+    augment: Augment, mlm_dir: Path, vectors_file: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Long texts are cut for the timing alone; of many rows some are counted."""
+    monkeypatch.setattr(plan, "COUNTED_ROWS", 40)
+    lines = [f"{'good film ' * (1 + i % 50)},{i % 2}" for i in range(400)]
+    (tmp_path / "train.csv").write_text("\n".join(["sentence,label", *lines]))
+    (tmp_path / "validation.csv").write_text("sentence,label\nfine,1\n")
+    named = ["--source", tmp_path, "--mlm", mlm_dir, "--vectors", vectors_file]
+    found = json.loads(augment("plan", "sst2", *named, "--json").stdout)
+
+    assert (found["rows_in"], found["counted_rows"]) == (400, 40)
+    assert found["distinct_texts"] == 50
+    assert 0.8 < found["masked_positions"] / (50 * 51) < 1.2  # 2, 4, … 100 words
+    assert 0 < found["timed_rows"] <= 40
+
+
+def test_plan_says_what_the_run_would_refuse(
+    augment: Augment, mlm_dir: Path, vectors_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "train.csv").write_text("sentence,label\nfine,1\n" + "good " * 200 + ",0\n")
+    (tmp_path / "validation.csv").write_text("sentence,label\nfine,1\n")
+    named = ["--source", tmp_path, "--mlm", mlm_dir, "--vectors", vectors_file]
+    done = augment("plan", "sst2", *named)
+
+    assert done.exit_code == 3
+    assert "train row 1, sentence, has 200 tokens" in done.stderr
+
+
 def test_plan_counts_before_anything_runs(
     augment: Augment, options: list[Any], tmp_path: Path
 ) -> None:
     _, task, flag, source, *models = options
-    plan = json.loads(augment("plan", task, flag, source, *models[:4], "--json").stdout)
+    found = json.loads(augment("plan", task, flag, source, *models[:4], "--json").stdout)
     augment(*options)
     counts = json.loads(augment("show", tmp_path / "out" / "sst2", "--json").stdout)["counts"]
 
-    assert plan["rows_in"] == plan["distinct_texts"] == 2
-    assert plan["masked_positions"] == counts["words.masked_lm"]
-    assert plan["rows_out"] == counts["rows.source"] + counts["rows.augmented"]
-    assert plan["minutes"] > 0
-    assert "minutes" in augment("plan", task, flag, source, *models[:4]).stdout
+    assert found["rows_in"] == found["distinct_texts"] == 2
+    assert found["masked_positions"] == counts["words.masked_lm"]
+    assert found["rows_out"] == counts["rows.source"] + counts["rows.augmented"]
+    assert found["minutes"] > 0
+    told = augment("plan", task, flag, source, *models[:4]).stdout
+    for words in (
+        "2 in, about",
+        "masked words to predict",
+        "on this machine",
+        "MB",
+        "2 rows aug",
+    ):
+        assert words in told
 
 
 def test_gates_with_models(
@@ -110,8 +204,8 @@ def test_gates_with_models(
     assert "dissimilar" in augment("show", tmp_path / "out" / "sst2", "--rejected").stdout
     assert "3 files agree" in augment("verify", tmp_path / "out" / "sst2").stdout
     without = [option for option in options if option not in ("--out", tmp_path / "out")]
-    plan = augment("plan", *without[1:], *models, "--json")
-    assert json.loads(plan.stdout)["rows_out"] > 2
+    planned = augment("plan", *without[1:], *models, "--json")
+    assert json.loads(planned.stdout)["rows_out"] > 2
     unnamed = augment("plan", *without[1:], "--recipe", recipe)
     assert unnamed.exit_code == 2
     assert "Name it: --teacher DIR" in unnamed.stderr

@@ -223,7 +223,7 @@ def test_the_longest_input_is_read(folder: Path) -> None:
 def test_preview_shows_words_as_they_stand(folder: Path, vectors_file: Path) -> None:
     finder = finder_of(folder, vectors_file, top_k_of="words", variants=8)
     text = "Good film,  the ukulele (music) isn't BAD"
-    view = preview(text, finder, "sst2")
+    view = preview(text, finder, "sst2", "sentence")
     routes = {word.word: word.route for word in view.words}
 
     assert [routes[w] for w in ("Good", "film", "ukulele", "music")] == [
