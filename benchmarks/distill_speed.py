@@ -41,6 +41,7 @@ from distill.stages import IntermediateStage, PredictionStage, Stage
 from distill.training.budget import STEPS, measure_steps
 from distill.training.job import Job
 from distill.training.metric_log import MetricLog
+from distill.training.soft_labels import Piece, SoftLabels
 
 MAPPING = (3, 6, 9, 12)
 BATCH = 32
@@ -105,7 +106,8 @@ def job(
 ) -> Job:
     """What ``distill run`` trains in a stage."""
     training = recipe.intermediate if name == "stage 1" else recipe.prediction
-    soft = np.zeros((len(rows), 2), dtype=np.float32) if name == "stage 2" else None
+    zeros = Piece(np.arange(len(rows)), np.zeros((len(rows), 2), dtype=np.float32))
+    soft = SoftLabels(((zeros,),)) if name == "stage 2" else None
     return Job(
         stage=stage, rows=rows, collator=Collator(0), training=training, seed=0,
         precision=recipe.precision, folder=folder, log=MetricLog(None),

@@ -15,7 +15,7 @@ from augment.contract.version import open_checked
 from distill.errors import UsageError
 from distill.evaluation.results import Role, Run
 from distill.models.folders import folder_digest
-from distill.models.students import parse_student
+from distill.models.guides import parse_guides
 from distill.pipeline import distill_task
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
@@ -91,9 +91,15 @@ def ablate_task(
         raise UsageError(f"the seed {again} is named twice.", "Name each seed once.")
     settings = load_recipe(recipe, opened.task.name)
     directory = RunDirectory(new_place(out))
+    named = parse_guides(teacher)
+    if not named.teachers:
+        raise UsageError(
+            "an ablation leaves out parts of learning from a teacher model; labels is none.",
+            "Name a fine-tuned classifier: --teacher MODEL. A folder called labels is ./labels",
+        )
     with directory.explaining_lost_models():
-        spec = parse_student(student, "random", teacher)
-        identity = run_identity(opened, [teacher], spec, settings)
+        spec = named.student(student, "random")
+        identity = run_identity(opened, named, spec, settings)
     identity["general"] = folder_digest(general) if general else None
     directory = directory.of(identity)
     file, part = directory.path / RESULT, f"arms {[arm.name for arm in chosen]}, seeds {[*seeds]}"

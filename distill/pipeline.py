@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from os.path import normpath
 from pathlib import Path
 
 import datasets
@@ -13,18 +12,18 @@ from transformers import PreTrainedModel
 from augment.contract import TaskSpec, Version
 from augment.contract.files import new_place
 from augment.contract.models import quiet_libraries
-from augment.contract.recipes import twice
 from augment.contract.version import open_checked
 from distill.distributed import device, main_process_first, on_main_process
-from distill.errors import UsageError, WeakTeacher
+from distill.errors import WeakTeacher
 from distill.evaluation.evaluate import evaluate, majority_baseline, measure
 from distill.evaluation.results import EvaluationResult, Role, Run, Scores
 from distill.evaluation.target import EvaluationTarget
 from distill.models.bf16 import slow_format
+from distill.models.guides import LoadedGuides, load_guides, parse_guides
 from distill.models.limits import check_length
-from distill.models.loading import Classifier, Student, describe, load_classifier
+from distill.models.loading import Classifier, Encoder, Student, describe
 from distill.models.seeding import seeded
-from distill.models.students import Init, ShapeSpec, StudentSpec, build_student, parse_student
+from distill.models.students import Init, ShapeSpec, StudentSpec, build_student
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.records import read_json, write_sealed_json
@@ -38,9 +37,10 @@ from distill.run_directory import (
 from distill.stages import HardLabelStage, IntermediateStage, PredictionStage
 from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.context import RunContext, TaskContext, open_context, run_identity
+from distill.training.kept_labels import KeptLabels, keep_labels
 from distill.training.schedule import rows_drawn
 from distill.training.soft_labels import soft_labels
-from distill.training.teachers import Teacher, averaged_scores, teacher_name
+from distill.training.teachers import Guides, Teacher, averaged_scores, teacher_name
 
 CHANCE_MARGIN = 0.03
 
@@ -51,6 +51,7 @@ def distill_task(
     teacher: str | Path | Sequence[str | Path],
     student: str,
     out: str | Path,
+    encoder: str | Path | None = None,
     recipe: str | Path | DistillRecipe = DEFAULT_RECIPE,
     init: Init = "auto",
     plain: bool = True,
@@ -58,17 +59,20 @@ def distill_task(
     quiet: bool = False,
     shared: Path | None = None,
 ) -> Run:
-    """Distil a fine-tuned teacher in two stages; the same call again goes on or returns the result.
+    """Distil a teacher, or soft labels, in two stages; again, it goes on or returns the result.
 
     Args:
         version: A version or a reference such as ``data/versions/sst2@v0003``.
         teacher: A fine-tuned classifier; of several, stage 1 takes the first, stage 2 their mean.
+            ``labels``: the soft labels of the version's rows teach, and no model is needed.
         student: A published name, a shape, a checkpoint or a config: ``students.parse_student``.
         out: The run directory.
+        encoder: With ``labels``: what stage 1 learns from, else left out, and what gives a
+            student its vocabulary and layers. An untuned encoder or a masked LM.
         recipe: A shipped recipe, a TOML file, or one resolved for the task.
         init: How a student given by shape starts, see ``students.parse_student``.
         plain: Also train the same student on labels only, to compare with.
-        allow_weak_teacher: Go on with a teacher near chance.
+        allow_weak_teacher: Go on with a teacher, or soft labels, near chance.
         quiet: Say nothing on stderr.
         shared: Where tokens and first stages are kept for several runs; the run's own otherwise.
 
@@ -78,16 +82,11 @@ def distill_task(
     quiet_libraries()
     narrator, run = Narrator(quiet=quiet), RunDirectory(new_place(out), shared)
     opened = open_checked(version)
-    settings = load_recipe(recipe, opened.task.name)
-    names = [str(n) for n in ([teacher] if isinstance(teacher, str | Path) else teacher)]
-    if repeated := twice(map(normpath, names)):
-        raise UsageError(
-            f"the teacher {repeated} is named twice: it would count double.",
-            "Name each teacher once.",
-        )
+    named = parse_guides(teacher, encoder)
+    settings = named.settle(load_recipe(recipe, opened.task.name))
     with main_process_first(), run.explaining_lost_models():
-        spec = parse_student(student, init, names[0])
-        identity = run_identity(opened, names, spec, settings)
+        spec = named.student(student, init)
+        identity = run_identity(opened, named, spec, settings)
     run = run.of(identity)
     choices = [(STUDENT, PLAIN_STUDENT), *([] if plain else [(STUDENT,)])]
     if finished := run.result(EvaluationResult, *choices, narrator=narrator):
@@ -97,36 +96,37 @@ def distill_task(
         if slow := slow_format(settings.precision):
             narrator.say("bfloat16", slow)
         with claim.preparing():
-            classifiers = [load_classifier(name, opened.task) for name in names]
-            started = start_student(spec, opened.task, settings, classifiers[0])
+            loaded = load_guides(named, opened.task, settings.seed)
+            started = start_student(spec, opened.task, settings, loaded.model)
             context = open_context(opened, settings, started.tokenizer, run, narrator)
             narrator.say("version", describe_rows(context))
-            teachers = load_teachers(context, classifiers, allow_weak_teacher)
+            guides = check_guides(context, loaded, allow_weak_teacher)
             report_student(context, spec, started)
-            first = validate_stages(context, started, teachers)
+            first = validate_stages(context, started, guides)
         model = started.model
         if not (run.path / STUDENT).is_dir():  # where it is, stage 1 has done its work
             model = train_intermediate(context, started, first, run.first_stage(identity))
-        rivals = {Role.DISTILLED: train_prediction(context, started, model, teachers)}
+        rivals = {Role.DISTILLED: train_prediction(context, started, model, guides)}
         if plain:
-            again = start_student(spec, opened.task, settings, classifiers[0])
+            again = start_student(spec, opened.task, settings, loaded.model)
             rivals = {Role.PLAIN: train_on_labels(context, again), **rivals}
         students = choices[0] if plain else (STUDENT,)
-        on_main_process(lambda: run.finish(compare(context, teachers, rivals), *students))
+        on_main_process(lambda: run.finish(compare(context, guides, rivals), *students))
         result = run.made(EvaluationResult, students)
     return Run(run.path, result)
 
 
 def start_student(
-    spec: StudentSpec, task: TaskSpec, recipe: DistillRecipe, teacher: Classifier
+    spec: StudentSpec, task: TaskSpec, recipe: DistillRecipe, guide: Classifier | Encoder | None
 ) -> Student:
-    """The student before training, with the teacher layers that it learns from."""
+    """The student before training, with the layers of its guide that it learns from."""
     mapping: tuple[int, ...] = ()
-    if recipe.maps_layers or (isinstance(spec, ShapeSpec) and spec.init == "teacher-layers"):
-        mapping = layer_map(spec.n_layers, teacher.model.config.num_hidden_layers, recipe.layers)
+    starts = isinstance(spec, ShapeSpec) and spec.init == "teacher-layers"
+    if guide and (recipe.maps_layers or starts):
+        mapping = layer_map(spec.n_layers, guide.model.config.num_hidden_layers, recipe.layers)
     own_vocabulary = not recipe.compares_tokens
     return build_student(
-        spec, task, teacher, mapping=mapping, seed=recipe.seed, own_vocabulary=own_vocabulary
+        spec, task, guide, mapping=mapping, seed=recipe.seed, own_vocabulary=own_vocabulary
     )
 
 
@@ -135,12 +135,10 @@ def describe_rows(context: TaskContext) -> str:
     return f"{context.version.reference} · {len(context.tokens.train):,} training rows"
 
 
-def load_teachers(
-    context: TaskContext, classifiers: Sequence[Classifier], allow_weak: bool
-) -> list[Teacher]:
-    """Put the teachers where they work and see whether they are fit to teach."""
+def check_guides(context: TaskContext, loaded: LoadedGuides, allow_weak: bool) -> Guides:
+    """Put the models where they work and see whether they, or the soft labels, are fit to teach."""
     teachers = []
-    for index, classifier in enumerate(classifiers):
+    for index, classifier in enumerate(loaded.teachers):
         name = teacher_name(index)
         if classifier.notice:
             context.narrator.say("labels", classifier.notice)
@@ -149,7 +147,38 @@ def load_teachers(
         tokens = context.read_by(classifier.tokenizer)
         scores = check_teacher(context, classifier, tokens.validation, allow_weak, name)
         teachers.append(Teacher(name, classifier, tokens, scores))
-    return teachers
+    if encoder := loaded.encoder:
+        if encoder.notice:
+            context.narrator.say("notice", encoder.notice)
+        check_length(context.max_length, encoder.name, encoder.model.config)
+        context.narrator.say("encoder", f"{encoder.name} · {describe(encoder.model)}")
+    return Guides(tuple(teachers), loaded.encoder, check_kept_labels(context, loaded, allow_weak))
+
+
+def check_kept_labels(
+    context: TaskContext, loaded: LoadedGuides, allow_weak: bool
+) -> KeptLabels | None:
+    """See whether the version's soft labels are fit to teach, where they count.
+
+    Raises:
+        DataInvalid: There are none, or one is damaged.
+        WeakTeacher: They score about what guessing does on rows that have a label too.
+    """
+    recipe, version, say = context.recipe.prediction, context.version, context.narrator.say
+    alone = not loaded.teachers
+    if not recipe.weights.logits or not (alone or recipe.teacher_weight < 1):
+        if version.manifest.soft_labels:
+            say("soft labels", "not used: [prediction] teacher_weight is 1")
+        return None
+    kept = keep_labels(version, recipe.data, fill=alone)
+    for sentence in kept.sentences():
+        say("soft labels", sentence)
+    if kept.lead <= CHANCE_MARGIN and not allow_weak:
+        raise WeakTeacher(
+            "the soft labels score little more than guessing does on rows that have a label too.",
+            "Compare some of them with their texts. To go on all the same: --allow-weak-teacher",
+        )
+    return kept
 
 
 def report_student(context: TaskContext, spec: StudentSpec, student: Student) -> None:
@@ -165,28 +194,29 @@ def describe_student(student: Student) -> str:
 
 
 def validate_stages(
-    context: TaskContext, student: Student, teachers: Sequence[Teacher]
+    context: TaskContext, student: Student, guides: Guides
 ) -> IntermediateStage | None:
     """Build both stages, to refuse now what could not be trained in hours; the first is kept."""
-    first = intermediate_stage(context, student, teachers)
-    second = prediction_stage(context, student, student.model, teachers)
+    first = intermediate_stage(context, student, guides)
+    second = prediction_stage(context, student, student.model, guides)
     for label, notice in {**second.notices(), **(first.notices() if first else {})}.items():
         context.narrator.say(label, notice)
     return first
 
 
 def intermediate_stage(
-    context: RunContext, student: Student, teachers: Sequence[Teacher]
+    context: RunContext, student: Student, guides: Guides
 ) -> IntermediateStage | None:
-    """Student, first teacher and fresh projections, if there is a stage 1."""
-    recipe, teacher = context.recipe.intermediate, teachers[0].classifier.model
+    """Student, first teacher or encoder, and fresh projections, if there is a stage 1."""
+    recipe, network = context.recipe.intermediate, guides.network
     if not recipe.enabled:
         return None
-    return context.layerwise_stage("intermediate", student, teacher, recipe)
+    assert network is not None, "stage 1 without a model to learn from"
+    return context.layerwise_stage("intermediate", student, network, recipe)
 
 
 def prediction_stage(
-    context: RunContext, student: Student, model: PreTrainedModel, teachers: Sequence[Teacher]
+    context: RunContext, student: Student, model: PreTrainedModel, guides: Guides
 ) -> PredictionStage:
     """The student's model with what stage 2 compares beside the logits."""
     recipe = context.recipe
@@ -195,7 +225,7 @@ def prediction_stage(
         lambda: PredictionStage(
             model,
             recipe.prediction,
-            teacher=teachers[0].classifier.model,
+            teacher=guides.network,
             mapping=student.mapping,
             projection=recipe.projection,
             pretrained=student.pretrained,
@@ -216,26 +246,29 @@ def train_intermediate(
 
 
 def train_prediction(
-    context: TaskContext, student: Student, model: PreTrainedModel, teachers: Sequence[Teacher]
+    context: TaskContext, student: Student, model: PreTrainedModel, guides: Guides
 ) -> PreTrainedModel:
-    """Stage 2: the teachers' logits; the best step on validation is kept."""
+    """Stage 2: the teachers' logits, or soft labels; the best step on validation is kept."""
     recipe, final = context.recipe.prediction, context.run.path / STUDENT
     title = "stage 2/2" if context.recipe.intermediate.enabled else "stage 1/1"
-    stage = prediction_stage(context, student, model.requires_grad_(True), teachers)
-    labels = None
+    stage = prediction_stage(context, student, model.requires_grad_(True), guides)
+    rows, labels = context.tokens.rows(recipe.data), None
+    if guides.kept:
+        rows = guides.kept.keep(rows)
     if recipe.weights.logits and not final.is_dir():
-        rows = context.tokens.rows(recipe.data)
         with main_process_first():
             labels = soft_labels(
-                teachers,
+                guides.teachers,
                 context.version,
                 recipe.data,
                 rows_drawn(rows, recipe, context.recipe.seed),
+                kept=guides.kept,
+                weight=recipe.teacher_weight,
                 precision=context.recipe.precision,
                 run=context.run,
                 narrator=context.narrator,
             )
-    return context.train(stage, recipe, title=title, final=final, soft_labels=labels)
+    return context.train(stage, recipe, title=title, final=final, rows=rows, soft_labels=labels)
 
 
 def train_on_labels(context: TaskContext, student: Student) -> PreTrainedModel:
@@ -245,21 +278,23 @@ def train_on_labels(context: TaskContext, student: Student) -> PreTrainedModel:
 
 
 def compare(
-    context: TaskContext, teachers: Sequence[Teacher], rivals: dict[Role, PreTrainedModel]
+    context: TaskContext, guides: Guides, rivals: dict[Role, PreTrainedModel]
 ) -> EvaluationResult:
-    """Measure teachers and students on the same rows."""
-    length = context.max_length
+    """Measure teachers and students on the same rows; retention refers to the first teacher."""
+    length, teachers = context.max_length, guides.teachers
     targets = [
         EvaluationTarget(own.name, own.classifier, own.tokens.validation, length, own.scores)
         for own in teachers
     ]
     for name, model in rivals.items():
-        nn.Module.to(model, teachers[0].classifier.model.device)
+        nn.Module.to(model, device())
         classifier = Classifier(name, model, context.tokenizer)
         targets.append(EvaluationTarget(name, classifier, context.tokens.validation, length))
     task = context.version.task
     several = {"averaged": averaged_scores(teachers, task)} if len(teachers) > 1 else {}
-    return context.result(measure(targets, task), baseline=Role.TEACHER, **several)
+    baseline = {"baseline": Role.TEACHER} if teachers else {}
+    kept = {"soft_labels": guides.kept.use} if guides.kept else {}
+    return context.result(measure(targets, task), **baseline, **several, **kept)
 
 
 def check_teacher(

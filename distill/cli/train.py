@@ -31,17 +31,20 @@ def teacher(
     use(threads)
     from augment.contract.progress import labeled
     from distill.cli.output import emit, print_result
+    from distill.models.guides import model_name
     from distill.teacher import fine_tune_teacher
 
     result = fine_tune_teacher(version, init=init, out=out, recipe=recipe, quiet=quiet)
-    command = shlex.join(["distill", "run", version, "--teacher", str(out), "--student"])
+    command = shlex.join(["distill", "run", version, "--teacher", model_name(out), "--student"])
     after = labeled("next", f"{command} …")
     emit(result, as_json, print_result, after, kept=out)
 
 
 @app.command(
     epilog="Example: distill run data/versions/sst2 --teacher models/sst2-teacher --student "
-    "tinybert-4l-312d --out runs/sst2"
+    "tinybert-4l-312d --out runs/sst2\n\n"
+    "Example: distill run data/versions/tickets --teacher labels --encoder "
+    "google-bert/bert-base-uncased --student tinybert-4l-312d --out runs/tickets"
 )
 def run(
     version: Version,
@@ -49,7 +52,8 @@ def run(
         list[str],
         typer.Option(
             help="Folder or hub name of a fine-tuned classifier. Given several times, stage 2 "
-            "learns from the mean of their logits and stage 1 from the first."
+            "learns from the mean of their logits and stage 1 from the first. labels: no model, "
+            "but the soft labels that the version's rows came with (a folder so called: ./labels)."
         ),
     ],
     student: Annotated[
@@ -61,19 +65,29 @@ def run(
         ),
     ],
     out: Annotated[Path, typer.Option(help="The run directory.")],
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="With --teacher labels: an untuned encoder or masked LM that stage 1 learns from, "
+            "and that gives a student of a shape its vocabulary and layers."
+        ),
+    ] = None,
     recipe: Recipe = "quick",
     init: Init = "auto",
     plain: Annotated[
         bool, typer.Option(help="Also train the same student on labels only, to compare with.")
     ] = True,
     allow_weak_teacher: Annotated[
-        bool, typer.Option("--allow-weak-teacher", help="Go on with a teacher near chance.")
+        bool,
+        typer.Option(
+            "--allow-weak-teacher", help="Go on with a teacher, or soft labels, near chance."
+        ),
     ] = False,
     threads: Threads = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Distil a teacher into a student, in two stages, and measure both.
+    """Distil a teacher, or soft labels, into a student, in two stages, and measure it.
 
     The same command again goes on where it was interrupted.
     """
@@ -87,6 +101,7 @@ def run(
         teacher=teacher,
         student=student,
         out=out,
+        encoder=encoder,
         recipe=recipe,
         init=init,
         plain=plain,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import resource
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from distill.data.versions import TokenizedSplits, tokenize_sample
 from distill.distributed import device
 from distill.evaluation.evaluate import predict
 from distill.models.bf16 import autocast
+from distill.models.guides import LoadedGuides
 from distill.models.limits import check_length
 from distill.models.loading import Classifier, Student, eval_mode
 from distill.models.students import StudentSpec
@@ -39,11 +41,11 @@ from distill.pipeline import (
 )
 from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
-from distill.recipes.schema import Training
+from distill.recipes.schema import PredictionWeights, Training
 from distill.run_directory import RUN, FirstStage, RunDirectory
 from distill.stages import Stage
 from distill.training.context import TaskContext
-from distill.training.teachers import Teacher
+from distill.training.teachers import Guides, Teacher
 
 StageName = Literal["intermediate", "prediction", "plain"]
 Clock = Callable[[], float]
@@ -65,31 +67,34 @@ class Trial:
         context: As a run has it.
         spec: The student.
         student: As it is before training.
-        teacher: With the same rows in its own tokens.
+        guides: What it learns from; a teacher with the same rows in its own tokens.
         tokenizing: Rows a second that a tokenizer splits.
     """
 
     context: TaskContext
     spec: StudentSpec
     student: Student
-    teacher: Teacher
+    guides: Guides
     tokenizing: float
 
     def fresh_student(self) -> Student:
         """The student once more, untouched."""
-        context, classifier = self.context, self.teacher.classifier
-        return start_student(self.spec, context.version.task, context.recipe, classifier)
+        context, guide = self.context, self.guides.model
+        return start_student(self.spec, context.version.task, context.recipe, guide)
 
     def on(self, places: NDArray[np.int64]) -> Trial:
         """The same on some of its rows."""
-        ours, theirs = (
-            TokenizedSplits(own.train.select(places), own.validation)
-            for own in (self.context.tokens, self.teacher.tokens)
-        )
+
+        def some(tokens: TokenizedSplits) -> TokenizedSplits:
+            return TokenizedSplits(tokens.train.select(places), tokens.validation)
+
+        teachers = [
+            dataclasses.replace(own, tokens=some(own.tokens)) for own in self.guides.teachers
+        ]
         return dataclasses.replace(
             self,
-            context=dataclasses.replace(self.context, tokens=ours),
-            teacher=dataclasses.replace(self.teacher, tokens=theirs),
+            context=dataclasses.replace(self.context, tokens=some(self.context.tokens)),
+            guides=dataclasses.replace(self.guides, teachers=tuple(teachers)),
         )
 
 
@@ -100,7 +105,8 @@ class Timings:
     Attributes:
         steps: Stage to seconds a step.
         tokenizing: Rows a second.
-        teaching: Rows a second that the teacher answers, in the precision of training.
+        teaching: Rows a second that the teacher answers, in the precision of training; infinite
+            where there is none.
         answering: Rows a second that the student answers, in float32.
         tokens: Mean of a row, cut as in the run.
         peak_bytes: The most memory that this process ever had, steps on the longest rows included.
@@ -122,7 +128,7 @@ def open_trial(
     version: Version,
     recipe: DistillRecipe,
     spec: StudentSpec,
-    teacher: Classifier,
+    guides: LoadedGuides,
     rows: pa.Table,
     max_length: int,
     folder: Path,
@@ -133,7 +139,7 @@ def open_trial(
         version: Opened.
         recipe: Resolved for its task.
         spec: The student.
-        teacher: Where it works.
+        guides: Where they work.
         rows: Training rows, evenly drawn; at most ``MOST_ROWS`` of them count.
         max_length: Tokens a row is cut to.
         folder: The trial's.
@@ -141,18 +147,22 @@ def open_trial(
     Raises:
         ModelInvalid: The student cannot be built, or cannot read rows of this length.
     """
-    student = start_student(spec, version.task, recipe, teacher)
+    student = start_student(spec, version.task, recipe, guides.model)
     check_length(max_length, spec.name, student.model.config)
     table = rows.take(pa.array(range(0, len(rows), -(-len(rows) // MOST_ROWS))))
+    readers = [student.tokenizer, *(own.tokenizer for own in guides.teachers)]
     began = time.perf_counter()
-    tokens, theirs = (
+    tokens, *theirs = (
         _splits(version, tokenize_sample(version.task, table, reader, max_length))
-        for reader in (student.tokenizer, teacher.tokenizer)
+        for reader in readers
     )
-    tokenizing = 2 * len(table) / (time.perf_counter() - began)
+    tokenizing = len(readers) * len(table) / (time.perf_counter() - began)
+    teachers = [
+        Teacher("teacher", own, read, {}) for own, read in zip(guides.teachers, theirs, strict=True)
+    ]
     run, narrator = RunDirectory(folder), Narrator(quiet=True)
     context = TaskContext(recipe, student.tokenizer, max_length, run, narrator, version, tokens)
-    return Trial(context, spec, student, Teacher("teacher", teacher, theirs, {}), tokenizing)
+    return Trial(context, spec, student, Guides(tuple(teachers), guides.encoder), tokenizing)
 
 
 def _splits(version: Version, rows: datasets.Dataset) -> TokenizedSplits:
@@ -170,11 +180,12 @@ def calibrate(
         stages: Those that it has.
         clock: Gives seconds.
     """
-    context, teacher, rows = trial.context, trial.teacher, trial.context.tokens.train
+    context, rows, teaching = trial.context, trial.context.tokens.train, math.inf
     steps = {stage: _seconds_a_step(trial, stage, clock) for stage in stages}
     some = trial.on(spread(rows, ANSWERED))
-    with autocast(teacher.classifier.model.device, context.recipe.precision):
-        teaching = _rate(teacher.classifier, some.teacher.tokens.train, clock)
+    for teacher in some.guides.teachers:
+        with autocast(teacher.classifier.model.device, context.recipe.precision):
+            teaching = _rate(teacher.classifier, teacher.tokens.train, clock)
     nn.Module.to(trial.student.model, device())
     student = Classifier("student", eval_mode(trial.student.model), context.tokenizer)
     answering = _rate(student, some.context.tokens.train, clock)
@@ -217,9 +228,13 @@ def _run(trial: Trial, stage: StageName, *, steps: int, clock: Clock) -> list[fl
         When each forward pass began, in seconds; three of them at least, if there are as many.
     """
     recipe = trial.context.recipe
-    changes = {"epochs": 1e6, "max_steps": steps, "evaluations": 1, "data": "augmented"}
+    changes: dict[str, Any] = {
+        "epochs": 1e6, "max_steps": steps, "evaluations": 1, "data": "augmented"
+    }  # fmt: skip
+    if stage == "prediction" and not trial.guides.teachers:  # a step takes as long with labels
+        changes["weights"] = PredictionWeights(logits=0.0, labels=1.0)
     section = STAGES[stage](recipe).model_copy(update=changes)
-    student, teachers = trial.fresh_student(), [trial.teacher]
+    student, guides = trial.fresh_student(), trial.guides
     with (
         tempfile.TemporaryDirectory(dir=trial.context.run.path) as folder,
         _starts(clock) as starts,
@@ -232,11 +247,11 @@ def _run(trial: Trial, stage: StageName, *, steps: int, clock: Clock) -> list[fl
             run=RunDirectory(Path(folder)),
         )
         if stage == "intermediate":
-            first = intermediate_stage(context, student, teachers)
+            first = intermediate_stage(context, student, guides)
             final = FirstStage(context.run.work / "student", context.run.origin("first stage"))
             train_intermediate(context, student, first, final)
         elif stage == "prediction":
-            train_prediction(context, student, student.model, teachers)
+            train_prediction(context, student, student.model, guides)
         else:
             train_on_labels(context, student)
     return starts

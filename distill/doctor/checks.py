@@ -18,6 +18,7 @@ from augment.contract import OutputUnwritable, TaskSpec, Version
 from augment.contract.files import check_output, nearest
 from augment.contract.version import open_checked
 from distill.data.versions import count_split, labeled, sample, tokenize_sample
+from distill.distributed import device
 from distill.doctor.calibrate import StageName, Timings, Trial
 from distill.doctor.forecast import Forecast, Rows, make_forecast
 from distill.errors import DataInvalid, ModelInvalid, WeakTeacher
@@ -30,7 +31,7 @@ from distill.progress import span
 from distill.recipes.load import DistillRecipe, load_recipe
 from distill.run_directory import RUN
 from distill.training.context import MANY_UNKNOWN, unknown_share
-from distill.training.soft_labels import holds_logits
+from distill.training.teacher_logits import holds_logits
 
 MOST_ROWS, MOST_SCORED = 50_000, 512
 MANY_CUT = 0.01
@@ -167,8 +168,8 @@ def check_score(opened: Version, teacher: Classifier, length: int) -> Check[None
 
 def check_student(trial: Trial) -> Check[Trial]:
     """It can be set against the teacher."""
-    intermediate_stage(trial.context, trial.student, [trial.teacher])
-    prediction_stage(trial.context, trial.student, trial.student.model, [trial.teacher])
+    intermediate_stage(trial.context, trial.student, trial.guides)
+    prediction_stage(trial.context, trial.student, trial.student.model, trial.guides)
     return seen(trial, describe_student(trial.student))
 
 
@@ -176,11 +177,11 @@ def check_time(
     trial: Trial, stages: Sequence[StageName], calibrate: Callable[..., Timings]
 ) -> Check[Forecast]:
     """How long the run takes, from a few real steps of every stage."""
-    version, classifier = trial.context.version, trial.teacher.classifier
-    task, recipe = version.task, trial.context.recipe
+    version, recipe = trial.context.version, trial.context.recipe
+    task, teachers = version.task, trial.guides.teachers
     train = count_split(version, task.splits.train)
     stored = [version.rows(split) for split in task.splits.validation if split in version.splits]
-    answered = holds_logits(version, classifier)
+    answered = all(holds_logits(version, own.classifier) for own in teachers)
     counted = Rows(train.rows, train.original, sum(stored), stored[0], answered)
     parameters = sum(weight.numel() for weight in trial.student.model.parameters())
     forecast = make_forecast(recipe, counted, calibrate(trial, stages), parameters)
@@ -189,8 +190,8 @@ def check_time(
         for part in forecast.parts
     ]
     precision = "bfloat16" if uses_bfloat16(recipe.precision) else "float32"
-    device, threads = classifier.model.device.type, torch.get_num_threads()
-    machine = f"{device}, {threads} thread{'s' if threads > 1 else ''}, {precision}"
+    place, threads = device().type, torch.get_num_threads()
+    machine = f"{place}, {threads} thread{'s' if threads > 1 else ''}, {precision}"
     doubt = slow_format(recipe.precision)
     about = f"about {span(forecast.seconds)} ({machine}): {' · '.join(parts)}"
     return seen(forecast, about, doubt)

@@ -111,6 +111,26 @@ class MeasuredOn(Record):
         )
 
 
+class SoftLabelUse(Record):
+    """What stage 2 learnt from the soft labels that a version keeps.
+
+    Attributes:
+        rows: Training rows with a soft label.
+        labels: Rows without one that were taught by their label.
+        left_out: Rows with neither.
+        compared: Original rows with a soft label and a label.
+        scores: What the soft labels score on those, by the task's metrics; none without such rows.
+        guessing: What guessing scores on them by the selection metric.
+    """
+
+    rows: int
+    labels: int
+    left_out: int
+    compared: int
+    scores: dict[str, float]
+    guessing: float
+
+
 class EvaluationResult(MeasuredOn):
     """The result of a run, of an evaluation or of a teacher's fine-tuning.
 
@@ -118,12 +138,14 @@ class EvaluationResult(MeasuredOn):
         models: In the order of the table.
         baseline: Name of the model that retention refers to, where there is one.
         averaged: What the mean of several teachers' logits scores.
+        soft_labels: What was learnt from the version's, where something was.
         folder: Where a new teacher lies.
     """
 
     models: tuple[Measurement, ...]
     baseline: str | None = None
     averaged: Scores | None = None
+    soft_labels: SoftLabelUse | None = None
     folder: str | None = None
 
     def selected_scores(self) -> dict[str, float]:

@@ -54,7 +54,7 @@ class Encoder:
 
 
 def load_encoder(name: str) -> Encoder:
-    """Load an encoder for general distillation, with or without a head: frozen, in evaluation mode.
+    """Load an untuned encoder, with or without a head: frozen, in evaluation mode.
 
     Raises:
         ModelInvalid: Its weights or its tokenizer cannot be used.
@@ -63,7 +63,7 @@ def load_encoder(name: str) -> Encoder:
     model = read_weights(name, config, head=False, may_start=UNREAD)
     model = eval_mode(model).requires_grad_(False)
     built_as = (config.architectures or [""])[0]
-    tuned = f"{name} was fine-tuned ({built_as}); general distillation wants an untuned encoder"
+    tuned = f"{name} was fine-tuned ({built_as}); an untuned encoder is wanted here"
     tokenizer = read_tokenizer(name)
     notice = tuned if SEQUENCE_HEAD in built_as else ""
     return Encoder(name, tried(name, model, tokenizer), tokenizer, notice)

@@ -70,6 +70,11 @@ class CheckpointSpec:
     folder: Path
     n_layers: int
 
+    @property
+    def reads(self) -> bool:
+        """Whether it has a tokenizer of its own."""
+        return has_tokenizer(self.folder)
+
     def identity(self) -> dict[str, str]:
         """What decides its weights before training, as ``run.json`` keeps it."""
         return {"student": folder_digest(str(self.folder)), "init": "checkpoint"}
@@ -78,7 +83,7 @@ class CheckpointSpec:
 StudentSpec = ShapeSpec | CheckpointSpec
 
 
-def parse_student(name: str, init: Init, teacher: str) -> StudentSpec:
+def parse_student(name: str, init: Init, teacher: str | None) -> StudentSpec:
     """What a user's words for a student mean.
 
     Args:
@@ -87,7 +92,7 @@ def parse_student(name: str, init: Init, teacher: str) -> StudentSpec:
             ``roberta:4x312-1200-12``), a checkpoint, or a folder with a config alone.
         init: How a shape starts; ``auto`` is from its teacher's layers, where it can be a part of
             that teacher. A shape without a family stays a BERT.
-        teacher: Folder or hub name; its config is read for ``auto``.
+        teacher: Folder or hub name; its config is read for ``auto``. None where there is none.
 
     Raises:
         ModelInvalid: The name is neither a shape nor a model; or there is no such teacher.
@@ -104,16 +109,20 @@ def parse_student(name: str, init: Init, teacher: str) -> StudentSpec:
             ) from error
         return CheckpointSpec(name, folder, int(read_config(str(folder)).num_hidden_layers))
     if init == "auto":
-        config = read_config(teacher)
-        same = (shape.family or "bert") == config.model_type
-        init = "teacher-layers" if same and can_init_from_layers(shape, config) else "random"
+        init = "teacher-layers" if teacher and _may_be_part(shape, teacher) else "random"
     return ShapeSpec(name, shape, init)
+
+
+def _may_be_part(shape: Shape, teacher: str) -> bool:
+    config = read_config(teacher)
+    same = (shape.family or "bert") == config.model_type
+    return same and can_init_from_layers(shape, config)
 
 
 def build_student(
     spec: StudentSpec,
     task: TaskSpec | None,
-    teacher: Classifier | Encoder,
+    teacher: Classifier | Encoder | None,
     *,
     mapping: Sequence[int],
     seed: int,
@@ -124,7 +133,8 @@ def build_student(
     Args:
         spec: What it is and how it starts.
         task: Gives the labels of the head; without a task there is no head.
-        teacher: Gives the vocabulary and, with ``teacher-layers``, the weights.
+        teacher: Gives the vocabulary and, with ``teacher-layers``, the weights; None where a
+            checkpoint brings its own.
         mapping: Teacher layer for each student layer.
         seed: Of the random weights.
         own_vocabulary: Whether a checkpoint may split text in another way than the teacher:
@@ -138,6 +148,7 @@ def build_student(
     def build() -> Student:
         if isinstance(spec, CheckpointSpec):
             return _from_folder(spec, labels, teacher, own_vocabulary)
+        assert teacher is not None, "a shape has no vocabulary of its own"
         if spec.init == "teacher-layers":
             return init_from_layers(spec.shape, teacher, mapping, seed=seed, labels=labels)
         config = config_of(spec.shape, input_spec(teacher), labels)
@@ -156,25 +167,25 @@ def input_spec(teacher: Classifier | Encoder) -> InputSpec:
 def _from_folder(
     spec: CheckpointSpec,
     labels: dict[str, Any],
-    teacher: Classifier | Encoder,
+    teacher: Classifier | Encoder | None,
     own_vocabulary: bool,
 ) -> Student:
     """A general student, its projections where it has them; or what a config alone describes."""
     folder, head = spec.folder, bool(labels)
-    tokenized = has_tokenizer(folder)
-    tokenizer = _tokenizer(spec, teacher, own_vocabulary) if tokenized else teacher.tokenizer
+    tokenizer = _tokenizer(spec, teacher, own_vocabulary)
     config = read_config(str(folder), **labels)
     files = {file.name for file in folder.iterdir()} - {"training_args.bin"}
+    lacking = None if spec.reads else teacher
     if not any(name.endswith(WEIGHTS) for name in files):
-        if not tokenized:
-            inputs = input_spec(teacher)
+        if lacking:
+            inputs = input_spec(lacking)
             config.update({"vocab_size": inputs.vocab_size, "pad_token_id": inputs.padding})
         model = tried(spec.name, fresh(config, head=head), tokenizer)
         return Student(model, f"random weights, shape of {spec.name}", tokenizer)
-    if not tokenized and config.vocab_size != teacher.model.config.vocab_size:
+    if lacking and config.vocab_size != lacking.model.config.vocab_size:
         raise VocabularyMismatch(
-            f"{spec.name} has {config.vocab_size:,} embeddings and no tokenizer, the teacher has "
-            f"{teacher.model.config.vocab_size:,}.",
+            f"{spec.name} has {config.vocab_size:,} embeddings and no tokenizer, {lacking.name} "
+            f"has {lacking.model.config.vocab_size:,}.",
             "Teacher and student need the same vocabulary, or the student its tokenizer.json.",
         )
     model = read_weights(str(folder), config, head=head, may_start=UNTUNED)
@@ -185,14 +196,18 @@ def _from_folder(
 
 
 def _tokenizer(
-    spec: CheckpointSpec, teacher: Classifier | Encoder, own_vocabulary: bool
+    spec: CheckpointSpec, teacher: Classifier | Encoder | None, own_vocabulary: bool
 ) -> PreTrainedTokenizerBase:
     """The teacher's tokenizer, unless the student has another one and may."""
+    if teacher is None:
+        return read_tokenizer(str(spec.folder))
+    if not spec.reads:
+        return teacher.tokenizer
     own = read_tokenizer(str(spec.folder))
     if own.get_vocab() == teacher.tokenizer.get_vocab():
         return teacher.tokenizer
     if not own_vocabulary:
-        same_vocabulary("the teacher", teacher.tokenizer, spec.name, own)
+        same_vocabulary(teacher.name, teacher.tokenizer, spec.name, own)
     return own
 
 

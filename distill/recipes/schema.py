@@ -220,11 +220,14 @@ class Prediction(Training):
         loss: How logits are compared, see ``losses.logits_loss``; a regression is always
             compared by squared difference.
         temperature: t of Eq. 10.
+        teacher_weight: Of the teacher's answer where a row brings a soft label too; the rest is
+            the soft label's. 1 leaves soft labels out.
         weights: Of the teacher's answers and of what is added to them.
     """
 
     loss: Literal["soft_cross_entropy", "kl", "mse"] = "soft_cross_entropy"
     temperature: float = Field(1.0, gt=0)
+    teacher_weight: float = Field(1.0, ge=0, le=1)
     weights: PredictionWeights = PredictionWeights()
 
     @model_validator(mode="after")

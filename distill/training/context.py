@@ -18,7 +18,8 @@ from distill.distributed import main_process_first, on_main_process
 from distill.evaluation.evaluate import evaluate
 from distill.evaluation.results import EvaluationResult, Measurement
 from distill.models.bf16 import frozen
-from distill.models.folders import folder_digest, save_clean
+from distill.models.folders import save_clean
+from distill.models.guides import GuideSpec
 from distill.models.limits import resolve_length
 from distill.models.loading import Classifier, Student, eval_mode, read_config, read_weights
 from distill.models.seeding import seeded
@@ -31,7 +32,7 @@ from distill.run_directory import RunDirectory
 from distill.stages import IntermediateStage, Stage
 from distill.training.job import Evaluation, Job
 from distill.training.metric_log import METRICS, MetricLog
-from distill.training.soft_labels import Logits
+from distill.training.soft_labels import SoftLabels
 from distill.training.trainer import train_stage
 
 
@@ -145,7 +146,8 @@ class TaskContext(RunContext):
         final: Path,
         origin: Origin | None = None,
         select: bool = True,
-        soft_labels: Logits | None = None,
+        rows: datasets.Dataset | None = None,
+        soft_labels: SoftLabels | None = None,
     ) -> PreTrainedModel:
         """Train a stage and commit its student, or open what an earlier call committed.
 
@@ -156,6 +158,7 @@ class TaskContext(RunContext):
             final: The folder of the finished student.
             origin: What it is sealed with; that of the run if left out.
             select: Keep the best step on validation; otherwise the last one.
+            rows: Some of those that the recipe's section names; all if left out.
             soft_labels: Of the rows, where the stage learns from them.
 
         Returns:
@@ -167,7 +170,7 @@ class TaskContext(RunContext):
         """
         origin = origin or self.run.origin(final.name)
         evaluate = self._validate if select else None
-        rows = self.tokens.rows(training.data)
+        rows = self.tokens.rows(training.data) if rows is None else rows
         job = self.job(stage, rows, training, title=title, evaluate=evaluate)
         with main_process_first():
             finished = self.run.reuse(final, origin, self.narrator)
@@ -246,13 +249,12 @@ def open_context(
 
 
 def run_identity(
-    version: Version, teachers: Sequence[str], student: StudentSpec, recipe: DistillRecipe
+    version: Version, guides: GuideSpec, student: StudentSpec, recipe: DistillRecipe
 ) -> dict[str, Any]:
     """All that decides the student's weights, as JSON values."""
-    digests = [folder_digest(teacher) for teacher in teachers]
     return {
         "version": version.manifest.id,
-        "teacher": digests[0] if len(digests) == 1 else digests,
+        **guides.identity(),
         **student.identity(),
         "recipe": recipe.model_dump(mode="json", exclude={"teacher", "general"}),
     }

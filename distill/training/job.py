@@ -14,7 +14,7 @@ from distill.progress import Narrator
 from distill.recipes.schema import Optimization
 from distill.stages import Stage
 from distill.training.metric_log import MetricLog
-from distill.training.soft_labels import Logits
+from distill.training.soft_labels import SoftLabels
 
 Evaluation = Callable[[PreTrainedModel], dict[str, float]]
 
@@ -38,7 +38,7 @@ class Job:
         evaluate: Student to scores by name, or nothing.
         selection: A name among the scores: the best step by it is kept. Without it the last
             step is.
-        soft_labels: Of the rows, shape (rows, classes), where the stage learns from them.
+        soft_labels: Of the rows, where the stage learns from them.
         steps: Optimizer steps in all; the recipe's epochs of the rows if left out.
         tokens_per_step: Shown as speed instead of rows, where it is known.
         callbacks: Told what happens.
@@ -57,7 +57,7 @@ class Job:
     made_from: str = ""
     evaluate: Evaluation | None = None
     selection: str = ""
-    soft_labels: Logits | None = None
+    soft_labels: SoftLabels | None = None
     steps: int | None = None
     tokens_per_step: float | None = None
     callbacks: tuple[TrainerCallback, ...] = ()

@@ -1,4 +1,4 @@
-"""The teachers of a run, where they work, with what they score."""
+"""What a run learns from: its teachers, where they work, with what they score; or an encoder."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from transformers import PreTrainedModel
 
 from augment.contract import TaskSpec
 from distill.data.versions import TokenizedSplits
 from distill.evaluation.evaluate import predict, scores_of
 from distill.evaluation.results import Role, Scores
-from distill.models.loading import Classifier
+from distill.models.loading import Classifier, Encoder
+from distill.training.kept_labels import KeptLabels
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,32 @@ class Teacher:
     classifier: Classifier
     tokens: TokenizedSplits
     scores: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Guides:
+    """What a student learns from, found fit for it.
+
+    Attributes:
+        teachers: Stage 1 learns from the first, stage 2 from the mean of all; none where the
+            soft labels of the rows teach.
+        encoder: What stage 1 learns from in a teacher's place, if there is one.
+        kept: The version's soft labels, where stage 2 learns from them.
+    """
+
+    teachers: tuple[Teacher, ...]
+    encoder: Encoder | None = None
+    kept: KeptLabels | None = None
+
+    @property
+    def model(self) -> Classifier | Encoder | None:
+        """Gives a student its vocabulary and layers."""
+        return self.teachers[0].classifier if self.teachers else self.encoder
+
+    @property
+    def network(self) -> PreTrainedModel | None:
+        """What states and attention are compared with."""
+        return self.model.model if self.model else None
 
 
 def teacher_name(index: int) -> str:

@@ -17,12 +17,8 @@ from distill.data.versions import tokenize
 from distill.models.loading import Classifier, load_classifier
 from distill.progress import Narrator
 from distill.run_directory import RunDirectory
-from distill.training.soft_labels import (
-    Logits,
-    holds_logits,
-    soft_labels,
-    teacher_digest,
-)
+from distill.training.soft_labels import SoftLabels, soft_labels
+from distill.training.teacher_logits import holds_logits, teacher_digest
 from distill.training.teachers import Teacher
 from tests.unit.augment.conftest import make_classifier
 
@@ -75,7 +71,7 @@ def test_kept_logits_are_those_the_teacher_gives(
     own = open_teacher(version, classifier_dir, tmp_path)
     needed = np.arange(1, len(own.tokens.rows(data)), 3)
 
-    def ask(version: Version, folder: Path, teacher: Teacher) -> Logits:
+    def ask(version: Version, folder: Path, teacher: Teacher) -> SoftLabels:
         narrator, run = Narrator(quiet=True), RunDirectory(folder)
         run.work.mkdir(parents=True)
         settings = {"precision": "float32", "run": run, "narrator": narrator}
@@ -85,9 +81,9 @@ def test_kept_logits_are_those_the_teacher_gives(
     computed = ask(replace(version, manifest=without), tmp_path / "computed", own)
     taken = ask(version, tmp_path / "kept", mute(own))
 
-    np.testing.assert_allclose(taken[needed], computed[needed], atol=1 / 512 + 1e-4)
+    np.testing.assert_allclose(taken.of(needed), computed.of(needed), atol=1 / 512 + 1e-4)
     assert len(needed) >= 13
-    assert not np.isfinite(taken[0]).any()
+    assert not np.isfinite(taken.of(np.array([0]))).any()
 
 
 def test_another_teacher_computes_its_own(
@@ -107,4 +103,4 @@ def test_another_teacher_computes_its_own(
     assert teacher_digest(same.classifier) == asset.sha256
     assert holds_logits(version, same.classifier)
     assert not holds_logits(version, stranger.classifier)
-    assert [file.name for file in folder.rglob("*.f32")] == ["soft-labels-1.f32"]
+    assert [file.name for file in folder.rglob("*.f32")] == ["soft-labels-1-held.f32"]

@@ -27,6 +27,7 @@ from transformers import (
 
 from augment.contract import (
     CONTRACT,
+    SOFT_LABELS,
     FileEntry,
     Label,
     Manifest,
@@ -63,10 +64,11 @@ def write_version(root: Path, task: TaskSpec, splits: dict[str, Sequence[Row]]) 
     path = root / task.name / "v0001"
     (path / "data").mkdir(parents=True)
     entries, sources = [], []
+    soft = any(SOFT_LABELS in row for rows in splits.values() for row in rows)
     for split, rows in splits.items():
         filled = [{"idx": i, "variant": 0, "edits": [], **row} for i, row in enumerate(rows)]
         file = path / "data" / f"{split}-00000-of-00001.parquet"
-        table = pa.Table.from_pylist(filled, schema=arrow_schema(task))
+        table = pa.Table.from_pylist(filled, schema=arrow_schema(task, soft_labels=soft))
         pq.write_table(table, file)
         entries.append(
             FileEntry(
@@ -77,7 +79,7 @@ def write_version(root: Path, task: TaskSpec, splits: dict[str, Sequence[Row]]) 
                 sha256=sha256_file(file),
             )
         )
-        columns = [*task.text_columns, task.label.column, "idx"]
+        columns = [*task.text_columns, task.label.column, "idx", *[SOFT_LABELS] * soft]
         originals = table.filter(pc.field("variant") == 0).select(columns)
         sources.append(source_split(split, originals))
     facts: Any = {"algorithm": 1, "task": task, "sources": tuple(sources), "assets": ()}
@@ -89,6 +91,7 @@ def write_version(root: Path, task: TaskSpec, splits: dict[str, Sequence[Row]]) 
         source="test",
         files=tuple(entries),
         counts={},
+        soft_labels=soft,
         libraries={},
         created="2026-01-01T00:00:00Z",
         **facts,

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import BertTokenizerFast
 
@@ -17,17 +18,18 @@ from augment.contract import Version
 from distill.data.batching import Collator
 from distill.data.versions import tokenize
 from distill.evaluation.evaluate import predict
+from distill.evaluation.target import Logits
 from distill.models.loading import Classifier
 from distill.progress import Narrator
 from distill.recipes.schema import Prediction, Training
 from distill.run_directory import RunDirectory
 from distill.training.schedule import row_order, rows_drawn
-from distill.training.soft_labels import Logits, Positions, SoftRows, soft_labels
+from distill.training.soft_labels import SoftLabels, SoftRows, soft_labels
 from distill.training.teachers import Teacher, averaged_scores, teacher_name
 from tests.unit.distill.helpers import BAD, GOOD, PLAIN, SENTIMENT, make_bert, make_tokenizer
 
 ALL = np.arange(400)
-Ask = Callable[..., Logits]
+Ask = Callable[..., SoftLabels]
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +57,19 @@ def ask(version: Version) -> Ask:
     def run(
         teachers: list[Teacher],
         folder: Path,
-        needed: Positions = ALL,
+        needed: NDArray[np.int64] = ALL,
         data: str = "augmented",
         **more: Any,
-    ) -> Logits:
+    ) -> SoftLabels:
         run = RunDirectory(folder)
         settings = {"precision": "float32", "run": run, "narrator": Narrator(quiet=True)}
         return soft_labels(teachers, version, data, needed, **settings, **more)
 
     return run
+
+
+def of(labels: SoftLabels, rows: Sequence[int]) -> Logits:
+    return labels.of(np.asarray(rows))
 
 
 def by_hand(teacher: Teacher, texts: Sequence[str]) -> Logits:
@@ -84,11 +90,11 @@ def test_each_row_has_the_mean_of_its_own_logits(
     both = ask(teachers, tmp_path / "both")
     some = [0, 1, 7, 200, 399]
     first, second = (by_hand(teacher, texts.iloc[some]) for teacher in teachers)
-    np.testing.assert_allclose(alone[some], first, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(both[some], (first + second) / 2, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(of(alone, some), first, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(of(both, some), (first + second) / 2, rtol=1e-4, atol=1e-5)
 
-    assert both.dtype == np.float32
-    assert both.shape == (400, 2)
+    assert both.of(ALL).dtype == np.float32
+    assert both.of(ALL).shape == (400, 2)
 
 
 def test_original_rows_alone(
@@ -97,7 +103,9 @@ def test_original_rows_alone(
     frame = version.to_pandas("train")
     found = ask(teachers[:1], tmp_path, np.arange(200), "original")
     texts = frame[frame["variant"] == 0]["sentence"].iloc[[0, 150]]
-    np.testing.assert_allclose(found[[0, 150]], by_hand(teachers[0], texts), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        of(found, [0, 150]), by_hand(teachers[0], texts), rtol=1e-4, atol=1e-5
+    )
 
 
 class Interrupted(Classifier):
@@ -127,7 +135,7 @@ def test_an_interrupted_call_goes_on_with_the_same_bytes(
     resumed = ask(again, tmp_path / "again", block=64)
 
     assert failing.calls == [64, 64, 64, 64, *[64, 64, 64], 16]
-    assert resumed.tobytes() == whole.tobytes()
+    assert resumed.of(ALL).tobytes() == whole.of(ALL).tobytes()
     left = (tmp_path / "again" / "work" / "soft-labels").iterdir()
 
     assert sorted(path.name for path in left) == [".soft-labels-1.f32.seal", "soft-labels-1.f32"]
@@ -142,13 +150,13 @@ def test_rows_that_are_never_drawn_are_not_computed(
     needed = np.array([3, 5, 8])
     found = ask(teachers[:1], tmp_path, needed)
 
-    assert np.isfinite(found).all(axis=1).nonzero()[0].tolist() == [3, 5, 8]
+    assert np.isfinite(found.of(ALL)).all(axis=1).nonzero()[0].tolist() == [3, 5, 8]
     rows = SoftRows(teachers[0].tokens.train, found)
 
     assert len(rows) == 400
     batch = Collator(0)([rows[3], *rows.__getitems__([8, 5])])
 
-    assert torch.equal(batch["soft_labels"], torch.from_numpy(found[[3, 8, 5]]))
+    assert torch.equal(batch["soft_labels"], torch.from_numpy(of(found, [3, 8, 5])))
     assert batch["labels"].tolist() == [teachers[0].tokens.train[i]["labels"] for i in (3, 8, 5)]
     with pytest.raises(AssertionError, match="without a soft label"):
         rows[4]

@@ -93,16 +93,16 @@ def test_where_no_single_row_is_at_fault_ten_rows_of_the_batch_are_named(version
 def test_answers_of_a_teacher_that_are_no_numbers_name_their_rows(
     go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distill.training import soft_labels
+    from distill.training import teacher_logits
 
-    batched_logits = soft_labels.batched_logits
+    batched_logits = teacher_logits.batched_logits
 
     def spoilt(answers: Any, rows: Any) -> Any:
         logits = batched_logits(answers, rows)
         logits[np.asarray(rows["idx"]) == 17, 1] = np.inf
         return logits
 
-    monkeypatch.setattr(soft_labels, "batched_logits", spoilt)
+    monkeypatch.setattr(teacher_logits, "batched_logits", spoilt)
     with pytest.raises(TrainingFailed, match=r"answers to the rows \(idx/variant\) 17/0, 17/1 are"):
         go(tmp_path / "run")
 
