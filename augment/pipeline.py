@@ -18,9 +18,10 @@ from augment.contract import (
 from augment.contract.files import disk_errors
 from augment.contract.models import processor_computes_bfloat16, slow_bfloat16
 from augment.errors import UsageError
-from augment.executor.base import Chunk, Engine
+from augment.executor.base import Engine
 from augment.executor.models import Models
 from augment.executor.run import run_chunks, validate
+from augment.executor.work import Work, augmented_splits
 from augment.executor.worker import Worker, WorkerSpec
 from augment.filters.rules import RuleFilter
 from augment.progress import Narrator
@@ -110,7 +111,7 @@ def augment_task(
     tell.say("source", source_line(chosen.spec, data))
     if line := unlabeled_line(data.counts):
         tell.say("unlabeled", line)
-    for warning in data.warnings:
+    for warning in (*data.warnings, *_without_use(plan, chosen.spec)):
         tell.say("warning", warning)
     rules = _rules(plan, chosen.spec, data)
     kept = None if store is None else Path(store)
@@ -118,8 +119,9 @@ def augment_task(
     worker = Worker.load(spec, tell)
     if line := gates_line(worker):
         tell.say("gates", line)
-    chunks = where.chunks(data.splits[chosen.spec.splits.train])
-    worker.refuse_long(data.splits[chosen.spec.splits.train])
+    work = Work.of(data.splits, chosen.spec, plan, where)
+    for split in augmented_splits(chosen.spec, plan):
+        worker.refuse_long(data.splits[split], split)
     draft = draft_manifest(data, chosen.spec, plan, worker.assets(), limit)
     folder = Path(out) / chosen.spec.name
     if (present := find_committed(folder, draft.id)) is not None:
@@ -128,11 +130,11 @@ def augment_task(
     with open_staging(folder, draft.id, where.chunk_rows) as staging:
         made = find_committed(folder, draft.id)
         if made is None:
-            counts = _augment(chunks, worker, where, staging, tell)
+            counts = _augment(work, worker, where, staging, tell)
             counts.update(data.counts)
             measured = _measured(data, worker, tell)
             facts = {"counts": dict(sorted(counts.items())), "measured": measured}
-            path = _commit(staging, draft.model_copy(update=facts), data, len(chunks))
+            path = _commit(staging, draft.model_copy(update=facts), data, work)
             made = open_version(path)
         staging.remove()
     for line in outcome_lines(made.manifest.counts, data, worker):
@@ -160,6 +162,13 @@ def _engine(
     if (workers, threads, address) != (None, None, None):
         raise UsageError("an Engine says workers, threads and address itself.")
     return engine
+
+
+def _without_use(recipe: AugmentRecipe, task: TaskSpec) -> tuple[str, ...]:
+    """What a recipe asks for that the rows do not have."""
+    if recipe.augment_unlabeled and task.splits.unlabeled is None:
+        return ("augment_unlabeled is on, but no unlabeled rows are named: --unlabeled FILE",)
+    return ()
 
 
 def recipe_line(recipe: AugmentRecipe) -> str:
@@ -215,13 +224,14 @@ def _rules(recipe: AugmentRecipe, task: TaskSpec, data: Source) -> RuleFilter:
 
 
 def _augment(
-    chunks: Sequence[Chunk], worker: Worker, engine: Engine, staging: Staging, tell: Narrator
+    work: Work, worker: Worker, engine: Engine, staging: Staging, tell: Narrator
 ) -> Counter[str]:
     """Run the chunks that are not finished yet; the counts are those of all."""
+    chunks = work.chunks
     finished = {chunk.number: staging.finished(chunk.number) for chunk in chunks}
     counts = Counter[str]()
-    for kept in finished.values():
-        counts.update(kept or {})
+    for number, kept in finished.items():
+        counts.update(work.counts(number, kept or {}))
     due = [chunk for chunk in chunks if finished[chunk.number] is None]
     if len(due) < len(chunks):
         tell.say("resuming", f"{len(chunks) - len(due)} of {len(chunks)} chunks are done")
@@ -234,7 +244,7 @@ def _augment(
         with closing(run_chunks(due, worker, engine)) as outputs:
             for output in outputs:
                 staging.keep(output)
-                counts.update(output.counts)
+                counts.update(work.counts(output.number, output.counts))
                 if store is not None:
                     store.error = store.error or output.store_error
                     store.notice = store.notice or output.store_notice
@@ -263,13 +273,16 @@ def _measured(data: Source, worker: Worker, tell: Narrator) -> dict[str, float]:
     return agreement.measured()
 
 
-def _commit(staging: Staging, draft: Manifest, data: Source, chunks: int) -> Path:
+def _commit(staging: Staging, draft: Manifest, data: Source, work: Work) -> Path:
     """Commit the finished chunks with the untouched splits."""
     kept = {"soft_labels": draft.soft_labels, "teacher_logits": draft.teacher_logits}
+    splits = draft.task.splits
+    made = [splits.train, splits.unlabeled] if work.unlabeled else [splits.train]
     untouched = {
         name: [originals(table, draft.task, **kept)]
         for name, table in data.splits.items()
-        if name != draft.task.splits.train
+        if name not in made
     }
+    count, more = len(work.training), len(work.unlabeled)
     with disk_errors(staging.path):
-        return commit(staging, draft, chunks, untouched)
+        return commit(staging, draft, count, untouched, unlabeled=more)

@@ -17,6 +17,7 @@ from augment.contract.progress import span
 from augment.errors import UsageError
 from augment.executor.base import Chunk
 from augment.executor.models import Models
+from augment.executor.work import augmented_splits
 from augment.executor.worker import Worker, WorkerSpec
 from augment.recipes.load import load_recipe, with_variants
 from augment.replacement.candidates import CandidateFinder
@@ -40,14 +41,14 @@ class Plan:
     """The size of a run.
 
     Attributes:
-        texts: Texts of the training rows, all columns.
+        texts: Texts of the rows that are augmented, all columns.
         distinct_texts: Different ones; each is computed once within its chunk.
         masked_positions: Words that the masked LM predicts, over distinct texts.
         vector_words: Different words of several tokens in the rows that were counted.
-        rows_out: Estimated rows of the training split.
+        rows_out: Estimated rows of the splits that are augmented.
         minutes: Estimated time on this machine with these threads, in one process, reading the
             source, loading the models and the gates of the recipe included.
-        megabytes: Estimated size of the training split on disk.
+        megabytes: Estimated size of these splits on disk.
         calibration_seconds: What the estimate took.
         replaceable: Share of the words, those with a letter in them, that may be replaced.
         one_token: Share of these that are one token of the masked LM.
@@ -110,6 +111,7 @@ def plan_task(
     variants: int | None = None,
     limit: int | None = None,
     skip_malformed: bool = False,
+    unlabeled: Sequence[str | Path] = (),
     threads: int | None = None,
     device: str = "cpu",
     teacher: str | None = None,
@@ -126,6 +128,8 @@ def plan_task(
     """
     started = time.perf_counter()
     chosen = get_task(task)
+    if unlabeled:
+        chosen = chosen.with_unlabeled()
     plan = with_variants(load_recipe(recipe, chosen.spec.name), variants)
     if not plan.variants:
         raise UsageError(
@@ -134,21 +138,26 @@ def plan_task(
         )
     models = Models(mlm, vectors, teacher, similarity_model, device, cache_folder(vectors_cache))
     models.refuse_unfit(plan)
-    data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
+    data = read_source(
+        chosen, source, limit=limit, skip_malformed=skip_malformed,
+        unlabeled=[str(each) for each in unlabeled],
+    )  # fmt: skip
     worker = Worker.load(WorkerSpec(chosen.spec, plan, models, threads=threads))
     assert worker.finder is not None  # there are variants
     opening = time.perf_counter() - started
-    train = data.splits[chosen.spec.splits.train]
-    worker.refuse_long(train)
-    counted = _plan(train, worker, worker.finder, opening)
+    augmented = {name: data.splits[name] for name in augmented_splits(chosen.spec, plan)}
+    for name, rows in augmented.items():
+        worker.refuse_long(rows, name)
+    every = pa.concat_tables(augmented.values())
+    counted = _plan(every, worker, worker.finder, opening)
     return replace(counted, warnings=(*data.warnings, *counted.warnings))
 
 
-def _plan(train: pa.Table, worker: Worker, finder: CandidateFinder, opening: float) -> Plan:
+def _plan(source: pa.Table, worker: Worker, finder: CandidateFinder, opening: float) -> Plan:
     """Count rows and time some; ``opening`` is what it took to get there, in seconds."""
     began, task = time.perf_counter(), worker.spec.task
-    counted = spread(train, COUNTED_ROWS)
-    texts, some = texts_of(train, task), list(dict.fromkeys(texts_of(counted, task)))
+    counted = spread(source, COUNTED_ROWS)
+    texts, some = texts_of(source, task), list(dict.fromkeys(texts_of(counted, task)))
     distinct = len(set(texts))
     sentences = finder.words_of(some)
     words = [word for sentence in sentences for word in sentence]
@@ -159,14 +168,14 @@ def _plan(train: pa.Table, worker: Worker, finder: CandidateFinder, opening: flo
     masked = sum(word.route is Route.MASKED_LM for word in words)
     cost = sum(map(_cost, sentences)) * scale
     return Plan(
-        rows_in=train.num_rows,
+        rows_in=source.num_rows,
         texts=len(texts),
         distinct_texts=distinct,
         masked_positions=round(masked * scale),
         vector_words=len({w.text.lower() for w in words if w.route is Route.VECTORS}),
-        rows_out=round(timed.rows_out * train.num_rows / timed.rows),
+        rows_out=round(timed.rows_out * source.num_rows / timed.rows),
         minutes=(opening + timed.seconds * cost / max(timed.cost, 1)) / 60,
-        megabytes=timed.megabytes * train.num_rows / timed.rows,
+        megabytes=timed.megabytes * source.num_rows / timed.rows,
         calibration_seconds=time.perf_counter() - began,
         replaceable=known.replaceable,
         one_token=known.one_token,

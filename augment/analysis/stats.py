@@ -7,9 +7,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
-from augment.contract import Version
+from augment.contract import SOFT_LABELS, Version
 from augment.sources.digests import normalized
 
 
@@ -28,6 +30,9 @@ class VersionStats:
         labels: Share of each label, originals and generated rows apart.
         duplicates: Generated rows whose texts occur earlier in the split but for case and spaces.
         identity_rate: Drawn samples that equalled their original, of all drawn.
+        unlabeled_rows: Rows without labels, originals and generated rows apart.
+        soft_labels: Of the originals with and without labels: rows with a distribution, and its
+            mean entropy in nats (0: certain).
     """
 
     reference: str
@@ -41,6 +46,8 @@ class VersionStats:
     labels: dict[str, dict[str, float]]
     duplicates: int
     identity_rate: float
+    unlabeled_rows: dict[str, int]
+    soft_labels: dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +61,9 @@ class Difference:
         sources: Split → digests of the rows that were read, where they differ.
         recipe: Recipe key → values of A and B, where they differ.
         counts: Count name → values of A and B, where they differ.
-        only_in_first, only_in_second: Rows (by source row and variant) that one alone has.
+        only_in_first, only_in_second: Rows (by split, source row and variant) that one alone has.
         changed: Rows both have, with other texts.
-        examples: Some changed rows: source row, variant, texts of A and B.
+        examples: Some changed rows: split, source row, variant, texts of A and B.
     """
 
     first: str
@@ -73,7 +80,7 @@ class Difference:
 
 
 def version_stats(version: Version) -> VersionStats:
-    """Read the training split once and count."""
+    """Read the training split once and count; of rows without labels less is told."""
     task, train = version.task, version.to_pandas(version.task.splits.train)
     parts = {"original": train[train.variant == 0], "generated": train[train.variant > 0]}
     texts = {name: _texts(part, version) for name, part in parts.items()}
@@ -96,11 +103,43 @@ def version_stats(version: Version) -> VersionStats:
         labels={name: _label_shares(part, version) for name, part in parts.items()},
         duplicates=int((keys.duplicated() & (train.variant > 0)).sum()),
         identity_rate=counts.get("dropped.identity", 0) / max(drawn, 1),
+        unlabeled_rows=_unlabeled_rows(version),
+        soft_labels=_soft_labels(version),
     )
 
 
+def _unlabeled_rows(version: Version) -> dict[str, int]:
+    split = version.task.splits.unlabeled
+    if split is None or split not in version.splits:
+        return {}
+    originals = 0
+    for batch in version.batches(split, ["variant"]):
+        originals += pc.sum(pc.equal(batch["variant"], 0)).as_py() or 0
+    return {"original": originals, "generated": version.rows(split) - originals}
+
+
+def _soft_labels(version: Version) -> dict[str, dict[str, float]]:
+    """Rows with a distribution and its mean entropy, for each split that has some."""
+    found: dict[str, dict[str, float]] = {}
+    for split in version.trained if version.manifest.soft_labels else ():
+        rows, entropy = 0, 0.0
+        for batch in version.batches(split, ["variant", SOFT_LABELS]):
+            kept = batch.filter(pc.equal(batch["variant"], 0))[SOFT_LABELS].drop_null()
+            rows += len(kept)
+            p = kept.flatten().to_numpy().astype(np.float64)
+            entropy -= float(np.sum(p * np.log(np.where(p > 0, p, 1.0))))
+        if rows:
+            found[split] = {"rows": rows} | _mean_entropy(version, entropy / rows)
+    return found
+
+
+def _mean_entropy(version: Version, nats: float) -> dict[str, float]:
+    """Nothing for scores, which are no distributions."""
+    return {} if version.task.label.kind == "regression" else {"entropy": nats}
+
+
 def difference(first: Version, second: Version, examples: int = 5) -> Difference:
-    """Compare recipes, counts and training rows of two versions of one task."""
+    """Compare recipes, counts and the rows to train on of two versions of one task."""
     a, b = _keyed(first, "a"), _keyed(second, "b")
     both = a.join(b, how="inner")
     changed = both[both.a != both.b]
@@ -120,17 +159,27 @@ def difference(first: Version, second: Version, examples: int = 5) -> Difference
         only_in_second=len(b) - len(both),
         changed=len(changed),
         examples=tuple(
-            {"idx": int(key[0]), "variant": int(key[1]), "first": row.a, "second": row.b}
+            {
+                "split": key[0],
+                "idx": int(key[1]),
+                "variant": int(key[2]),
+                "first": row.a,
+                "second": row.b,
+            }
             for key, row in zip(changed.index[:examples], changed.itertuples(), strict=False)
         ),
     )
 
 
 def _keyed(version: Version, name: str) -> pd.DataFrame:
-    """A named column with one text a row (columns joined), keyed by source row and variant."""
-    train = version.to_pandas(version.task.splits.train)
-    joined = train[list(version.task.text_columns)].agg(" | ".join, axis=1)
-    return pd.DataFrame({name: joined.to_numpy()}, index=[train.idx, train.variant])
+    """A named column with one text a row (columns joined), by split, source row and variant."""
+    columns, frames = list(version.task.text_columns), []
+    for split in version.trained:
+        rows = version.table(split, [*columns, "idx", "variant"]).to_pandas()
+        joined = rows[columns].agg(" | ".join, axis=1)
+        index = [[split] * len(rows), rows.idx, rows.variant]
+        frames.append(pd.DataFrame({name: joined.to_numpy()}, index=index))
+    return pd.concat(frames)
 
 
 def _texts(part: pd.DataFrame, version: Version) -> list[str]:

@@ -21,6 +21,7 @@ from augment.cli.options import (
     TaskName,
     Teacher,
     Threads,
+    Unlabeled,
     Variants,
     VectorsCache,
     VectorsFile,
@@ -77,6 +78,7 @@ def run(
     teacher: Teacher = None,
     similarity_model: SimilarityModel = None,
     skip_malformed: SkipMalformed = False,
+    unlabeled: Unlabeled = None,
     store: Annotated[
         Path | None, typer.Option(help="Candidate store; by default OUT/.candidates.")
     ] = None,
@@ -102,6 +104,7 @@ def run(
         variants=variants,
         limit=limit,
         skip_malformed=skip_malformed,
+        unlabeled=unlabeled or (),
         engine=engine,
         address=address,
         workers=workers,
@@ -141,6 +144,7 @@ def plan_command(
     teacher: Teacher = None,
     similarity_model: SimilarityModel = None,
     skip_malformed: SkipMalformed = False,
+    unlabeled: Unlabeled = None,
     vectors_cache: VectorsCache = None,
     no_vectors_cache: NoVectorsCache = False,
     as_json: AsJson = False,
@@ -150,7 +154,8 @@ def plan_command(
 
     found = plan_task(
         task, mlm=mlm, vectors=vectors, source=source, recipe=recipe, variants=variants,
-        limit=limit, skip_malformed=skip_malformed, threads=threads, device=device, teacher=teacher,
+        limit=limit, skip_malformed=skip_malformed, unlabeled=unlabeled or (), threads=threads,
+        device=device, teacher=teacher,
         similarity_model=similarity_model,
         vectors_cache=tables_kept(vectors_cache, no_vectors_cache),
     )  # fmt: skip

@@ -126,7 +126,9 @@ def _show_rejected(version: Version, rows: int, as_json: bool) -> None:
             "in the recipe"
         )
     for reason, examples in sorted(found.items()):
-        count = version.manifest.counts.get(f"dropped.{reason}", 0)
+        counts = version.manifest.counts
+        names = (f"dropped.{reason}", f"unlabeled.dropped.{reason}")
+        count = sum(counts.get(name, 0) for name in names)
         stdout.print("\n ", Text(shown(reason), style="bold"), f"· {count:,} rows")
         for record in examples:
             edits = _edits_of(record)
@@ -247,5 +249,6 @@ def diff_command(
         return
     print_lines(*(f"  {line}" for line in lines(found)))
     for example in found.examples:
-        print_lines("", f"  row {example['idx']} variant {example['variant']}")
+        place = f"{example['split']} row {example['idx']} variant {example['variant']}"
+        print_lines("", f"  {place}")
         print_lines(f"    - {example['first']}", f"    + {example['second']}")

@@ -42,6 +42,10 @@ Source = Annotated[
 SkipMalformed = Annotated[
     bool, typer.Option("--skip-malformed", help="Leave malformed rows out, counted.")
 ]
+Unlabeled = Annotated[
+    list[str] | None,
+    typer.Option(help="Rows without labels: a file or hub data set; may stand several times."),
+]
 Limit = Annotated[int | None, number("First training rows only.", least=1)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -25,16 +26,16 @@ def show_summary(version: Version) -> None:
     counts = manifest.counts
     train = version.rows(version.task.splits.train)
     size = sum(entry.bytes for entry in manifest.files) / 2**20
+    unlabeled = _unlabeled_rows(version)
+    also = f" · {unlabeled:,} unlabeled" * bool(unlabeled)
     per_row = train / max(counts.get("rows.source", 1), 1)
     what = (
-        f"{manifest.id[:6]}  {train:,} rows ({per_row:.1f} per source row) · {size:.1f} MB · "
-        f"{len(manifest.files)} files"
+        f"{manifest.id[:6]}  {train:,} rows ({per_row:.1f} per source row){also} · "
+        f"{size:.1f} MB · {len(manifest.files)} files"
     )
     stdout.print(Text.assemble("  ", (shown(version.reference), "bold"), f"  {what}"))
-    dropped = [(k, n) for k, n in counts.items() if k.startswith(("dropped.", "source.")) and n]
-    if dropped:
-        parts = (f"{n:,} {k.partition('.')[2]}" for k, n in dropped)
-        stdout.print(labeled("dropped", " · ".join(parts)))
+    if dropped := _dropped(counts):
+        stdout.print(labeled("dropped", dropped))
     replaced = {k.partition(".")[2]: n for k, n in counts.items() if k.startswith("replaced.")}
     total = sum(replaced.values())
     if total:
@@ -42,11 +43,42 @@ def show_summary(version: Version) -> None:
         stdout.print(labeled("replaced", f"{total:,} words: {shares}"))
 
 
+def _unlabeled_rows(version: Version) -> int:
+    """How many rows without labels there are."""
+    split = version.task.splits.unlabeled
+    return version.rows(split) if split is not None and split in version.splits else 0
+
+
+def _dropped(counts: Mapping[str, int]) -> str:
+    """What was left out, by reason: generated rows, then malformed rows of the source."""
+    parts = [
+        f"{n:,} {k.partition('.')[2]}" for k, n in counts.items() if k.startswith("dropped.") and n
+    ]
+    by_reason = [
+        f"{n:,} {k.removeprefix('source.skipped.')}"
+        for k, n in counts.items()
+        if k.startswith("source.skipped.")
+    ]
+    if skipped := counts.get("source.skipped", 0):
+        why = f" ({', '.join(by_reason)})" if by_reason else ""
+        parts.append(f"{skipped:,} skipped{why}")
+    return " · ".join(parts)
+
+
 def versions_table(versions: list[Version]) -> Table:
     """All versions of a root, one a line."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("version", "id", "recipe", "rows", "created", "source"):
-        table.add_column(heading, justify="right" if heading == "rows" else "left")
+    unlabeled = any(map(_unlabeled_rows, versions))
+    for heading in (
+        "version",
+        "id",
+        "recipe",
+        "rows",
+        *["unlabeled"] * unlabeled,
+        "created",
+        "source",
+    ):
+        table.add_column(heading, justify="right" if heading in ("rows", "unlabeled") else "left")
     for version in versions:
         manifest = version.manifest
         cells = (
@@ -54,6 +86,7 @@ def versions_table(versions: list[Version]) -> Table:
             manifest.id[:6],
             manifest.recipe.get("preset", ""),
             f"{version.rows(version.task.splits.train):,}",
+            *[f"{_unlabeled_rows(version):,}"] * unlabeled,
             manifest.created[:16].replace("T", " "),
             manifest.source,
         )

@@ -87,6 +87,12 @@ class Version:
         stored = {entry.split for entry in self.manifest.files}
         return tuple(name for name in self.task.splits.names if name in stored)
 
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The stored splits that a model may be trained on: with labels, and without."""
+        splits = self.task.splits
+        return tuple(name for name in (splits.train, splits.unlabeled) if name in self.splits)
+
     def rows(self, split: str) -> int:
         """Rows of a split."""
         return sum(shard.entry.rows for shard in self.shards(split))
@@ -317,8 +323,9 @@ def verify(version: Version, *, whole: bool = True) -> int:
     for shard in shards:
         shard.check_footer()
         shard.check()
+    held_out = (*version.task.splits.validation, *version.task.splits.test)
     for source in version.manifest.sources:
-        checked = whole or source.split != version.task.splits.train
+        checked = whole or source.split in held_out
         if checked and source_of(version, source.split) != source:
             raise FileDamaged(
                 f"{version.reference}: the source rows of split {source.split!r} are not those "

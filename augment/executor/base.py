@@ -46,10 +46,10 @@ class Engine:
             return None
         return max(1, (os.cpu_count() or 1) // self.workers)
 
-    def chunks(self, table: pa.Table) -> list[Chunk]:
-        """The rows of a table in stretches of ``chunk_rows``."""
+    def chunks(self, table: pa.Table, first: int = 0) -> list[Chunk]:
+        """The rows of a table in stretches of ``chunk_rows``, numbered from ``first``."""
         starts = range(0, table.num_rows, self.chunk_rows)
-        return [Chunk(i, table.slice(at, self.chunk_rows)) for i, at in enumerate(starts)]
+        return [Chunk(i, table.slice(at, self.chunk_rows)) for i, at in enumerate(starts, first)]
 
 
 @dataclass(frozen=True, slots=True)

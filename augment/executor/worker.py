@@ -114,8 +114,8 @@ class Worker:
             if model_filter is not None:
                 model_filter.scorer.exact()
 
-    def refuse_long(self, rows: pa.Table) -> None:
-        """Check that the masked LM can read every text of the training rows.
+    def refuse_long(self, rows: pa.Table, split: str) -> None:
+        """Check that the masked LM can read every text of a split.
 
         Raises:
             TextTooLong: It cannot, and the recipe does not truncate.
@@ -125,7 +125,7 @@ class Worker:
         for column in self.spec.task.text_columns:
             for start in range(0, rows.num_rows, _ROWS_AT_ONCE):
                 part = rows.slice(start, _ROWS_AT_ONCE)
-                places = (f"train row {idx}, {column}," for idx in part["idx"].to_pylist())
+                places = (f"{split} row {idx}, {column}," for idx in part["idx"].to_pylist())
                 texts = part[column].to_pylist()
                 self.finder.refuse_long(list(zip(places, texts, strict=True)))
 

@@ -39,6 +39,8 @@ class AugmentRecipe(BaseModel):
     """p, the chance that a word is replaced (paper: p_t)."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """The seed of every draw."""
+    augment_unlabeled: bool = False
+    """Generate rows from rows without labels too; they stay in the unlabeled split."""
     words: Literal["basic", "all"] = "basic"
     """``basic``: the model's own basic tokens, plain a-z words that are no stop words; ``all``:
     every word of an NLTK word tokenization."""

@@ -20,8 +20,13 @@ LIBRARIES = ("augment-distill", "torch", "transformers", "tokenizers", "pyarrow"
 
 _LOGITS_NOTE = (
     "`teacher_logits` are those of the asset `teacher` in manifest.json, in the order of the\n"
-    "labels and rounded to multiples of 1/256; null outside the training split.\n\n"
+    "labels and rounded to multiples of 1/256; null in the splits that are not augmented.\n\n"
 )
+_SOFT_NOTE = (
+    "`soft_labels` are distributions that came with the rows, in the order of the labels; null\n"
+    "where a row has none. Generated rows have that of their original.\n\n"
+)
+_UNLABELED_NOTE = "The rows of the split `{split}` have no label: it is null.\n\n"
 _REJECTED_NOTE = (
     "`rejected/` holds generated rows that were refused, with their reason: no data.\n\n"
 )
@@ -37,7 +42,10 @@ def card(manifest: Manifest) -> str:
         f"| {split} | {sum(f.rows for f in manifest.files if f.split == split):,} |"
         for split in stored
     )
-    notes = _LOGITS_NOTE * manifest.teacher_logits + _REJECTED_NOTE * bool(manifest.rejected)
+    unlabeled = task.splits.unlabeled in stored
+    notes = _UNLABELED_NOTE.format(split=task.splits.unlabeled) * unlabeled
+    notes += _SOFT_NOTE * manifest.soft_labels + _LOGITS_NOTE * manifest.teacher_logits
+    notes += _REJECTED_NOTE * bool(manifest.rejected)
     counts = "\n".join(f"| {name} | {count:,} |" for name, count in sorted(manifest.counts.items()))
     recipe = "\n".join(f"- `{key}` = {as_code(value)}" for key, value in manifest.recipe.items())
     return (
@@ -50,7 +58,7 @@ def card(manifest: Manifest) -> str:
         f"{notes}"
         f"| split | rows |\n|---|--:|\n{rows}\n\n"
         f"## Recipe\n\n{recipe}\n\n"
-        f"## Counts of the training split\n\n| what | count |\n|---|--:|\n{counts}\n"
+        f"## Counts\n\n| what | count |\n|---|--:|\n{counts}\n"
     )
 
 

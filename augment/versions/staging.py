@@ -110,13 +110,13 @@ class Staging:
             text = json.dumps({**note, "checksum": checksum_of(note)})
             write_text(self._file(chunk.number, _NOTE), text)
 
-    def tables(self, chunks: int, suffix: str) -> Iterator[pa.Table]:
-        """The rows of all chunks in order: those that pass, or those that are refused.
+    def tables(self, chunks: int, suffix: str, first: int = 0) -> Iterator[pa.Table]:
+        """The rows of so many chunks in order: those that pass, or those that are refused.
 
         Raises:
             FileDamaged: A chunk was changed since it was found to be finished.
         """
-        for chunk in range(chunks):
+        for chunk in range(first, first + chunks):
             note, path = self._note(chunk), self._file(chunk, suffix)
             content = b""
             with suppress(OSError):
@@ -213,7 +213,12 @@ def open_staging(folder: Path, identity: str, chunk_rows: int) -> Iterator[Stagi
 
 
 def commit(
-    staging: Staging, draft: Manifest, chunks: int, others: Mapping[str, Iterable[pa.Table]]
+    staging: Staging,
+    draft: Manifest,
+    chunks: int,
+    others: Mapping[str, Iterable[pa.Table]],
+    *,
+    unlabeled: int = 0,
 ) -> Path:
     """Put the version together and give it its name by one rename.
 
@@ -222,19 +227,22 @@ def commit(
         draft: The manifest without files and version name.
         chunks: Number of chunks of the training split.
         others: The rows of the splits that are stored untouched.
+        unlabeled: Number of chunks behind these that are the unlabeled split, if any are.
     """
     kept = {"soft_labels": draft.soft_labels, "teacher_logits": draft.teacher_logits}
     schema = arrow_schema(draft.task, **kept)
     building = staging.path / "version"
     shutil.rmtree(building, ignore_errors=True)
-    data, train = building / "data", draft.task.splits.train
+    data = building / "data"
     data.mkdir(parents=True)
-    write_split(data, train, staging.tables(chunks, _ROWS), schema)
+    made = _made(draft, chunks, unlabeled)
+    for split, (first, count) in made.items():
+        write_split(data, split, staging.tables(count, _ROWS, first), schema)
     for split, tables in others.items():
         write_split(data, split, tables, schema)
-    splits = [split for split in draft.task.splits.names if split == train or split in others]
+    splits = [split for split in draft.task.splits.names if split in made or split in others]
     files = describe_files(data, splits)
-    rejected = _write_rejected(building, draft, staging, chunks)
+    rejected = _write_rejected(building, draft, staging, made)
     while True:
         target = staging.folder / next_name(staging.folder)
         facts = {"files": files, "rejected": rejected, "version": target.name}
@@ -254,17 +262,27 @@ def commit(
             return target
 
 
+def _made(draft: Manifest, chunks: int, unlabeled: int) -> dict[str, tuple[int, int]]:
+    """Split that was made of chunks → its first chunk and how many it has."""
+    made = {draft.task.splits.train: (0, chunks)}
+    if unlabeled and draft.task.splits.unlabeled:
+        made[draft.task.splits.unlabeled] = (chunks, unlabeled)
+    return made
+
+
 def _write_rejected(
-    building: Path, draft: Manifest, staging: Staging, chunks: int
+    building: Path, draft: Manifest, staging: Staging, made: Mapping[str, tuple[int, int]]
 ) -> tuple[FileEntry, ...]:
     """The refused rows in a folder of their own, where the recipe keeps them."""
     if not draft.recipe.get("keep_rejected"):
         return ()
-    folder, train = building / "rejected", draft.task.splits.train
+    folder = building / "rejected"
     folder.mkdir()
-    write_split(folder, train, staging.tables(chunks, _REJECTED), rejected_schema(draft.task))
+    for split, (first, count) in made.items():
+        tables = staging.tables(count, _REJECTED, first)
+        write_split(folder, split, tables, rejected_schema(draft.task))
     sync(folder)
-    return describe_files(folder, [train])
+    return describe_files(folder, made)
 
 
 def next_name(folder: Path) -> str:

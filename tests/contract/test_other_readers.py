@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import duckdb
+import pandas as pd
 import polars as pl
 import pyarrow.dataset as ds
 import pytest
 
+from augment import augment_task
 from augment.contract import Label, Splits, Version
 from tests.contract.conftest import TASK, write_version
 
@@ -96,6 +99,33 @@ def test_names_of_classes_are_the_same_for_every_reader(tmp_path: Path) -> None:
 
     for loaded in (datasets.load_dataset(str(version.path)), version.load()):
         assert loaded["train"].features["label"].names == list(names)
+
+
+def test_rows_without_labels_open_in_a_line(tmp_path: Path) -> None:
+    """One call of pandas, Polars, DuckDB and datasets: labels are null, soft labels are lists."""
+    (tmp_path / "train.csv").write_text("text,label\nfine,good\npoor,bad\n")
+    (tmp_path / "validation.csv").write_text("text,label\nso,good\n")
+    (tmp_path / "more.jsonl").write_text(
+        '{"text": "one", "soft_labels": [0.25, 0.75]}\n{"text": "fine"}\n{"text": "two"}\n'
+    )
+    (tmp_path / "t.toml").write_text(
+        'name="t"\ntext_columns=["text"]\nmetrics=["f1"]\nselection_metric="f1"\n[label]\n'
+        'names=["bad","good"]\n[splits]\ntrain="train.csv"\nvalidation="validation.csv"\n'
+        'unlabeled="more.jsonl"\n'
+    )
+    path = augment_task(str(tmp_path / "t.toml"), variants=0, out=tmp_path / "out").path
+    files, names = f"{path}/data/unlabeled-*.parquet", ["text", "label", "idx", "soft_labels"]
+    expected = [("one", None, 0, [0.25, 0.75]), ("two", None, 2, None)]
+
+    frame = pd.read_parquet(path / "data" / "unlabeled-00000-of-00001.parquet")
+    assert frame.label.isna().all()
+    assert frame.soft_labels[0].tolist() == [0.25, 0.75]
+    assert frame.soft_labels[1] is None
+    assert pl.read_parquet(files).select(names).rows() == expected
+    assert duckdb.sql(f"select {', '.join(names)} from '{files}'").fetchall() == expected
+    loaded = datasets.load_dataset(str(path), split="unlabeled")
+    assert [tuple(row[name] for name in names) for row in loaded] == expected
+    assert loaded.features["label"].names == ["bad", "good"]
 
 
 def test_a_place_with_an_equals_sign_adds_no_column(tmp_path: Path) -> None:
