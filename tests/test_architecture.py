@@ -24,7 +24,7 @@ LAYERS = {
     "augment": (
         "contract", "errors", "progress", "tasks", "tokenization", "batching", "vectors",
         "masked_lm", "recipes", "replacement", "sources", "versions", "filters", "executor",
-        "analysis", "pipeline", "__init__", "cli",
+        "derive", "analysis", "pipeline", "__init__", "cli",
     ),
     "distill": (
         "errors", "distributed", "progress", "records", "run_directory", "recipes", "models",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from augment.cli import generate, inspect
+from augment.cli import derive, generate, inspect
 from augment.contract.terminal import command_line
 
 app = command_line(
     "augment",
     "Expand text data sets by word replacement into versioned Parquet.",
-    [generate.app, inspect.app],
-    resumes=("run",),
+    [generate.app, derive.app, inspect.app],
+    resumes=("run", "add", "filter", "merge"),
     completion=True,
 )

@@ -353,8 +353,10 @@ def _check_card(version: Version) -> None:
         )
 
 
-def source_of(version: Version, split: str) -> SourceSplit:
+def source_of(version: Version, split: str, *, soft_labels: bool = False) -> SourceSplit:
     """A split's source rows as they stand in its files, as the id covers them.
+
+    With ``soft_labels``, a version without any counts as one whose rows have none.
 
     Raises:
         ContractError: A file is not the one that the manifest describes.
@@ -364,12 +366,14 @@ def source_of(version: Version, split: str) -> SourceSplit:
     def originals(column: str) -> Iterator[list[Any]]:
         nonlocal rows
         rows = 0
-        for batch in version.batches(split, [column, "variant"]):
-            values = batch.filter(pc.equal(batch["variant"], 0))[column].to_pylist()
+        there = column if column in stored else "idx"
+        for batch in version.batches(split, [there, "variant"]):
+            values = batch.filter(pc.equal(batch["variant"], 0))[there].to_pylist()
             rows += len(values)
-            yield values
+            yield values if there == column else [None] * len(values)
 
-    soft = [SOFT_LABELS] * version.manifest.soft_labels
+    stored = version.schema().names
+    soft = [SOFT_LABELS] * (version.manifest.soft_labels or soft_labels)
     names = (*task.text_columns, task.label.column, "idx", *soft)
     with guarded(version.files(split)[0], FileDamaged, f"rows of {version.reference}"):
         digest = content_digest({name: originals(name) for name in names})

@@ -1,0 +1,174 @@
+"""The story that all derived versions share: is it there, make its chunks, commit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from augment.contract import (
+    CONTRACT,
+    Asset,
+    Derivation,
+    Manifest,
+    Parent,
+    SourceSplit,
+    TaskSpec,
+    Version,
+    identity,
+    open_version,
+)
+from augment.contract.files import disk_errors
+from augment.contract.version import source_of
+from augment.progress import Narrator
+from augment.recipes.schema import ALGORITHM
+from augment.versions.manifest import Assets
+from augment.versions.rows import ChunkOutput
+from augment.versions.staging import commit, find_committed, open_staging
+
+_CHUNK = 1
+"""Stands in the notes of chunks for how they are cut; another number whenever that changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a derived version is made from, without its rows.
+
+    Attributes:
+        task: Its task.
+        derivation: From what, and how.
+        recipe: The gates; nothing where there were none.
+        source: Name of where the rows come from.
+        sources: The source rows of each split.
+        assets: Models and vectors that took part, in its parents too.
+        soft_labels: Whether rows carry distributions.
+        teacher_logits: Whether rows carry the logits of the asset ``teacher``.
+    """
+
+    task: TaskSpec
+    derivation: Derivation
+    recipe: dict[str, Any]
+    source: str
+    sources: tuple[SourceSplit, ...]
+    assets: tuple[Asset, ...]
+    soft_labels: bool
+    teacher_logits: bool
+    label_rule: Any = None
+    limit: int | None = None
+
+    def draft(self) -> Manifest:
+        """The manifest without files, counts and its final name; the id is final."""
+        made_from = {key: value for key, value in self.recipe.items() if key != "preset"}
+        return Manifest(
+            contract=CONTRACT,
+            algorithm=ALGORITHM,
+            id=identity(
+                algorithm=ALGORITHM,
+                task=self.task,
+                recipe=made_from,
+                sources=self.sources,
+                assets=self.assets,
+                derivation=self.derivation,
+            ),
+            version="v0001",
+            task=self.task,
+            recipe=self.recipe,
+            source=self.source,
+            limit=self.limit,
+            sources=self.sources,
+            assets=self.assets,
+            label_rule=self.label_rule,
+            derivation=self.derivation,
+            soft_labels=self.soft_labels,
+            teacher_logits=self.teacher_logits,
+            files=(),
+            counts={},
+            libraries=Assets.of(()).libraries,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+Outputs = Callable[[Sequence[int]], Iterator[ChunkOutput]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a derived version, made when they are asked for.
+
+    Attributes:
+        chunks: Into how many chunks the training split is cut.
+        outputs: Makes those of some numbers, in order.
+        others: The rows of the other splits.
+        counts: What was counted before the first chunk.
+    """
+
+    chunks: int
+    outputs: Outputs
+    others: Mapping[str, Iterable[pa.Table]]
+    counts: Mapping[str, int]
+
+
+def build(draft: Manifest, rows: Rows, out: Path, tell: Narrator) -> Version:
+    """Make a version, or find it or a part of it from an earlier call.
+
+    Raises:
+        OutputBusy: Another process makes it.
+        OutputUnwritable: There is no room; finished chunks are kept.
+    """
+    folder = out / draft.task.name
+    if (present := find_committed(folder, draft.id)) is not None:
+        tell.say("nothing to do", f"{present.reference} is already that ({draft.id[:12]})")
+        return present
+    with open_staging(folder, draft.id, _CHUNK) as staging:
+        made = find_committed(folder, draft.id)
+        if made is None:
+            kept = {number: staging.finished(number) for number in range(rows.chunks)}
+            due = [number for number, counts in kept.items() if counts is None]
+            counts = Counter[str](rows.counts)
+            for known in kept.values():
+                counts.update(known or {})
+            if len(due) < rows.chunks:
+                tell.say("resuming", f"{rows.chunks - len(due)} of {rows.chunks} chunks are done")
+            with closing(rows.outputs(due)) as outputs:  # type: ignore[type-var]
+                for output in outputs:
+                    staging.keep(output)
+                    counts.update(output.counts)
+            final = draft.model_copy(update={"counts": dict(sorted(counts.items()))})
+            with disk_errors(staging.path):
+                path = commit(staging, final, rows.chunks, rows.others)
+            made = open_version(path)
+        staging.remove()
+    return made
+
+
+def parents_of(versions: Iterable[Version]) -> tuple[Parent, ...]:
+    """What a manifest says of the versions that another one was derived from."""
+    return tuple(Parent(id=each.manifest.id, reference=each.reference) for each in versions)
+
+
+def root_of(version: Version) -> Path:
+    """The root that a version lies below."""
+    return version.path.absolute().parents[1]
+
+
+def distinct_assets(*groups: Iterable[Asset]) -> tuple[Asset, ...]:
+    """All of them, each once."""
+    found: dict[tuple[str, str], Asset] = {}
+    for asset in chain.from_iterable(groups):
+        found.setdefault((asset.kind, asset.sha256), asset)
+    return tuple(found.values())
+
+
+def sources_of(version: Version, *, soft_labels: bool) -> dict[str, SourceSplit]:
+    """The source rows of each split as the id of a version with or without soft labels has them."""
+    manifest = version.manifest
+    if soft_labels == manifest.soft_labels:
+        return {source.split: source for source in manifest.sources}
+    return {split: source_of(version, split, soft_labels=True) for split in version.splits}
