@@ -7,14 +7,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from augment.contract import Version, open_version
+    from augment.derive.write import write_version
     from augment.pipeline import augment_task
 
 
-__all__ = ["Version", "augment_task", "open_version"]
+__all__ = ["Version", "augment_task", "open_version", "write_version"]
 _PLACES = {
     "Version": "augment.contract.version",
     "augment_task": "augment.pipeline",
     "open_version": "augment.contract.version",
+    "write_version": "augment.derive.write",
 }
 
 

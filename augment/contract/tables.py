@@ -55,7 +55,7 @@ def open_parquet(file: DataFile, wanted: Collection[str] | None = None) -> Table
     columns = [name for name in names if wanted is None or name in wanted]
     texts = tuple(name for name in names if holds_text(schema.field(name).type))
     records = _records(file, columns, metadata)
-    return Table(records, tuple(names), texts, _class_names(schema.metadata))
+    return Table(records, tuple(names), texts, class_names(schema.metadata))
 
 
 def holds_text(kind: pa.DataType) -> bool:
@@ -159,7 +159,7 @@ def _decoded(raw: bytes, *, lenient: bool) -> Any:
         return _NOT_UTF8
 
 
-def _class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
+def class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
     """Column → class names, where a Parquet file carries the features of ``datasets``."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"].items()

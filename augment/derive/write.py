@@ -1,0 +1,255 @@
+"""A version from rows that a Python program holds: data sets, data frames, Arrow tables."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from augment.contract import (
+    GENERATOR,
+    SOFT_LABELS,
+    UNLABELED_SPLIT,
+    AddedRows,
+    Derivation,
+    SourceSplit,
+    TaskSpec,
+    UsageError,
+    Version,
+    arrow_schema,
+    content_digest,
+)
+from augment.contract.data_files import Record, listed
+from augment.contract.models import first_line
+from augment.contract.task import EDIT, SAFE_NAME
+from augment.derive.build import Made, Rows, build
+from augment.derive.groups import conformed
+from augment.derive.in_memory import records_of
+from augment.errors import RowMalformed, SourceMissing
+from augment.progress import Narrator
+from augment.sources.examples import SourceTableBuilder, source_split
+from augment.sources.labels import LabelReader, short
+from augment.sources.row_files import columns_of, soft_label_reader
+from augment.tasks import Task, get_task
+from augment.versions.rows import ChunkOutput
+
+_ROWS_A_CHUNK = 16_384
+_MOST_VARIANTS = 2**30
+_VARIANT = "The number of a row among those of its source row: 0 for the source row itself."
+_GENERATOR = "A name is expected: at most 64 letters, digits, dots, dashes or underscores."
+_NEEDS_IDX = "idx is the number of a source row, variant that of a row among those made from it."
+
+
+def write_version(
+    task: str | Task | TaskSpec,
+    splits: Mapping[str, Any],
+    *,
+    out: str | Path = "data/versions",
+    narrator: Narrator | None = None,
+) -> Version:
+    """Write rows as a version: to distill from, to filter, to merge.
+
+    Rows have the columns of the task, and maybe ``idx``, ``soft_labels`` and, in the training and
+    unlabeled split, ``variant`` with a ``generator`` where it is above 0, and ``edits``. They are
+    checked as rows of files are; no gate is applied, see ``augment filter``.
+
+    Args:
+        task: A GLUE task's name, a task file, or the task itself.
+        splits: Split name → a ``datasets.Dataset``, a pandas data frame or an Arrow table;
+            training and a validation split are needed, ``unlabeled`` may be there.
+        out: The root of all versions; the same rows again are found there.
+        narrator: Hears what is going on.
+
+    Raises:
+        UsageError: A split is none of the task's, or of another type.
+        SourceInvalid: A column, a label or a split is missing, or a row is malformed.
+        OutputUnwritable: There is no room.
+    """
+    spec = _spec(task, splits)
+    labels = LabelReader(spec.label)
+    read = {
+        name: _read(name, splits[name], spec, labels)
+        for name in spec.splits.names
+        if name in splits
+    }
+    soft = any(SOFT_LABELS in table.column_names for table in read.values())
+    schema = arrow_schema(spec, soft_labels=soft)
+    tables = {name: conformed(table, schema) for name, table in read.items()}
+    made = Made(
+        task=spec,
+        derivation=Derivation(command="write", added=tuple(_made_rows(tables))),
+        recipe={},
+        source="write_version",
+        sources=tuple(_source(name, table, spec, soft) for name, table in tables.items()),
+        assets=(),
+        soft_labels=soft,
+        teacher_logits=False,
+        label_rule="positions" if labels.rule == "positions" else None,
+    )
+    return build(made.draft(), _rows(tables, spec), Path(out), narrator or Narrator())
+
+
+def _spec(task: str | Task | TaskSpec, splits: Mapping[str, Any]) -> TaskSpec:
+    """The task, with a split for unlabeled rows where there are any.
+
+    Raises:
+        UsageError: A split is none of the task's.
+        SourceMissing: Training or validation rows are missing.
+    """
+    chosen = get_task(task) if isinstance(task, str) else task
+    whole = chosen if isinstance(chosen, Task) else Task(chosen)
+    if UNLABELED_SPLIT in splits:
+        whole = whole.with_unlabeled()
+    spec = whole.spec
+    for name in splits:
+        if name not in spec.splits.names:
+            known = listed([*spec.splits.labeled, UNLABELED_SPLIT])
+            raise UsageError(f"{name!r} is no split of {spec.name}; there are {known}.")
+    if spec.splits.train not in splits or not {*spec.splits.validation} & {*splits}:
+        needed = f"{spec.splits.train} and {' or '.join(spec.splits.validation)}"
+        found = listed(list(splits)) or "nothing"
+        raise SourceMissing(f"{needed} are needed to write a version; found {found}.")
+    return spec
+
+
+def _read(split: str, rows: Any, spec: TaskSpec, labels: LabelReader) -> pa.Table:
+    """The rows of a split, checked, with the columns that they have."""
+    unlabeled = split == spec.splits.unlabeled
+    reader = SourceTableBuilder(
+        spec, split, labels=labels, labeled="maybe" if unlabeled else None,
+        soft_labels=soft_label_reader(spec),
+    )  # fmt: skip
+    columns = columns_of(spec)
+    told: list[pa.Table] = []
+    for part in records_of(split, rows, {*reader.wanted(columns), *_TOLD.names}):
+        try:
+            for record in part:
+                reader.add_record(record.location, record.values, columns)
+        except RowMalformed as error:
+            raise RowMalformed(error.problem, "Mend the rows, or take it out.") from error
+        told.append(_told(part))
+    more = pa.concat_tables([_TOLD.empty_table(), *told])
+    generated = np.asarray(more["variant"]) > 0
+    where = f"the split {split!r}"
+    table = reader.collect(where) if generated.any() else reader.build(where)
+    if unlabeled and (labeled := table[spec.label.column].is_valid().to_numpy()).any():
+        _refuse(split, labeled, "has a label", "Rows with a label are training rows.")
+    _refuse(
+        split, generated != np.asarray(more[GENERATOR].is_valid()),
+        "has a generator but variant 0, or a variant above 0 and no generator",
+        "Source rows have variant 0 and no generator; others have both, and the idx of their row.",
+    )  # fmt: skip
+    for name in _TOLD.names:
+        table = table.append_column(name, more[name])
+    return _grouped(split, table) if generated.any() else table
+
+
+_TOLD = pa.schema(
+    [
+        ("variant", pa.int32()),
+        (GENERATOR, pa.string()),
+        ("edits", pa.list_(pa.field("element", EDIT))),
+    ]
+)
+
+
+def _told(part: Sequence[Record]) -> pa.Table:
+    """What rows say of how they were made."""
+    found: dict[str, list[Any]] = {name: [] for name in _TOLD.names}
+    for record in part:
+        variant = record.values.get("variant") or 0
+        if type(variant) is not int or not 0 <= variant < _MOST_VARIANTS:
+            raise RowMalformed(f"{record.location} has variant {short(variant)}.", _VARIANT)
+        generator = record.values.get(GENERATOR)
+        if generator is not None and not (
+            isinstance(generator, str) and re.fullmatch(SAFE_NAME, generator)
+        ):
+            raise RowMalformed(f"{record.location} has generator {short(generator)}.", _GENERATOR)
+        found["variant"].append(variant)
+        found[GENERATOR].append(generator)
+        found["edits"].append(record.values.get("edits") or [])
+    try:
+        return pa.table(list(found.values()), schema=_TOLD)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise RowMalformed(
+            f"{part[0].location} or one of the {len(part):,} from there has edits that are none: "
+            f"{first_line(error)}.",
+            "Edits are lists of column, start, end, before, after and source; or leave them out.",
+        ) from error
+
+
+def _grouped(split: str, table: pa.Table) -> pa.Table:
+    """The rows ordered: each source row with those made from it, then those without one."""
+    variant = np.asarray(table["variant"])
+    _refuse(split, ~np.asarray(table["idx"].is_valid()), "has no idx", _NEEDS_IDX)
+    idx = np.asarray(table["idx"])
+    key = np.lexsort((variant, idx))
+    same = np.r_[False, (np.diff(idx[key]) == 0) & (np.diff(variant[key]) == 0)]
+    _refuse(split, _at(key[same], len(idx)), "has the idx and variant of another row", _NEEDS_IDX)
+    sources = np.flatnonzero(variant == 0)
+    sources = sources[np.argsort(idx[sources], kind="stable")]
+    place = np.minimum(np.searchsorted(idx[sources], idx), max(len(sources) - 1, 0))
+    first = np.full(len(idx), len(idx))  # rows without a source row come last
+    if len(sources):
+        first = np.where(idx[sources][place] == idx, sources[place], first)
+    alone = first == len(idx)
+    _refuse(
+        split, alone & (variant != 1),
+        "has a variant above 1, but no row has variant 0 of its idx", _NEEDS_IDX,
+    )  # fmt: skip
+    return table.take(pa.array(np.lexsort((variant, idx * alone, first))))
+
+
+def _at(places: Any, rows: int) -> Any:
+    mask = np.zeros(rows, dtype=np.bool_)
+    mask[places] = True
+    return mask
+
+
+def _refuse(split: str, wrong: Any, problem: str, hint: str) -> None:
+    """Refuse the first row of those that are wrong, if any are."""
+    if wrong.any():
+        raise RowMalformed(f"split {split!r} row {int(np.argmax(wrong))} {problem}.", hint)
+
+
+def _source(split: str, table: pa.Table, spec: TaskSpec, soft: bool) -> SourceSplit:
+    columns = [*spec.text_columns, spec.label.column, "idx", *[SOFT_LABELS] * soft]
+    return source_split(split, table.filter(pc.equal(table["variant"], 0)).select(columns))
+
+
+def _made_rows(tables: Mapping[str, pa.Table]) -> Iterator[AddedRows]:
+    """What the id covers of rows that are no source rows."""
+    for split, table in tables.items():
+        made = table.filter(pc.greater(table["variant"], 0))
+        for generator in pc.unique(made[GENERATOR]).to_pylist():
+            own = made.filter(pc.equal(made[GENERATOR], generator))
+            digest = content_digest({name: _values(own[name]) for name in own.column_names})
+            yield AddedRows(generator=generator, name=split, rows=own.num_rows, sha256=digest)
+
+
+def _values(column: pa.ChunkedArray) -> Iterator[list[Any]]:
+    for first in range(0, len(column), _ROWS_A_CHUNK):
+        part = column.slice(first, _ROWS_A_CHUNK).to_pylist()
+        is_edits = pa.types.is_list(column.type) and pa.types.is_struct(column.type.value_type)
+        yield [json.dumps(each) for each in part] if is_edits else part
+
+
+def _rows(tables: Mapping[str, pa.Table], spec: TaskSpec) -> Rows:
+    train = spec.splits.train
+    firsts = range(0, tables[train].num_rows, _ROWS_A_CHUNK)
+
+    def outputs(due: Sequence[int]) -> Iterator[ChunkOutput]:
+        for number in due:
+            part = tables[train].slice(firsts[number], _ROWS_A_CHUNK)
+            sources = pc.sum(pc.equal(part["variant"], 0)).as_py()
+            counts = {"rows.source": sources, "rows.augmented": part.num_rows - sources}
+            yield ChunkOutput(number, part, counts)
+
+    others = {name: [table] for name, table in tables.items() if name != train}
+    return Rows(len(firsts), outputs, others, {})
