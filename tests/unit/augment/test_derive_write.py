@@ -1,0 +1,165 @@
+"""``write_version``: what Python programs hold, checked as rows of files are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from augment import write_version
+from augment.contract import Fault, UsageError, verify
+from augment.errors import RowMalformed, SourceInvalid, SourceMissing
+from tests.unit.augment.derived import PAIRS, SCORES, TEA, TRAIN, frame, parent
+
+VALIDATION = frame(("a validation row", "good"), ("another", "bad"))
+
+
+def written(out: Path, train: Any, **more: Any) -> Any:
+    return write_version(TEA, {"train": train, "validation": VALIDATION, **more}, out=out)
+
+
+def test_a_version_comes_back_the_same_from_every_kind(tmp_path: Path) -> None:
+    """What was read from a version is written to the same bytes of rows and the same id."""
+    unlabeled = frame(("some tea", [0.25, 0.75]), columns="sentence soft_labels")
+    version = parent(tmp_path / "first", unlabeled=unlabeled)
+    kinds = {
+        "pandas": {split: version.to_pandas(split) for split in version.splits},
+        "arrow": {split: version.table(split) for split in version.splits},
+        "datasets": dict(version.load()),
+    }
+    again = {
+        name: write_version(TEA, splits, out=tmp_path / name) for name, splits in kinds.items()
+    }
+
+    assert version.splits == ("train", "validation", "test", "unlabeled")
+    assert version.manifest.soft_labels
+    assert {made.manifest.id for made in again.values()} == {version.manifest.id}
+    for made in again.values():
+        assert verify(made) == 4
+        assert all(made.table(split).equals(version.table(split)) for split in made.splits)
+
+
+def test_the_same_rows_are_found_again_and_others_are_not(tmp_path: Path) -> None:
+    first = parent(tmp_path)
+    other = TRAIN.copy()
+    other.loc[1, "sentence"] = "a fine tea"  # a generated row: no source row covers it
+
+    assert parent(tmp_path).path == first.path
+    assert written(tmp_path, other).manifest.id != first.manifest.id
+    assert (
+        written(tmp_path, other.assign(generator=[None, "para", None, None])).path.name == "v0003"
+    )
+
+
+def test_rows_stand_behind_their_source_row_in_any_order(tmp_path: Path) -> None:
+    train = frame(
+        ("made of b", "good", 4, 2, "para"),
+        ("new", "bad", 9, 1, "llm"),
+        ("b", "good", 4, 0, None),
+        ("also made of b", "good", 4, 1, "para"),
+        ("a", "bad", 2, 0, None),
+        columns="sentence label idx variant generator",
+    )
+    rows = written(tmp_path, train).to_pandas("train")
+
+    assert rows.sentence.tolist() == ["b", "also made of b", "made of b", "a", "new"]
+    assert rows.variant.tolist() == [0, 1, 2, 0, 1]
+
+
+def test_a_frame_with_gaps_has_whole_numbers_all_the_same(tmp_path: Path) -> None:
+    """pandas makes decimals of a column of numbers in which one is missing."""
+    train = pd.DataFrame(
+        {
+            "sentence": ["b", "a"],
+            "label": pd.Categorical(["good", "bad"]),
+            "idx": [3.0, np.nan],
+        }
+    )
+    rows = written(tmp_path, train).to_pandas("train")
+
+    assert rows.idx.tolist() == [0, 1]
+    assert rows.label.tolist() == [1, 0]
+
+
+def test_classes_of_a_data_set_count_by_name(tmp_path: Path) -> None:
+    kind = datasets.ClassLabel(names=["good", "bad"])
+    rows = datasets.Dataset.from_dict(
+        {"sentence": ["fine", "cold"], "label": [0, 1]},
+        features=datasets.Features({"sentence": datasets.Value("string"), "label": kind}),
+    )
+
+    assert written(tmp_path, rows).table("train")["label"].to_pylist() == [1, 0]
+
+
+def test_pairs_and_scores(tmp_path: Path) -> None:
+    pair = frame(("a", "b", "good"), ("c", "d", "bad"), columns="one other label")
+    score = pa.table({"sentence": ["a", "b"], "label": [0.5, -1.0]})
+
+    for task, rows in ((PAIRS, pair), (SCORES, score)):
+        made = write_version(task, {"train": rows, "validation": rows}, out=tmp_path)
+        assert verify(made) == 2
+
+
+ROW = frame(("x", "good", 0, 0, None), columns="sentence label idx variant generator")
+BAD_ROWS = {
+    "no such class": (ROW.assign(label="fine"), "row 0 has label 'fine'"),
+    "no label": (ROW.assign(label=None), "row 0 has no label"),
+    "a number as text": (ROW.assign(sentence=4), "has 4 where a text is expected"),
+    "no text": (ROW.assign(sentence=None), "where a text is expected"),
+    "half a character": (
+        ROW.assign(sentence=pd.Series(["\ud800"], dtype=object)),
+        "not valid Unicode",
+    ),
+    "too long": (ROW.assign(sentence="x" * 1_000_001), "1,000,001 characters"),
+    "no column": (ROW.drop(columns="sentence"), "no column 'sentence'"),
+    "a negative variant": (ROW.assign(variant=-1), "has variant -1"),
+    "a variant in words": (ROW.assign(variant="one"), "has variant 'one'"),
+    "no generator": (ROW.assign(variant=1), "no generator"),
+    "a generator of a source row": (ROW.assign(generator="llm"), "a generator but variant 0"),
+    "a generator that is markup": (ROW.assign(generator="<b>", variant=1), "generator '<b>'"),
+    "no source row": (ROW.assign(generator="llm", variant=2), "no row has variant 0"),
+    "twice": (pd.concat([ROW, ROW.assign(variant=1, generator="a"), ROW]), "of another row"),
+    "idx twice": (pd.concat([ROW, ROW]), "row number 0 2 times"),
+    "edits of another kind": (ROW.assign(edits=[[{"column": 3}]], variant=1), "edits"),
+    "a distribution": (ROW.assign(soft_labels=[[0.1, 0.2]]), "sum to 0.3"),
+    "no rows": (ROW.head(0), "no rows"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ROWS)
+def test_rows_that_are_wrong(tmp_path: Path, name: str) -> None:
+    rows, says = BAD_ROWS[name]
+    with pytest.raises(SourceInvalid) as caught:
+        written(tmp_path, rows)
+
+    assert says in str(caught.value)
+    assert not list(tmp_path.rglob("v0001"))
+
+
+@pytest.mark.parametrize(
+    ("splits", "kind", "says"),
+    [
+        ({"train": ROW}, SourceMissing, "train and validation are needed"),
+        ({}, SourceMissing, "found nothing"),
+        ({"train": ROW, "validation": ROW, "dev": ROW}, UsageError, "'dev' is no split of tea"),
+        ({"train": [{"sentence": "x"}], "validation": ROW}, UsageError, "is a builtins.list"),
+        ({"train": ROW, "validation": ROW, "unlabeled": ROW}, RowMalformed, "has a label"),
+        (
+            {"train": pd.concat([ROW, ROW], axis=1), "validation": ROW},
+            UsageError,
+            "the column 'sentence' twice",
+        ),
+    ],
+)
+def test_splits_that_are_wrong(
+    tmp_path: Path, splits: dict[str, Any], kind: type[Fault], says: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        write_version(TEA, splits, out=tmp_path)
+
+    assert says in str(caught.value)
