@@ -19,7 +19,7 @@ from distill.evaluation.evaluate import evaluate, majority_baseline, measure
 from distill.evaluation.results import EvaluationResult, Role, Run, Scores
 from distill.evaluation.target import EvaluationTarget
 from distill.models.bf16 import slow_format
-from distill.models.guides import LoadedGuides, load_guides, parse_guides
+from distill.models.guides import GuideSpec, LoadedGuides, load_guides, parse_guides
 from distill.models.limits import check_length
 from distill.models.loading import Classifier, Encoder, Student, describe
 from distill.models.seeding import seeded
@@ -37,7 +37,7 @@ from distill.run_directory import (
 from distill.stages import HardLabelStage, IntermediateStage, PredictionStage
 from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.context import RunContext, TaskContext, open_context, run_identity
-from distill.training.kept_labels import KeptLabels, keep_labels
+from distill.training.kept_labels import KeptLabels, check_kept, keep_labels
 from distill.training.schedule import rows_drawn
 from distill.training.soft_labels import soft_labels
 from distill.training.teachers import Guides, Teacher, averaged_scores, teacher_name
@@ -83,7 +83,9 @@ def distill_task(
     narrator, run = Narrator(quiet=quiet), RunDirectory(new_place(out), shared)
     opened = open_checked(version)
     named = parse_guides(teacher, encoder)
-    settings = named.settle(load_recipe(recipe, opened.task.name))
+    settings = named.settle(load_recipe(recipe, opened.task.name), opened.task)
+    if named.reads_soft_labels(settings):
+        check_kept(opened, alone=not named.teachers)
     with main_process_first(), run.explaining_lost_models():
         spec = named.student(student, init)
         identity = run_identity(opened, named, spec, settings)
@@ -152,11 +154,12 @@ def check_guides(context: TaskContext, loaded: LoadedGuides, allow_weak: bool) -
             context.narrator.say("notice", encoder.notice)
         check_length(context.max_length, encoder.name, encoder.model.config)
         context.narrator.say("encoder", f"{encoder.name} · {describe(encoder.model)}")
-    return Guides(tuple(teachers), loaded.encoder, check_kept_labels(context, loaded, allow_weak))
+    kept = check_kept_labels(context, loaded.spec, allow_weak)
+    return Guides(tuple(teachers), loaded.encoder, kept)
 
 
 def check_kept_labels(
-    context: TaskContext, loaded: LoadedGuides, allow_weak: bool
+    context: TaskContext, named: GuideSpec, allow_weak: bool
 ) -> KeptLabels | None:
     """See whether the version's soft labels are fit to teach, where they count.
 
@@ -164,20 +167,16 @@ def check_kept_labels(
         DataInvalid: There are none, or one is damaged.
         WeakTeacher: They score about what guessing does on rows that have a label too.
     """
-    recipe, version, say = context.recipe.prediction, context.version, context.narrator.say
-    alone = not loaded.teachers
-    if not recipe.weights.logits or not (alone or recipe.teacher_weight < 1):
+    version, say = context.version, context.narrator.say
+    if not named.reads_soft_labels(context.recipe):
         if version.manifest.soft_labels:
             say("soft labels", "not used: [prediction] teacher_weight is 1")
         return None
-    kept = keep_labels(version, recipe.data, fill=alone)
+    kept = keep_labels(version, context.recipe.prediction.data, fill=not named.teachers)
     for sentence in kept.sentences():
         say("soft labels", sentence)
-    if kept.lead <= CHANCE_MARGIN and not allow_weak:
-        raise WeakTeacher(
-            "the soft labels score little more than guessing does on rows that have a label too.",
-            "Compare some of them with their texts. To go on all the same: --allow-weak-teacher",
-        )
+    if not allow_weak:
+        kept.check_worth()
     return kept
 
 

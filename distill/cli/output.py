@@ -21,6 +21,7 @@ from distill.evaluation.results import (
     Latency,
     MeasuredOn,
     Role,
+    SoftLabelUse,
     metric_columns,
 )
 from distill.progress import megabytes, short
@@ -65,7 +66,8 @@ def emit(
 def print_result(result: EvaluationResult, console: Console) -> None:
     """Print the table and what its columns mean."""
     chosen = result.selection
-    best = f" · best step by {chosen.metric} on {chosen.split}" if result.baseline else ""
+    trained = result.baseline or result.soft_labels
+    best = f" · best step by {chosen.metric} on {chosen.split}" if trained else ""
     console.print(labeled("result", f"{result.version} · {_rows(result)}{best}"))
     print_table(*_cells(result), console)
     for note in _notes(result):
@@ -219,20 +221,38 @@ def _rows(result: MeasuredOn) -> str:
 
 
 def _notes(result: EvaluationResult) -> list[str]:
-    notes = []
+    notes, chosen = [], result.selection
+    if result.baseline or result.soft_labels:
+        names = {model.model for model in result.models}
+        alone = {} if result.baseline else {Role.DISTILLED: _TAUGHT}
+        notes = [alone.get(role, role.explanation) for role in Role if role in names]
+    if result.soft_labels:
+        notes += _soft_label_notes(result.soft_labels, chosen.metric)
     if result.baseline:
-        names, chosen = {model.model for model in result.models}, result.selection
-        notes = [role.explanation for role in Role if role in names]
         notes.append(f"retention = {chosen.metric} on {chosen.split}, % of the teacher's")
-        if result.averaged:
-            score = chosen.of(result.averaged)
-            notes.append(f"the teachers' mean scores {chosen.metric} {score:.3f}")
+    if result.averaged:
+        score = chosen.of(result.averaged)
+        notes.append(f"the teachers' mean scores {chosen.metric} {score:.3f}")
     lengths = sorted({model.max_length for model in result.models})
     notes.append(
         "FLOPs = for a sentence, mean over the split at its real lengths "
         f"(at most {' or '.join(map(str, lengths))} tokens), 2 for a multiply-add"
     )
     return [*notes, _speed_note(result.models[0].latency)]
+
+
+_TAUGHT = f"{Role.DISTILLED} = taught by the version's soft labels; no teacher model, no retention"
+
+
+def _soft_label_notes(use: SoftLabelUse, metric: str) -> list[str]:
+    """How many rows soft labels taught, and how well they agree with labels."""
+    notes = [f"soft labels of {use.rows:,} rows"]
+    notes[0] += f", labels of {use.labels:,} without any" if use.labels else ""
+    notes[0] += f"; {use.left_out:,} rows with neither are left out" if use.left_out else ""
+    if use.compared:
+        score, rows = use.scores[metric], f"the {use.compared:,} original rows with a label too"
+        notes.append(f"the soft labels score {metric} {score:.3f} on {rows}")
+    return notes
 
 
 def _speed_note(latency: Latency) -> str:

@@ -15,7 +15,7 @@ from distill.doctor.calibrate import STAGES, Timings, Trial, calibrate, open_tri
 from distill.doctor.checks import Check
 from distill.doctor.forecast import Forecast
 from distill.errors import LabelMismatch
-from distill.models.guides import LoadedGuides
+from distill.models.guides import GuideSpec, LoadedGuides
 from distill.models.limits import resolve_length
 from distill.models.shapes import NAMED
 from distill.models.students import Init, parse_student
@@ -117,7 +117,7 @@ class _Examination:
 
         def start(folder: Path) -> Trial:
             spec = parse_student(self.student, self.init, self.teacher)
-            guides = LoadedGuides((teacher,), None)
+            guides = LoadedGuides(GuideSpec((self.teacher,)), (teacher,), None)
             return open_trial(version, recipe, spec, guides, rows, length, folder)
 
         with scratch() as folder:

@@ -63,15 +63,25 @@ class GuideSpec:
             )
         return spec
 
-    def settle(self, recipe: DistillRecipe) -> DistillRecipe:
+    def reads_soft_labels(self, recipe: DistillRecipe) -> bool:
+        """Whether stage 2 learns from the version's soft labels, alone or beside a teacher."""
+        stage = recipe.prediction
+        return stage.weights.logits > 0 and (not self.teachers or stage.teacher_weight < 1)
+
+    def settle(self, recipe: DistillRecipe, task: TaskSpec) -> DistillRecipe:
         """The recipe as a run from this follows it: without a model there is no stage 1.
 
         Raises:
             UsageError: It asks of soft labels what only a model's logits or states can give.
         """
+        stage, classes = recipe.prediction, task.label.names
+        if self.reads_soft_labels(recipe) and stage.loss == "mse" and classes:
+            raise UsageError(
+                'loss = "mse" in [prediction] compares logits, and soft labels are probabilities.',
+                'Set it to "soft_cross_entropy" or "kl".',
+            )
         if self.teachers:
             return recipe
-        stage = recipe.prediction
         if not stage.weights.logits:
             raise UsageError(
                 "the recipe gives the soft labels no weight: [prediction.weights] logits is 0.",
@@ -131,6 +141,7 @@ def model_name(folder: Path) -> str:
 class LoadedGuides:
     """The models of a ``GuideSpec``, frozen, in evaluation mode."""
 
+    spec: GuideSpec
     teachers: tuple[Classifier, ...]
     encoder: Encoder | None
 
@@ -148,6 +159,5 @@ def load_guides(spec: GuideSpec, task: TaskSpec, seed: int) -> LoadedGuides:
     """
     teachers = tuple(load_classifier(name, task) for name in spec.teachers)
     name = spec.encoder
-    return LoadedGuides(
-        teachers, None if name is None else seeded(seed, lambda: load_encoder(name))
-    )
+    encoder = None if name is None else seeded(seed, lambda: load_encoder(name))
+    return LoadedGuides(spec, teachers, encoder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from augment.contract import SOFT_LABELS, UNLABELED, TaskSpec, Version
 from distill.data.row_batches import Places, RowBatch, row_batches, write_places
-from distill.errors import DataInvalid
+from distill.errors import DataInvalid, WeakTeacher
 from distill.evaluation.metrics import guess_score, score
 from distill.evaluation.results import SoftLabelUse
 
@@ -25,6 +24,7 @@ Distributions = NDArray[np.float32]
 """Shape (rows, classes), or (rows, 1) for the scores of a regression; NaN where a row has none."""
 TOLERANCE = 1e-3
 """How far from 1 the sum of float32 probabilities may be."""
+MARGIN = 0.03
 FEWEST_COMPARED = 50
 """Rows with a label too that it takes to judge soft labels."""
 
@@ -53,12 +53,23 @@ class KeptLabels:
             return rows
         return rows.select(np.flatnonzero(self.taught))
 
-    @property
-    def lead(self) -> float:
-        """What they score more than guessing; infinite where there are too few rows to tell."""
-        if self.use.compared < FEWEST_COMPARED:
-            return math.inf
-        return self.use.scores[self.version.task.selection_metric] - self.use.guessing
+    def check_worth(self) -> None:
+        """See that they tell more of the labels than guessing; of few rows nobody knows.
+
+        Raises:
+            WeakTeacher: They do not.
+        """
+        metric, use = self.version.task.selection_metric, self.use
+        if use.compared < FEWEST_COMPARED:
+            return
+        if use.scores[metric] <= use.guessing + MARGIN * (1 - use.guessing):
+            raise WeakTeacher(
+                f"the soft labels score {use.scores[metric]:.3f} ({metric}) on the "
+                f"{use.compared:,} original rows that have a label too; guessing scores "
+                f"{use.guessing:.3f}.",
+                "Compare some of them with their texts: are the classes the right ones?\n"
+                "To go on all the same: --allow-weak-teacher",
+            )
 
     def sentences(self) -> Iterator[str]:
         """How many rows there are, and how well they agree with labels."""
@@ -103,7 +114,7 @@ def keep_labels(version: Version, data: Data, *, fill: bool) -> KeptLabels:
         DataInvalid: The version keeps none, one is damaged, or there is nothing else to learn
             from and none of these rows has one.
     """
-    check_kept(version, fill=fill)
+    check_kept(version, alone=fill)
     task, taught, compared = version.task, [], []
     distributions = 0
     for batch in _batches(version, data):
@@ -145,19 +156,19 @@ def _agreement(
     }
 
 
-def check_kept(version: Version, *, fill: bool) -> None:
-    """See that a version keeps soft labels.
+def check_kept(version: Version, *, alone: bool) -> None:
+    """See that a version keeps soft labels, which teach alone or beside a teacher.
 
     Raises:
-        DataInvalid: It does not; ``fill`` tells what asked for them.
+        DataInvalid: It does not.
     """
     if version.manifest.soft_labels:
         return
-    asked = "--teacher labels learns from them" if fill else "teacher_weight is below 1"
+    asked = "--teacher labels learns from them" if alone else "teacher_weight is below 1"
     raise DataInvalid(
         f"{version.reference} keeps no soft labels, and {asked}.",
         "Make a version of rows that bring distributions: docs/llm-labels.md shows how. "
-        + ("A teacher in a folder called labels is ./labels" if fill else "Or set it to 1."),
+        + ("A teacher in a folder called labels is ./labels" if alone else "Or set it to 1."),
     )
 
 

@@ -85,7 +85,7 @@ def _gathered(pieces: Sequence[Piece], rows: Places) -> Logits:
 def mixed(logits: Logits | None, own: Logits, weight: float) -> Logits:
     """The logits of w·softmax(logits) + (1 - w)·own; of a regression that mean of scores itself.
 
-    docs/method.md, section 8.6.
+    docs/method.md, section 8.7.
 
     Args:
         logits: The teachers', shape (rows, classes), or (rows, 1) for a regression's scores.
