@@ -16,7 +16,7 @@ from augment.contract.terminal import AsJson, after_commit, print_json
 app = typer.Typer()
 
 Out = Annotated[
-    Path | None, typer.Option(help="The root of all versions; by default that of VERSION.")
+    Path | None, typer.Option(help="The root of all versions; by default that of the version.")
 ]
 
 
@@ -41,7 +41,7 @@ def add(
     with a label alone is a new training row, one with neither goes to the split `unlabeled`.
     """
     from augment.derive.add import add_rows
-    from augment.derive.gates import GateModels
+    from augment.executor.models import Models
     from augment.progress import Narrator
 
     made = add_rows(
@@ -50,11 +50,50 @@ def add(
         generator=source,
         out=out,
         recipe=recipe,
-        models=GateModels(teacher, similarity_model, device),
+        models=Models(teacher=teacher, similarity_model=similarity_model, device=device),
         skip_malformed=skip_malformed,
         narrator=Narrator(quiet=False),
     )
     _tell(made, as_json)
+
+
+@app.command(
+    "filter",
+    epilog="Example: augment filter data/versions/sst2 --recipe strict.toml "
+    "--teacher models/sst2-teacher",
+)
+def filter_command(
+    version: Reference,
+    recipe: Annotated[str, typer.Option(help="A recipe file, or official or paper: its gates.")],
+    out: Out = None,
+    teacher: Teacher = None,
+    similarity_model: SimilarityModel = None,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Apply a recipe's gates to rows that were generated or added, as a new version."""
+    from augment.derive.filter import filter_version
+    from augment.executor.models import Models
+    from augment.progress import Narrator
+
+    models = Models(teacher=teacher, similarity_model=similarity_model, device=device)
+    made = filter_version(
+        version, recipe=recipe, out=out, models=models, narrator=Narrator(quiet=False)
+    )
+    _tell(made, as_json)
+
+
+@app.command(epilog="Example: augment merge data/versions/sst2@v0001 data/versions/sst2@v0003")
+def merge(
+    versions: Annotated[list[str], typer.Argument(help="Versions of the same source rows.")],
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Unite versions: their source rows once, with all rows made from them or added, each once."""
+    from augment.derive.merge import merge_versions
+    from augment.progress import Narrator
+
+    _tell(merge_versions(versions, out=out, narrator=Narrator(quiet=False)), as_json)
 
 
 def _tell(version: Version, as_json: bool) -> None:

@@ -18,16 +18,17 @@ from augment.contract.foreign import shown
 from augment.contract.task import SAFE_NAME
 from augment.derive.addition import Addition
 from augment.derive.build import build, root_of
-from augment.derive.gates import GateModels, Gates
+from augment.derive.gates import Gates
 from augment.derive.groups import Numbers, groups_of
 from augment.errors import RowMalformed
+from augment.executor.models import Models
 from augment.progress import Narrator
 from augment.recipes.load import load_recipe
 from augment.sources.examples import SourceRow
 from augment.sources.labels import short
 from augment.sources.row_files import read_rows
 
-_NO_MODELS = GateModels()
+_NO_MODELS = Models()
 
 
 def add_rows(
@@ -37,7 +38,7 @@ def add_rows(
     generator: str,
     out: str | Path | None = None,
     recipe: str = "official",
-    models: GateModels = _NO_MODELS,
+    models: Models = _NO_MODELS,
     skip_malformed: bool = False,
     narrator: Narrator | None = None,
 ) -> Version:
@@ -66,7 +67,7 @@ def add_rows(
             "Add them first, then let augment filter compute the logits of all rows.",
         )
     gates = Gates.load(plan, models, parent)
-    groups = groups_of(parent)
+    groups = groups_of(parent, parent.task.splits.train)
     screen = SourceRows(np.sort(groups.idx[: groups.sourced]), parent.reference, skip_malformed)
     given = read_rows(
         [rows], parent.task, f"rows of {generator}", skip_malformed=skip_malformed, screen=screen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,7 +162,7 @@ class Addition:
         cut = spans(np.diff(self.groups.starts))
         fresh = range(0, len(self.fresh), _FRESH_A_CHUNK)
 
-        def outputs(due: Sequence[int]) -> Iterator[ChunkOutput]:
+        def outputs(due: Sequence[int]) -> Generator[ChunkOutput]:
             old = [number for number in due if number < len(cut)]
             stretches = read_spans(self.parent, self.groups, [cut[number] for number in old])
             for number, table in zip(old, stretches, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,12 +26,13 @@ from augment.contract import (
     open_version,
 )
 from augment.contract.files import disk_errors
+from augment.contract.progress import Gauge
 from augment.contract.version import source_of
 from augment.progress import Narrator
 from augment.recipes.schema import ALGORITHM
 from augment.versions.manifest import Assets
 from augment.versions.rows import ChunkOutput
-from augment.versions.staging import commit, find_committed, open_staging
+from augment.versions.staging import Staging, commit, find_committed, open_staging
 
 _CHUNK = 1
 """Stands in the notes of chunks for how they are cut; another number whenever that changes."""
@@ -95,7 +96,7 @@ class Made:
         )
 
 
-Outputs = Callable[[Sequence[int]], Iterator[ChunkOutput]]
+Outputs = Callable[[Sequence[int]], Generator[ChunkOutput]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +108,14 @@ class Rows:
         outputs: Makes those of some numbers, in order.
         others: The rows of the other splits.
         counts: What was counted before the first chunk.
+        unlabeled: How many chunks behind these are of the unlabeled split, if any are.
     """
 
     chunks: int
     outputs: Outputs
     others: Mapping[str, Iterable[pa.Table]]
     counts: Mapping[str, int]
+    unlabeled: int = 0
 
 
 def build(draft: Manifest, rows: Rows, out: Path, tell: Narrator) -> Version:
@@ -129,23 +132,40 @@ def build(draft: Manifest, rows: Rows, out: Path, tell: Narrator) -> Version:
     with open_staging(folder, draft.id, _CHUNK) as staging:
         made = find_committed(folder, draft.id)
         if made is None:
-            kept = {number: staging.finished(number) for number in range(rows.chunks)}
-            due = [number for number, counts in kept.items() if counts is None]
-            counts = Counter[str](rows.counts)
-            for known in kept.values():
-                counts.update(known or {})
-            if len(due) < rows.chunks:
-                tell.say("resuming", f"{rows.chunks - len(due)} of {rows.chunks} chunks are done")
-            with closing(rows.outputs(due)) as outputs:  # type: ignore[type-var]
-                for output in outputs:
-                    staging.keep(output)
-                    counts.update(output.counts)
+            counts = _make(rows, staging, tell)
             final = draft.model_copy(update={"counts": dict(sorted(counts.items()))})
             with disk_errors(staging.path):
-                path = commit(staging, final, rows.chunks, rows.others)
+                path = commit(staging, final, rows.chunks, rows.others, unlabeled=rows.unlabeled)
             made = open_version(path)
         staging.remove()
     return made
+
+
+def _make(rows: Rows, staging: Staging, tell: Narrator) -> Counter[str]:
+    """Make the chunks that are not finished yet; the counts are those of all."""
+    total = rows.chunks + rows.unlabeled
+    counts, due = Counter[str](rows.counts), []
+    for number in range(total):
+        if (known := staging.finished(number)) is None:
+            due.append(number)
+        counts.update(known or {})
+    if len(due) < total:
+        tell.say("resuming", f"{total - len(due)} of {total} chunks are done")
+    gauge = Gauge(tell, "rows", (total - len(due)) / max(total, 1))
+    try:
+        with closing(rows.outputs(due)) as outputs:
+            for done, output in enumerate(outputs, start=total - len(due) + 1):
+                staging.keep(output)
+                counts.update(output.counts)
+                gauge.show(done / total, f"{done:,} of {total:,} chunks")
+    except KeyboardInterrupt:
+        safe = sum(staging.finished(number) is not None for number in range(total))
+        gauge.close()
+        tell.say("stopped", f"{safe} of {total} chunks are kept in {staging.path}")
+        raise
+    finally:
+        gauge.close()
+    return counts
 
 
 def parents_of(versions: Iterable[Version]) -> tuple[Parent, ...]:

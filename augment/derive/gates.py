@@ -24,21 +24,6 @@ _KEYS = (
 
 
 @dataclass(frozen=True, slots=True)
-class GateModels:
-    """Where the models lie that gates ask.
-
-    Attributes:
-        teacher: Folder or hub name of a classifier, where the recipe asks one.
-        similarity_model: The same of a sentence encoder.
-        device: Such as ``cpu`` or ``cuda``.
-    """
-
-    teacher: str | None = None
-    similarity_model: str | None = None
-    device: str = "cpu"
-
-
-@dataclass(frozen=True, slots=True)
 class Gates:
     """What rows must pass, with the models that are asked.
 
@@ -52,15 +37,14 @@ class Gates:
     teacher: TeacherFilter | None
 
     @classmethod
-    def load(cls, recipe: AugmentRecipe, names: GateModels, version: Version) -> Gates:
+    def load(cls, recipe: AugmentRecipe, models: Models, version: Version) -> Gates:
         """Load the models; the leak guard reads the validation and test rows of a version.
 
         Raises:
             UsageError: The recipe asks for a model that is not named, or the other way round.
             AssetInvalid: A model cannot be used.
         """
-        models = Models("", "", names.teacher, names.similarity_model, names.device)
-        models.refuse_unfit(recipe)
+        models.refuse_unfit_gates(recipe)
         held_out = frozenset(held_out_digests(version)) if recipe.leak_guard else frozenset()
         return cls(
             recipe,

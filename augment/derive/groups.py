@@ -1,4 +1,4 @@
-"""A version's training split as groups: a source row with the rows that were made from it.
+"""A split of a version as groups: a source row with the rows that were made from it.
 
 Only numbers of it are held in memory; rows are read a stretch of groups at a time.
 """
@@ -24,18 +24,19 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Where the groups of a training split begin.
+    """Where the groups of a split begin.
 
-    Those of source rows come first, then rows that came with a label of their own and have no
-    source row.
+    Those of source rows come first, then rows of other tools that have no source row.
 
     Attributes:
+        split: The training or the unlabeled split.
         idx: Number of each group, shape (groups,).
         starts: Its first row; one more for the end, shape (groups + 1,).
         last: The largest variant in it, shape (groups,).
         sourced: How many groups begin with their source row.
     """
 
+    split: str
     idx: Numbers
     starts: Numbers
     last: Numbers
@@ -57,18 +58,17 @@ class Groups:
         return np.where(known[place] == idx, place, -1)
 
 
-def groups_of(version: Version) -> Groups:
-    """Look where the groups of a version's training split begin.
+def groups_of(version: Version, split: str) -> Groups:
+    """Look where the groups of a version's training or unlabeled split begin.
 
     Raises:
         ContractError: Rows of one source row do not stand together.
     """
-    train = version.task.splits.train
     parts: list[tuple[Numbers, Numbers, Numbers, Numbers]] = []
     at = 0
-    for batch in version.batches(train, ["idx", "variant"], _ROWS_AT_ONCE):
+    for batch in version.batches(split, ["idx", "variant"], _ROWS_AT_ONCE):
         if batch["idx"].null_count or batch["variant"].null_count:
-            raise _disordered(version)
+            raise _disordered(version, split)
         idx = batch["idx"].to_numpy()
         variant = batch["variant"].to_numpy().astype(np.int64)
         begins = np.flatnonzero(np.r_[True, idx[1:] != idx[:-1]])
@@ -77,20 +77,20 @@ def groups_of(version: Version) -> Groups:
         at += batch.num_rows
     if not parts:
         none = np.zeros(0, dtype=np.int64)
-        return Groups(none, np.zeros(1, dtype=np.int64), none, 0)
+        return Groups(split, none, np.zeros(1, dtype=np.int64), none, 0)
     idx, starts, last, first = (np.concatenate(column) for column in zip(*parts, strict=True))
     begins = np.flatnonzero(np.r_[True, idx[1:] != idx[:-1]])  # a group may go on in a next batch
     idx, starts, first = idx[begins], starts[begins], first[begins]
     last = np.maximum.reduceat(last, begins)
     sourced = int((first == 0).sum())
     if len(np.unique(idx)) < len(idx) or (first[:sourced] != 0).any():
-        raise _disordered(version)
-    return Groups(idx, np.r_[starts, at], last, sourced)
+        raise _disordered(version, split)
+    return Groups(split, idx, np.r_[starts, at], last, sourced)
 
 
-def _disordered(version: Version) -> ContractError:
+def _disordered(version: Version, split: str) -> ContractError:
     return ContractError(
-        f"{version.reference}: the training rows of one source row do not stand together.",
+        f"{version.reference}: in split {split!r} the rows of one source row are apart.",
         "Such a version cannot be derived from; write it anew: augment.write_version",
     )
 
@@ -117,7 +117,7 @@ def spans(sizes: Numbers) -> list[Span]:
 def read_spans(version: Version, groups: Groups, wanted: Sequence[Span]) -> Iterator[pa.Table]:
     """The rows of each stretch, in order; stretches increase and do not overlap."""
     bounds = [(int(groups.starts[s.begin]), int(groups.starts[s.end])) for s in wanted]
-    batches = version.batches(version.task.splits.train) if wanted else iter(())
+    batches = version.batches(groups.split) if wanted else iter(())
     held: list[pa.RecordBatch] = []
     first = 0
     for begin, end in bounds:

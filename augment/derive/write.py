@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +244,7 @@ def _rows(tables: Mapping[str, pa.Table], spec: TaskSpec) -> Rows:
     train = spec.splits.train
     firsts = range(0, tables[train].num_rows, _ROWS_A_CHUNK)
 
-    def outputs(due: Sequence[int]) -> Iterator[ChunkOutput]:
+    def outputs(due: Sequence[int]) -> Generator[ChunkOutput]:
         for number in due:
             part = tables[train].slice(firsts[number], _ROWS_A_CHUNK)
             sources = pc.sum(pc.equal(part["variant"], 0)).as_py()

@@ -31,8 +31,8 @@ class Models:
         vectors_cache: Where tables of vectors are kept, or None to read the file each time.
     """
 
-    mlm: str | None
-    vectors: str | None
+    mlm: str | None = None
+    vectors: str | None = None
     teacher: str | None = None
     similarity_model: str | None = None
     device: str = "cpu"
@@ -108,9 +108,19 @@ class Models:
         generates = recipe.variants > 0
         if generates:
             self._proposers()
-        asks_teacher = recipe.teacher_logits or (generates and recipe.teacher_agreement != "off")
+        self.refuse_unfit_gates(recipe, judged=generates)
+
+    def refuse_unfit_gates(self, recipe: AugmentRecipe, *, judged: bool = True) -> None:
+        """Check the models of the gates alone; ``judged`` is whether there are rows to judge.
+
+        Raises:
+            UsageError: One is asked for and not named, or the other way round.
+        """
+        if self.teacher or self.similarity_model:
+            _require_device(self.device)
+        asks_teacher = recipe.teacher_logits or (judged and recipe.teacher_agreement != "off")
         _agree(self.teacher, "--teacher", asks_teacher, "teacher_agreement, teacher_logits")
-        asks_encoder = generates and recipe.min_similarity > 0
+        asks_encoder = judged and recipe.min_similarity > 0
         _agree(self.similarity_model, "--similarity-model", asks_encoder, "min_similarity")
 
     def _proposers(self) -> tuple[str, str]:

@@ -96,23 +96,26 @@ class TeacherFilter:
 
     def _asked(self, row: OutputRow) -> Iterator[Texts]:
         """What the teacher must read for a row."""
-        if self.keep_logits or (row.variant and self.agreement != "off"):
+        if self.keep_logits or self._judges(row):
             yield row.texts
-        if row.variant and self.agreement != "off" and self._expects_the_same(row):
+        if self._judges(row) and self._expects_the_same(row):
             yield row.original
+
+    def _judges(self, row: OutputRow) -> bool:
+        """Whether there is anything to agree with."""
+        has_measure = bool(row.original) or row.label is not None
+        return bool(row.variant) and self.agreement != "off" and has_measure
 
     def _expects_the_same(self, row: OutputRow) -> bool:
         """Whether the teacher's answer must be that of the original; else the row's label."""
         return row.label is None or (self.agreement == "unchanged" and not row.own_label)
 
     def _filtered(self, row: OutputRow, scores: Scores) -> OutputRow:
-        if row.variant and not self._agrees(row, scores):
+        if self._judges(row) and not self._agrees(row, scores):
             return replace(row, reason="teacher_disagrees")
         return replace(row, logits=rounded_logits(scores, row.texts)) if self.keep_logits else row
 
     def _agrees(self, row: OutputRow, scores: Scores) -> bool:
-        if self.agreement == "off":
-            return True
         original = row.original if self._expects_the_same(row) else None
         if self.regression:
             moved = score_distance(scores, row.texts, original, row.label, self.tolerance)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from augment.cli import app
 from augment.contract import Fault, Version, open_version, verify
 from augment.derive.add import add_rows
-from augment.derive.gates import GateModels
+from augment.executor.models import Models
 from augment.versions import staging
 from tests.unit.augment.conftest import make_classifier
 from tests.unit.augment.derived import frame, lines, made_by, parent
@@ -104,7 +104,7 @@ def test_gates_of_the_recipe_are_asked(tmp_path: Path, mlm_dir: Path) -> None:
         "normalised_duplicates = true\nmin_similarity = 0.2\nkeep_rejected = true\n"
         'teacher_agreement = "unchanged"\n'
     )
-    models = GateModels(
+    models = Models(
         teacher=str(make_classifier(tmp_path / "teacher", ("bad", "good"))),
         similarity_model=str(mlm_dir),
     )
