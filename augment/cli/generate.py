@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -45,7 +46,8 @@ app = typer.Typer()
 
 STORE = ".candidates"
 ENCODER = "google-bert/bert-base-uncased"
-"""What a teacher may start from, where the user has named no model yet."""
+"""What a masked LM and a teacher may be, where the user has named no model yet."""
+VECTORS = "glove-wiki-gigaword-100"
 
 
 @app.command(
@@ -228,9 +230,65 @@ def recipe(
     print_document(describe(load_recipe(preset, get_task(task).spec.name)), "toml")
 
 
-@app.command(epilog="Example: augment init reviews.csv > reviews.toml")
-def init(data: Annotated[Path, typer.Argument(help="A CSV, TSV, JSON or Parquet file.")]) -> None:
-    """Draft a task file for your own data from its columns."""
-    from augment.sources.infer import sniff
+@app.command(
+    epilog="Examples: augment init tickets.csv --split 70/15/15 · "
+    "augment init tickets.csv --split 80/20 --unlabeled more.csv --out data/tickets · "
+    "augment init reviews.csv > reviews.toml"
+)
+def init(
+    data: Annotated[Path, typer.Argument(help="A CSV, TSV, JSON or Parquet file.")],
+    split: Annotated[
+        str | None,
+        typer.Option(help="Also write splits: train/validation/test as 70/15/15, or 80/20."),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="The column of the text, if another than is found; twice for a pair."),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="The column of the label, if another than is found.")
+    ] = None,
+    seed: Annotated[int, number("Decides which rows go into which split.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Where splits and task file go; by default beside DATA.")
+    ] = None,
+    unlabeled: Annotated[
+        list[str] | None,
+        typer.Option(help="A file of rows without labels for the task file; may be repeated."),
+    ] = None,
+    skip_malformed: SkipMalformed = False,
+) -> None:
+    """Make a task file for your own data from its columns; with --split also its splits."""
+    from augment.sources.drafts import with_second_file
+    from augment.sources.infer import draft_of
+    from augment.sources.splitting import parse_shares
+    from augment.sources.write_splits import split_file
 
-    print_document(sniff(data), "toml")
+    shares = parse_shares(split) if split is not None else None
+    draft = draft_of(data, texts=text or [], label=label)
+    if shares is None:
+        if out is not None or unlabeled or skip_malformed:
+            raise UsageError(
+                "--out, --unlabeled and --skip-malformed are for --split.",
+                "Write the splits too: --split 70/15/15",
+            )
+        _say_all(draft.lines())
+        print_document(with_second_file(draft), "toml")
+        return
+    written = split_file(
+        draft, shares, seed=seed, out=out, unlabeled=unlabeled or [],
+        skip_malformed=skip_malformed,
+    )  # fmt: skip
+    with after_commit(written.task):
+        _say_all([*written.draft.lines(), *written.lines()])
+        stdout.print(labeled("task", str(written.task)))
+        run_it = ["augment", "run", str(written.task)]
+        plain = shlex.join([*run_it, "--variants", "0"])
+        models = shlex.join([*run_it, "--mlm", ENCODER, "--vectors", VECTORS])
+        stdout.print(labeled("next", f"{models}   (generates rows)"))
+        stdout.print(labeled("or", f"{plain}   (the rows as they are)"))
+
+
+def _say_all(lines: Sequence[tuple[str, str]]) -> None:
+    for label, text in lines:
+        stderr.print(labeled(label, text))

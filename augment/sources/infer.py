@@ -1,4 +1,4 @@
-"""A first draft of a task file from a data file's own columns."""
+"""A first draft of a task file from a data file's own columns, and why it is what it is."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import itertools
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import tomlkit
-
 from augment.contract import Fault
-from augment.contract.data_files import Record, listed
-from augment.contract.foreign import shown
+from augment.contract.data_files import Record, listed, quoted
 from augment.contract.reading import guarded
+from augment.contract.recipes import twice
 from augment.contract.task import RESERVED_COLUMNS, SAFE_NAME
-from augment.errors import RowMalformed, SourceInvalid, SourceMissing
+from augment.errors import RowMalformed, SourceInvalid, SourceMissing, UsageError
 from augment.sources.columnar import SUFFIXES, open_records
+from augment.sources.drafts import Draft, with_second_file
 from augment.sources.examples import Columns, SourceTableBuilder
 from augment.tasks import GLUE, parse_task
 
@@ -30,6 +31,7 @@ MAX_CLASSES = 100
 FEW_CLASSES = 20
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "score")
 _ALPHABETIC = 0.5
+_MOST_TEXTS = 2
 _REPEATS = 10
 """Rows for each of its values from which on a column that tells the label is no text."""
 _WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
@@ -44,6 +46,21 @@ def sniff(path: Path) -> str:
     """A task file for a data file, to be looked over by a person; the reader has accepted it.
 
     Raises:
+        SourceInvalid: As ``draft_of``.
+    """
+    return with_second_file(draft_of(path))
+
+
+def draft_of(path: Path, *, texts: Sequence[str] = (), label: str | None = None) -> Draft:
+    """What a data file can be taken for: which columns are read as what, and why.
+
+    Args:
+        path: The file.
+        texts: The columns of its texts, one or two; found if left out.
+        label: The column of its label; found if left out.
+
+    Raises:
+        UsageError: A column that is named is not there.
         SourceMissing: The file is not there.
         SourceInvalid: No column looks like a text or none like a label, or the draft would not be
             read back.
@@ -64,18 +81,33 @@ def sniff(path: Path) -> str:
             f"{path.name} has but one column: {listed(columns)}.",
             "Texts and labels need a column each; if '|' parts them, begin a CSV with: sep=|",
         )
-    labels = {name: list(values) for name, values in columns.items() if _may_be_label(name, values)}
+    _refuse_unknown(columns, texts, label, path.name)
+    labels = {
+        name: list(values)
+        for name, values in columns.items()
+        if name == label or _may_be_label(name, values)
+    }
     for record in itertools.islice(records, MAX_LABELS):
         for name, values in labels.items():
             values.append(record.values.get(name))
     given: dict[str, Values] = {name: _given(values) for name, values in labels.items()}
-    label = _find_label(given, list(columns), path.name)
-    texts = _find_texts(columns, label, path.name)
-    names = _class_names(_given(labels[label]), label)
-    draft = _compose(path, texts, label, names)
-    problems = [*malformed, *_refused(draft, head, path, (*texts, label), names)]
+    how = f"named, {_variety(given[label])}" if label is not None else ""
+    label = label if label is not None else _find_label(given, list(columns), path.name)
+    read = tuple(texts) or tuple(_find_texts(columns, label, path.name))
+    names = _class_names(given[label], label)
+    counts = Counter(_spelled_label(value) for value in given[label])
+    reasons = _reasons([record.values for record in head], columns, read, label)
+    reasons[label] = f"the label ({how or _why_label(label, given[label])})"
+    draft = Draft(path, _safe_name(path.stem), read, label, tuple(names), counts, reasons)
+    bare = sum(is_missing(record.values.get(label)) for record in head)
+    problems = [*malformed, *_refused(draft, head)]
     about = [f"Drafted from {len(head)} rows of {path.name}; look it over."]
-    if not names and _are_whole(_given(labels[label])):
+    if bare:
+        about.append(
+            f"Rows without a label: {bare} of {len(head)}; --split puts such rows into a file of "
+            "their own."
+        )
+    if not names and _are_whole(given[label]):
         about.append("The labels are decimals without a fraction: for classes write whole numbers.")
     if label in names or _is_number(label):
         about.append(
@@ -84,7 +116,77 @@ def sniff(path: Path) -> str:
         )
     if problems:
         about.append(f"Rows that cannot be read as they are: {len(problems)}. {problems[0]}")
-    return "".join(f"# {shown(line)}\n" for line in about) + draft
+    return replace(draft, about=tuple(about))
+
+
+def _spelled_label(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _reasons(
+    records: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, Values],
+    texts: Sequence[str],
+    label: str,
+) -> dict[str, str]:
+    """Column → what it is taken for and why, in the file's order."""
+    found = {}
+    for name in dict.fromkeys(name for record in records for name in record):
+        if name in texts:
+            which = ("the first text of a pair", "its second text")[texts.index(name)]
+            found[name] = f"{which if len(texts) > 1 else 'the text'} (it holds words)"
+        else:
+            found[name] = f"not read ({_why_not(name, records, columns, label)})"
+    return found
+
+
+def _variety(labels: Values) -> str:
+    return f"{len(set(map(str, labels))):,} different values in {len(labels):,} rows"
+
+
+def _why_label(name: str, labels: Values) -> str:
+    called = "it is called so, " * (name.strip().casefold() in LABEL_NAMES)
+    return f"{called}{_variety(labels)}"
+
+
+def _refuse_unknown(
+    columns: Mapping[str, Values], texts: Sequence[str], label: str | None, file: str
+) -> None:
+    """Check columns that a person has named.
+
+    Raises:
+        UsageError: One cannot be used, stands twice, or they are too many.
+    """
+    named = [*texts, *([] if label is None else [label])]
+    if (again := twice(named)) is not None:
+        raise UsageError(f"the column {quoted(again)} is named twice.")
+    if len(texts) > _MOST_TEXTS:
+        raise UsageError(f"--text stands {len(texts)} times; a row has one text or a pair.")
+    for name in named:
+        if not _given(columns.get(name, ())):
+            raise UsageError(
+                f"{file} has no column {quoted(name)} of texts or numbers. "
+                f"Found: {listed(columns)}.",
+                f"Names that cannot be used: {', '.join(RESERVED_COLUMNS)}.",
+            )
+
+
+def _why_not(
+    name: str, records: Sequence[Mapping[str, Any]], columns: Mapping[str, Values], label: str
+) -> str:
+    """Why a column is neither text nor label."""
+    if name not in columns:
+        return "a name that versions use themselves" if name.strip() else "it has no name"
+    values = _given(columns[name])
+    if not values:
+        nested = bool(_given(record.get(name) for record in records))
+        return "its values are no plain texts or numbers" if nested else "empty"
+    if _says_the_same(columns[name], columns[label]):
+        return "it tells the label"
+    if not _is_alphabetic(values):
+        return "numbers, keys or dates"
+    few = len(set(values)) <= FEW_CLASSES
+    return f"if it is the {'label: --label' if few else 'text: --text'} {quoted(name)}"
 
 
 def _usable_columns(records: Sequence[dict[str, Any]]) -> dict[str, Values]:
@@ -104,10 +206,11 @@ def _is_flat(value: Any) -> bool:
 
 def _given(values: Iterable[Any]) -> list[Any]:
     """The values that are there."""
-    return [value for value in values if not _is_missing(value)]
+    return [value for value in values if not is_missing(value)]
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether a cell of a file holds nothing."""
     nan = isinstance(value, float) and math.isnan(value)
     return value is None or nan or (isinstance(value, str) and not value.strip())
 
@@ -129,12 +232,15 @@ def _find_label(labels: dict[str, Values], columns: list[str], file: str) -> str
     raise SourceInvalid(
         f"{file}: no column looks like a label: two or more texts or numbers that repeat"
         f"{f'; not so {called[0]!r}' if called else ''}. Found: {listed(columns)}.",
-        f"Call the label's column 'label'. {_NAME_IT}",
+        f"Name the label's column: --label COLUMN. {_NAME_IT}",
     )
 
 
 def _find_texts(columns: dict[str, Values], label: str, file: str) -> list[str]:
-    """The first two columns with several words; else the one with the most different words."""
+    """The first two columns with several words; else the one with the most different words.
+
+    Columns of few values that repeat are taken only where there is no other.
+    """
     others = {
         name: _given(values)
         for name, values in columns.items()
@@ -142,9 +248,10 @@ def _find_texts(columns: dict[str, Values], label: str, file: str) -> list[str]:
     }
     worded = {name: values for name, values in others.items() if _is_alphabetic(values)}
     wordy = [name for name, values in worded.items() if _is_wordy(values)]
-    if wordy:
-        return wordy[:2]
     distinct = {name: len(set(values)) for name, values in worded.items()}
+    various = [n for n in wordy if distinct[n] > FEW_CLASSES or 2 * distinct[n] > len(worded[n])]
+    if wordy:
+        return (various or wordy)[:_MOST_TEXTS]
     if best := max(distinct, key=distinct.__getitem__, default=None):
         return [best]
     raise SourceInvalid(
@@ -187,6 +294,11 @@ def _class_names(values: Values, column: str) -> list[str]:
     if all(isinstance(value, bool) for value in values):
         return ["false", "true"]
     spelled = {str(value) for value in values if isinstance(value, str | int)}
+    if len(set(map(str, values))) == 1:
+        raise SourceInvalid(
+            f"the column {quoted(column)} has one value in all {len(values):,} rows.",
+            f"Name another label: --label COLUMN. {_NAME_IT}",
+        )
     numbers = all(_is_number(value) for value in values)
     fractions = any(isinstance(v, float) or "." in str(v) or "e" in str(v) for v in values)
     if numbers and (fractions or len(spelled) > MAX_CLASSES):
@@ -196,7 +308,7 @@ def _class_names(values: Values, column: str) -> list[str]:
         raise SourceInvalid(
             f"the column {column!r} has {len(spelled):,} different texts in {len(values):,} rows: "
             "too many for classes.",
-            f"Call the label's column 'label'. {_NAME_IT}",
+            f"Name another column: --label COLUMN. {_NAME_IT}",
         )
     return sorted(spelled, key=_numbers_by_value)
 
@@ -216,25 +328,6 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-def _compose(path: Path, texts: Sequence[str], label: str, names: Sequence[str]) -> str:
-    """The draft as TOML."""
-    kind, metric = ("classification", "accuracy") if names else ("regression", "pearson")
-    described = {"column": label, "kind": kind} | ({"names": list(names)} if names else {})
-    other = f"validation{path.suffix}"
-    draft = tomlkit.document()
-    draft["name"] = _safe_name(path.stem)
-    draft["text_columns"] = list(texts)
-    draft["metrics"], draft["selection_metric"] = [metric], metric
-    draft["label"] = described
-    draft["splits"] = {
-        "train": path.name,
-        "validation": other if other != path.name else f"dev{path.suffix}",
-    }
-    splits: Any = draft["splits"]
-    splits["validation"].comment("a second file with the same columns")
-    return tomlkit.dumps(draft)
-
-
 def _safe_name(stem: str) -> str:
     """A task name for a file name of any script."""
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
@@ -244,16 +337,16 @@ def _safe_name(stem: str) -> str:
     return f"my-{name}" if name in GLUE else name
 
 
-def _refused(
-    draft: str, head: Sequence[Record], path: Path, wanted: Sequence[str], names: Sequence[str]
-) -> list[str]:
-    """What the reader says of the rows that it refuses, given the draft.
+def _refused(draft: Draft, head: Sequence[Record]) -> list[str]:
+    """What the reader says of the rows that it refuses, given the draft; labels may be missing.
 
     Raises:
         SourceInvalid: It refuses the draft, reads another one, or refuses all rows.
     """
+    path, wanted = draft.path, (*draft.texts, draft.label)
     try:
-        task = parse_task(draft.encode(), f"the draft for {path.name}", path.parent)
+        content = with_second_file(draft).encode()
+        task = parse_task(content, f"the draft for {path.name}", path.parent)
     except (UnicodeEncodeError, Fault) as error:
         reason = error.hint if isinstance(error, Fault) and error.hint else str(error)
         raise SourceInvalid(
@@ -262,16 +355,18 @@ def _refused(
         ) from error
     columns = Columns(tuple(wanted[:-1]), wanted[-1])
     read = (*task.spec.text_columns, task.spec.label.column)
-    if read != tuple(wanted) or task.spec.label.names != tuple(names):
+    if read != wanted or task.spec.label.names != draft.names:
         raise SourceInvalid(f"{path.name} cannot be described as it is.", _NAME_IT)
     problems: list[str] = []
     rows = SourceTableBuilder(task.spec, task.spec.splits.train)
-    for record in head:
+    labeled = [record for record in head if not is_missing(record.values.get(draft.label))]
+    for record in labeled:
         try:
             rows.add_record(record.location, record.values, columns)
         except RowMalformed as error:
             problems.append(error.problem)
-    if len(problems) == len(head):
+    if problems and len(problems) == len(labeled):
         raise SourceInvalid(f"{path.name}: no row can be read. The first: {problems[0]}", _NAME_IT)
-    rows.build(path.name)
+    if labeled:
+        rows.build(path.name)
     return problems

@@ -1,0 +1,102 @@
+"""What a data file was taken for, in words and as a task file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomlkit
+
+from augment.contract.data_files import listed
+from augment.contract.foreign import shown
+
+UNEVEN = 2.0
+"""With so many times the rows of the smallest class in the largest, classes are uneven."""
+_SHOWN = 20
+"""Classes whose rows are told of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a data file was taken for.
+
+    Attributes:
+        path: The file.
+        name: The task's name.
+        texts: The columns that hold texts.
+        label: The column of the label.
+        names: The classes; none where the label is a number to predict.
+        counts: Rows of each class among those that were looked at.
+        reasons: Column → what it was taken for, and why.
+        about: What a person should know of the file.
+    """
+
+    path: Path
+    name: str
+    texts: tuple[str, ...]
+    label: str
+    names: tuple[str, ...]
+    counts: Mapping[str, int]
+    reasons: Mapping[str, str]
+    about: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What the label is."""
+        return "classification" if self.names else "regression"
+
+    @property
+    def unevenness(self) -> float:
+        """How many times the rows of the smallest class the largest has."""
+        counts = [self.counts.get(name, 0) for name in self.names] or [1]
+        return max(counts) / max(min(counts), 1)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Those proposed; the first one selects."""
+        if not self.names:
+            return ("pearson",)
+        return ("macro_f1", "accuracy") if self.unevenness >= UNEVEN else ("accuracy",)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """What was found, in words: what each line is about, and what it says."""
+        found = [("columns", f"{listed([column])}: {why}") for column, why in self.reasons.items()]
+        if self.names:
+            counts = sorted(self.names, key=lambda name: -self.counts.get(name, 0))
+            shares = (f"{listed([name])} {self.counts.get(name, 0):,}" for name in counts[:_SHOWN])
+            more = len(counts) - _SHOWN
+            tail = f" · … {more:,} more" * (more > 0)
+            found.append((f"{len(counts)} classes", " · ".join(shares) + tail))
+        return [*found, ("metric", self._why_metric())]
+
+    def _why_metric(self) -> str:
+        if not self.names:
+            return "pearson: the label is a number"
+        times = f"the largest class has {self.unevenness:.1f} times the rows of the smallest"
+        if self.unevenness < UNEVEN:
+            return f"accuracy: classes are even ({times})"
+        return f"macro_f1, in which every class counts alike: {times}"
+
+    def toml(self, splits: Mapping[str, str | list[str]], about: Sequence[str] = ()) -> str:
+        """The task file with these files of splits."""
+        described = {"column": self.label, "kind": self.kind}
+        draft = tomlkit.document()
+        draft["name"] = self.name
+        draft["text_columns"] = list(self.texts)
+        draft["metrics"], draft["selection_metric"] = list(self.metrics), self.metrics[0]
+        draft["label"] = described | ({"names": list(self.names)} if self.names else {})
+        draft["splits"] = dict(splits)
+        notes = "".join(f"# {shown(line)}\n" for line in (*self.about, *about))
+        return notes + tomlkit.dumps(draft)
+
+
+def with_second_file(draft: Draft) -> str:
+    """The task file whose validation split is a file that a person is to make."""
+    path, other = draft.path, f"validation{draft.path.suffix}"
+    splits: dict[str, str | list[str]] = {
+        "train": path.name,
+        "validation": other if other != path.name else f"dev{path.suffix}",
+    }
+    make = "validation: a second file with the same columns; --split makes it from this one."
+    return draft.toml(splits, [make])
