@@ -137,7 +137,7 @@ def line_of(run: Run, task: str, arm: Arm, seed: int, seconds: float) -> Line:
     """The figures of a finished run."""
     scores = run.result.selected_scores()
     recipe = recipe_of(task, arm, seed)
-    first = recipe.intermediate.max_steps or 0 if recipe.intermediate.enabled else 0
+    first = recipe.intermediate.numbers.max_steps or 0 if recipe.intermediate.enabled else 0
     return Line(
         task=task,
         arm=arm.name,
@@ -145,7 +145,7 @@ def line_of(run: Run, task: str, arm: Arm, seed: int, seconds: float) -> Line:
         score=scores[Role.DISTILLED],
         retention=100 * scores[Role.DISTILLED] / scores[Role.TEACHER],
         labels_only=scores.get(Role.PLAIN),
-        steps=(first, recipe.prediction.max_steps or 0),
+        steps=(first, recipe.prediction.numbers.max_steps or 0),
         seconds=round(seconds, 1),
     )
 

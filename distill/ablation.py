@@ -18,6 +18,7 @@ from distill.models.folders import folder_digest
 from distill.models.guides import parse_guides
 from distill.pipeline import distill_task
 from distill.progress import Narrator
+from distill.recipes.auto import Facts, resolve
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.records import Record, flaw, read_json, write_sealed_json
 from distill.run_directory import RESULT, RUNS, RunDirectory
@@ -99,7 +100,7 @@ def ablate_task(
         )
     with directory.explaining_lost_models():
         spec = named.student(student, "random")
-        identity = run_identity(opened, named, spec, settings)
+        identity = run_identity(opened, named, spec, resolve(settings, Facts.of(opened)))
     identity["general"] = folder_digest(general) if general else None
     directory = directory.of(identity)
     file, part = directory.path / RESULT, f"arms {[arm.name for arm in chosen]}, seeds {[*seeds]}"

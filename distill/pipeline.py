@@ -25,7 +25,8 @@ from distill.models.loading import Classifier, Encoder, Student, describe
 from distill.models.seeding import seeded
 from distill.models.students import Init, ShapeSpec, StudentSpec, build_student
 from distill.progress import Narrator
-from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
+from distill.recipes.auto import recipe_for
+from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe
 from distill.records import read_json, write_sealed_json
 from distill.run_directory import (
     PLAIN_STUDENT,
@@ -83,7 +84,7 @@ def distill_task(
     narrator, run = Narrator(quiet=quiet), RunDirectory(new_place(out), shared)
     opened = open_checked(version)
     named = parse_guides(teacher, encoder)
-    settings = named.settle(load_recipe(recipe, opened.task.name), opened.task)
+    settings = named.settle(recipe_for(opened, recipe), opened.task)
     if named.reads_soft_labels(settings):
         check_kept(opened, alone=not named.teachers)
     with main_process_first(), run.explaining_lost_models():
@@ -260,7 +261,7 @@ def train_prediction(
                 guides.teachers,
                 context.version,
                 recipe.data,
-                rows_drawn(rows, recipe, context.recipe.seed),
+                rows_drawn(rows, recipe.numbers, context.recipe.seed),
                 kept=guides.kept,
                 weight=recipe.teacher_weight,
                 precision=context.recipe.precision,

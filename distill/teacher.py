@@ -37,7 +37,8 @@ from distill.models.loading import (
 )
 from distill.models.seeding import seeded
 from distill.progress import Narrator
-from distill.recipes.load import DEFAULT_RECIPE, load_recipe
+from distill.recipes.auto import recipe_for
+from distill.recipes.load import DEFAULT_RECIPE
 from distill.records import Origin, Record, digest_of, discard, flaw, read_json, read_seal, seal
 from distill.run_directory import LOCK, RunDirectory
 from distill.stages import HardLabelStage
@@ -79,7 +80,8 @@ def fine_tune_teacher(
     quiet_libraries()
     narrator, out = Narrator(quiet=quiet), new_place(out)
     opened = open_checked(version)
-    settings = load_recipe(recipe, opened.task.name)
+    config = read_config(init, **label_settings(opened.task))
+    settings = recipe_for(opened, recipe, config.hidden_size)
     identity = {
         "version": opened.manifest.id,
         "init": folder_digest(init),
@@ -95,7 +97,6 @@ def fine_tune_teacher(
     if slow := slow_format(settings.precision):
         narrator.say("bfloat16", slow)
     tokenizer, length = read_tokenizer(init), resolve_length(settings.max_length, opened.task)
-    config = read_config(init, **label_settings(opened.task))
     check_length(length, init, config)
     with run.claim(identity, narrator) as claim:
         with claim.preparing():

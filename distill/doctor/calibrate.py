@@ -190,7 +190,7 @@ def calibrate(
     student = Classifier("student", eval_mode(trial.student.model), context.tokenizer)
     answering = _rate(student, some.context.tokens.train, clock)
     heaviest = stages[0]
-    batch_size = STAGES[heaviest](context.recipe).batch_size
+    batch_size = STAGES[heaviest](context.recipe).numbers.batch_size
     _run(trial.on(longest(rows, batch_size)), heaviest, steps=2, clock=clock)
     tokens = float(np.mean(rows["length"]))
     return Timings(steps, trial.tokenizing, teaching, answering, tokens, peak_bytes())
@@ -213,7 +213,7 @@ def _rate(classifier: Classifier, rows: datasets.Dataset, clock: Clock) -> float
 
 def _seconds_a_step(trial: Trial, stage: StageName, clock: Clock) -> float:
     """Mean over the second pass through a few batches; over what there is, if that is late."""
-    rows, size = trial.context.tokens.train, STAGES[stage](trial.context.recipe).batch_size
+    rows, size = trial.context.tokens.train, STAGES[stage](trial.context.recipe).numbers.batch_size
     batches = max(1, min(BATCHES, len(rows) // size))
     some = trial.on(spread(rows, batches * size))
     starts = _run(some, stage, steps=2 * batches + 1, clock=clock)

@@ -19,7 +19,7 @@ from augment.contract.files import check_output, nearest
 from augment.contract.version import open_checked
 from distill.data.versions import count_split, labeled, sample, tokenize_sample
 from distill.distributed import device
-from distill.doctor.calibrate import StageName, Timings, Trial
+from distill.doctor.calibrate import STAGES, StageName, Timings, Trial
 from distill.doctor.forecast import Forecast, Rows, make_forecast
 from distill.errors import DataInvalid, ModelInvalid, WeakTeacher
 from distill.evaluation.evaluate import majority_baseline, predict, scores_of
@@ -28,7 +28,8 @@ from distill.models.limits import check_length
 from distill.models.loading import Classifier, describe, open_classifier
 from distill.pipeline import CHANCE_MARGIN, describe_student, intermediate_stage, prediction_stage
 from distill.progress import span
-from distill.recipes.load import DistillRecipe, load_recipe
+from distill.recipes.auto import recipe_for
+from distill.recipes.load import DistillRecipe
 from distill.run_directory import RUN
 from distill.training.context import MANY_UNKNOWN, unknown_share
 from distill.training.teacher_logits import holds_logits
@@ -81,7 +82,7 @@ def check_version(reference: Version | str | Path) -> Check[Version]:
 
 def check_recipe(source: str | Path, opened: Version) -> Check[DistillRecipe]:
     """It has no faults."""
-    settings = load_recipe(source, opened.task.name)
+    settings = recipe_for(opened, source)
     return seen(settings, f"{source} for {opened.task.name}")
 
 
@@ -193,8 +194,9 @@ def check_time(
     place, threads = device().type, torch.get_num_threads()
     machine = f"{place}, {threads} thread{'s' if threads > 1 else ''}, {precision}"
     doubt = slow_format(recipe.precision)
-    about = f"about {span(forecast.seconds)} ({machine}): {' · '.join(parts)}"
-    return seen(forecast, about, doubt)
+    early = any(STAGES[stage](recipe).patience for stage in stages)  # ends before its last step
+    most = f"{'at most' if early else 'about'} {span(forecast.seconds)}"
+    return seen(forecast, f"{most} ({machine}): {' · '.join(parts)}", doubt)
 
 
 def check_memory(forecast: Forecast) -> Check[None]:

@@ -60,9 +60,9 @@ def time_parts(recipe: DistillRecipe, rows: Rows, timings: Timings) -> list[Part
     for stage, seconds in timings.steps.items():
         section = STAGES[stage](recipe)
         drawn = rows.augmented if section.data == "augmented" else rows.original
-        steps = total_steps(drawn, section)
+        steps = total_steps(drawn, section.numbers)
         if stage == "prediction" and recipe.prediction.weights.logits and not rows.answered:
-            answered = min(drawn, (steps + 1) * section.batch_size)
+            answered = min(drawn, (steps + 1) * section.numbers.batch_size)
             parts.append(Part("teacher's answers", answered / timings.teaching))
         selected = 0 if stage == "intermediate" else section.evaluations * rows.selecting
         total = steps * seconds + selected / timings.answering

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -35,6 +36,13 @@ def _count(value: object) -> object:
     raise ValueError(f'must be "auto" or a number of at least 1, found {value!r}')
 
 
+def _number(value: object) -> object:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value == "auto" or (number and 0 < value < math.inf):  # type: ignore[operator]
+        return value
+    raise ValueError(f'must be "auto" or a number greater than 0, found {value!r}')
+
+
 def _weights(value: object) -> object:
     many = value if isinstance(value, list | tuple) else (value,)
     if many and all(type(weight) in (int, float) and weight >= 0 for weight in many):
@@ -45,6 +53,7 @@ def _weights(value: object) -> object:
 MaxLength = Annotated[int | Literal["auto"], BeforeValidator(_length)]
 Layers = Annotated[Literal["uniform", "top", "bottom"] | tuple[int, ...], BeforeValidator(_layers)]
 Count = Annotated[int | Literal["auto"], BeforeValidator(_count)]
+Number = Annotated[float | Literal["auto"], BeforeValidator(_number)]
 Dropout = Annotated[float | Literal["auto"], BeforeValidator(_dropout)]
 LayerWeights = Annotated[float | tuple[float, ...], BeforeValidator(_weights)]
 
@@ -97,14 +106,10 @@ class PredictionWeights(Section):
     cosine: float = Field(0.0, ge=0)
 
 
-class Optimization(Section):
-    """How weights are trained, on whatever rows.
+class Course(Section):
+    """How weights are trained, whatever the number of steps.
 
     Attributes:
-        epochs: Passes over the rows; the stage ends earlier at ``max_steps``.
-        max_steps: The most optimizer steps, or nothing.
-        batch_size: Rows a step, over all devices.
-        learning_rate: Peak of the schedule.
         schedule: What follows the warm-up.
         warmup_ratio: Share of the steps in which the rate rises from 0.
         weight_decay: AdamW's; biases and layer norms are left out.
@@ -114,10 +119,6 @@ class Optimization(Section):
             is kept. The intermediate stage is not evaluated and keeps its last step.
     """
 
-    epochs: float = Field(3.0, gt=0)
-    max_steps: int | None = Field(None, ge=1)
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(5e-5, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
@@ -126,14 +127,43 @@ class Optimization(Section):
     evaluations: int = Field(5, ge=1)
 
 
-class Training(Optimization):
-    """How one stage is trained on a version.
+class Optimization(Course):
+    """How weights are trained, on whatever rows: all in numbers.
 
     Attributes:
+        epochs: Passes over the rows; the stage ends earlier at ``max_steps``.
+        max_steps: The most optimizer steps, or nothing.
+        batch_size: Rows a step, over all devices.
+        learning_rate: Peak of the schedule.
+    """
+
+    epochs: float = Field(3.0, gt=0)
+    max_steps: int | None = Field(None, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(5e-5, gt=0)
+
+
+class Training(Course):
+    """How one stage is trained on a version; ``auto`` is what ``recipes/auto.py`` says.
+
+    Attributes:
+        epochs: As in ``Optimization``; likewise the next three.
+        patience: Evaluations in a row without a better score after which the stage ends, before
+            its last step. Nothing: it goes on to its last step, as does what is not evaluated.
         data: ``augmented`` (all rows) or ``original`` (``variant == 0``).
     """
 
+    epochs: Number = 3.0
+    max_steps: Count | None = None
+    batch_size: Count = 32
+    learning_rate: Number = 5e-5
+    patience: int | None = Field(None, ge=1)
     data: Literal["augmented", "original"] = "augmented"
+
+    @property
+    def numbers(self) -> Optimization:
+        """What is left when nothing is ``auto`` any more, see ``auto.resolve``."""
+        return Optimization.model_validate(self.model_dump(include={*Optimization.model_fields}))
 
 
 class Layerwise(Section):

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -15,7 +16,7 @@ from transformers import TrainerControl as Control
 from typing_extensions import override
 
 from augment.contract.process import Interrupted, signals_heard
-from distill.distributed import any_rank
+from distill.distributed import any_rank, is_main_process
 from distill.progress import Gauge, Narrator, span
 
 EVERY = 50
@@ -199,6 +200,45 @@ class StageProgress(TrainerCallback):
         """Take the bar away, also after an error."""
         if self._gauge is not None:
             self._gauge.close()
+
+
+def waited(log: Sequence[Mapping[str, float]], selection: str, learnt: float) -> int:
+    """Evaluations since the first of the best ones, of those that a log has by this score.
+
+    0 as long as none is above ``learnt``: a model that answers one class for all rows at first has
+    the same score again and again, and has all of its way before it.
+    """
+    scores = [row[name] for row in log if (name := f"eval_{selection}") in row]
+    best = max(scores, default=learnt)
+    return len(scores) - 1 - scores.index(best) if best > learnt else 0
+
+
+class Patience(TrainerCallback):
+    """Ends a stage whose score does not get better any more.
+
+    What was logged decides, and checkpoints hold that: a resumed stage ends where an undisturbed
+    one does.
+
+    Args:
+        selection: The score.
+        evaluations: In a row without a better one.
+        learnt: Waiting begins above it.
+    """
+
+    def __init__(self, selection: str, evaluations: int, learnt: float) -> None:
+        self.selection = selection
+        self.evaluations = evaluations
+        self.learnt = learnt
+
+    def over(self, state: TrainerState) -> bool:
+        """Whether the stage has ended."""
+        return waited(state.log_history, self.selection, self.learnt) >= self.evaluations
+
+    @override
+    def on_evaluate(self, args: Any, state: TrainerState, control: Control, **_: Any) -> None:
+        """Look whether this is the end; the process that writes the checkpoint decides."""
+        if any_rank(is_main_process() and self.over(state), args.device):
+            control.should_training_stop = True
 
 
 FEWEST, UNTIMED = 8, 3

@@ -16,6 +16,7 @@ from distill.data.batching import Collator
 from distill.data.versions import TokenizedSplits, fingerprint, tokenize
 from distill.distributed import main_process_first, on_main_process
 from distill.evaluation.evaluate import evaluate
+from distill.evaluation.metrics import guess_score
 from distill.evaluation.results import EvaluationResult, Measurement
 from distill.models.bf16 import frozen
 from distill.models.folders import save_clean
@@ -32,6 +33,7 @@ from distill.run_directory import RunDirectory
 from distill.stages import IntermediateStage, Stage
 from distill.training.job import Evaluation, Job
 from distill.training.metric_log import METRICS, MetricLog
+from distill.training.schedule import total_steps
 from distill.training.soft_labels import SoftLabels
 from distill.training.trainer import train_stage
 
@@ -171,20 +173,30 @@ class TaskContext(RunContext):
         origin = origin or self.run.origin(final.name)
         evaluate = self._validate if select else None
         rows = self.tokens.rows(training.data) if rows is None else rows
-        job = self.job(stage, rows, training, title=title, evaluate=evaluate)
+        job = self.job(stage, rows, training.numbers, title=title, evaluate=evaluate)
         with main_process_first():
             finished = self.run.reuse(final, origin, self.narrator)
         if finished:
             self.narrator.say(title, f"finished before: {final}")
             on_main_process(lambda: discard(job.folder))  # left by a kill after the commit
         else:
-            metric = self.version.task.selection_metric
-            self._finish(replace(job, selection=metric, soft_labels=soft_labels), final, origin)
+            chosen = replace(
+                job,
+                selection=self.version.task.selection_metric,
+                patience=training.patience,
+                learnt=self._learnt(),
+                soft_labels=soft_labels,
+            )
+            self.narrator.say(title, describe_job(chosen))
+            self._finish(chosen, final, origin)
         return eval_mode(read_weights(str(final), read_config(str(final))))
 
     def _finish(self, job: Job, final: Path, origin: Origin) -> None:
         """Train, and give the student its place."""
         outcome = train_stage(job)
+        if outcome.steps < total_steps(len(job.rows), job.training):
+            without = f"no better {job.selection} in {counted(job.patience)}"
+            self.narrator.say(job.title, f"ended at step {outcome.steps:,}: {without}")
         if outcome.score is not None:
             name = f"{job.selection} {outcome.score:.3f}"
             self.narrator.say("kept", f"step {outcome.kept} of {outcome.steps} · {name}")
@@ -199,6 +211,14 @@ class TaskContext(RunContext):
         on_main_process(commit)
         on_main_process(lambda: discard(job.folder))
 
+    def _learnt(self) -> float:
+        """A selection score that is more than luck on these validation rows."""
+        task, rows = self.version.task, next(iter(self.tokens.validation.values()))
+        guess = guess_score(
+            task.selection_metric, np.asarray(rows["labels"]), len(task.label.names)
+        )
+        return guess + BEYOND_LUCK * (1 - guess)
+
     def _validate(self, student: PreTrainedModel) -> dict[str, float]:
         """The task's metrics on the first validation split, which selects the best step."""
         split, rows = next(iter(self.tokens.validation.items()))
@@ -210,6 +230,26 @@ class TaskContext(RunContext):
         return EvaluationResult.on(self.version, self.tokens.validation, models=models, **more)
 
 
+def counted(evaluations: int | None) -> str:
+    """So many evaluations, in words."""
+    return f"{evaluations} evaluation{'' if evaluations == 1 else 's'}"
+
+
+def describe_job(job: Job) -> str:
+    """The numbers that a stage is trained with."""
+    own = job.training
+    parts = [
+        f"{len(job.rows):,} rows",
+        f"{total_steps(len(job.rows), own):,} steps of {own.batch_size}",
+        f"rate {own.learning_rate:.2g}, {own.schedule}",
+    ]
+    if job.patience and job.evaluate is not None:
+        parts.append(f"or until {counted(job.patience)} of {own.evaluations} bring nothing")
+    return " · ".join(parts)
+
+
+BEYOND_LUCK = 0.05
+"""Share of the way from guessing to a perfect score."""
 FIRST_ROWS = 1000
 MANY_UNKNOWN = 0.02
 """A share of tokens that are unknown which is worth a warning."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,9 @@ class Job:
         evaluate: Student to scores by name, or nothing.
         selection: A name among the scores: the best step by it is kept. Without it the last
             step is.
+        patience: Evaluations in a row without a better selection score after which the stage ends;
+            nothing if it goes on to its last step.
+        learnt: The selection score that tells it has learnt something: patience begins there.
         soft_labels: Of the rows, where the stage learns from them.
         steps: Optimizer steps in all; the recipe's epochs of the rows if left out.
         tokens_per_step: Shown as speed instead of rows, where it is known.
@@ -57,6 +61,8 @@ class Job:
     made_from: str = ""
     evaluate: Evaluation | None = None
     selection: str = ""
+    patience: int | None = None
+    learnt: float = -math.inf
     soft_labels: SoftLabels | None = None
     steps: int | None = None
     tokens_per_step: float | None = None
@@ -68,7 +74,7 @@ class Outcome:
     """How a stage ended.
 
     Attributes:
-        steps: Optimizer steps in all.
+        steps: Optimizer steps that were done.
         kept: The step whose weights are kept.
         score: The selection metric there, or nothing.
         losses: What was measured last, by name, where losses are.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from distill.errors import DataInvalid
 from distill.models.bf16 import uses_bfloat16
 from distill.models.loading import eval_mode
 from distill.records import Origin
-from distill.training.callbacks import PeriodicCheckpoint, ReleaseMemory, StageProgress
+from distill.training.callbacks import Patience, PeriodicCheckpoint, ReleaseMemory, StageProgress
 from distill.training.checkpoints import (
     checkpoint_bytes,
     flaw_of,
@@ -148,18 +149,19 @@ def train_stage(job: Job) -> Outcome:
         Interrupted: Ctrl-C was pressed, or SIGTERM came; what was done is in a checkpoint.
     """
     steps = job.steps or total_steps(len(job.rows), job.training)
-    args = _arguments(job, steps)
+    args = stage_arguments(job, steps)
     args._n_gpu = min(args.n_gpu, 1)  # several GPUs are torchrun's: one process each
-    progress, keeper = _progress(job), PeriodicCheckpoint()
-    trainer = StageTrainer(job, args, [progress, keeper])
+    progress, keeper, patience = _progress(job), PeriodicCheckpoint(), _patience(job)
+    trainer = StageTrainer(job, args, [progress, keeper, *patience])
     job.stage.start(args.device)
     with main_process_first():
         latest = last_complete(job.folder, partial(_origin, job, steps=steps), job.narrator)
         if is_main_process():
             job.log.rewind(job.stage.name, step_of(latest) if latest else 0)
     try:
-        if latest and step_of(latest) >= steps:  # killed between the last step and the commit
-            trainer.state = TrainerState.load_from_json(str(latest / "trainer_state.json"))
+        last = _state_of(latest)
+        if latest and (last.global_step >= steps or any(own.over(last) for own in patience)):
+            trainer.state = last  # killed between the last step and the commit
             load_model(job.stage, latest / "model.safetensors")
         else:
             with use_dropout(job.stage.student, job.training.dropout):
@@ -180,7 +182,8 @@ def train_stage(job: Job) -> Outcome:
         load_model(job.stage, kept / "model.safetensors")
     eval_mode(job.stage.student)
     score = trainer.state.best_metric if best else None
-    return Outcome(steps, best or steps, score, _last_scores(trainer.state))
+    done = trainer.state.global_step
+    return Outcome(done, best or done, score, _last_scores(trainer.state))
 
 
 def _origin(job: Job, step: int, steps: int) -> Origin:
@@ -194,13 +197,27 @@ def _last_scores(state: TrainerState) -> dict[str, float]:
     return {k.removeprefix("eval_"): v for k, v in last.items() if k.startswith("eval_")}
 
 
+def _state_of(checkpoint: Path | None) -> TrainerState:
+    if checkpoint is None:
+        return TrainerState()
+    state: TrainerState = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    return state
+
+
+def _patience(job: Job) -> list[Patience]:
+    if job.patience is None or not job.selection or job.evaluate is None:
+        return []
+    return [Patience(job.selection, job.patience, job.learnt)]
+
+
 def _progress(job: Job) -> StageProgress:
     if job.tokens_per_step is None:
         return StageProgress(job.narrator, job.title, job.training.batch_size)
     return StageProgress(job.narrator, job.title, job.tokens_per_step, "tokens")
 
 
-def _arguments(job: Job, steps: int) -> TrainingArguments:
+def stage_arguments(job: Job, steps: int) -> TrainingArguments:
+    """What the trainer is told of a job of so many steps."""
     training = job.training
     every = math.ceil(steps / training.evaluations)
     if job.evaluate is None:

@@ -42,13 +42,6 @@ def test_the_papers_numbers(task: TaskSpec) -> None:
     assert recipe.projection == "separate_embedding"
 
 
-@pytest.mark.parametrize("task", GLUE)
-def test_quick_has_a_step_budget_for_every_task(task: TaskSpec) -> None:
-    recipe = load_recipe("quick", task)
-    for training in (recipe.teacher, recipe.intermediate, recipe.prediction, recipe.plain):
-        assert training.max_steps <= 2000
-
-
 def test_what_the_baselines_compare() -> None:
     parts = {name: load_recipe(name, "sst2") for name in RECIPES.names}
     weights = {name: recipe.prediction.weights for name, recipe in parts.items()}
@@ -121,11 +114,11 @@ def test_every_fault_is_reported_at_once_by_key_path() -> None:
             "must be a number of at least 0, or a list of them, found [1.0, -1.0]"
         ),
         "prediction.temperature": "must be greater than 0.0, found -1.0",
-        "prediction.batch_size": "must be a whole number, found 2.5",
+        "prediction.batch_size": 'must be "auto" or a number of at least 1, found 2.5',
         "teacher": "must be a table, found 3",
         "plain.schedule": "must be 'linear', 'cosine' or 'constant', found 'liner'",
-        "plain.learning_rate": "must be a finite number, found nan",
-        "task.cola.intermediate.epochs": "must be greater than 0.0, found 0",
+        "plain.learning_rate": 'must be "auto" or a number greater than 0, found nan',
+        "task.cola.intermediate.epochs": 'must be "auto" or a number greater than 0, found 0',
     }
 
 
