@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from augment.contract import SOFT_LABELS, Version
+from augment.contract import GENERATOR, SOFT_LABELS, Version
 from augment.sources.digests import normalized
 
 
@@ -33,6 +33,7 @@ class VersionStats:
         unlabeled_rows: Rows without labels, originals and generated rows apart.
         soft_labels: Of the originals with and without labels: rows with a distribution, and its
             mean entropy in nats (0: certain).
+        generators: Of the rows to train on, with and without labels: how many each generator made.
     """
 
     reference: str
@@ -48,6 +49,7 @@ class VersionStats:
     identity_rate: float
     unlabeled_rows: dict[str, int]
     soft_labels: dict[str, dict[str, float]]
+    generators: dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Difference:
         task: Key of the task → values of A and B, where they differ.
         assets: Kind of model or vectors → digests of A and B, where they differ.
         sources: Split → digests of the rows that were read, where they differ.
+        derivation: What it was made of other than by a run → values of A and B, where they differ.
         recipe: Recipe key → values of A and B, where they differ.
         counts: Count name → values of A and B, where they differ.
         only_in_first, only_in_second: Rows (by split, source row and variant) that one alone has.
@@ -71,6 +74,7 @@ class Difference:
     task: dict[str, tuple[Any, Any]]
     assets: dict[str, tuple[Any, Any]]
     sources: dict[str, tuple[Any, Any]]
+    derivation: dict[str, tuple[Any, Any]]
     recipe: dict[str, tuple[Any, Any]]
     counts: dict[str, tuple[Any, Any]]
     only_in_first: int
@@ -105,7 +109,21 @@ def version_stats(version: Version) -> VersionStats:
         identity_rate=counts.get("dropped.identity", 0) / max(drawn, 1),
         unlabeled_rows=_unlabeled_rows(version),
         soft_labels=_soft_labels(version),
+        generators=made_by(version),
     )
+
+
+def made_by(version: Version) -> dict[str, dict[str, int]]:
+    """How many rows each generator made of every split to train on; old versions do not say."""
+    found: dict[str, dict[str, int]] = {}
+    for split in version.trained if GENERATOR in version.schema().names else ():
+        counts = Counter[str]()
+        for batch in version.batches(split, [GENERATOR]):
+            for each in pc.value_counts(batch[GENERATOR].drop_null()).to_pylist():
+                counts[each["values"]] += each["counts"]
+        if counts:
+            found[split] = dict(sorted(counts.items()))
+    return found
 
 
 def _unlabeled_rows(version: Version) -> dict[str, int]:
@@ -153,6 +171,7 @@ def difference(first: Version, second: Version, examples: int = 5) -> Difference
         sources=_differing(
             *({s.split: s.sha256[:12] for s in v.manifest.sources} for v in (first, second))
         ),
+        derivation=_differing(_derivation(first), _derivation(second)),
         recipe=_differing(first.manifest.recipe, second.manifest.recipe),
         counts=_differing(first.manifest.counts, second.manifest.counts),
         only_in_first=len(a) - len(both),
@@ -169,6 +188,16 @@ def difference(first: Version, second: Version, examples: int = 5) -> Difference
             for key, row in zip(changed.index[:examples], changed.itertuples(), strict=False)
         ),
     )
+
+
+def _derivation(version: Version) -> dict[str, str]:
+    """How a version was made of others, in words; empty where ``augment run`` made it."""
+    made = version.manifest.derivation
+    if made is None:
+        return {}
+    parents = ", ".join(f"{each.reference} ({each.id[:12]})" for each in made.parents)
+    added = ", ".join(f"{each.generator} ({each.sha256[:12]})" for each in made.added)
+    return {"command": made.command, "from": parents, "added": added}
 
 
 def _keyed(version: Version, name: str) -> pd.DataFrame:

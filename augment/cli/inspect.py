@@ -9,8 +9,16 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from augment.cli.output import marked, show_summary, stderr, stdout, versions_table
-from augment.contract import TaskSpec, Version, list_versions, open_version, verify
+from augment.cli.output import derivation_line, marked, show_summary, stderr, stdout, versions_table
+from augment.contract import (
+    GENERATOR,
+    WORD_REPLACEMENT,
+    TaskSpec,
+    Version,
+    list_versions,
+    open_version,
+    verify,
+)
 from augment.contract.foreign import shown
 from augment.contract.progress import labeled
 from augment.contract.terminal import AsJson, number, print_document, print_json, print_lines
@@ -60,9 +68,22 @@ def show(
     splits = " · ".join(f"{name} {version.rows(name):,}" for name in version.splits)
     stdout.print(labeled("splits", splits))
     stdout.print(labeled("labels", _labels_of(version.task)))
-    recipe = (f"{key} {value}" for key, value in version.manifest.recipe.items())
-    stdout.print(labeled("recipe", " · ".join(recipe)))
+    _show_origin(version)
     _show_rows(version, rows, variants)
+
+
+def _show_origin(version: Version) -> None:
+    """The recipe, and where rows came from that no recipe made."""
+    from augment.analysis.stats import made_by
+
+    recipe = (f"{key} {value}" for key, value in version.manifest.recipe.items())
+    if line := " · ".join(recipe):
+        stdout.print(labeled("recipe", line))
+    if version.manifest.derivation is not None:
+        stdout.print(labeled("made", derivation_line(version.manifest.derivation)))
+        for split, counts in made_by(version).items():
+            parts = (f"{count:,} {name}" for name, count in counts.items())
+            stdout.print(labeled(f"{split} by", " · ".join(parts)))
 
 
 def _labels_of(task: TaskSpec) -> str:
@@ -90,17 +111,27 @@ def _show_rows(version: Version, rows: int, variants: int) -> None:
                 seen, drawn, original = seen + 1, 0, record
                 if seen > rows:
                     return
-                texts = " | ".join(record[name] for name in version.task.text_columns)
+                texts = _texts(version.task, record)
                 label = _label_name(version.task, record[version.task.label.column])
                 stdout.print(f"\n  row {record['idx']} · label {label}", Text(shown(texts)))
             elif drawn < variants:
                 drawn += 1
-                column = record["edits"][0]["column"] if record["edits"] else ""
-                name = column or version.task.text_columns[0]
-                edits = _edits_of(record)
-                stdout.print(
-                    f"  {record['variant']:4} {shown(column)}", marked(original[name], edits)
-                )
+                _show_made(version.task, record, original)
+
+
+def _show_made(task: TaskSpec, record: dict[str, Any], original: dict[str, Any]) -> None:
+    """A row that is no source row: with its replacements marked, or as another tool made it."""
+    if record.get(GENERATOR, WORD_REPLACEMENT) == WORD_REPLACEMENT:
+        column = record["edits"][0]["column"] if record["edits"] else ""
+        text = marked(original[column or task.text_columns[0]], _edits_of(record))
+        stdout.print(f"  {record['variant']:4} {shown(column)}", text)
+        return
+    label = record[task.label.column]
+    is_own = record["idx"] != original.get("idx") or label != original[task.label.column]
+    says = f" · label {_label_name(task, label)}" * is_own
+    whose = f"row {record['idx']}" if record["idx"] != original.get("idx") else ""
+    place = f"{whose} {record['variant']:4} {record[GENERATOR]}{says}".lstrip()
+    stdout.print(f"  {shown(place)}", Text(shown(_texts(task, record))))
 
 
 def _edits_of(record: dict[str, Any]) -> list[Edit]:
@@ -134,7 +165,15 @@ def _show_rejected(version: Version, rows: int, as_json: bool) -> None:
             edits = _edits_of(record)
             name = record["edits"][0]["column"] if record["edits"] else version.task.text_columns[0]
             place = f"  row {record['idx']} variant {record['variant']}"
-            stdout.print(place, marked(undo_edits(record[name], edits), edits))
+            text = marked(undo_edits(record[name], edits), edits)
+            if (made_by := record.get(GENERATOR, WORD_REPLACEMENT)) != WORD_REPLACEMENT:
+                place += f" {shown(made_by)}"
+                text = Text(shown(_texts(version.task, record)))
+            stdout.print(place, text)
+
+
+def _texts(task: TaskSpec, record: dict[str, Any]) -> str:
+    return " | ".join(record[name] for name in task.text_columns)
 
 
 @app.command("verify", epilog="Example: augment verify data/versions/sst2@v0001")

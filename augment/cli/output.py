@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from augment.contract import Version
+from augment.contract import Derivation, Manifest, Version
 from augment.contract.foreign import shown
 from augment.contract.progress import labeled, open_console
 from augment.replacement.edits import Edit
@@ -34,6 +34,8 @@ def show_summary(version: Version) -> None:
         f"{size:.1f} MB · {len(manifest.files)} files"
     )
     stdout.print(Text.assemble("  ", (shown(version.reference), "bold"), f"  {what}"))
+    if added := _added(counts):
+        stdout.print(labeled("added", added))
     if dropped := _dropped(counts):
         stdout.print(labeled("dropped", dropped))
     replaced = {k.partition(".")[2]: n for k, n in counts.items() if k.startswith("replaced.")}
@@ -43,16 +45,52 @@ def show_summary(version: Version) -> None:
         stdout.print(labeled("replaced", f"{total:,} words: {shares}"))
 
 
+def how_made(manifest: Manifest) -> str:
+    """In few words: the recipe of a run; else the command, with what was added or which gates."""
+    preset = manifest.recipe.get("preset", "")
+    if (made := manifest.derivation) is None:
+        return str(preset)
+    more = preset if made.command == "filter" else ", ".join(each.generator for each in made.added)
+    return f"{made.command} {more}".rstrip()
+
+
+def derivation_line(derivation: Derivation) -> str:
+    """What a version was made of."""
+    parents = " + ".join(f"{each.reference} ({each.id[:6]})" for each in derivation.parents)
+    added = [f"{each.rows:,} rows of {each.generator} ({each.name})" for each in derivation.added]
+    return " · ".join([derivation.command, *filter(None, [parents]), *added])
+
+
 def _unlabeled_rows(version: Version) -> int:
     """How many rows without labels there are."""
     split = version.task.splits.unlabeled
     return version.rows(split) if split is not None and split in version.splits else 0
 
 
+def _added(counts: Mapping[str, int]) -> str:
+    """What came from other tools, and what of it is not as its source row says."""
+    parts = [
+        f"{n:,} {what}{name}"
+        for key, n in counts.items()
+        for kind, _, name in [key.partition(".")]
+        if n and (what := _ADDED.get(kind)) is not None
+    ]
+    new = counts.get("unlabeled.added", 0)
+    return " · ".join([*parts, *[f"{new:,} unlabeled"] * bool(new)])
+
+
+_ADDED = {"added": "", "relabeled": "with another label than their source row: "}
+
+
 def _dropped(counts: Mapping[str, int]) -> str:
     """What was left out, by reason: generated rows, then malformed rows of the source."""
     parts = [
         f"{n:,} {k.partition('.')[2]}" for k, n in counts.items() if k.startswith("dropped.") and n
+    ]
+    parts += [
+        f"{n:,} unlabeled {k.partition('.')[2]}"
+        for k, n in counts.items()
+        if k in ("unlabeled.duplicate", "unlabeled.in_train", "unlabeled.leak") and n
     ]
     by_reason = [
         f"{n:,} {k.removeprefix('source.skipped.')}"
@@ -78,13 +116,16 @@ def versions_table(versions: list[Version]) -> Table:
         "created",
         "source",
     ):
-        table.add_column(heading, justify="right" if heading in ("rows", "unlabeled") else "left")
+        is_number = heading in ("rows", "unlabeled")
+        table.add_column(
+            heading, justify="right" if is_number else "left", no_wrap=heading == "created"
+        )
     for version in versions:
         manifest = version.manifest
         cells = (
             version.reference,
             manifest.id[:6],
-            manifest.recipe.get("preset", ""),
+            how_made(manifest),
             f"{version.rows(version.task.splits.train):,}",
             *[f"{_unlabeled_rows(version):,}"] * unlabeled,
             manifest.created[:16].replace("T", " "),

@@ -82,7 +82,11 @@ def add_rows(
     for line in addition.lines():
         tell.say("rows", line)
     root = root_of(parent) if out is None else Path(out)
-    return build(made.draft(), addition.rows(made, skipped), root, tell)
+    built = build(made.draft(), addition.rows(made, skipped), root, tell)
+    counts = built.manifest.counts
+    if not counts.get(f"added.{generator}") and not counts.get("unlabeled.added"):
+        tell.say("warning", f"no row of {generator} passed: {built.reference} has none of them")
+    return built
 
 
 @dataclass(slots=True)

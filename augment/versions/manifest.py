@@ -43,7 +43,8 @@ def card(manifest: Manifest) -> str:
         for split in stored
     )
     unlabeled = task.splits.unlabeled in stored
-    notes = _UNLABELED_NOTE.format(split=task.splits.unlabeled) * unlabeled
+    notes = _origin(manifest)
+    notes += _UNLABELED_NOTE.format(split=task.splits.unlabeled) * unlabeled
     notes += _SOFT_NOTE * manifest.soft_labels + _LOGITS_NOTE * manifest.teacher_logits
     notes += _REJECTED_NOTE * bool(manifest.rejected)
     counts = "\n".join(f"| {name} | {count:,} |" for name, count in sorted(manifest.counts.items()))
@@ -60,6 +61,20 @@ def card(manifest: Manifest) -> str:
         f"## Recipe\n\n{recipe}\n\n"
         f"## Counts\n\n| what | count |\n|---|--:|\n{counts}\n"
     )
+
+
+def _origin(manifest: Manifest) -> str:
+    """Which versions and rows a derived version was made of."""
+    if (made := manifest.derivation) is None:
+        return ""
+    parents = (f"- version {as_code(each.reference)}, id `{each.id[:12]}`" for each in made.parents)
+    added = (
+        f"- {each.rows:,} rows by the generator {as_code(each.generator)}: {as_code(each.name)}"
+        for each in made.added
+    )
+    how = "write_version" if made.command == "write" else f"augment {made.command}"
+    says = f"Made by `{how}`; the column `generator` says what made a row.\n"
+    return "\n".join([says, *parents, *added]) + "\n\n"
 
 
 def as_code(value: object) -> str:
