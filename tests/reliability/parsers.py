@@ -121,6 +121,21 @@ def _source(task: Task, *, skip: bool) -> object:
     return read_source(task, None, skip_malformed=skip)
 
 
+_UNLABELED = (
+    '{"sentence": "snow", "soft_labels": {"positive": 0.75}}\n{"sentence": "hail", "label": -1}\n'
+    '{"sentence": "fog", "soft_labels": [0.5, 0.5]}\n'
+    '{"sentence": "ice", "soft_labels": "positive"}\n'
+)
+
+
+def lay_unlabeled(folder: Path, name: str, content: str) -> None:
+    """A task with rows without labels in a file, some with a distribution."""
+    lay_task(folder, "csv")
+    with (folder / "task.toml").open("a", encoding="utf-8") as stream:
+        stream.write(f'unlabeled = "{name}"\n')
+    (folder / name).write_text(content, encoding="utf-8")
+
+
 def lay_glue(folder: Path) -> None:
     """SST-2 in GLUE's own form."""
     rows = "".join(f"{text}\t{label == 'positive':d}\n" for text, label in GOOD_ROWS)
@@ -220,6 +235,10 @@ PARSERS = (
     Parser("rows, CSV", "train.csv", lambda f: lay_task(f, "csv"), read_task),
     Parser("rows, JSONL", "train.jsonl", lambda f: lay_task(f, "jsonl"), read_task),
     Parser("rows, Parquet", "train.parquet", lambda f: lay_task(f, "parquet"), read_task),
+    Parser("rows without labels, JSONL", "more.jsonl",
+           lambda f: lay_unlabeled(f, "more.jsonl", _UNLABELED), read_task),
+    Parser("rows without labels, text", "more.txt",
+           lambda f: lay_unlabeled(f, "more.txt", "snow\n\nhail on “it”\nice\n"), read_task),
     Parser("rows, GLUE", "train.tsv", lay_glue, lambda f: read_source(get_task("sst2"), str(f))),
     Parser("draft, CSV", "rows.csv", text("rows.csv", csv_text()), lambda f: sniff(f / "rows.csv")),
     Parser("draft, JSONL", "a.jsonl", text("a.jsonl", json_lines()),
