@@ -52,7 +52,7 @@ def augment_task(
     variants: int | None = None,
     limit: int | None = None,
     skip_malformed: bool = False,
-    unlabeled: Sequence[str | Path] = (),
+    unlabeled: Sequence[str | Path] | str | Path = (),
     engine: str | Engine = "local",
     address: str | None = None,
     workers: int | None = None,
@@ -96,7 +96,7 @@ def augment_task(
     """
     tell, chosen = narrator or Narrator(), get_task(task)
     if unlabeled:
-        chosen = chosen.with_unlabeled()
+        chosen = chosen.with_unlabeled(unlabeled)
     where = validate(_engine(engine, workers, threads, address))
     plan = with_variants(load_recipe(recipe, chosen.spec.name), variants)
     tell.say("recipe", recipe_line(plan))
@@ -104,10 +104,7 @@ def augment_task(
         tell.say("bfloat16", slow)
     models = Models(mlm, vectors, teacher, similarity_model, device, cache_folder(vectors_cache))
     models.refuse_unfit(plan)
-    data = read_source(
-        chosen, source, limit=limit, skip_malformed=skip_malformed,
-        unlabeled=[str(each) for each in unlabeled],
-    )  # fmt: skip
+    data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
     tell.say("source", source_line(chosen.spec, data))
     if line := unlabeled_line(data.counts):
         tell.say("unlabeled", line)

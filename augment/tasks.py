@@ -74,6 +74,7 @@ class Task:
         folder: The folder of the task file: the default source of a custom task.
         soft_labels: Where the rows of the source have distributions over the classes.
         unlabeled: Names of files of rows without labels, as the task file has them.
+        more_unlabeled: Such files wherever they lie, as the user has named them.
     """
 
     spec: TaskSpec
@@ -81,11 +82,14 @@ class Task:
     folder: Path | None = None
     soft_labels: SoftLabelPlace = field(default_factory=SoftLabelPlace)
     unlabeled: tuple[str, ...] = ()
+    more_unlabeled: tuple[str, ...] = ()
 
-    def with_unlabeled(self) -> Task:
-        """The same with a split for rows without labels."""
+    def with_unlabeled(self, sources: Sequence[str | Path] | str | Path = ()) -> Task:
+        """The same with a split for rows without labels, of these files and hub data sets too."""
+        given = (sources,) if isinstance(sources, str | Path) else sources
         splits = self.spec.splits.model_copy(update={"unlabeled": UNLABELED_SPLIT})
-        return replace(self, spec=self.spec.model_copy(update={"splits": splits}))
+        spec = self.spec.model_copy(update={"splits": splits})
+        return replace(self, spec=spec, more_unlabeled=(*self.more_unlabeled, *map(str, given)))
 
 
 def _glue(

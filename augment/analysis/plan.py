@@ -111,7 +111,7 @@ def plan_task(
     variants: int | None = None,
     limit: int | None = None,
     skip_malformed: bool = False,
-    unlabeled: Sequence[str | Path] = (),
+    unlabeled: Sequence[str | Path] | str | Path = (),
     threads: int | None = None,
     device: str = "cpu",
     teacher: str | None = None,
@@ -129,7 +129,7 @@ def plan_task(
     started = time.perf_counter()
     chosen = get_task(task)
     if unlabeled:
-        chosen = chosen.with_unlabeled()
+        chosen = chosen.with_unlabeled(unlabeled)
     plan = with_variants(load_recipe(recipe, chosen.spec.name), variants)
     if not plan.variants:
         raise UsageError(
@@ -138,10 +138,7 @@ def plan_task(
         )
     models = Models(mlm, vectors, teacher, similarity_model, device, cache_folder(vectors_cache))
     models.refuse_unfit(plan)
-    data = read_source(
-        chosen, source, limit=limit, skip_malformed=skip_malformed,
-        unlabeled=[str(each) for each in unlabeled],
-    )  # fmt: skip
+    data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
     worker = Worker.load(WorkerSpec(chosen.spec, plan, models, threads=threads))
     assert worker.finder is not None  # there are variants
     opening = time.perf_counter() - started

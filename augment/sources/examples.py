@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any, Literal, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from augment.contract import SOFT_LABELS, SourceSplit, TaskSpec, content_digest
+from augment.contract import SOFT_LABELS, UNLABELED, SourceSplit, TaskSpec, content_digest
 from augment.contract.data_files import listed, quoted
 from augment.errors import RowMalformed, SourceInvalid
 from augment.sources.labels import LabelReader, LabelUnreadable, short
@@ -310,7 +311,7 @@ class SourceTableBuilder:
     def _label(self, row: SourceRow) -> int | float | None:
         is_missing = self._labels.is_missing(row.label)
         if self._labeled == "never":
-            if is_missing:
+            if is_missing or _stands_for_none(row.label):
                 return None
             problem = f"{row.location} has the label {short(row.label)}, but is one of the rows "
             problem += "without labels."
@@ -337,6 +338,11 @@ class SourceTableBuilder:
             hint = " ".join(filter(None, (error.hint, SKIP_HINT)))
             problem = f"{row.location} {error}"
             raise RowMalformed(problem, hint, f"soft_labels_{error.reason}") from None
+
+
+def _stands_for_none(label: Any) -> bool:
+    """What a column of numbers has in the place of no label: -1.0, or no number."""
+    return isinstance(label, float) and (label == UNLABELED or math.isnan(label))
 
 
 def _labeled(task: TaskSpec, split: str) -> Labeled:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,13 +65,12 @@ def read_source(
     *,
     limit: int | None = None,
     skip_malformed: bool = False,
-    unlabeled: Sequence[str] = (),
 ) -> Source:
     """Read every split that is there; training and one validation split are needed.
 
     The source is a folder, a file, a hub name, or None for the folder of a custom task's file; a
     limit keeps that many training rows; malformed ones raise, or are left out and counted. Files of
-    rows without labels are those of the task file and the ``unlabeled`` ones.
+    rows without labels are those that the task names.
 
     Raises:
         UsageError: The limit leaves no rows.
@@ -97,7 +96,7 @@ def read_source(
     skipped = sum((rows.skipped for rows in builders.values()), Counter())
     warnings = [warning for rows in builders.values() for warning in rows.warnings]
     counts: dict[str, int] = {}
-    if others := _unlabeled_sources(task, path if os.path.isdir(path) else None, unlabeled):
+    if others := _unlabeled_sources(task, path if os.path.isdir(path) else None):
         files = {split: rows.files for split, rows in builders.items()}
         refuse_shared({**files, UNLABELED_SPLIT: [Path(f) for f in others if os.path.isfile(f)]})
         found = read_unlabeled(
@@ -196,8 +195,8 @@ def _read_hub(
     return splits
 
 
-def _unlabeled_sources(task: Task, folder: Path | None, given: Sequence[str]) -> list[str]:
-    """Those that the task file names, which lie in the folder of its data, and those given.
+def _unlabeled_sources(task: Task, folder: Path | None) -> list[str]:
+    """Those that the task file names, which lie in the folder of its data, and the user's.
 
     Raises:
         SourceInvalid: One is not there, or lies outside of that folder.
@@ -209,7 +208,7 @@ def _unlabeled_sources(task: Task, folder: Path | None, given: Sequence[str]) ->
         else str(file_named(where, name, UNLABELED_SPLIT, task))
         for name in task.unlabeled
     ]
-    return [*named, *given]
+    return [*named, *task.more_unlabeled]
 
 
 def _with_soft_labels(splits: dict[str, pa.Table]) -> dict[str, pa.Table]:

@@ -77,7 +77,7 @@ def test_every_kind_of_file(folder: Path, suffix: str) -> None:
     assert table["idx"].to_pylist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("label", ["-1", '""', "null"])
+@pytest.mark.parametrize("label", ["-1", '""', "null", "-1.0", "NaN", '"-1"'])
 def test_labels_that_say_there_is_none(folder: Path, label: str) -> None:
     (folder / "more.jsonl").write_text(f'{{"text": "x y", "label": {label}, "idx": 7}}\n')
     assert read(folder, "more.jsonl").splits["unlabeled"].to_pylist() == [
@@ -123,7 +123,7 @@ def test_the_file_of_another_split(folder: Path, split: str) -> None:
     with pytest.raises(RecipeInvalid, match="stands twice"):
         task(folder, f"./{split}.csv")
     with pytest.raises(SourceInvalid, match=f"is the split '{split}' and the split 'unlabeled'"):
-        read_source(task(folder).with_unlabeled(), None, unlabeled=[str(folder / f"{split}.csv")])
+        read_source(task(folder).with_unlabeled(folder / f"{split}.csv"), None)
 
 
 def test_a_label_is_refused_with_its_row(folder: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_hub_data_set(
     monkeypatch.setattr(datasets, "load_dataset", lambda *_: datasets.DatasetDict(loaded))
 
     assert texts(read(folder, name)) == expected
-    assert texts(read_source(task(folder).with_unlabeled(), None, unlabeled=[name])) == expected
+    assert texts(read_source(task(folder).with_unlabeled([name]), None)) == expected
     with pytest.raises(SourceMissing, match="has no split 'dev'; found train, validation"):
         read(folder, "owner/set:all/dev")
 
