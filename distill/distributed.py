@@ -90,7 +90,7 @@ def gradient_scale(real: Callable[[], Tensor]) -> Tensor | float:
         return 1.0
     count = real().sum().float()
     mean: Tensor = reduce(count, reduction="mean")
-    return count / mean
+    return count / mean.clamp(min=1 / world_size())  # where nothing is real, 0 and not NaN
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:

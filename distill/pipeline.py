@@ -13,6 +13,7 @@ from augment.contract import TaskSpec, Version
 from augment.contract.files import new_place
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
+from distill.data.row_sets import check_parts
 from distill.distributed import device, main_process_first, on_main_process
 from distill.errors import WeakTeacher
 from distill.evaluation.evaluate import evaluate, majority_baseline, measure
@@ -87,6 +88,8 @@ def distill_task(
     settings = named.settle(recipe_for(opened, recipe), opened.task)
     if named.reads_soft_labels(settings):
         check_kept(opened, alone=not named.teachers)
+    drawn = settings.drawn
+    check_parts(opened, {name: drawn[name] for name in drawn if plain or name != "plain"})
     with main_process_first(), run.explaining_lost_models():
         spec = named.student(student, init)
         identity = run_identity(opened, named, spec, settings)
@@ -101,7 +104,14 @@ def distill_task(
         with claim.preparing():
             loaded = load_guides(named, opened.task, settings.seed)
             started = start_student(spec, opened.task, settings, loaded.model)
-            context = open_context(opened, settings, started.tokenizer, run, narrator)
+            context = open_context(
+                opened,
+                settings,
+                started.tokenizer,
+                run,
+                narrator,
+                unlabeled=settings.draws_unlabeled,
+            )
             narrator.say("version", describe_rows(context))
             guides = check_guides(context, loaded, allow_weak_teacher)
             report_student(context, spec, started)
@@ -135,7 +145,9 @@ def start_student(
 
 def describe_rows(context: TaskContext) -> str:
     """The version that is trained on, and its size."""
-    return f"{context.version.reference} · {len(context.tokens.train):,} training rows"
+    tokens = context.tokens
+    more = f" · {len(tokens.unlabeled):,} unlabeled rows" if tokens.unlabeled is not None else ""
+    return f"{context.version.reference} · {len(tokens.train):,} training rows{more}"
 
 
 def check_guides(context: TaskContext, loaded: LoadedGuides, allow_weak: bool) -> Guides:
@@ -173,7 +185,9 @@ def check_kept_labels(
         if version.manifest.soft_labels:
             say("soft labels", "not used: [prediction] teacher_weight is 1")
         return None
-    kept = keep_labels(version, context.recipe.prediction.data, fill=not named.teachers)
+    drawn = context.recipe.prediction.draws_from
+    kept = keep_labels(version, drawn, fill=not named.teachers)
+    kept.keep(context.tokens.rows(drawn))  # refused now, not after stage 1
     for sentence in kept.sentences():
         say("soft labels", sentence)
     if not allow_weak:
@@ -252,23 +266,23 @@ def train_prediction(
     recipe, final = context.recipe.prediction, context.run.path / STUDENT
     title = "stage 2/2" if context.recipe.intermediate.enabled else "stage 1/1"
     stage = prediction_stage(context, student, model.requires_grad_(True), guides)
-    rows, labels = context.tokens.rows(recipe.data), None
+    drawn, labels = context.tokens.rows(recipe.draws_from), None
     if guides.kept:
-        rows = guides.kept.keep(rows)
+        drawn = guides.kept.keep(drawn)
     if recipe.weights.logits and not final.is_dir():
         with main_process_first():
             labels = soft_labels(
                 guides.teachers,
                 context.version,
-                recipe.data,
-                rows_drawn(rows, recipe.numbers, context.recipe.seed),
+                recipe.draws_from,
+                rows_drawn(drawn.rows, recipe.numbers, context.recipe.seed, drawn.mixture),
                 kept=guides.kept,
                 weight=recipe.teacher_weight,
                 precision=context.recipe.precision,
                 run=context.run,
                 narrator=context.narrator,
             )
-    return context.train(stage, recipe, title=title, final=final, rows=rows, soft_labels=labels)
+    return context.train(stage, recipe, title=title, final=final, rows=drawn, soft_labels=labels)
 
 
 def train_on_labels(context: TaskContext, student: Student) -> PreTrainedModel:

@@ -18,6 +18,7 @@ from augment.contract.files import (
 )
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
+from distill.data.row_sets import check_parts
 from distill.distributed import barrier, on_main_process
 from distill.errors import ModelInvalid, UsageError
 from distill.evaluation.evaluate import measure
@@ -82,6 +83,7 @@ def fine_tune_teacher(
     opened = open_checked(version)
     config = read_config(init, **label_settings(opened.task))
     settings = recipe_for(opened, recipe, config.hidden_size)
+    check_parts(opened, {"teacher": settings.teacher.data})
     identity = {
         "version": opened.manifest.id,
         "init": folder_digest(init),

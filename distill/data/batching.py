@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from distill.data.mixtures import Mixture
+
 SOFT_LABELS = "soft_labels"
 BATCHES_IN_POOL = 50
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -61,12 +63,20 @@ class LengthGrouped(Sampler[int]):
     Rows are shuffled, sorted by length within pools of 50 batches, cut into batches, and the
     batches are shuffled. The order is a function of seed and epoch alone: a resumed run sees
     the rows that an undisturbed one would have seen. ``lengths`` are in tokens, shape (rows,).
+    An epoch has every row once, or those that a ``mixture`` draws.
     """
 
-    def __init__(self, lengths: NDArray[np.int32], batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        lengths: NDArray[np.int32],
+        batch_size: int,
+        seed: int,
+        mixture: Mixture | None = None,
+    ) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
         self.seed = seed
+        self.mixture = mixture
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -74,11 +84,16 @@ class LengthGrouped(Sampler[int]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.lengths)  # an epoch of a mixture has as many draws
 
     def __iter__(self) -> Iterator[int]:
         draw = np.random.default_rng((self.seed, self.epoch))
-        order = draw.permutation(len(self.lengths))
+        order: NDArray[np.signedinteger]
+        if self.mixture is None:
+            order = draw.permutation(len(self.lengths))
+        else:
+            order = self.mixture.epoch(self.seed, self.epoch)
+            draw.shuffle(order)
         full = len(order) // self.batch_size * self.batch_size  # rows of full batches
         pool_size = self.batch_size * BATCHES_IN_POOL
         for start in range(0, full, pool_size):

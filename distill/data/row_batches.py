@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from augment.contract import Version
+from distill.data.row_sets import unlabeled_split
+from distill.recipes.mixtures import Data, parts_of
 
 Places = NDArray[np.int64]
 
@@ -24,13 +25,19 @@ class RowBatch:
     rows: pa.RecordBatch
 
 
-def row_batches(version: Version, data: str, columns: Sequence[str]) -> Iterator[RowBatch]:
+def row_batches(version: Version, data: Data, columns: Sequence[str]) -> Iterator[RowBatch]:
     """The rows that ``data`` names, in the order of ``TokenizedSplits.rows``; memory stays flat."""
-    split = version.task.splits.train
+    named, split = parts_of(data), version.task.splits.train
     wanted = ["variant", *(name for name in columns if name != "variant")]
-    for batch in version.batches(split, wanted):
-        own = batch.filter(pc.equal(batch["variant"], 0)) if data == "original" else batch
+    chosen = [part == "augmented" for part in named if part != "unlabeled"]
+    for batch in version.batches(split, wanted) if chosen else ():
+        made = batch["variant"].to_numpy() > 0
+        own = batch if len(chosen) > 1 else batch.filter(pa.array(made == chosen[0]))
         yield RowBatch(split, own)
+    blind = unlabeled_split(version)
+    if blind and "unlabeled" in named:
+        for batch in version.batches(blind, wanted):
+            yield RowBatch(blind, batch)
 
 
 def write_places(file: Path, places: Places, blocks: Iterable[NDArray[np.float32]]) -> None:

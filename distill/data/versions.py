@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +18,12 @@ from transformers import PreTrainedTokenizerBase
 
 from augment.contract import UNLABELED, TaskSpec, Version, models
 from distill.data.batching import evenly_spread
+from distill.data.row_sets import RowSet, row_set, unlabeled_split
 from distill.distributed import main_process_first
 from distill.errors import DataInvalid
 from distill.models.limits import NO_LIMIT
 from distill.progress import Narrator
+from distill.recipes.mixtures import Data
 from distill.records import Origin, digest_of, write_sealed
 from distill.run_directory import reuse
 
@@ -35,16 +38,17 @@ class TokenizedSplits:
         train: All rows; columns ``input_ids``, ``token_type_ids`` where the tokenizer gives
             them, ``labels``, ``idx``, ``variant`` and ``length`` (tokens, special ones included).
         validation: Split name to its labeled rows; the first selects the best checkpoint.
+        unlabeled: Rows without labels, where there are any and they were asked for; the same
+            columns, ``labels`` being -1 or, of a regression, not a number.
     """
 
     train: datasets.Dataset
     validation: dict[str, datasets.Dataset]
+    unlabeled: datasets.Dataset | None = None
 
-    def rows(self, data: str) -> datasets.Dataset:
-        """The training rows: ``augmented`` (all of them) or ``original`` (``variant == 0``)."""
-        if data == "augmented":
-            return self.train
-        return _keep(self.train, "variant", lambda variant: variant == 0)
+    def rows(self, data: Data) -> RowSet:
+        """The rows to train on that a recipe's ``data`` names."""
+        return row_set(self.train, self.unlabeled, data)
 
 
 def tokenize(
@@ -53,11 +57,13 @@ def tokenize(
     max_length: int,
     cache: Path,
     narrator: Narrator | None = None,
+    *,
+    unlabeled: bool = False,
 ) -> TokenizedSplits:
     """Tokenize training and validation splits, or open what an earlier call left in the cache.
 
     Rows are cut to ``max_length`` tokens; files in the cache are named by version, tokenizer and
-    length, and sealed with them.
+    length, and sealed with them. The split without labels is read where it is asked for.
 
     Raises:
         DataInvalid: A split is empty, or a label is missing, outside the task or not a number.
@@ -65,7 +71,10 @@ def tokenize(
     settings = (tokenizer, max_length, cache, narrator)
     with main_process_first():
         train = tokenize_split(version, version.task.splits.train, *settings)
-        return TokenizedSplits(train, tokenize_validation(version, *settings))
+        validation = tokenize_validation(version, *settings)
+        split = unlabeled_split(version) if unlabeled else None
+        more = tokenize_split(version, split, *settings) if split else None
+        return TokenizedSplits(train, validation, more)
 
 
 def tokenize_validation(
@@ -170,9 +179,10 @@ def encode(
 ) -> dict[str, Any]:
     """Rows of a version as columns of a tokenized data set."""
     texts = [batch.column(name).to_pylist() for name in task.text_columns]
+    missing = UNLABELED if task.label.kind == "classification" else math.nan
     return {
         **token_columns(texts, tokenizer, max_length),
-        "labels": batch.column(task.label.column),
+        "labels": batch.column(task.label.column).fill_null(missing),
         "idx": batch.column("idx"),
         "variant": batch.column("variant"),
     }
@@ -203,17 +213,24 @@ def _features(task: TaskSpec, segments: bool) -> datasets.Features:
 
 
 def check_labels(version: Version, split: str, batch: pa.RecordBatch) -> None:
-    """Check that labels are within the task; only training rows must have one.
+    """Check that labels are within the task; training rows must have one, unlabeled rows none.
 
     Raises:
         DataInvalid: One is not, or a text or label is missing.
     """
     task = version.task
     where = f"{version.reference}: split {split!r}, row idx"
-    for name in (*task.text_columns, task.label.column):
+    blind = split == task.splits.unlabeled
+    for name in (*task.text_columns, *([] if blind else [task.label.column])):
         if batch.column(name).null_count:
             row = batch.column("idx")[batch.column(name).is_null().index(True).as_py()]
             raise DataInvalid(f"{where} {row}: {name} is empty (null).")
+    if blind:
+        known = batch.column(task.label.column).is_valid()
+        if known.true_count:
+            row = batch.column("idx")[known.index(True).as_py()]
+            raise DataInvalid(f"{where} {row}: it has a label, and rows of this split have none.")
+        return
     labels = batch.column(task.label.column).to_numpy()
     missing = labels == UNLABELED
     if task.label.names:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from augment.contract import OutputUnwritable, TaskSpec, Version
 from augment.contract.files import check_output, nearest
 from augment.contract.version import open_checked
+from distill.data.row_sets import check_parts, count_parts
 from distill.data.versions import count_split, labeled, sample, tokenize_sample
 from distill.distributed import device
 from distill.doctor.calibrate import STAGES, StageName, Timings, Trial
@@ -81,8 +82,9 @@ def check_version(reference: Version | str | Path) -> Check[Version]:
 
 
 def check_recipe(source: str | Path, opened: Version) -> Check[DistillRecipe]:
-    """It has no faults."""
+    """It has no faults, and the version has the rows that it names."""
     settings = recipe_for(opened, source)
+    check_parts(opened, settings.drawn)
     return seen(settings, f"{source} for {opened.task.name}")
 
 
@@ -180,10 +182,17 @@ def check_time(
     """How long the run takes, from a few real steps of every stage."""
     version, recipe = trial.context.version, trial.context.recipe
     task, teachers = version.task, trial.guides.teachers
-    train = count_split(version, task.splits.train)
+    rows = count_parts(version)
     stored = [version.rows(split) for split in task.splits.validation if split in version.splits]
     answered = all(holds_logits(version, own.classifier) for own in teachers)
-    counted = Rows(train.rows, train.original, sum(stored), stored[0], answered)
+    counted = Rows(
+        augmented=rows["original"] + rows["augmented"],
+        original=rows["original"],
+        validation=sum(stored),
+        selecting=stored[0],
+        answered=answered,
+        unlabeled=rows["unlabeled"] if recipe.draws_unlabeled else 0,
+    )
     parameters = sum(weight.numel() for weight in trial.student.model.parameters())
     forecast = make_forecast(recipe, counted, calibrate(trial, stages), parameters)
     parts = [

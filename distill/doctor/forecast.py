@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from distill.data.mixtures import draws_of
 from distill.doctor.calibrate import STAGES, StageName, Timings
 from distill.recipes.load import DistillRecipe
+from distill.recipes.mixtures import Part as PartName
+from distill.recipes.schema import Training
 from distill.training.schedule import total_steps
 
 TITLES: dict[StageName, str] = {
@@ -27,6 +31,7 @@ class Rows:
         validation: Of all validation splits.
         selecting: Of the first one, which selects the best step.
         answered: Whether the version holds the teacher's answers already.
+        unlabeled: Rows without labels, where the recipe draws any.
     """
 
     augmented: int
@@ -34,6 +39,18 @@ class Rows:
     validation: int
     selecting: int
     answered: bool = False
+    unlabeled: int = 0
+
+    @property
+    def parts(self) -> dict[PartName, int]:
+        """Rows of each part that stages draw from."""
+        made = self.augmented - self.original
+        return {"original": self.original, "augmented": made, "unlabeled": self.unlabeled}
+
+    @property
+    def tokenized(self) -> int:
+        """All that are tokenized."""
+        return self.augmented + self.unlabeled + self.validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +68,51 @@ class Part:
     steps: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class PartDrawn:
+    """A part of the rows, and how much of a stage it is.
+
+    Attributes:
+        stage: That draws from it.
+        part: Its name.
+        rows: It has.
+        steps: As many optimizer steps as its draws would fill.
+        epochs: Passes over it.
+    """
+
+    stage: StageName
+    part: PartName
+    rows: int
+    steps: float
+    epochs: float
+
+
+def mixture_of(stage: StageName, section: Training, rows: Rows) -> list[PartDrawn]:
+    """What a stage draws from each part that has a share."""
+    draws = draws_of(section.draws_from, rows.parts)
+    total = sum(draws.values())
+    steps = total_steps(total, section.numbers)
+    epochs = steps / math.ceil(total / section.numbers.batch_size)
+    return [
+        PartDrawn(stage, part, own, steps * count / total, epochs * count / own)
+        for part, count in draws.items()
+        if (own := rows.parts[part])
+    ]
+
+
 def time_parts(recipe: DistillRecipe, rows: Rows, timings: Timings) -> list[Part]:
     """What a run does one after the other."""
     parts = [
-        Part("tokenizing", (rows.augmented + rows.validation) / timings.tokenizing),
+        Part("tokenizing", rows.tokenized / timings.tokenizing),
         Part("teacher on validation", rows.validation / timings.teaching),
     ]
     for stage, seconds in timings.steps.items():
         section = STAGES[stage](recipe)
-        drawn = rows.augmented if section.data == "augmented" else rows.original
-        steps = total_steps(drawn, section.numbers)
+        drawn = mixture_of(stage, section, rows)
+        steps = round(sum(part.steps for part in drawn))
         if stage == "prediction" and recipe.prediction.weights.logits and not rows.answered:
-            answered = min(drawn, (steps + 1) * section.numbers.batch_size)
+            draws = (steps + 1) * section.numbers.batch_size / steps  # one batch is fetched ahead
+            answered = sum(min(part.rows, part.steps * draws) for part in drawn)
             parts.append(Part("teacher's answers", answered / timings.teaching))
         selected = 0 if stage == "intermediate" else section.evaluations * rows.selecting
         total = steps * seconds + selected / timings.answering
@@ -72,7 +122,7 @@ def time_parts(recipe: DistillRecipe, rows: Rows, timings: Timings) -> list[Part
 
 def disk_bytes(rows: Rows, timings: Timings, student_parameters: int) -> int:
     """Tokens, checkpoints (weights and two moments, three at once) and the finished students."""
-    tokens = (rows.augmented + rows.validation) * (timings.tokens * 5 + 24)
+    tokens = rows.tokenized * (timings.tokens * 5 + 24)
     weights = student_parameters * WEIGHT_BYTES
     return round(tokens + CHECKPOINTS_AT_ONCE * 3 * weights + len(timings.steps) * weights)
 
@@ -87,6 +137,7 @@ class Forecast:
         seconds_a_step: Stage to seconds.
         memory_bytes: The peak that was seen.
         disk_bytes: Of the run directory at its largest.
+        mixture: What the stages draw from each part of the rows.
     """
 
     seconds: float
@@ -94,6 +145,7 @@ class Forecast:
     seconds_a_step: dict[StageName, float]
     memory_bytes: int
     disk_bytes: int
+    mixture: tuple[PartDrawn, ...]
 
 
 def make_forecast(
@@ -107,4 +159,9 @@ def make_forecast(
         seconds_a_step=timings.steps,
         memory_bytes=timings.peak_bytes,
         disk_bytes=disk_bytes(rows, timings, student_parameters),
+        mixture=tuple(
+            part
+            for stage in timings.steps
+            for part in mixture_of(stage, STAGES[stage](recipe), rows)
+        ),
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from augment.contract import Version
 from distill.recipes.load import DistillRecipe, load_recipe
+from distill.recipes.mixtures import Data, parts_of
 from distill.recipes.schema import Training
 
 LARGE, SMALL = 8_000, 2_000
@@ -27,11 +28,13 @@ class Facts:
     Attributes:
         original: Training rows of the source.
         augmented: Training rows, those that were generated included.
+        unlabeled: Rows without labels.
         width: Of the encoder that becomes the teacher: wide ones bear lower rates.
     """
 
     original: int
     augmented: int
+    unlabeled: int = 0
     width: int = WIDTH
 
     @classmethod
@@ -39,11 +42,22 @@ class Facts:
         """Those of a version, from its manifest alone."""
         train = version.task.splits.train
         read = {source.split: source.rows for source in version.manifest.sources}
-        return cls(original=read[train], augmented=version.rows(train), width=width)
+        blind = version.task.splits.unlabeled
+        return cls(
+            original=read[train],
+            augmented=version.rows(train),
+            unlabeled=version.rows(blind) if blind in version.splits else 0,
+            width=width,
+        )
 
-    def rows(self, data: str) -> int:
-        """How many rows a stage draws from."""
-        return self.augmented if data == "augmented" else self.original
+    def rows(self, data: Data) -> int:
+        """How many rows a stage draws from; where there are none it is refused later."""
+        parts = {
+            "original": self.original,
+            "augmented": self.augmented - self.original,
+            "unlabeled": self.unlabeled,
+        }
+        return max(1, sum(parts[part] for part in parts_of(data)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +128,7 @@ def resolve(recipe: DistillRecipe, facts: Facts) -> DistillRecipe:
     for stage in RULES:
         section: Training = getattr(recipe, stage)
         named = section.batch_size if section.batch_size != "auto" else None
-        rows = facts.rows(section.data)
+        rows = facts.rows(section.draws_from)
         found = asdict(numbers(stage, rows, batch_size=named, width=facts.width))
         auto = {name: value for name, value in found.items() if getattr(section, name) == "auto"}
         sections[stage] = section.model_copy(update=auto)

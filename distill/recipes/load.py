@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from augment.contract.recipes import Recipes
+from distill.recipes.mixtures import Data, parts_of
 from distill.recipes.schema import (
     General,
     Intermediate,
@@ -59,6 +60,17 @@ class DistillRecipe(Section):
     def compares_tokens(self) -> bool:
         """Whether a loss compares hidden states or attention of teacher and student."""
         return self.intermediate.enabled or self.prediction.matches_states
+
+    @property
+    def drawn(self) -> dict[str, Data]:
+        """The rows that the stages of a run draw from, by section."""
+        first = {"intermediate": self.intermediate.draws_from} if self.intermediate.enabled else {}
+        return {**first, "prediction": self.prediction.draws_from, "plain": self.plain.draws_from}
+
+    @property
+    def draws_unlabeled(self) -> bool:
+        """Whether a stage of a run draws from rows without labels."""
+        return any("unlabeled" in parts_of(data) for data in self.drawn.values())
 
     @property
     def maps_layers(self) -> bool:

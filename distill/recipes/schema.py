@@ -6,6 +6,9 @@ import math
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from typing_extensions import override
+
+from distill.recipes.mixtures import Data, LabeledData, labeled_only
 
 
 def _length(value: object) -> object:
@@ -150,7 +153,8 @@ class Training(Course):
         epochs: As in ``Optimization``; likewise the next three.
         patience: Evaluations in a row without a better score after which the stage ends, before
             its last step. Nothing: it goes on to its last step, as does what is not evaluated.
-        data: ``augmented`` (all rows) or ``original`` (``variant == 0``).
+        data: ``original`` (``variant == 0``), ``augmented`` (those and the ones made from them),
+            ``unlabeled``, ``all``, or a table of shares: see ``mixtures.Shares``.
     """
 
     epochs: Number = 3.0
@@ -158,7 +162,12 @@ class Training(Course):
     batch_size: Count = 32
     learning_rate: Number = 5e-5
     patience: int | None = Field(None, ge=1)
-    data: Literal["augmented", "original"] = "augmented"
+    data: Data = "augmented"
+
+    @property
+    def draws_from(self) -> Data:
+        """``data``, less the rows that the stage can learn nothing from."""
+        return self.data
 
     @property
     def numbers(self) -> Optimization:
@@ -266,7 +275,20 @@ class Prediction(Training):
             raise ValueError("weights.logits or weights.labels must be greater than 0")
         if self.loss == "mse" and self.temperature != 1:
             raise ValueError('loss = "mse" compares logits as they are: temperature must be 1')
+        if self._needs_labels and labeled_only(self.data) is None:
+            raise ValueError("unlabeled rows teach nothing where weights.logits is 0")
         return self
+
+    @property
+    def _needs_labels(self) -> bool:
+        """Whether a row without a label would teach nothing."""
+        return not self.weights.logits and not self.matches_states
+
+    @property
+    @override
+    def draws_from(self) -> Data:
+        """``data``; where labels alone are learned from, that of it which has them."""
+        return (labeled_only(self.data) or self.data) if self._needs_labels else self.data
 
     @property
     def matches_states(self) -> bool:
@@ -275,9 +297,12 @@ class Prediction(Training):
 
 
 class Original(Training):
-    """Training on hard labels: the original rows, unless the recipe says otherwise."""
+    """Training on hard labels: the original rows, unless the recipe says otherwise.
 
-    data: Literal["augmented", "original"] = "original"
+    ``all`` means all that have a label.
+    """
+
+    data: LabeledData = "original"
 
 
 def _counts(weights: float | tuple[float, ...]) -> bool:

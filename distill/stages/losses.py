@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from augment.contract import UNLABELED
 from distill.models.qkv import QKV
 
 Reduction = Literal["masked", "official"]
@@ -210,14 +211,28 @@ def logits_loss(
 def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Loss on hard labels: cross-entropy, or mean squared error for a regression.
 
+    The mean over the rows that have a label; 0, with a gradient of 0, where none has.
+
     Args:
         logits: Shape (batch, classes), or (batch, 1) for a regression.
-        labels: Class numbers (int64) or scores (float32), shape (batch,).
+        labels: Class numbers (int64) or scores (float32), shape (batch,); see ``has_label``.
     """
     with _float32(logits):
+        known = has_label(labels)
+        count = known.sum().clamp(min=1)
         if labels.is_floating_point():
-            return F.mse_loss(logits.float().squeeze(-1), labels.float())
-        return F.cross_entropy(logits.float(), labels)
+            scores = logits.float().squeeze(-1)
+            if known.all():
+                return F.mse_loss(scores, labels.float())
+            return F.mse_loss(scores[known], labels[known].float(), reduction="sum") / count
+        if known.all():
+            return F.cross_entropy(logits.float(), labels)
+        return F.cross_entropy(logits.float()[known], labels[known], reduction="sum") / count
+
+
+def has_label(labels: Tensor) -> Tensor:
+    """Which rows have a label: class numbers that are not -1, scores that are numbers."""
+    return ~labels.isnan() if labels.is_floating_point() else labels != UNLABELED
 
 
 def _float32(like: Tensor) -> torch.autocast:

@@ -17,7 +17,8 @@ from distill.models.limits import filter_inputs
 from distill.models.projections import Kind, Pretrained, Projections
 from distill.recipes.schema import Prediction, PredictionWeights
 from distill.stages.base import Stage
-from distill.stages.losses import cosine_loss, label_loss, logits_loss, patient_loss
+from distill.stages.hard_labels import label_term
+from distill.stages.losses import cosine_loss, logits_loss, patient_loss
 
 
 class PredictionStage(Stage):
@@ -73,7 +74,7 @@ class PredictionStage(Stage):
         if weights.logits:
             yield "prediction", weights.logits * self._distance(logits, batch[SOFT_LABELS])
         if weights.labels:
-            yield "label", weights.labels * label_loss(logits, batch["labels"])
+            yield "label", weights.labels * label_term(logits, batch["labels"])
         if self.states and activations:
             yield from self.states.terms(activations, inputs)
 

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from augment.contract import Version
 from distill.data.batching import Collator
+from distill.data.row_sets import RowSet
 from distill.data.versions import TokenizedSplits, fingerprint, tokenize
 from distill.distributed import main_process_first, on_main_process
 from distill.evaluation.evaluate import evaluate
@@ -136,7 +137,12 @@ class TaskContext(RunContext):
         if ours == theirs:
             return self.tokens
         return tokenize(
-            self.version, tokenizer, self.max_length, self.run.tokens, narrator=self.narrator
+            self.version,
+            tokenizer,
+            self.max_length,
+            self.run.tokens,
+            narrator=self.narrator,
+            unlabeled=self.tokens.unlabeled is not None,
         )
 
     def train(
@@ -148,7 +154,7 @@ class TaskContext(RunContext):
         final: Path,
         origin: Origin | None = None,
         select: bool = True,
-        rows: datasets.Dataset | None = None,
+        rows: RowSet | None = None,
         soft_labels: SoftLabels | None = None,
     ) -> PreTrainedModel:
         """Train a stage and commit its student, or open what an earlier call committed.
@@ -172,8 +178,8 @@ class TaskContext(RunContext):
         """
         origin = origin or self.run.origin(final.name)
         evaluate = self._validate if select else None
-        rows = self.tokens.rows(training.data) if rows is None else rows
-        job = self.job(stage, rows, training.numbers, title=title, evaluate=evaluate)
+        drawn = self.tokens.rows(training.draws_from) if rows is None else rows
+        job = self.job(stage, drawn.rows, training.numbers, title=title, evaluate=evaluate)
         with main_process_first():
             finished = self.run.reuse(final, origin, self.narrator)
         if finished:
@@ -182,6 +188,7 @@ class TaskContext(RunContext):
         else:
             chosen = replace(
                 job,
+                mixture=drawn.mixture,
                 selection=self.version.task.selection_metric,
                 patience=training.patience,
                 learnt=self._learnt(),
@@ -280,10 +287,14 @@ def open_context(
     tokenizer: PreTrainedTokenizerBase,
     run: RunDirectory,
     narrator: Narrator,
+    *,
+    unlabeled: bool = False,
 ) -> TaskContext:
-    """Tokenize a version as the student reads it."""
+    """Tokenize a version as the student reads it, rows without labels where they are drawn."""
     length = resolve_length(recipe.max_length, version.task)
-    tokens = tokenize(version, tokenizer, length, run.tokens, narrator=narrator)
+    tokens = tokenize(
+        version, tokenizer, length, run.tokens, narrator=narrator, unlabeled=unlabeled
+    )
     warn_of_unknown(tokens.train, tokenizer, narrator)
     return TaskContext(recipe, tokenizer, length, run, narrator, version, tokens)
 

@@ -11,6 +11,7 @@ import datasets
 from transformers import PreTrainedModel, TrainerCallback
 
 from distill.data.batching import Collator
+from distill.data.mixtures import Mixture
 from distill.progress import Narrator
 from distill.recipes.schema import Optimization
 from distill.stages import Stage
@@ -42,6 +43,7 @@ class Job:
         patience: Evaluations in a row without a better selection score after which the stage ends;
             nothing if it goes on to its last step.
         learnt: The selection score that tells it has learnt something: patience begins there.
+        mixture: How often the parts of the rows are drawn; every row once an epoch if left out.
         soft_labels: Of the rows, where the stage learns from them.
         steps: Optimizer steps in all; the recipe's epochs of the rows if left out.
         tokens_per_step: Shown as speed instead of rows, where it is known.
@@ -63,6 +65,7 @@ class Job:
     selection: str = ""
     patience: int | None = None
     learnt: float = -math.inf
+    mixture: Mixture | None = None
     soft_labels: SoftLabels | None = None
     steps: int | None = None
     tokens_per_step: float | None = None

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,11 +14,12 @@ from numpy.typing import NDArray
 
 from augment.contract import SOFT_LABELS, UNLABELED, TaskSpec, Version
 from distill.data.row_batches import Places, RowBatch, row_batches, write_places
+from distill.data.row_sets import RowSet
 from distill.errors import DataInvalid, WeakTeacher
 from distill.evaluation.metrics import guess_score, score
 from distill.evaluation.results import SoftLabelUse
+from distill.recipes.mixtures import Data
 
-Data = str
 Distributions = NDArray[np.float32]
 """Shape (rows, classes), or (rows, 1) for the scores of a regression; NaN where a row has none."""
 TOLERANCE = 1e-3
@@ -47,11 +47,13 @@ class KeptLabels:
     taught: NDArray[np.bool_]
     use: SoftLabelUse
 
-    def keep(self, rows: datasets.Dataset) -> datasets.Dataset:
-        """The tokenized rows of ``data`` that there is something to learn from."""
-        if not self.fill or self.taught.all():
-            return rows
-        return rows.select(np.flatnonzero(self.taught))
+    def keep(self, rows: RowSet) -> RowSet:
+        """The tokenized rows of ``data`` that there is something to learn from.
+
+        Raises:
+            DataInvalid: Nothing is left of a part that has a share.
+        """
+        return rows.keep(self.taught) if self.fill else rows
 
     def check_worth(self) -> None:
         """See that they tell more of the labels than guessing; of few rows nobody knows.

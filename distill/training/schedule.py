@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from distill.data.batching import LengthGrouped, lengths_of
+from distill.data.mixtures import Mixture
 from distill.distributed import world_size
 from distill.errors import UsageError
 from distill.recipes.schema import Optimization
@@ -50,19 +51,26 @@ def total_steps(rows: int, training: Optimization) -> int:
     return min(steps, training.max_steps or steps)
 
 
-def rows_drawn(rows: datasets.Dataset, training: Optimization, seed: int) -> NDArray[np.int64]:
+def rows_drawn(
+    rows: datasets.Dataset, training: Optimization, seed: int, mixture: Mixture | None = None
+) -> NDArray[np.int64]:
     """Places of the rows that a stage will see, increasing: all, unless its steps end earlier."""
     ahead = 1  # a batch is fetched while the one before it is trained on
-    drawn = (total_steps(len(rows), training) + ahead) * training.batch_size
-    if drawn >= len(rows):
+    steps = total_steps(len(rows), training) + ahead
+    if mixture is None and steps * training.batch_size >= len(rows):
         return np.arange(len(rows))
-    order = iter(row_order(rows, training.batch_size, seed))
-    return np.sort(np.fromiter(islice(order, drawn), dtype=np.int64))
+    order = row_order(rows, training.batch_size, seed, mixture)
+    epochs, rest = divmod(steps, math.ceil(len(rows) / training.batch_size))
+    order.set_epoch(epochs)
+    last = np.fromiter(islice(order, rest * training.batch_size), dtype=np.int64)
+    return np.sort(last) if mixture is None else np.union1d(mixture.seen(seed, epochs), last)
 
 
-def row_order(rows: datasets.Dataset, batch_size: int, seed: int) -> LengthGrouped:
+def row_order(
+    rows: datasets.Dataset, batch_size: int, seed: int, mixture: Mixture | None = None
+) -> LengthGrouped:
     """The order in which rows are drawn; the same whoever asks."""
-    return LengthGrouped(lengths_of(rows), batch_size, seed)
+    return LengthGrouped(lengths_of(rows), batch_size, seed, mixture)
 
 
 def rows_a_process(training: Optimization) -> int:

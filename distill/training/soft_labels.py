@@ -19,6 +19,7 @@ from distill.data.batching import SOFT_LABELS
 from distill.data.row_batches import Places
 from distill.evaluation.target import Logits
 from distill.progress import Narrator
+from distill.recipes.mixtures import Data
 from distill.records import Origin, digest_of, write_sealed
 from distill.run_directory import RunDirectory, reuse
 from distill.training.kept_labels import KeptLabels
@@ -138,7 +139,7 @@ class SoftRows(Dataset[dict[str, Any]]):
 def soft_labels(
     teachers: Sequence[Teacher],
     version: Version,
-    data: str,
+    data: Data,
     needed: Places,
     *,
     precision: str,
@@ -157,7 +158,7 @@ def soft_labels(
     Args:
         teachers: Each reads the rows in its own tokenization; none where ``kept`` teaches alone.
         version: The version that is distilled on.
-        data: ``augmented`` or ``original``, see ``TokenizedSplits.rows``.
+        data: Of the stage that learns from them, see ``TokenizedSplits.rows``.
         needed: Places of the rows that will be asked for, increasing.
         precision: Of the forward passes, see ``precision``.
         run: Where the files are kept.
@@ -166,7 +167,7 @@ def soft_labels(
         weight: Of the teachers, where a row has both.
         block: Rows between two writes to the disk.
     """
-    wanted = digest_of(run.made_from, data, hashlib.sha256(needed.tobytes()).hexdigest())
+    wanted = digest_of(run.made_from, str(data), hashlib.sha256(needed.tobytes()).hexdigest())
     shelf = _Shelf(run, wanted, narrator)
 
     def answers(number: int, teacher: Teacher) -> Iterator[Piece]:
@@ -178,7 +179,7 @@ def soft_labels(
             fill = partial(write_held, version, data, held, classes)
             yield shelf.piece(f"{number}-held", f"{part}, held", held, fill)
         if len(rest):
-            rows = teacher.tokens.rows(data).select(rest)
+            rows = teacher.tokens.rows(data).rows.select(rest)
             compute = partial(compute_logits, teacher, rows, precision, narrator, block)
             yield shelf.computed(str(number), part, rest, compute)
 
@@ -189,7 +190,7 @@ def soft_labels(
     return SoftLabels(tuple(found), own, weight)
 
 
-def _split(version: Version, data: str, needed: Places, teacher: Teacher) -> tuple[Places, Places]:
+def _split(version: Version, data: Data, needed: Places, teacher: Teacher) -> tuple[Places, Places]:
     """The rows whose logits the version holds, and those whose are to be computed."""
     if not holds_logits(version, teacher.classifier):
         return needed[:0], needed

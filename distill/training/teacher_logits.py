@@ -24,6 +24,7 @@ from distill.models.bf16 import autocast
 from distill.models.folders import model_folder
 from distill.models.loading import Classifier
 from distill.progress import Gauge, Narrator
+from distill.recipes.mixtures import Data
 from distill.records import ITSELF, Origin, Seal, discard, read_seal, seal_of, write_seal
 from distill.training.finite_checks import check_logits
 from distill.training.teachers import Teacher
@@ -47,7 +48,7 @@ def teacher_digest(teacher: Classifier) -> str:
     return model_digest(config, reader.backend_tokenizer.to_str(), weights)
 
 
-def held_places(version: Version, data: str) -> Places:
+def held_places(version: Version, data: Data) -> Places:
     """The rows, of those that ``data`` names, that a version keeps logits of, increasing."""
     held = [
         batch.rows.column(LOGITS).is_valid().to_numpy(zero_copy_only=False)
@@ -56,7 +57,7 @@ def held_places(version: Version, data: str) -> Places:
     return np.flatnonzero(np.concatenate(held))
 
 
-def write_held(version: Version, data: str, places: Places, classes: int, file: Path) -> None:
+def write_held(version: Version, data: Data, places: Places, classes: int, file: Path) -> None:
     """Write the logits that a version keeps of some rows; memory does not grow with their number.
 
     Args:

@@ -120,7 +120,8 @@ class StageTrainer(Trainer):
         return metrics
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:  # noqa: ARG002
-        return row_order(self.job.rows, self.job.training.batch_size, self.job.seed)
+        job = self.job
+        return row_order(job.rows, job.training.batch_size, job.seed, job.mixture)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         check_weights(self.job.title, self.state.global_step, self.job.stage, self._last)

@@ -41,7 +41,7 @@ def test_columns_and_filters(
     assert len(tokens.rows("augmented")) == 400
     original = tokens.rows("original")
     assert len(original) == 200
-    assert set(original["variant"]) == {0}
+    assert set(original.rows["variant"]) == {0}
     first = version.to_pandas("train").iloc[0]
 
     assert tokens.train[0]["input_ids"] == tokenizer(first["sentence"])["input_ids"]

@@ -1,0 +1,118 @@
+"""The rows of a version that a stage draws from: their parts, their order, their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import datasets
+import numpy as np
+from numpy.typing import NDArray
+
+from augment.contract import Version
+from distill.data.mixtures import Mixture, mix
+from distill.errors import DataInvalid
+from distill.recipes.mixtures import PARTS, Data, Part, Shares, parts_of
+
+UNLABELED = PARTS.index("unlabeled")
+
+
+@dataclass(frozen=True, slots=True)
+class RowSet:
+    """Rows that a stage draws from: those of ``train`` in their order, then unlabeled ones.
+
+    Attributes:
+        rows: Tokenized, memory-mapped.
+        mixture: How often each part is drawn; without it an epoch has every row once.
+    """
+
+    rows: datasets.Dataset
+    mixture: Mixture | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def keep(self, chosen: NDArray[np.bool_]) -> RowSet:
+        """Some of the rows, shape (rows,); the parts of a mixture keep their shares.
+
+        Raises:
+            DataInvalid: Nothing is left of a part that has a share.
+        """
+        if chosen.all():
+            return self
+        for part in self.mixture.parts if self.mixture else ():
+            if not chosen[part.places].any():
+                raise DataInvalid(
+                    f"no row of the part {PARTS[part.number]!r} is left, and it has a share.",
+                    "Leave it out of data in the recipe, or give it a share of 0.",
+                )
+        mixture = self.mixture.keep(chosen) if self.mixture else None
+        return RowSet(self.rows.select(np.flatnonzero(chosen)), mixture)
+
+
+def row_set(train: datasets.Dataset, unlabeled: datasets.Dataset | None, data: Data) -> RowSet:
+    """The rows that ``data`` names, see ``recipes.mixtures``; each part of a table has rows."""
+    named, rows = parts_of(data), train
+    if "unlabeled" in named and unlabeled is not None:
+        rows = unlabeled if len(named) == 1 else datasets.concatenate_datasets([train, unlabeled])
+    shares = [getattr(data, part) for part in PARTS] if isinstance(data, Shares) else []
+    if named == ("unlabeled",) or (len(named) > 1 and not shares):
+        return RowSet(rows)  # as they are: nothing of size is made of them
+    numbers = np.full(len(rows), UNLABELED, dtype=np.int8)
+    numbers[: len(train)] = _variants(train) > 0
+    chosen = np.isin(numbers, [PARTS.index(part) for part in named])
+    kept = rows if chosen.all() else rows.select(np.flatnonzero(chosen))
+    return RowSet(kept, mix(numbers[chosen], shares) if len(named) > 1 else None)
+
+
+def _variants(rows: datasets.Dataset) -> NDArray[np.int32]:
+    return np.concatenate([c.to_numpy() for c in rows.data.column("variant").chunks])
+
+
+def unlabeled_split(version: Version) -> str | None:
+    """The split of rows without labels, where it has rows."""
+    split = version.task.splits.unlabeled
+    return split if split in version.splits and version.rows(split) else None
+
+
+def count_parts(version: Version) -> dict[Part, int]:
+    """Rows of each part, as the manifest counts them."""
+    split = version.task.splits.train
+    original = sum(source.rows for source in version.manifest.sources if source.split == split)
+    unlabeled = unlabeled_split(version)
+    return {
+        "original": original,
+        "augmented": version.rows(split) - original,
+        "unlabeled": version.rows(unlabeled) if unlabeled else 0,
+    }
+
+
+def check_parts(version: Version, stages: Mapping[str, Data]) -> None:
+    """See that every part that a stage names has rows, before anything is read.
+
+    Args:
+        version: Opened.
+        stages: ``data`` by section of the recipe.
+
+    Raises:
+        DataInvalid: One has none. ``all`` and ``augmented`` may name parts without rows, as they
+            mean all that there is.
+    """
+    counts = count_parts(version)
+    for stage, data in stages.items():
+        named = parts_of(data)
+        if isinstance(data, str) and len(named) > 1:
+            continue
+        for part in named:
+            if not counts[part]:
+                raise DataInvalid(
+                    f"{version.reference} has no {part} rows, and data of [{stage}] asks for them.",
+                    f"{_SOURCES[part]}, or change data in the recipe.",
+                )
+
+
+_SOURCES: dict[Part, str] = {
+    "original": "Make a version whose training rows come from a source",
+    "augmented": "Generate some (augment run, augment add)",
+    "unlabeled": "Make a version with some (augment run … --unlabeled FILE)",
+}
