@@ -335,7 +335,7 @@ class SourceTableBuilder:
         try:
             return self.soft_labels.read(row.record)
         except SoftLabelsUnreadable as error:
-            hint = " ".join(filter(None, (error.hint, SKIP_HINT)))
+            hint = "\n".join(filter(None, (error.hint, SKIP_HINT)))
             problem = f"{row.location} {error}"
             raise RowMalformed(problem, hint, f"soft_labels_{error.reason}") from None
 

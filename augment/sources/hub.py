@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from augment.contract.data_files import Record, listed
 from augment.contract.models import first_line, is_hub_name
+from augment.contract.tables import KINDS, PACKED, kind_of
 from augment.errors import SourceMissing
 from augment.sources.columnar import named
 
@@ -15,9 +17,13 @@ _HELD_OUT = ("validation", "valid", "dev", "test")
 
 
 def names_hub(source: str) -> bool:
-    """Whether a source that is no file or folder here is a name such as ``owner/name:config``."""
+    """Whether a source that is no file or folder here is a name such as ``owner/name:config``.
+
+    What ends as a file of rows does is one that is missing.
+    """
     name = source.partition(":")[0]
-    return "/" in name and is_hub_name(name) and not os.path.exists(source)
+    is_file = kind_of(Path(name)) in (*KINDS, *PACKED, ".txt")
+    return "/" in name and is_hub_name(name) and not is_file and not os.path.exists(source)
 
 
 def load_hub(source: str) -> Any:

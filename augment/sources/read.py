@@ -30,7 +30,7 @@ from augment.sources.split_files import (
     one_level_down,
     refuse_shared,
 )
-from augment.sources.unlabeled import read_unlabeled
+from augment.sources.unlabeled import Unlabeled, read_unlabeled
 from augment.tasks import Task
 
 
@@ -82,8 +82,7 @@ def read_source(
     source = source if source is not None else str(task.folder or "")
     if not source:
         raise SourceMissing("no source is given.", "Name a folder or a hub data set: --source")
-    path, train = Path(source), task.spec.splits.train
-    labels = LabelReader(task.spec.label)
+    train, labels = task.spec.splits.train, LabelReader(task.spec.label)
     builders = {
         split: SourceTableBuilder(task.spec, split, skip_malformed, labels=labels)
         for split in task.spec.splits.labeled
@@ -93,33 +92,60 @@ def read_source(
     _require(splits, task, source)
     if limit is not None:
         splits[train] = splits[train].slice(0, min(limit, splits[train].num_rows))
-    skipped = sum((rows.skipped for rows in builders.values()), Counter())
-    warnings = [warning for rows in builders.values() for warning in rows.warnings]
-    counts: dict[str, int] = {}
-    if others := _unlabeled_sources(task, path if os.path.isdir(path) else None):
-        files = {split: rows.files for split, rows in builders.items()}
-        refuse_shared({**files, UNLABELED_SPLIT: [Path(f) for f in others if os.path.isfile(f)]})
-        found = read_unlabeled(
-            others, task.spec, splits, place=task.soft_labels, skip_malformed=skip_malformed
-        )
-        splits[UNLABELED_SPLIT] = found.rows.table
-        skipped += found.rows.skipped
-        warnings += found.warnings
-        counts = found.counts()
-    splits = _with_soft_labels(splits)
-    if task.soft_labels.is_named and SOFT_LABELS not in splits[train].column_names:
+    unlabeled = _read_unlabeled(source, task, builders, splits)
+    if unlabeled is not None:
+        splits[UNLABELED_SPLIT] = unlabeled.rows.table
+    _require_soft_labels(splits, task)
+    own = [warning for rows in builders.values() for warning in rows.warnings]
+    return Source(
+        Path(source).name,
+        _with_soft_labels(splits),
+        _counts([rows.skipped for rows in builders.values()], unlabeled),
+        labels.rule,
+        (*own, *(unlabeled.warnings if unlabeled else ())),
+    )
+
+
+def _counts(skipped: list[Counter[str]], unlabeled: Unlabeled | None) -> dict[str, int]:
+    """Rows left out by reason; ``source.skipped`` is there in any case."""
+    if unlabeled is not None:
+        skipped = [*skipped, unlabeled.rows.skipped]
+    reasons = sum(skipped, Counter[str]())
+    counts = {f"source.skipped.{reason}": rows for reason, rows in reasons.items()}
+    counts |= unlabeled.counts() if unlabeled else {}
+    return {"source.skipped": reasons.total(), **counts}
+
+
+def _read_unlabeled(
+    source: str,
+    task: Task,
+    builders: Mapping[str, SourceTableBuilder],
+    splits: Mapping[str, pa.Table],
+) -> Unlabeled | None:
+    """The rows without labels, where the task names any.
+
+    Raises:
+        SourceInvalid: A file of them is one of another split, or as ``read_unlabeled``.
+    """
+    others = _unlabeled_sources(task, Path(source) if os.path.isdir(source) else None)
+    if not others:
+        return None
+    files = {split: rows.files for split, rows in builders.items()}
+    refuse_shared({**files, UNLABELED_SPLIT: [Path(f) for f in others if os.path.isfile(f)]})
+    skip_malformed = builders[task.spec.splits.train].skip_malformed
+    return read_unlabeled(
+        others, task.spec, splits, place=task.soft_labels, skip_malformed=skip_malformed
+    )
+
+
+def _require_soft_labels(splits: Mapping[str, pa.Table], task: Task) -> None:
+    """Check that some row has soft labels, where the task file says in which columns they are."""
+    found = any(SOFT_LABELS in table.column_names for table in splits.values())
+    if task.soft_labels.is_named and not found:
         raise SourceInvalid(
             f"no row has soft labels, which the task file says are in {task.soft_labels}.",
             "Mend [soft_labels] in the task file, or take it out.",
         )
-    counts |= {f"source.skipped.{reason}": rows for reason, rows in skipped.items()}
-    return Source(
-        path.name,
-        splits,
-        {"source.skipped": skipped.total(), **counts},
-        labels.rule,
-        tuple(warnings),
-    )
 
 
 def _read_splits(

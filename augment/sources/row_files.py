@@ -106,6 +106,8 @@ def add_rows(source: str, rows: SourceTableBuilder) -> None:
             f"{source} is not there.",
             f"Name a file ({', '.join((TEXT, *SUFFIXES))}) or owner/name:config/split of the hub.",
         )
+    elif os.path.isdir(path):
+        raise SourceInvalid(f"{source} is a folder; a file of rows is expected.", "Name its files.")
     elif path.suffix.lower() == TEXT:
         _add_lines(path, rows)
     else:

@@ -126,6 +126,13 @@ def test_the_file_of_another_split(folder: Path, split: str) -> None:
         read_source(task(folder).with_unlabeled(folder / f"{split}.csv"), None)
 
 
+def test_places_that_the_user_names(folder: Path) -> None:
+    """A path with a slash that is not there is no data set of the hub."""
+    for place, said in ((folder, "is a folder"), (Path("data/more.txt"), "more.txt is not there")):
+        with pytest.raises(SourceInvalid, match=said):
+            read_source(task(folder).with_unlabeled(place), None)
+
+
 def test_a_label_is_refused_with_its_row(folder: Path) -> None:
     (folder / "more.csv").write_text("text,label\nfine,\nfilm two,yes\nthree,-1\nfour,rubbish\n")
     with pytest.raises(RowMalformed, match=r"more.csv line 3 has the label 'yes'") as caught:
