@@ -16,8 +16,8 @@ from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts
 from distill.distributed import device, main_process_first, on_main_process
 from distill.errors import WeakTeacher
-from distill.evaluation.evaluate import evaluate, majority_baseline, measure
-from distill.evaluation.results import EvaluationResult, Role, Run, Scores
+from distill.evaluation.evaluate import fitness, judge, measure
+from distill.evaluation.results import EvaluationResult, Judgment, Role, Run
 from distill.evaluation.target import EvaluationTarget
 from distill.models.bf16 import slow_format
 from distill.models.guides import GuideSpec, LoadedGuides, load_guides, parse_guides
@@ -43,8 +43,6 @@ from distill.training.kept_labels import KeptLabels, check_kept, keep_labels
 from distill.training.schedule import rows_drawn
 from distill.training.soft_labels import soft_labels
 from distill.training.teachers import Guides, Teacher, averaged_scores, teacher_name
-
-CHANCE_MARGIN = 0.03
 
 
 def distill_task(
@@ -160,8 +158,8 @@ def check_guides(context: TaskContext, loaded: LoadedGuides, allow_weak: bool) -
         check_length(context.max_length, classifier.name, classifier.model.config)
         nn.Module.to(classifier.model, device())
         tokens = context.read_by(classifier.tokenizer)
-        scores = check_teacher(context, classifier, tokens.validation, allow_weak, name)
-        teachers.append(Teacher(name, classifier, tokens, scores))
+        judged = check_teacher(context, classifier, tokens.validation, allow_weak, name)
+        teachers.append(Teacher(name, classifier, tokens, judged))
     if encoder := loaded.encoder:
         if encoder.notice:
             context.narrator.say("notice", encoder.notice)
@@ -297,7 +295,7 @@ def compare(
     """Measure teachers and students on the same rows; retention refers to the first teacher."""
     length, teachers = context.max_length, guides.teachers
     targets = [
-        EvaluationTarget(own.name, own.classifier, own.tokens.validation, length, own.scores)
+        EvaluationTarget(own.name, own.classifier, own.tokens.validation, length, own.judged)
         for own in teachers
     ]
     for name, model in rivals.items():
@@ -306,9 +304,10 @@ def compare(
         targets.append(EvaluationTarget(name, classifier, context.tokens.validation, length))
     task = context.version.task
     several = {"averaged": averaged_scores(teachers, task)} if len(teachers) > 1 else {}
+    sections: dict[str, str] = {Role.DISTILLED: "prediction", Role.PLAIN: "plain"}
     baseline = {"baseline": Role.TEACHER} if teachers else {}
     kept = {"soft_labels": guides.kept.use} if guides.kept else {}
-    return context.result(measure(targets, task), **baseline, **several, **kept)
+    return context.result(measure(targets, task), sections, **baseline, **several, **kept)
 
 
 def check_teacher(
@@ -317,8 +316,8 @@ def check_teacher(
     validation: Mapping[str, datasets.Dataset],
     allow_weak: bool,
     title: str = "teacher",
-) -> Scores:
-    """Score a teacher on validation; refuse one that does little more than guess.
+) -> Judgment:
+    """Judge a teacher on validation; refuse one that does little more than guess.
 
     Args:
         context: Where the run stands.
@@ -328,38 +327,38 @@ def check_teacher(
         title: What the teacher is called.
 
     Raises:
-        WeakTeacher: Its score is within 0.03 of the best constant answer's.
+        WeakTeacher: It is not fit, see ``evaluation.evaluate.fitness``.
     """
     task = context.version.task
-    scores = _scores(context, teacher, validation, title)
+    judged = _judged(context, teacher, validation, title)
     split, rows = next(iter(validation.items()))
-    metric = task.selection_metric
-    own, blind = scores[split][metric], majority_baseline(task, rows)
-    context.narrator.say(
-        title, f"{describe(teacher.model)} · {metric} {own:.3f} on {split} ({len(rows):,} rows)"
-    )
-    if own <= blind + CHANCE_MARGIN and not allow_weak:
+    found = fitness(judged, task, validation)
+    size = f"{describe(teacher.model)} · {task.selection_metric} {found.score:.3f}"
+    context.narrator.say(title, f"{size} on {split} ({len(rows):,} rows)")
+    if found.weakness and not allow_weak:
         raise WeakTeacher(
-            f"the {title} scores {own:.3f} ({metric}) on {split}; "
-            f"guessing scores {blind:.3f}. It looks untuned.",
+            f"the {title} {found.weakness}",
             f"Fine-tune it first: distill teacher {context.version.path.parent} "
             f"--init {teacher.name} --out {teacher.name}-{task.name}\n"
+            f"If it was made so: {context.advice('teacher')}\n"
             "To go on all the same: --allow-weak-teacher",
         )
-    return scores
+    if judged.collapse:
+        context.narrator.say("warning", f"the {title} {judged.collapse.sentence}")
+    return judged
 
 
-def _scores(
+def _judged(
     context: TaskContext,
     teacher: Classifier,
     validation: Mapping[str, datasets.Dataset],
     title: str,
-) -> Scores:
-    """A teacher's scores, kept with the run: on thousands of rows they take minutes."""
-    file = context.run.work / f"{title.replace(' ', '-')}-scores.json"
+) -> Judgment:
+    """What a teacher's answers are worth, kept with the run: thousands of rows take minutes."""
+    file = context.run.work / f"{title.replace(' ', '-')}-judgment.json"
     origin = context.run.origin(file.name)
     with main_process_first():
         if not reuse(file, origin, context.narrator):
-            scores = evaluate(teacher, context.version.task, validation)
-            write_sealed_json(file, origin, scores)
-        return read_json(file, Scores)
+            judged = judge(teacher, context.version.task, validation)
+            write_sealed_json(file, origin, judged.to_json())
+        return read_json(file, Judgment)

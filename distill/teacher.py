@@ -122,7 +122,8 @@ def _commit(
 ) -> None:
     """Measure the teacher and give it its name."""
     target = EvaluationTarget(out.name, made, context.tokens.validation, context.max_length)
-    result = context.result(measure([target], context.version.task), folder=str(out))
+    measured = measure([target], context.version.task)
+    result = context.result(measured, {out.name: "teacher"}, folder=str(out))
     record = TeacherRecord(identity=identity, result=result)
 
     def fill(folder: Path) -> None:

@@ -72,6 +72,10 @@ def print_result(result: EvaluationResult, console: Console) -> None:
     print_table(*_cells(result), console)
     for note in _notes(result):
         console.print(f"  {shown(note)}")
+    for verdict in result.verdicts:
+        console.print(labeled("warning", verdict.sentence))
+        for line in verdict.hint.split("\n") if verdict.hint else ():
+            console.print(labeled("", line))
 
 
 def print_general(result: GeneralResult, console: Console) -> None:
@@ -213,6 +217,9 @@ def _cells(result: EvaluationResult) -> tuple[Cells, list[Cells]]:
             line.append("–" if retained is None else f"{retained:.1f}%")
         line += [short(model.parameters), short(model.encoder_parameters), short(model.flops)]
         lines.append([*line, *_speed(model.latency), megabytes(model.file_bytes)])
+    for simple in result.baselines:
+        line = [simple.name, *(f"{value:.3f}" for _, value in metric_columns(simple.scores))]
+        lines.append([*line, *["–"] * (len(head) - len(line))])
     return head, lines
 
 
@@ -233,6 +240,11 @@ def _notes(result: EvaluationResult) -> list[str]:
     if result.averaged:
         score = chosen.of(result.averaged)
         notes.append(f"the teachers' mean scores {chosen.metric} {score:.3f}")
+    for simple in result.baselines:
+        if simple.rows:
+            notes.append(
+                f"{simple.name} = on {simple.rows:,} original rows, {simple.seconds:.1f} s"
+            )
     lengths = sorted({model.max_length for model in result.models})
     notes.append(
         "FLOPs = for a sentence, mean over the split at its real lengths "

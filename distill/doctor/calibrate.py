@@ -27,6 +27,7 @@ from distill.data.batching import longest, spread
 from distill.data.versions import TokenizedSplits, tokenize_sample
 from distill.distributed import device
 from distill.evaluation.evaluate import predict
+from distill.evaluation.results import Judgment
 from distill.models.bf16 import autocast
 from distill.models.guides import LoadedGuides
 from distill.models.limits import check_length
@@ -158,7 +159,8 @@ def open_trial(
     )
     tokenizing = len(readers) * len(table) / (time.perf_counter() - began)
     teachers = [
-        Teacher("teacher", own, read, {}) for own, read in zip(guides.teachers, theirs, strict=True)
+        Teacher("teacher", own, read, Judgment(scores={}))
+        for own, read in zip(guides.teachers, theirs, strict=True)
     ]
     run, narrator = RunDirectory(folder), Narrator(quiet=True)
     context = TaskContext(recipe, student.tokenizer, max_length, run, narrator, version, tokens)

@@ -23,15 +23,16 @@ from distill.distributed import device
 from distill.doctor.calibrate import STAGES, StageName, Timings, Trial
 from distill.doctor.forecast import Forecast, Rows, make_forecast
 from distill.errors import DataInvalid, ModelInvalid, WeakTeacher
-from distill.evaluation.evaluate import majority_baseline, predict, scores_of
+from distill.evaluation.evaluate import fitness, judge
 from distill.models.bf16 import slow_format, uses_bfloat16
 from distill.models.limits import check_length
 from distill.models.loading import Classifier, describe, open_classifier
-from distill.pipeline import CHANCE_MARGIN, describe_student, intermediate_stage, prediction_stage
+from distill.pipeline import describe_student, intermediate_stage, prediction_stage
 from distill.progress import span
 from distill.recipes.auto import recipe_for
 from distill.recipes.load import DistillRecipe
 from distill.run_directory import RUN
+from distill.training.advice import advice
 from distill.training.context import MANY_UNKNOWN, unknown_share
 from distill.training.teacher_logits import holds_logits
 
@@ -147,7 +148,9 @@ def _lengths(task: TaskSpec, rows: pa.Table, teacher: Classifier) -> NDArray[np.
     return np.asarray(tokenize_sample(task, rows, teacher.tokenizer)["length"], dtype=np.int64)
 
 
-def check_score(opened: Version, teacher: Classifier, length: int) -> Check[None]:
+def check_score(
+    opened: Version, teacher: Classifier, length: int, recipe: DistillRecipe
+) -> Check[None]:
     """The teacher knows the task."""
     task = opened.task
     split = next(name for name in task.splits.validation if name in opened.splits)
@@ -156,17 +159,21 @@ def check_score(opened: Version, teacher: Classifier, length: int) -> Check[None
     rows = labeled(tokenize_sample(task, some, teacher.tokenizer, length), task, split)
     if not len(rows):
         raise DataInvalid(f"{opened.reference}: split {split!r} has no labels.")
-    own = scores_of(predict(teacher, rows), rows, task)[task.selection_metric]
-    blind = majority_baseline(task, rows)
-    where = f"{split} ({len(rows):,} of {total:,} rows)" if len(rows) < total else split
-    finding = f"{task.selection_metric} {own:.3f} on {where}; guessing scores {blind:.3f}"
-    if own <= blind + CHANCE_MARGIN:
+    splits = {split: rows}
+    judged = judge(teacher, task, splits)
+    found = fitness(judged, task, splits)
+    if found.weakness:
+        originals = count_split(opened, task.splits.train).original
+        longer = advice(task.name, "teacher", recipe.teacher.numbers, originals)
         raise WeakTeacher(
-            f"{finding}. The teacher looks untuned.",
+            f"the teacher {found.weakness}",
             f"Fine-tune it first: distill teacher {opened.path.parent} --init {teacher.name} "
-            "--out …",
+            f"--out …\nIf it was made so: {longer}",
         )
-    return seen(None, finding)
+    where = f"{split} ({len(rows):,} of {total:,} rows)" if len(rows) < total else split
+    finding = f"{task.selection_metric} {found.score:.3f} on {where}"
+    doubt = f"It {judged.collapse.sentence}." if judged.collapse else ""
+    return seen(None, f"{finding}; guessing scores {found.guess:.3f}", doubt)
 
 
 def check_student(trial: Trial) -> Check[Trial]:

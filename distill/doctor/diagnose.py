@@ -113,7 +113,7 @@ class _Examination:
             return None
         length = resolve_length(recipe.max_length, version.task)
         self.run("lengths", lambda: checks.check_lengths(version, teacher, rows, length))
-        self.run("score", lambda: checks.check_score(version, teacher, length))
+        self.run("score", lambda: checks.check_score(version, teacher, length, recipe))
 
         def start(folder: Path) -> Trial:
             spec = parse_student(self.student, self.init, self.teacher)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import datasets
@@ -11,14 +12,15 @@ import numpy as np
 from augment.contract import TaskSpec
 from distill.data.batching import length_batches
 from distill.errors import ModelInvalid
+from distill.evaluation.collapse import find_collapse
 from distill.evaluation.cost import (
     flops_per_sentence,
     measure_latency,
     parameter_counts,
     weight_bytes,
 )
-from distill.evaluation.metrics import majority_score, score
-from distill.evaluation.results import Measurement, Scores
+from distill.evaluation.metrics import Array, guess_score, is_weak, score
+from distill.evaluation.results import Judgment, Measurement, Scores
 from distill.evaluation.target import (
     EvaluationTarget,
     Logits,
@@ -36,37 +38,71 @@ def measure(targets: Sequence[EvaluationTarget], task: TaskSpec) -> list[Measure
     latencies, measured = measure_latency(targets), []
     for target, latency in zip(targets, latencies, strict=True):
         parameters = parameter_counts(target.classifier.model)
+        judged = target.judged or judge(target.classifier, task, target.splits)
         measured.append(
             Measurement(
                 model=target.name,
-                scores=target.scores or evaluate(target.classifier, task, target.splits),
+                scores=judged.scores,
                 parameters=parameters.total,
                 encoder_parameters=parameters.encoder,
                 flops=flops_per_sentence(target.classifier, target.rows),
                 file_bytes=weight_bytes(target.classifier.model),
                 max_length=target.max_length,
                 latency=latency,
+                **({"collapse": judged.collapse} if judged.collapse else {}),
             )
         )
     return measured
 
 
-def evaluate(classifier: Classifier, task: TaskSpec, splits: Splits) -> Scores:
-    """Every metric of the task on every split."""
-    return {
-        split: scores_of(predict(classifier, rows), rows, task) for split, rows in splits.items()
-    }
+def judge(classifier: Classifier, task: TaskSpec, splits: Splits) -> Judgment:
+    """Every metric of the task on every split, and whether the model has collapsed on one."""
+    scores: Scores = {}
+    collapse = None
+    for split, rows in splits.items():
+        answers, labels = answers_of(predict(classifier, rows), task), np.asarray(rows["labels"])
+        scores[split] = score(task.metrics, answers, labels, len(task.label.names))
+        collapse = collapse or find_collapse(answers, labels, task, split)
+    return Judgment(scores=scores, collapse=collapse)
+
+
+def answers_of(logits: Logits, task: TaskSpec) -> Array:
+    """Class numbers, or scores, from logits of shape (rows, classes)."""
+    answers: Array = logits[:, 0] if task.label.kind == "regression" else logits.argmax(axis=-1)
+    return answers
 
 
 def scores_of(logits: Logits, rows: datasets.Dataset, task: TaskSpec) -> dict[str, float]:
     """Every metric of the task for the logits of labeled rows, shape (rows, classes)."""
-    predictions = logits[:, 0] if task.label.kind == "regression" else logits.argmax(axis=-1)
-    return score(task.metrics, predictions, np.asarray(rows["labels"]), len(task.label.names))
+    labels = np.asarray(rows["labels"])
+    return score(task.metrics, answers_of(logits, task), labels, len(task.label.names))
 
 
-def majority_baseline(task: TaskSpec, rows: datasets.Dataset) -> float:
-    """What the best constant answer scores by the selection metric."""
-    return majority_score(task.selection_metric, np.asarray(rows["labels"]), len(task.label.names))
+@dataclass(frozen=True, slots=True)
+class Fitness:
+    """Whether a model knows enough of its task to teach it.
+
+    Attributes:
+        score: By the selection metric, on the split that selects.
+        guess: What guessing scores there.
+        weakness: Why it is not fit, as sentences but for their subject; empty if it is.
+    """
+
+    score: float
+    guess: float
+    weakness: str
+
+
+def fitness(judged: Judgment, task: TaskSpec, splits: Splits) -> Fitness:
+    """Compare a model with guessing, on the split that selects."""
+    split, rows = next(iter(splits.items()))
+    metric, collapse = task.selection_metric, judged.collapse
+    own = judged.scores[split][metric]
+    guess = guess_score(metric, np.asarray(rows["labels"]), len(task.label.names))
+    if not is_weak(own, guess) and (collapse is None or collapse.partial):
+        return Fitness(own, guess, "")
+    scored = f"scores {own:.3f} ({metric}) on {split}; guessing scores {guess:.3f}."
+    return Fitness(own, guess, f"{scored} It {collapse.sentence if collapse else 'looks untuned'}.")
 
 
 def predict(

@@ -37,15 +37,22 @@ def score(
     }
 
 
+def constant_answer(name: str, labels: Array, classes: int) -> int:
+    """The class that scores best as the answer to every row; the first of those that do."""
+    return int(np.argmax(_constant_scores(name, labels, classes)))
+
+
 def majority_score(name: str, labels: Array, classes: int) -> float:
-    """The best score of a constant prediction: what a model must beat to have learnt anything.
+    """The best score of a constant prediction.
 
     Of a regression (0 or 1 classes) it is 0.
     """
-    if classes < 2:
-        return 0.0
+    return 0.0 if classes < 2 else max(_constant_scores(name, labels, classes))
+
+
+def _constant_scores(name: str, labels: Array, classes: int) -> list[float]:
     constants = [np.full_like(labels, label) for label in range(classes)]
-    return max(score((name,), constant, labels, classes)[name] for constant in constants)
+    return [score((name,), constant, labels, classes)[name] for constant in constants]
 
 
 def guess_score(name: str, labels: Array, classes: int) -> float:
@@ -65,6 +72,12 @@ def guess_score(name: str, labels: Array, classes: int) -> float:
 
 
 _GUESSES = 20_000
+MARGIN = 0.06
+
+
+def is_weak(score: float, guess: float) -> bool:
+    """Whether less than 6% of the way from guessing to a perfect score has been gone."""
+    return score <= guess + MARGIN * (1 - guess)
 
 
 def _accuracy(predictions: Array, labels: Array) -> float:

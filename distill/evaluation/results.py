@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from augment.contract import Version
+from distill.evaluation.collapse import Collapse
 from distill.records import Record
 from distill.run_directory import STUDENT
 
@@ -56,6 +57,18 @@ class Latency(Record):
     threads: int
 
 
+class Judgment(Record):
+    """What a model's answers on labeled rows are worth.
+
+    Attributes:
+        scores: On every split that was asked for.
+        collapse: What was seen on a split where the model has collapsed.
+    """
+
+    scores: Scores
+    collapse: Collapse | None = None
+
+
 class Measurement(Record):
     """One row of the result table.
 
@@ -66,6 +79,7 @@ class Measurement(Record):
         flops: Floating-point operations for a sentence, mean over the first split, no padding.
         file_bytes: Size of the weights on disk, as they are stored.
         max_length: Tokens a row was cut to.
+        collapse: What was seen of its answers, where they hardly depend on the texts.
     """
 
     model: str
@@ -76,6 +90,7 @@ class Measurement(Record):
     file_bytes: int
     max_length: int
     latency: Latency
+    collapse: Collapse | None = None
 
 
 class Selection(Record):
@@ -87,6 +102,34 @@ class Selection(Record):
     def of(self, scores: Scores) -> float:
         """The one score of many that counts."""
         return scores[self.split][self.metric]
+
+
+class Baseline(Record):
+    """What needs no language model, on the same rows.
+
+    Attributes:
+        name: In the table.
+        scores: As a model's.
+        rows: That it learnt from.
+        seconds: That it took.
+    """
+
+    name: str
+    scores: Scores
+    rows: int
+    seconds: float
+
+
+class Verdict(Record):
+    """What a result means.
+
+    Attributes:
+        sentence: What was seen.
+        hint: What to do about it, in lines.
+    """
+
+    sentence: str
+    hint: str = ""
 
 
 class MeasuredOn(Record):
@@ -140,6 +183,8 @@ class EvaluationResult(MeasuredOn):
         averaged: What the mean of several teachers' logits scores.
         soft_labels: What was learnt from the version's, where something was.
         folder: Where a new teacher lies.
+        baselines: What needs no language model, beside the models.
+        verdicts: Which model has collapsed, or loses to what is simpler.
     """
 
     models: tuple[Measurement, ...]
@@ -147,12 +192,14 @@ class EvaluationResult(MeasuredOn):
     averaged: Scores | None = None
     soft_labels: SoftLabelUse | None = None
     folder: str | None = None
+    baselines: tuple[Baseline, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
 
     def selected_scores(self) -> dict[str, float]:
         """Each model's score by the selection metric on the first split."""
         return {model.model: self.selection.of(model.scores) for model in self.models}
 
-    def retention(self, model: Measurement) -> float | None:
+    def retention(self, model: Measurement | Baseline) -> float | None:
         """The selection metric on the first split, in percent of the baseline's."""
         best = self.selected_scores().get(self.baseline or "", 0.0)
         return None if best <= 0 else 100 * self.selection.of(model.scores) / best
@@ -241,6 +288,11 @@ class Run:
     def student(self) -> Path:
         """The distilled student: a plain transformers folder."""
         return self.path / STUDENT
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """Sentences: which model has collapsed, and what the distilled student loses to."""
+        return tuple(verdict.sentence for verdict in self.result.verdicts)
 
     def table(self) -> pd.DataFrame:
         """Teacher and students, one row each: scores, retention, parameters, latency."""

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from distill.data.batching import Collator, model_inputs
-from distill.evaluation.results import Scores
+from distill.evaluation.results import Judgment
 from distill.models.loading import Classifier
 
 Row = dict[str, Any]
@@ -30,7 +30,7 @@ class EvaluationTarget:
         name: In the table, such as ``Role.DISTILLED``.
         splits: Split name to its labeled rows in the classifier's own tokens.
         max_length: Tokens a row was cut to.
-        scores: Where they are known already.
+        judged: Where that is known already.
         graph: What answers in the classifier's place, where it was exported.
     """
 
@@ -38,7 +38,7 @@ class EvaluationTarget:
     classifier: Classifier
     splits: Splits
     max_length: int
-    scores: Scores | None = None
+    judged: Judgment | None = None
     graph: LogitsFunction | None = None
 
     @property

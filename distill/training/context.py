@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from distill.data.batching import Collator
 from distill.data.row_sets import RowSet
 from distill.data.versions import TokenizedSplits, fingerprint, tokenize
 from distill.distributed import main_process_first, on_main_process
-from distill.evaluation.evaluate import evaluate
+from distill.evaluation.baselines import find_baselines
+from distill.evaluation.evaluate import judge
 from distill.evaluation.metrics import guess_score
 from distill.evaluation.results import EvaluationResult, Measurement
+from distill.evaluation.verdicts import find_verdicts
 from distill.models.bf16 import frozen
 from distill.models.folders import save_clean
 from distill.models.guides import GuideSpec
@@ -32,6 +34,7 @@ from distill.recipes.schema import Layerwise, Optimization, Training
 from distill.records import Origin, commit_sealed, discard
 from distill.run_directory import RunDirectory
 from distill.stages import IntermediateStage, Stage
+from distill.training.advice import advice
 from distill.training.job import Evaluation, Job
 from distill.training.metric_log import METRICS, MetricLog
 from distill.training.schedule import total_steps
@@ -177,7 +180,7 @@ class TaskContext(RunContext):
             ModelInvalid: What an earlier call committed was damaged.
         """
         origin = origin or self.run.origin(final.name)
-        evaluate = self._validate if select else None
+        evaluate = Validation(self, stage.name) if select else None
         drawn = self.tokens.rows(training.draws_from) if rows is None else rows
         job = self.job(stage, drawn.rows, training.numbers, title=title, evaluate=evaluate)
         with main_process_first():
@@ -226,15 +229,34 @@ class TaskContext(RunContext):
         )
         return guess + BEYOND_LUCK * (1 - guess)
 
-    def _validate(self, student: PreTrainedModel) -> dict[str, float]:
-        """The task's metrics on the first validation split, which selects the best step."""
-        split, rows = next(iter(self.tokens.validation.items()))
-        classifier = Classifier("student", eval_mode(student), self.tokenizer)
-        return evaluate(classifier, self.version.task, {split: rows})[split]
+    def result(
+        self, models: list[Measurement], sections: Mapping[str, str], **more: Any
+    ) -> EvaluationResult:
+        """The result table, what it was measured on, and what it means.
 
-    def result(self, models: list[Measurement], **more: Any) -> EvaluationResult:
-        """The result table and what it was measured on."""
-        return EvaluationResult.on(self.version, self.tokens.validation, models=models, **more)
+        Args:
+            models: Of the run.
+            sections: Name of a model that was trained here to its section of the recipe.
+            more: Other fields of the result.
+        """
+        splits = self.tokens.validation
+        found = EvaluationResult.on(self.version, splits, models=models, **more)
+        baselines = find_baselines(self.version, list(splits), self.run.tokens)
+        verdicts = find_verdicts(
+            models,
+            baselines,
+            found.selection,
+            found.rows[found.selection.split],
+            {name: self.advice(section) for name, section in sections.items()},
+        )
+        said = {"verdicts": verdicts} if verdicts else {}
+        return found.model_copy(update={"baselines": baselines, **said})
+
+    def advice(self, section: str) -> str:
+        """What to change in a section of the recipe whose model learnt too little."""
+        training: Training = getattr(self.recipe, section)
+        rows = len(self.tokens.rows(training.draws_from))
+        return advice(self.version.task.name, section, training.numbers, rows)
 
 
 def counted(evaluations: int | None) -> str:
@@ -257,6 +279,43 @@ def describe_job(job: Job) -> str:
 
 BEYOND_LUCK = 0.05
 """Share of the way from guessing to a perfect score."""
+
+
+@dataclass(slots=True)
+class Validation:
+    """The task's metrics on the first validation split, which selects the best step.
+
+    Says, once, that a model gives one answer to all still, while there is time to act.
+
+    Attributes:
+        context: Of the run.
+        stage: What is trained, by the name of its section.
+        collapsed: Evaluations in a row that saw a collapse.
+    """
+
+    context: TaskContext
+    stage: str
+    collapsed: int = 0
+
+    def __call__(self, student: PreTrainedModel) -> dict[str, float]:
+        """Score a student as it stands."""
+        split, rows = next(iter(self.context.tokens.validation.items()))
+        classifier = Classifier("student", eval_mode(student), self.context.tokenizer)
+        judged = judge(classifier, self.context.version.task, {split: rows})
+        self.collapsed = self.collapsed + 1 if judged.collapse else 0
+        if judged.collapse and self.collapsed == STILL:
+            say = self.context.narrator.say
+            say("warning", f"so far this model {judged.collapse.sentence}")
+            first, *lines = self.context.advice(self.stage).split("\n")
+            say("", f"If that goes on, stop it (Ctrl-C). {first}")
+            for line in lines:
+                say("", line)
+        return judged.scores[split]
+
+
+STILL = 2
+"""Evaluations in a row from which on a collapse is more than a slow start."""
+
 FIRST_ROWS = 1000
 MANY_UNKNOWN = 0.02
 """A share of tokens that are unknown which is worth a warning."""

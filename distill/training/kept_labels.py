@@ -16,7 +16,7 @@ from augment.contract import SOFT_LABELS, UNLABELED, TaskSpec, Version
 from distill.data.row_batches import Places, RowBatch, row_batches, write_places
 from distill.data.row_sets import RowSet
 from distill.errors import DataInvalid, WeakTeacher
-from distill.evaluation.metrics import guess_score, score
+from distill.evaluation.metrics import guess_score, is_weak, score
 from distill.evaluation.results import SoftLabelUse
 from distill.recipes.mixtures import Data
 
@@ -24,7 +24,6 @@ Distributions = NDArray[np.float32]
 """Shape (rows, classes), or (rows, 1) for the scores of a regression; NaN where a row has none."""
 TOLERANCE = 1e-3
 """How far from 1 the sum of float32 probabilities may be."""
-MARGIN = 0.03
 FEWEST_COMPARED = 50
 """Rows with a label too that it takes to judge soft labels."""
 
@@ -64,7 +63,7 @@ class KeptLabels:
         metric, use = self.version.task.selection_metric, self.use
         if use.compared < FEWEST_COMPARED:
             return
-        if use.scores[metric] <= use.guessing + MARGIN * (1 - use.guessing):
+        if is_weak(use.scores[metric], use.guessing):
             raise WeakTeacher(
                 f"the soft labels score {use.scores[metric]:.3f} ({metric}) on the "
                 f"{use.compared:,} original rows that have a label too; guessing scores "

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from augment.contract import TaskSpec
 from distill.data.versions import TokenizedSplits
 from distill.evaluation.evaluate import predict, scores_of
-from distill.evaluation.results import Role, Scores
+from distill.evaluation.results import Judgment, Role, Scores
 from distill.models.loading import Classifier, Encoder
 from distill.training.kept_labels import KeptLabels
 
@@ -24,13 +24,13 @@ class Teacher:
         name: In the result table, see ``teacher_name``.
         classifier: Frozen, in evaluation mode.
         tokens: The version in its tokenization.
-        scores: On validation.
+        judged: Its answers on validation.
     """
 
     name: str
     classifier: Classifier
     tokens: TokenizedSplits
-    scores: Scores
+    judged: Judgment
 
 
 @dataclass(frozen=True, slots=True)

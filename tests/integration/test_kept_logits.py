@@ -14,6 +14,7 @@ from augment import augment_task
 from augment.contract import Version
 from augment.recipes.schema import AugmentRecipe
 from distill.data.versions import tokenize
+from distill.evaluation.results import Judgment
 from distill.models.loading import Classifier, load_classifier
 from distill.progress import Narrator
 from distill.run_directory import RunDirectory
@@ -48,7 +49,9 @@ def version(
 
 def open_teacher(version: Version, folder: Path, cache: Path) -> Teacher:
     teacher = load_classifier(str(folder), version.task)
-    return Teacher("teacher", teacher, tokenize(version, teacher.tokenizer, 64, cache), {})
+    return Teacher(
+        "teacher", teacher, tokenize(version, teacher.tokenizer, 64, cache), Judgment(scores={})
+    )
 
 
 class Mute(Classifier):

@@ -172,7 +172,7 @@ DAMAGES: dict[str, Damage] = {
     "negated": negate,
 }
 MADE_AGAIN = (
-    "work/teacher-scores.json",
+    "work/teacher-judgment.json",
     "work/tokens/train-*.arrow",
     "work/tokens/validation-*.arrow",
     "work/tokens/.train-*.seal",
@@ -279,8 +279,8 @@ FOREIGN = (
     LAST,
     "work/soft-labels",
     "work/intermediate",
-    "work/teacher-scores.json",
-    "work/.teacher-scores.json.seal",
+    "work/teacher-judgment.json",
+    "work/.teacher-judgment.json.seal",
 )
 
 

@@ -156,19 +156,19 @@ def test_an_untuned_teacher_is_refused_and_leaves_nothing(
 def test_a_run_asks_its_teacher_for_scores_once(
     finished: Run, go: Go, encoder: Path, tmp_path: Path
 ) -> None:
-    kept = json.loads((finished.path / "work" / "teacher-scores.json").read_text())
+    kept = json.loads((finished.path / "work" / "teacher-judgment.json").read_text())
 
-    assert kept == finished.result.models[0].scores
+    assert kept["scores"] == finished.result.models[0].scores
 
     with stopping("stage 1/2", step=2):
         go(tmp_path / "run", teacher=encoder, allow_weak_teacher=True)
     with pytest.raises(WeakTeacher):
         go(tmp_path / "run", teacher=encoder)
     measured = mock.Mock(side_effect=AssertionError)
-    with mock.patch.object(pipeline, "evaluate", measured), stopping("stage 1/2", step=3):
+    with mock.patch.object(pipeline, "judge", measured), stopping("stage 1/2", step=3):
         go(tmp_path / "run", teacher=encoder, allow_weak_teacher=True)
-    better = {"validation": {"accuracy": 1.0}}
-    (tmp_path / "run" / "work" / "teacher-scores.json").write_text(json.dumps(better))
+    better = {"scores": {"validation": {"accuracy": 1.0}}}
+    (tmp_path / "run" / "work" / "teacher-judgment.json").write_text(json.dumps(better))
     with pytest.raises(WeakTeacher):  # scores that this run did not write count for nothing
         go(tmp_path / "run", teacher=encoder)
 

@@ -18,6 +18,7 @@ from augment.contract import Version
 from distill.data.batching import Collator
 from distill.data.versions import tokenize
 from distill.evaluation.evaluate import predict
+from distill.evaluation.results import Judgment
 from distill.evaluation.target import Logits
 from distill.models.loading import Classifier
 from distill.progress import Narrator
@@ -47,7 +48,12 @@ def teachers(
                 torch.nn.init.normal_(weight, std=0.2)
         tokens = tokenize(version, reader, 16, cache)
         found.append(
-            Teacher(teacher_name(index), Classifier("t", model, reader, order), tokens, {})
+            Teacher(
+                teacher_name(index),
+                Classifier("t", model, reader, order),
+                tokens,
+                Judgment(scores={}),
+            )
         )
     return found
 

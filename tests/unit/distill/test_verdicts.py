@@ -1,0 +1,227 @@
+"""What is simpler is measured beside a model, and losing to it is said in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from augment.contract import Label, TaskSpec, Version
+from distill.cli.output import print_result
+from distill.evaluation import baselines
+from distill.evaluation.baselines import find_baselines
+from distill.evaluation.collapse import Collapse
+from distill.evaluation.results import Baseline, EvaluationResult, Measurement, Role, Run, Selection
+from distill.evaluation.verdicts import find_verdicts, noise
+from tests.unit.distill.helpers import BAD, GOOD, SENTIMENT, mood_rows, write_version
+
+SELECTION = Selection(metric="macro_f1", split="validation")
+
+
+def measured(name: str, score: float, collapse: Collapse | None = None) -> Measurement:
+    return Measurement.model_validate(
+        {
+            "model": name,
+            "scores": {"validation": {"macro_f1": score}},
+            "parameters": 2,
+            "encoder_parameters": 1,
+            "flops": 10,
+            "file_bytes": 8,
+            "max_length": 16,
+            "latency": {"batch_1": 0.1, "throughput_32": 1e5, "device": "cpu", "threads": 1},
+            "collapse": collapse,
+        }
+    )
+
+
+def simple(name: str, score: float) -> Baseline:
+    scores = {"validation": {"macro_f1": score}}
+    return Baseline(name=name, scores=scores, rows=700, seconds=0.4)
+
+
+def sentences(
+    *models: Measurement, linear: float, rows: int = 150, **advice: str
+) -> list[tuple[str, str]]:
+    others = [simple("always 'billing'", 0.11), simple("TF-IDF", linear)]
+    found = find_verdicts(models, others, SELECTION, rows, advice)
+    return [(own.sentence, own.hint) for own in found]
+
+
+def run_of(teacher: float, plain: float, distilled: float) -> list[Measurement]:
+    scores = {Role.TEACHER: teacher, Role.PLAIN: plain, Role.DISTILLED: distilled}
+    return [measured(role, score) for role, score in scores.items()]
+
+
+def test_a_student_that_wins_has_no_verdict() -> None:
+    assert sentences(*run_of(0.9, 0.8, 0.85), linear=0.7) == []
+    assert sentences(*run_of(0.9, 0.8, 0.801), linear=0.7) == []  # by little, but not by less
+    assert sentences(measured("mine", 0.9), linear=0.8) == []
+
+
+def test_a_student_that_loses_is_said_to() -> None:
+    assert sentences(*run_of(0.9, 0.5, 0.6), linear=0.787) == [
+        (
+            "The distilled student loses to TF-IDF (0.787): its macro_f1 on validation is 0.600.",
+            "",
+        )
+    ]
+
+
+def test_within_the_noise_it_is_no_better() -> None:
+    assert sentences(*run_of(0.9, 0.61, 0.6), linear=0.787, prediction="more") == [
+        (
+            "The distilled student loses to TF-IDF (0.787) and is no better than the student on "
+            "labels only (0.610): its macro_f1 on validation is 0.600; on 150 rows, differences "
+            "below 0.11 are noise.",
+            "",
+        )
+    ]
+    ((large, _),) = sentences(*run_of(0.9, 0.61, 0.6), linear=0.5, rows=100_000)
+    assert large.startswith("The distilled student loses to the student on labels only (0.610):")
+
+
+def test_a_teacher_is_set_beside_the_baselines_too() -> None:
+    ((sentence, hint),) = sentences(measured("mine", 0.5), linear=0.8, mine="more steps")
+
+    assert sentence == "mine loses to TF-IDF (0.800): its macro_f1 on validation is 0.500."
+    assert hint == "more steps"
+
+
+def test_who_has_collapsed_is_said_with_what_helps() -> None:
+    seen = Collapse(split="validation", rows=150, sentence="answers 'billing' for all 150 rows")
+    models = [
+        measured(Role.TEACHER, 0.9),
+        measured(Role.PLAIN, 0.11, seen),
+        measured(Role.DISTILLED, 0.11, seen),
+    ]
+    advice = {Role.PLAIN.value: "longer", Role.DISTILLED.value: "faster"}
+
+    assert sentences(*models, linear=0.8, **advice) == [
+        ("The student on labels only answers 'billing' for all 150 rows.", "longer"),
+        (
+            "The distilled student answers 'billing' for all 150 rows: its macro_f1 is 0.110, that "
+            "of TF-IDF 0.800.",
+            "faster",
+        ),
+    ]
+
+
+def test_an_evaluation_without_baselines_compares_nobody() -> None:
+    models = [measured("one", 0.4), measured("two", 0.9)]
+
+    assert find_verdicts(models, [], SELECTION, 150, {}) == ()
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "matthews", "pearson"])
+@pytest.mark.parametrize("score", [-1.0, -0.2, 0.0, 0.5, 1.0])
+def test_noise_is_a_number_that_falls_with_the_rows(metric: str, score: float) -> None:
+    assert 0 <= noise(metric, score, 10_000) <= noise(metric, score, 10) < 1
+
+
+def test_the_table_shows_baselines_and_ends_in_verdicts(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    result = EvaluationResult.model_validate(
+        {
+            "version": "tickets@v0001",
+            "version_id": "0" * 64,
+            "task": "tickets",
+            "selection": SELECTION,
+            "rows": {"validation": 150},
+            "models": run_of(0.9, 0.5, 0.6),
+            "baseline": Role.TEACHER,
+            "baselines": [simple("TF-IDF", 0.787)],
+            "verdicts": [{"sentence": "It loses.", "hint": "[a]\nb = 1"}],
+        }
+    )
+    print_result(result, Console(soft_wrap=True, width=200))
+    lines = capsys.readouterr().out.splitlines()
+
+    row = next(line for line in lines if line.split()[:2] == ["TF-IDF", "0.787"])
+    assert row.count("–") == 7
+    assert "  TF-IDF = on 700 original rows, 0.4 s" in lines
+    assert [line.split() for line in lines[-3:]] == [
+        ["warning", "It", "loses."],
+        ["[a]"],
+        ["b", "=", "1"],
+    ]
+    assert Run(tmp_path, result).verdicts == ("It loses.",)
+    assert list(result.table()["model"]) == [own.model for own in result.models]
+
+
+PAIR = TaskSpec(
+    name="pairs",
+    text_columns=("first", "second"),
+    label=Label(kind="regression"),
+    metrics=("pearson", "spearman"),
+    selection_metric="pearson",
+)
+
+
+def of(version: Version, folder: Path, *splits: str) -> dict[str, Baseline]:
+    return {own.name: own for own in find_baselines(version, splits or ("validation",), folder)}
+
+
+def test_words_that_tell_the_label_are_found(version: Version, tmp_path: Path) -> None:
+    found = of(version, tmp_path)
+
+    assert list(found) == ["always 'negative'", "TF-IDF + logistic regression"]
+    assert found["always 'negative'"].scores == {"validation": {"accuracy": 0.5}}
+    linear = found["TF-IDF + logistic regression"]
+    assert linear.rows == 200  # the original ones
+    assert linear.scores["validation"]["accuracy"] > 0.95
+    with mock.patch.object(baselines, "_measure", side_effect=AssertionError):
+        assert of(version, tmp_path) == found
+
+
+def test_the_same_word_in_the_other_text_is_another_feature(tmp_path: Path) -> None:
+    """What counts is which of the two texts is the good one: a bag of both could not tell."""
+    draw = np.random.default_rng(0)
+
+    def rows(count: int) -> list[dict[str, Any]]:
+        made = []
+        for _ in range(count):
+            good, bad = draw.choice(GOOD), draw.choice(BAD)
+            first = bool(draw.integers(2))
+            texts = (good, bad) if first else (bad, good)
+            made.append({"first": texts[0], "second": texts[1], "label": 5.0 * first})
+        return made
+
+    made = write_version(tmp_path, PAIR, {"train": rows(120), "validation": rows(40)})
+    found = of(made, tmp_path / "cache")
+
+    assert list(found) == ["TF-IDF + ridge regression"]
+    assert found["TF-IDF + ridge regression"].scores["validation"]["pearson"] > 0.95
+
+
+def test_of_many_rows_some_are_taken(version: Version, tmp_path: Path) -> None:
+    with mock.patch.object(baselines, "MOST_ROWS", 50):
+        assert of(version, tmp_path)["TF-IDF + logistic regression"].rows == 50
+
+
+@pytest.mark.parametrize("text", ["", "!!! ???", "好的 坏的"])
+def test_texts_without_words_or_without_blanks(text: str, tmp_path: Path) -> None:
+    rows = [{"sentence": text, "label": index % 2} for index in range(12)]
+    found = of(write_version(tmp_path, SENTIMENT, {"train": rows, "validation": rows}), tmp_path)
+
+    assert "always 'negative'" in found
+    assert ("TF-IDF + logistic regression" in found) == ("好" in text)
+
+
+def test_one_class_alone_leaves_nothing_to_learn(tmp_path: Path) -> None:
+    train = [{**row, "label": 1} for row in mood_rows(8, 1)]
+    version = write_version(tmp_path, SENTIMENT, {"train": train, "validation": mood_rows(8, 2)})
+
+    assert list(of(version, tmp_path)) == ["always 'negative'"]
+
+
+def test_rows_without_a_label_count_for_nothing(tmp_path: Path) -> None:
+    unlabeled = [{**row, "label": -1} for row in mood_rows(10, 3)]
+    rows = {"train": mood_rows(40, 1), "validation": [*mood_rows(20, 2), *unlabeled]}
+    found = of(write_version(tmp_path, SENTIMENT, rows), tmp_path)
+
+    assert found["always 'negative'"].scores == {"validation": {"accuracy": 0.5}}
