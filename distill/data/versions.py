@@ -108,6 +108,8 @@ def tokenize_validation(
 
 def labeled(rows: datasets.Dataset, task: TaskSpec, split: str) -> datasets.Dataset:
     """The rows with a label; -1 is a score like any other outside a test split."""
+    if split == task.splits.unlabeled:
+        return rows.select([])
     if task.label.kind == "regression" and split not in task.splits.test:
         return rows
     return _keep(rows, "labels", lambda labels: labels != UNLABELED)

@@ -23,7 +23,7 @@ from distill.data.batching import LengthGrouped
 from distill.data.mixtures import mix, shares_of
 from distill.data.row_batches import row_batches
 from distill.data.row_sets import check_parts, count_parts
-from distill.data.versions import TokenizedSplits, tokenize
+from distill.data.versions import TokenizedSplits, labeled, tokenize, tokenize_split
 from distill.errors import DataInvalid, RecipeInvalid
 from distill.recipes.load import RECIPES, load_recipe
 from distill.recipes.mixtures import PARTS, Data, Shares, parts_of
@@ -234,6 +234,8 @@ def test_a_score_that_is_missing_is_not_a_number(
 
     assert found["labels"][:2] == [-1.0, 2.5]
     assert math.isnan(found["labels"][2])
+    blind = tokenize_split(version, "unlabeled", tokenizer, 16, tmp_path / "c")
+    assert len(labeled(blind, task, "unlabeled")) == 0  # nothing to compare answers with
 
 
 @pytest.mark.parametrize("row", [{"label": 1}, {"sentence": None}])
