@@ -241,11 +241,11 @@ def init(
         str | None,
         typer.Option(help="Also write splits: train/validation/test as 70/15/15, or 80/20."),
     ] = None,
-    text: Annotated[
+    text_column: Annotated[
         list[str] | None,
         typer.Option(help="The column of the text, if another than is found; twice for a pair."),
     ] = None,
-    label: Annotated[
+    label_column: Annotated[
         str | None, typer.Option(help="The column of the label, if another than is found.")
     ] = None,
     seed: Annotated[int, number("Decides which rows go into which split.")] = 0,
@@ -265,7 +265,7 @@ def init(
     from augment.sources.write_splits import split_file
 
     shares = parse_shares(split) if split is not None else None
-    draft = draft_of(data, texts=text or [], label=label)
+    draft = draft_of(data, texts=text_column or [], label=label_column)
     if shares is None:
         if out is not None or unlabeled or skip_malformed:
             raise UsageError(

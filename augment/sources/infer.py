@@ -161,7 +161,7 @@ def _refuse_unknown(
     if (again := twice(named)) is not None:
         raise UsageError(f"the column {quoted(again)} is named twice.")
     if len(texts) > _MOST_TEXTS:
-        raise UsageError(f"--text stands {len(texts)} times; a row has one text or a pair.")
+        raise UsageError(f"--text-column stands {len(texts)} times; a row has one text or a pair.")
     for name in named:
         if not _given(columns.get(name, ())):
             raise UsageError(
@@ -186,7 +186,9 @@ def _why_not(
     if not _is_alphabetic(values):
         return "numbers, keys or dates"
     few = len(set(values)) <= FEW_CLASSES
-    return f"if it is the {'label: --label' if few else 'text: --text'} {quoted(name)}"
+    return (
+        f"if it is the {'label: --label-column' if few else 'text: --text-column'} {quoted(name)}"
+    )
 
 
 def _usable_columns(records: Sequence[dict[str, Any]]) -> dict[str, Values]:
@@ -232,7 +234,7 @@ def _find_label(labels: dict[str, Values], columns: list[str], file: str) -> str
     raise SourceInvalid(
         f"{file}: no column looks like a label: two or more texts or numbers that repeat"
         f"{f'; not so {called[0]!r}' if called else ''}. Found: {listed(columns)}.",
-        f"Name the label's column: --label COLUMN. {_NAME_IT}",
+        f"Name the label's column: --label-column NAME. {_NAME_IT}",
     )
 
 
@@ -297,7 +299,7 @@ def _class_names(values: Values, column: str) -> list[str]:
     if len(set(map(str, values))) == 1:
         raise SourceInvalid(
             f"the column {quoted(column)} has one value in all {len(values):,} rows.",
-            f"Name another label: --label COLUMN. {_NAME_IT}",
+            f"Name another label: --label-column-column NAME. {_NAME_IT}",
         )
     numbers = all(_is_number(value) for value in values)
     fractions = any(isinstance(v, float) or "." in str(v) or "e" in str(v) for v in values)
@@ -308,7 +310,7 @@ def _class_names(values: Values, column: str) -> list[str]:
         raise SourceInvalid(
             f"the column {column!r} has {len(spelled):,} different texts in {len(values):,} rows: "
             "too many for classes.",
-            f"Name another column: --label COLUMN. {_NAME_IT}",
+            f"Name another column: --label-column NAME. {_NAME_IT}",
         )
     return sorted(spelled, key=_numbers_by_value)
 

@@ -243,18 +243,21 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
 def test_columns_that_are_named(tmp_path: Path) -> None:
     topics = ["billing", "shipping"]
     path = lay(tmp_path, rows(100, title=[f"a title {i}" for i in range(50)], topic=topics))
-    assert "topic: not read (if it is the label: --label 'topic')" in call(path).stderr
+    assert "topic: not read (if it is the label: --label-column 'topic')" in call(path).stderr
     assert "title: its second text" in call(path).stderr
-    named = call(path, "--split", "80/20", "--label", "topic", "--text", "title")
+    named = call(path, "--split", "80/20", "--label-column", "topic", "--text-column", "title")
     assert named.exit_code == 0, named.output
     assert "topic: the label (named, 2 different values in 100 rows)" in named.stderr
     task = load_task(tmp_path / "data.toml").spec
     assert (task.text_columns, task.label.column) == (("title",), "topic")
     for wrong, sentence in (
-        (["--label", "none"], "data.csv has no column 'none' of texts or numbers"),
-        (["--text", "text", "--text", "text"], "'text' is named twice"),
-        (["--text", "text", "--text", "title", "--text", "id"], "--text stands 3 times"),
-        (["--label", "text", "--text", "text"], "'text' is named twice"),
+        (["--label-column", "none"], "data.csv has no column 'none' of texts or numbers"),
+        (["--text-column", "text", "--text-column", "text"], "'text' is named twice"),
+        (
+            ["--text-column", "text", "--text-column", "title", "--text-column", "id"],
+            "--text-column stands 3 times",
+        ),
+        (["--label-column", "text", "--text-column", "text"], "'text' is named twice"),
     ):
         done = call(path, *wrong)
         assert done.exit_code == 2
@@ -268,7 +271,7 @@ def test_what_was_taken_for_what_is_said(tmp_path: Path) -> None:
         "text: the text (it holds words)",
         "label: the label (it is called so, 2 different values in 100 rows)",
         "id: not read (numbers, keys or dates)",
-        "note: not read (if it is the label: --label 'note')",
+        "note: not read (if it is the label: --label-column 'note')",
         "when: not read (numbers, keys or dates)",
         "no 80 · yes 20",
         "macro_f1, in which every class counts alike: the largest class has 4.0 times",
