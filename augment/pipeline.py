@@ -233,10 +233,13 @@ def _augment(
     if len(due) < len(chunks):
         tell.say("resuming", f"{len(chunks) - len(due)} of {len(chunks)} chunks are done")
     rows = sum(chunk.rows.num_rows for chunk in chunks)
-    tell.start(rows, rows - sum(chunk.rows.num_rows for chunk in due))
+    columns = worker.spec.task.text_columns
+    title = "candidates" if worker.finder else "rows"
+    weights = {chunk.number: chunk.weight(columns) for chunk in due}
+    tell.start(rows, rows - sum(chunk.rows.num_rows for chunk in due), weights, title=title)
     store = worker.finder.store if worker.finder else None
     if worker.finder is not None:
-        worker.finder.progress = tell.positions  # in this process alone: others are sent the spec
+        worker.finder.watcher = tell  # in this process alone: others are sent the spec
     try:
         with closing(run_chunks(due, worker, engine)) as outputs:
             for output in outputs:
@@ -245,6 +248,7 @@ def _augment(
                 if store is not None:
                     store.error = store.error or output.store_error
                     store.notice = store.notice or output.store_notice
+                tell.finished(output.number)
                 tell.rows(output.counts["rows.source"])
     except KeyboardInterrupt:
         safe = sum(staging.finished(chunk.number) is not None for chunk in chunks)

@@ -11,15 +11,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.segment import Segment
 from rich.text import Text
 
 from augment.contract.foreign import shown
 from augment.contract.process import lose
 
-LINE_EVERY = 10.0
-"""Seconds between two lines of progress where there is no terminal."""
+FIRST_LINE, LINE_EVERY = 2.0, 10.0
+"""Seconds to the first line of progress, and between two, where there is no terminal."""
+LEFT_EVERY = 1.0
+"""Seconds between two estimates of the time that is left, on a terminal."""
 
 
 class _Console(Console):
@@ -81,8 +83,10 @@ class Gauge:
     def __init__(self, narrator: Narrator, title: str, first: float = 0.0) -> None:
         self.narrator = narrator
         self.title = title
-        self.began = self._spoke = time.monotonic()
+        self.began = time.monotonic()
+        self._next = self.began + FIRST_LINE
         self._first = first
+        self._left = ""
         self._bar: Progress | None = None
         console = narrator.console
         if console.is_terminal and not console.quiet:
@@ -90,27 +94,37 @@ class Gauge:
                 TextColumn(f"  {title:<11}", style="bold", markup=False),
                 BarColumn(),
                 TextColumn("{task.fields[note]}", markup=False),
-                TimeRemainingColumn(compact=True),
                 console=console,
             )
             self._bar.add_task(title, total=None, note="")
             self._bar.start()
 
-    def show(self, share: float | None, note: str) -> None:
+    def show(self, share: float | None, note: str, free: float = 0.0) -> None:
         """Move the bar, or speak when the last line is ``LINE_EVERY`` old.
 
-        ``share`` is 0 to 1, or None where nobody knows; ``note`` is what else to say.
+        Args:
+            share: What is done, 0 to 1, or None where nobody knows.
+            note: What else to say.
+            free: The part of the share that took no time, such as what was found done.
         """
         now = time.monotonic()
+        paid = 0.0 if share is None else share - self._first - free
         if self._bar is not None:
+            if now >= self._next:
+                self._next = now + LEFT_EVERY
+                self._left = self._time_left(share, paid, now)
             total = None if share is None else 1.0
+            note = f"{note}{self._left}"
             self._bar.update(self._bar.task_ids[0], total=total, completed=share or 0, note=note)
-        elif now - self._spoke >= LINE_EVERY:
-            self._spoke = now
-            if share is not None and share > self._first:
-                left = (1 - share) * (now - self.began) / (share - self._first)
-                note = f"{note} · {span(left)} left"
-            self.narrator.say(self.title, note)
+        elif now >= self._next and (share is None or paid > 0 or share >= 1):
+            self._next = now + LINE_EVERY
+            self.narrator.say(self.title, note + self._time_left(share, paid, now))
+
+    def _time_left(self, share: float | None, paid: float, now: float) -> str:
+        """By the mean speed so far, which does not jump."""
+        if share is None or paid <= 0:
+            return ""
+        return f" · {span((1 - share) * (now - self.began) / paid)} left"
 
     def close(self) -> None:
         """Take the bar away, also after an error."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+
+_SPECIALS = 6.0
+"""What the special tokens add to a text's length, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,15 @@ class Chunk:
 
     number: int
     rows: pa.Table
+
+    def weight(self, columns: Sequence[str]) -> float:
+        """How much work the texts of these columns are, about.
+
+        Each word is masked once and its whole text read for it: that grows with the square.
+        """
+        lengths = [pc.cast(pc.utf8_length(self.rows[name]), pa.float64()) for name in columns]
+        squares = (pc.multiply(of, pc.add(of, _SPECIALS)) for of in lengths)
+        return 1.0 + sum(pc.sum(of).as_py() or 0.0 for of in squares)
 
     def __reduce__(self) -> tuple[Callable[[int, bytes], Chunk], tuple[Any, ...]]:
         """Pickle the rows alone: a slice of a table would carry the whole table along."""

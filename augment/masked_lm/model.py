@@ -109,7 +109,7 @@ class MaskedLM:
         k: int,
         *,
         words_only: bool,
-        on_batch: Callable[[int], None] | None = None,
+        on_batch: Callable[[int, int], None] | None = None,
     ) -> list[Ranking]:
         """The K best tokens at each masked position, in the inputs' order.
 
@@ -117,7 +117,7 @@ class MaskedLM:
             inputs: One for each position, in any order.
             k: K.
             words_only: Rank whole words only; otherwise all tokens.
-            on_batch: Called after each batch with the number of positions done in it.
+            on_batch: Called after each batch with the positions done in it and the tokens read.
 
         Raises:
             AssetInvalid: The model returns NaN.
@@ -128,7 +128,7 @@ class MaskedLM:
             rankings = self._rank([inputs[i] for i in members], k, words_only=words_only)
             results.update(zip(members, rankings, strict=True))
             if on_batch is not None:
-                on_batch(len(members))
+                on_batch(len(members), sum(len(inputs[i].ids) for i in members))
 
         def too_large(members: list[int]) -> None:
             tokens = sum(len(inputs[i].ids) for i in members)

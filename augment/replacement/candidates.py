@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from augment.errors import TextTooLong
 from augment.masked_lm.inputs import MaskedInput, build_input
@@ -39,6 +40,16 @@ class WordInContext:
     at: int
 
 
+class Watcher(Protocol):
+    """Hears how much a masked LM has to read, and what of it is done."""
+
+    def expects(self, tokens: int) -> None:
+        """So many tokens are to be read; where that was said for the same rows, it stands."""
+
+    def reads(self, positions: int, tokens: int, *, found: bool = False) -> None:
+        """So many positions, and the tokens read for them, are done or were found in the store."""
+
+
 class CandidateFinder:
     """Finds candidate sets by a recipe, from one masked LM and one table of vectors.
 
@@ -47,7 +58,7 @@ class CandidateFinder:
         vectors: The table for words of several tokens.
         recipe: K, the context and which tokens are ranked.
         store: Where rankings are kept for later runs, if anywhere.
-        progress: Called with each number of masked positions done, where anyone wants to hear.
+        watcher: Told what is to be read and what is done, where anyone wants to hear.
     """
 
     def __init__(
@@ -61,7 +72,7 @@ class CandidateFinder:
         self.vectors = vectors
         self.recipe = recipe
         self.store = store
-        self.progress: Callable[[int], None] | None = None
+        self.watcher: Watcher | None = None
         self._protection = recipe.protection()
         tokenizer = masked_lm.tokenizer
         self._words = {
@@ -121,11 +132,12 @@ class CandidateFinder:
         keys = {query: key_of(query) for query in dict.fromkeys(queries)}
         known = self.store.get(list(keys.values()), self.recipe.top_k) if self.store else {}
         due = [query for query, key in keys.items() if key not in known]
-        if self.progress is not None and known:
-            self.progress(len(known))
+        if self.watcher is not None:
+            self._tell(self.watcher, queries, due, [q for q, key in keys.items() if key in known])
         words_only = self.recipe.top_k_of == "words"
+        on_batch = None if self.watcher is None else self.watcher.reads
         rankings = self.masked_lm.rank(
-            due, self.recipe.top_k, words_only=words_only, on_batch=self.progress
+            due, self.recipe.top_k, words_only=words_only, on_batch=on_batch
         )
         fresh = {keys[query]: ranking for query, ranking in zip(due, rankings, strict=True)}
         if self.store:
@@ -135,6 +147,21 @@ class CandidateFinder:
             query: self._whole_words(known[key], spaced=query.spaced) for query, key in keys.items()
         }
         return [sets[query] for query in queries]
+
+    @staticmethod
+    def _tell(
+        watcher: Watcher,
+        queries: Sequence[MaskedInput],
+        due: Sequence[MaskedInput],
+        known: Sequence[MaskedInput],
+    ) -> None:
+        """Say what is to be read, and what of it need not be: it is known, or asked for twice."""
+        asked = _tokens(queries)
+        watcher.expects(asked)
+        if known:
+            watcher.reads(len(known), _tokens(known), found=True)
+        if again := asked - _tokens(due) - _tokens(known):
+            watcher.reads(0, again)
 
     def from_vectors(self, words: Sequence[str]) -> list[CandidateSet]:
         """Candidate sets of words of several tokens; empty for words the table does not know."""
@@ -198,3 +225,7 @@ class CandidateFinder:
             scores=tuple([score for token_id, score in scores if word_of[token_id]]),
             draw_order=tuple([word_of[token_id] for token_id in sorted(kept)]),
         )
+
+
+def _tokens(queries: Sequence[MaskedInput]) -> int:
+    return sum(len(query.ids) for query in queries)

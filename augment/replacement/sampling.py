@@ -17,7 +17,10 @@ import numpy as np
 from augment.replacement.candidates import CandidateFinder, CandidateSet, WordInContext
 from augment.replacement.edits import Edit, Variant, apply_edits, make_edit
 from augment.tokenization.base import ModelTokenizer
-from augment.tokenization.words import Word
+from augment.tokenization.words import Route, Word
+
+_SPECIALS = 2
+"""Special tokens around a sentence that the masked LM reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,13 @@ class _Copy:
         words = self.text.words
         return at < len(words) and words[at].route.replaceable and self.draws[at, 1] < probability
 
+    def to_read(self, probability: float) -> int:
+        """Tokens that the masked LM reads for this copy, about: the draws say at which words."""
+        words = self.text.words
+        due = (at for at, word in enumerate(words) if word.route is Route.MASKED_LM)
+        tokens = sum(map(len, self.token_ids)) + _SPECIALS
+        return tokens * sum(self.is_due(at, probability) for at in due)
+
     def replace(self, at: int, candidates: CandidateSet, tokenizer: ModelTokenizer) -> None:
         """Write a drawn candidate over the word there; later words see it."""
         if not candidates.draw_order:
@@ -184,6 +194,8 @@ def sample_copies(
         for text in texts
         for number, draws in enumerate(_draws(text, finder, task, words=len(text.words)), start=1)
     ]
+    if finder.watcher is not None:
+        finder.watcher.expects(sum(copy.to_read(recipe.probability) for copy in copies))
     for at in range(max((len(text.words) for text in texts), default=0)):
         due = [copy for copy in copies if copy.is_due(at, recipe.probability)]
         asked = [WordInContext(copy.text.words[at], copy.token_ids, at) for copy in due]

@@ -100,11 +100,13 @@ def test_progress_is_a_line_now_and_then(
     for share in (0.2, 0.4, 0.6, 0.8):
         gauge.show(share, f"{share:.0%}")
         now += 8
+    now += 8
     gauge.show(None, "[who] knows")
     gauge.close()
 
     assert capsys.readouterr().err.splitlines() == [
-        "  rows        60% · 16 s left",
+        "  rows        40% · 24 s left",
+        "  rows        80% · 8 s left",
         "  rows        [who] knows",
     ]
 
