@@ -120,15 +120,15 @@ def rows_of(table: pa.Table, task: TaskSpec) -> list[OutputRow]:
     rows: list[OutputRow] = []
     source: OutputRow | None = None
     for at, (of_row, label, idx, variant) in enumerate(zip(texts, *columns, strict=True)):
-        row = OutputRow(
-            idx, of_row, label, original=of_row, variant=variant,
-            soft_labels=tuple(soft[at]) if soft and soft[at] is not None else None,
-        )  # fmt: skip
+        own = tuple(soft[at]) if soft and soft[at] is not None else None
         if variant == 0:
-            source = row
-        elif source is not None and source.idx == idx:
-            row = replace(row, original=source.texts, own_label=label != source.label)
+            row = source = OutputRow(idx, of_row, label, original=of_row, soft_labels=own)
         else:
-            row = replace(row, original=(), own_label=True)
+            made_from = source if source is not None and source.idx == idx else None
+            row = OutputRow(
+                idx, of_row, label, variant=variant, soft_labels=own,
+                original=() if made_from is None else made_from.texts,
+                own_label=made_from is None or label != made_from.label,
+            )  # fmt: skip
         rows.append(row)
     return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from augment.contract import TaskSpec
 from augment.contract.models import first_line
@@ -11,7 +12,9 @@ from augment.errors import UsageError
 from augment.filters.model_filters import SimilarityFilter, TeacherFilter
 from augment.progress import Narrator
 from augment.recipes.schema import AugmentRecipe
-from augment.replacement.candidates import CandidateFinder
+
+if TYPE_CHECKING:
+    from augment.replacement.candidates import CandidateFinder
 
 _EXAMPLES = (
     "Name them, such as: --mlm google-bert/bert-base-uncased --vectors glove-wiki-gigaword-100."
@@ -51,6 +54,7 @@ class Models:
         _require_device(self.device)
         from augment.masked_lm.loading import load_masked_lm
         from augment.replacement.candidate_store import CandidateStore
+        from augment.replacement.candidates import CandidateFinder
         from augment.vectors import load_vectors
 
         lm = load_masked_lm(mlm, device=self.device, precision=recipe.precision)
