@@ -19,7 +19,7 @@ from augment.contract import OutputUnwritable, TaskSpec, Version
 from augment.contract.files import check_output, nearest
 from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts, count_parts
-from distill.data.versions import count_split, labeled, sample, tokenize_sample
+from distill.data.versions import count_split, labeled, sample, sample_drawn, tokenize_sample
 from distill.distributed import device
 from distill.doctor.calibrate import STAGES, StageName, Timings, Trial
 from distill.doctor.forecast import Forecast, Rows, make_forecast
@@ -143,9 +143,9 @@ def check_labels(opened: Version, guides: LoadedGuides) -> Check[None]:
     return seen(None, f"{shown} in training", " ".join(doubts))
 
 
-def check_tokenizer(opened: Version, reading: Reader) -> Check[pa.Table]:
+def check_tokenizer(opened: Version, reading: Reader, *, unlabeled: bool) -> Check[pa.Table]:
     """It knows the words of the data; the rows looked at come back."""
-    rows = sample(opened, opened.task.splits.train, MOST_ROWS)
+    rows = sample_drawn(opened, MOST_ROWS, unlabeled=unlabeled)
     reader = reading.tokenizer
     if reader.pad_token_id is None:
         raise ModelInvalid(f"the tokenizer of {reading.name} has no padding token.")
@@ -163,6 +163,8 @@ def check_lengths(opened: Version, teacher: Reader, rows: pa.Table, length: int)
     lengths = _lengths(opened.task, rows, teacher)
     cut = int((lengths > length).sum())
     share, total = cut / len(lengths), opened.rows(opened.task.splits.train)
+    if rows[opened.task.label.column].null_count:
+        total += count_parts(opened)["unlabeled"]
     about = "" if len(lengths) == total else f"about, {len(lengths):,} looked at; "
     finding = (
         f"{round(share * total):,} of {total:,} training rows are cut to {length} tokens "

@@ -118,7 +118,10 @@ class _Examination:
         reader = guides.model or self.own_reader(version, guides, recipe)
         if reader is None:
             return None
-        rows = self.run("tokenizer", lambda: checks.check_tokenizer(version, reader))
+        more = recipe is not None and recipe.draws_unlabeled
+        rows = self.run(
+            "tokenizer", lambda: checks.check_tokenizer(version, reader, unlabeled=more)
+        )
         if recipe is None or rows is None:
             return None
         length = resolve_length(recipe.max_length, version.task)

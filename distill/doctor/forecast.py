@@ -86,6 +86,11 @@ class PartDrawn:
     steps: float
     epochs: float
 
+    @property
+    def title(self) -> str:
+        """The stage as it is called in what is printed."""
+        return TITLES[self.stage]
+
 
 def mixture_of(stage: StageName, section: Training, rows: Rows) -> list[PartDrawn]:
     """What a stage draws from each part that has a share."""
