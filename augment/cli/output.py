@@ -50,7 +50,8 @@ def how_made(manifest: Manifest) -> str:
     preset = manifest.recipe.get("preset", "")
     if (made := manifest.derivation) is None:
         return "as they are" if manifest.recipe.get("variants") == 0 else str(preset)
-    more = preset if made.command == "filter" else ", ".join(each.generator for each in made.added)
+    added = ", ".join(each.generator for each in made.added)
+    more = {"add": added, "filter": preset}.get(made.command, "")
     return f"{made.command} {more}".rstrip()
 
 
