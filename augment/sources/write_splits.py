@@ -51,7 +51,8 @@ class WrittenSplits:
         task: The task file.
         rows: Split → its rows, ``unlabeled`` included where there are rows without a label.
         files: Split → its files beside the task file.
-        bare: Rows of the file that have no label.
+        bare: Rows of the file that have no label and equal no row with one.
+        told: Rows without a label that equal one with a label; they add nothing, so are left out.
         alike: Rows that equal an earlier one but for case and spaces; they stay with it.
         contradicting: Texts that stand with several labels.
         skipped: Malformed rows left out.
@@ -63,6 +64,7 @@ class WrittenSplits:
     rows: Mapping[str, int]
     files: Mapping[str, list[str]]
     bare: int
+    told: int
     alike: int
     contradicting: int
     skipped: int
@@ -76,6 +78,9 @@ class WrittenSplits:
         if self.bare:
             file = self.files[UNLABELED_SPLIT][0]
             found.append(("unlabeled", f"{self.bare:,} rows have no label: they are in {file}"))
+        if self.told:
+            same = "rows without a label equal a labeled one but for case and spaces: left out"
+            found.append(("unlabeled", f"{self.told:,} {same}"))
         if self.alike:
             same = "rows equal an earlier one but for case and spaces: they are in its split"
             found.append(("equal", f"{self.alike:,} {same}"))
@@ -93,6 +98,7 @@ class _Rows:
     records: list[Record] = field(default_factory=list)
     labeled: list[LabeledRow] = field(default_factory=list)
     bare: list[Record] = field(default_factory=list)
+    told: int = 0
     skipped: int = 0
 
 
@@ -123,7 +129,7 @@ def split_file(
     path, folder = draft.path, draft.path.parent if out is None else out
     task = parse_task(draft.toml(dict(zip(shares, shares, strict=True))).encode(), "draft", folder)
     rows = _read(path, task.spec, skip_malformed=skip_malformed)
-    others = _count(unlabeled, task.spec, skip_malformed=skip_malformed)
+    others = _count(unlabeled, task.spec, rows, skip_malformed=skip_malformed)
     splits = assign(rows.labeled, shares, seed=seed, classes=bool(draft.names))
     _refuse_few(path, draft, rows, splits, shares)
     of_split = {split: _chosen(rows.records, splits, split) for split in shares}
@@ -154,6 +160,7 @@ def split_file(
     return WrittenSplits(
         draft, place, counts, files,
         bare=len(rows.bare),
+        told=rows.told,
         alike=len(rows.labeled) - len(labels),
         contradicting=sum(len(of) > 1 for of in labels.values()) if draft.names else 0,
         skipped=rows.skipped,
@@ -165,12 +172,27 @@ def _chosen(records: Sequence[Record], splits: Sequence[str], split: str) -> lis
     return [record for record, of in zip(records, splits, strict=True) if of == split]
 
 
-def _count(sources: Sequence[str], task: TaskSpec, *, skip_malformed: bool) -> int:
-    """How many rows files without labels have; they are read as the run reads them."""
+def _count(sources: Sequence[str], task: TaskSpec, rows: _Rows, *, skip_malformed: bool) -> int:
+    """How many rows files without labels have; they are read as the run reads them.
+
+    Raises:
+        SourceInvalid: A file cannot be read, or has no row but those that have a label.
+    """
     if not sources:
         return 0
     read = read_rows(sources, task, UNLABELED_SPLIT, labeled="never", skip_malformed=skip_malformed)
+    known = {row.digest for row in rows.labeled}
+    if not rows.bare and known.issuperset(_digests(read.table, task)):
+        raise SourceInvalid(
+            f"every row of {listed(sources)} equals a row with a label but for case and spaces.",
+            "Name files of other rows: --unlabeled FILE",
+        )
     return int(read.table.num_rows)
+
+
+def _digests(table: pa.Table, task: TaskSpec) -> list[bytes]:
+    texts = zip(*(table[name].to_pylist() for name in task.text_columns), strict=True)
+    return [row_digest(of_row) for of_row in texts]
 
 
 def _task_file(
@@ -206,11 +228,13 @@ def _read(path: Path, task: TaskSpec, *, skip_malformed: bool) -> _Rows:
         if labeled.read > read:
             found.records.append(record)
     checked = labeled.build(path.name)
-    texts = zip(*(checked[name].to_pylist() for name in task.text_columns), strict=True)
-    found.labeled = [
-        LabeledRow(row_digest(of_row), given)
-        for of_row, given in zip(texts, checked[label].to_pylist(), strict=True)
-    ]
+    given = checked[label].to_pylist()
+    found.labeled = list(map(LabeledRow, _digests(checked, task), given))
+    if found.bare:
+        known = {row.digest for row in found.labeled}
+        digests = _digests(bare.collect(path.name), task)
+        fresh = [r for r, d in zip(found.bare, digests, strict=True) if d not in known]
+        found.told, found.bare = len(found.bare) - len(fresh), fresh
     found.skipped = labeled.skipped.total() + bare.skipped.total()
     return found
 

@@ -153,6 +153,22 @@ def test_rows_without_a_label_are_unlabeled_rows(tmp_path: Path) -> None:
         assert len(texts(made)["unlabeled"]) == bare + 2
 
 
+def test_rows_without_a_label_that_have_one_elsewhere(tmp_path: Path) -> None:
+    records = rows(60)
+    records += [{**row, "text": row["text"].upper(), "label": ""} for row in records[:9]]
+    path = lay(tmp_path, records)
+    made = split_file(draft_of(path), SHARES)
+    assert (made.bare, made.told) == (0, 9)
+    assert "unlabeled" not in texts(made)
+
+    (tmp_path / "more.csv").write_text(
+        path.read_text().replace(",yes,", ",,").replace(",no,", ",,")
+    )
+    done = call(path, "--split", "70/15/15", "--unlabeled", tmp_path / "more.csv")
+    assert done.exit_code == 3
+    assert "equals a row with a label but for case and spaces" in done.stderr
+
+
 def test_unlabelled_files_from_elsewhere_are_copied(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     path, more = lay(tmp_path / "a", rows()), tmp_path / "a" / "more.csv"
