@@ -25,9 +25,7 @@ Out = Annotated[
 )
 def add(
     version: Reference,
-    rows: Annotated[
-        str, typer.Option(help="CSV, TSV, JSON, Parquet (texts, label, idx) or plain text.")
-    ],
+    rows: Annotated[str, typer.Option(help="CSV, TSV, JSON or Parquet: texts, label, idx.")],
     source: Annotated[str, typer.Option(help="What made the rows, such as back-translation.")],
     out: Out = None,
     recipe: RecipeName = "official",

@@ -1,7 +1,7 @@
 """What ``auto`` stands for: steps, rates and batches by stage and number of rows.
 
-What a few hundred rows need, the passes of a large set do not give: docs/small-sets.md has what was
-measured. From ``LARGE`` rows on, the numbers are those of a large set.
+A few hundred rows need more passes and a faster head than many do: docs/small-sets.md has what was
+measured.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from distill.recipes.load import DistillRecipe, load_recipe
 from distill.recipes.mixtures import Data, parts_of
 from distill.recipes.schema import Training
 
-LARGE, SMALL = 8_000, 2_000
+FEW, SMALL, LARGE = 250, 4_000, 8_000
+"""Rows: up to the first, epochs do not grow; above the second, a set is no small one any more."""
 SMALL_BATCH, LARGE_BATCH = 16, 32
 WIDTH = 384
 """Of the encoder that the rates of small sets were measured with."""
@@ -62,30 +63,26 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The numbers of a stage.
+    """The numbers of a stage, for few rows and for many; between them they change evenly in powers.
 
     Attributes:
-        epochs: Of a large set.
-        most_steps: Of a large set.
-        least_steps: Which a small set is passed more often for.
-        most_epochs: That is not done beyond them.
-        small_rate: Of the smallest sets.
-        large_rate: Of large sets.
+        epochs: Of ``FEW`` rows and of ``LARGE`` sets.
+        rates: Of small and of large sets.
+        head: The head's rate over that of the rest on small sets; 1 on large ones.
+        most_steps: Whatever the rows.
     """
 
-    epochs: float
+    epochs: tuple[float, float]
+    rates: tuple[float, float]
+    head: float
     most_steps: int
-    least_steps: int
-    most_epochs: float
-    small_rate: float
-    large_rate: float
 
 
 RULES = {
-    "teacher": Rule(3.0, 2000, 400, 15.0, 1e-4, 5e-5),
-    "intermediate": Rule(5.0, 2000, 1000, 40.0, 5e-4, 5e-4),
-    "prediction": Rule(3.0, 1000, 750, 30.0, 1e-4, 1e-4),
-    "plain": Rule(8.0, 1500, 600, 20.0, 1e-4, 1e-4),
+    "teacher": Rule(epochs=(16, 3), rates=(1e-4, 5e-5), head=10, most_steps=2000),
+    "intermediate": Rule(epochs=(40, 5), rates=(5e-4, 5e-4), head=1, most_steps=2000),
+    "prediction": Rule(epochs=(30, 3), rates=(1e-4, 1e-4), head=1, most_steps=1000),
+    "plain": Rule(epochs=(24, 8), rates=(1e-4, 1e-4), head=1, most_steps=1500),
 }
 
 
@@ -97,6 +94,7 @@ class Numbers:
     max_steps: int
     batch_size: int
     learning_rate: float
+    head_factor: float
 
 
 def numbers(stage: str, rows: int, *, batch_size: int | None = None, width: int = WIDTH) -> Numbers:
@@ -109,17 +107,26 @@ def numbers(stage: str, rows: int, *, batch_size: int | None = None, width: int 
         width: Of the encoder that is fine-tuned as the teacher.
     """
     rule = RULES[stage]
-    batch = batch_size or (SMALL_BATCH if rows < SMALL else LARGE_BATCH)
-    wanted = rule.least_steps / math.ceil(rows / batch)
-    largeness = min(1.0, max(0.0, math.log(rows / SMALL) / math.log(LARGE / SMALL)))
-    small_rate = rule.small_rate * (WIDTH / width if stage == "teacher" else 1.0)
-    rate = small_rate * (rule.large_rate / small_rate) ** largeness
+    wide = WIDTH / width if stage == "teacher" else 1.0
+    few, many = rule.rates
+    large = _share(rows, SMALL, LARGE)
     return Numbers(
-        epochs=max(rule.epochs, min(rule.most_epochs, round(wanted, 1))),
+        epochs=round(_between(*rule.epochs, _share(rows, FEW, LARGE)), 1),
         max_steps=rule.most_steps,
-        batch_size=batch,
-        learning_rate=float(f"{rate:.2g}"),
+        batch_size=batch_size or (SMALL_BATCH if rows <= SMALL else LARGE_BATCH),
+        learning_rate=float(f"{_between(few * wide, many, large):.2g}"),
+        head_factor=float(f"{_between(rule.head, 1.0, large):.2g}"),
     )
+
+
+def _share(rows: int, few: int, many: int) -> float:
+    """Where a number of rows lies between two others, on a scale of powers: 0 to 1."""
+    return min(1.0, max(0.0, math.log(rows / few) / math.log(many / few)))
+
+
+def _between(start: float, end: float, share: float) -> float:
+    """The number so far between two others, on a scale of powers."""
+    return float(start * (end / start) ** share)
 
 
 def resolve(recipe: DistillRecipe, facts: Facts) -> DistillRecipe:

@@ -138,19 +138,22 @@ class Optimization(Course):
         max_steps: The most optimizer steps, or nothing.
         batch_size: Rows a step, over all devices.
         learning_rate: Peak of the schedule.
+        head_factor: How many times the head's rate is the encoder's: a fresh head has to find the
+            range of the answers first.
     """
 
     epochs: float = Field(3.0, gt=0)
     max_steps: int | None = Field(None, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(5e-5, gt=0)
+    head_factor: float = Field(1.0, gt=0)
 
 
 class Training(Course):
     """How one stage is trained on a version; ``auto`` is what ``recipes/auto.py`` says.
 
     Attributes:
-        epochs: As in ``Optimization``; likewise the next three.
+        epochs: As in ``Optimization``; likewise the next four.
         patience: Evaluations in a row without a better score after which the stage ends, before
             its last step. Nothing: it goes on to its last step, as does what is not evaluated.
         data: ``original`` (``variant == 0``), ``augmented`` (those and the ones made from them),
@@ -161,6 +164,7 @@ class Training(Course):
     max_steps: Count | None = None
     batch_size: Count = 32
     learning_rate: Number = 5e-5
+    head_factor: Number = 1.0
     patience: int | None = Field(None, ge=1)
     data: Data = "augmented"
 

@@ -40,6 +40,7 @@ def advice(task: str, section: str, training: Optimization, rows: int) -> str:
             max_steps=times * steps,
             batch_size=training.batch_size,
             learning_rate=training.learning_rate / 2 if fitting else usual.learning_rate,
+            head_factor=training.head_factor,
         )
         values = {
             name: f"{value:g}" if isinstance(value, float) else str(value)

@@ -194,7 +194,7 @@ class TaskContext(RunContext):
                 mixture=drawn.mixture,
                 selection=self.version.task.selection_metric,
                 patience=training.patience,
-                learnt=self._learnt(),
+                learnt=self.learnt(),
                 soft_labels=soft_labels,
             )
             self.narrator.say(title, describe_job(chosen))
@@ -221,7 +221,7 @@ class TaskContext(RunContext):
         on_main_process(commit)
         on_main_process(lambda: discard(job.folder))
 
-    def _learnt(self) -> float:
+    def learnt(self) -> float:
         """A selection score that is more than luck on these validation rows."""
         task, rows = self.version.task, next(iter(self.tokens.validation.values()))
         guess = guess_score(
@@ -272,6 +272,8 @@ def describe_job(job: Job) -> str:
         f"{total_steps(len(job.rows), own):,} steps of {own.batch_size}",
         f"rate {own.learning_rate:.2g}, {own.schedule}",
     ]
+    if own.head_factor != 1:
+        parts[-1] += f", the head's {own.head_factor:g} times that"
     if job.patience and job.evaluate is not None:
         parts.append(f"or until {counted(job.patience)} of {own.evaluations} bring nothing")
     return " · ".join(parts)

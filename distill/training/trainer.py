@@ -36,6 +36,7 @@ from distill.training.checkpoints import (
     step_of,
 )
 from distill.training.finite_checks import check_weights, not_finite
+from distill.training.head import raise_head_rate
 from distill.training.job import Job, Outcome
 from distill.training.schedule import row_order, rows_a_process, total_steps, use_dropout
 from distill.training.soft_labels import SoftRows
@@ -66,6 +67,15 @@ class StageTrainer(Trainer):
         self._last: dict[str, Tensor] = {}
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
+
+    @override
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW, with the head's own rate."""
+        made_before = self.optimizer is not None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if not made_before:
+            raise_head_rate(optimizer, self.job.stage.student, self.job.training.head_factor)
+        return optimizer
 
     @override
     def compute_loss(

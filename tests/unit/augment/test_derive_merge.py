@@ -137,17 +137,15 @@ def test_what_cannot_be_merged_is_said_in_a_sentence(tmp_path: Path) -> None:
     pair = frame(("a", "b", "good"), ("c", "d", "bad"), columns="one other label")
     frames = {"train": TRAIN, "validation": frame(("an other validation row", "good"))}
     cases = {
-        "differ in task: tea against pairs": write_version(
+        "other tasks": write_version(
             PAIRS, {"train": pair, "validation": pair}, out=tmp_path / "p"
         ),
-        "order: bad, good against good, bad": other(
-            first, tmp_path / "o", label=Label(names=("good", "bad"))
-        ),
-        "differ in metrics": other(first, tmp_path / "m", metrics=("f1",), selection_metric="f1"),
-        "rows of split 'train'": parent(
+        "in another order": other(first, tmp_path / "o", label=Label(names=("good", "bad"))),
+        "other metrics": other(first, tmp_path / "m", metrics=("f1",), selection_metric="f1"),
+        "source rows in split 'train'": parent(
             tmp_path / "s", train=pd.concat([TRAIN, TRAIN.tail(1).assign(idx=8)])
         ),
-        "rows of split 'validation'": write_version(TEA, frames, out=tmp_path / "v"),
+        "source rows in split 'validation'": write_version(TEA, frames, out=tmp_path / "v"),
         "named twice": first,
     }
     for says, version in cases.items():

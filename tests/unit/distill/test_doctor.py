@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from distill.data.versions import count_split, sample
 from distill.doctor.calibrate import StageName, Timings, Trial, calibrate
 from distill.doctor.diagnose import CHECKS, CheckResult, Diagnosis, diagnose
 from distill.doctor.forecast import Rows, make_forecast
+from distill.recipes.auto import numbers
 from distill.recipes.load import DistillRecipe
 from tests.unit.distill.helpers import (
     SENTIMENT,
@@ -134,6 +136,21 @@ def test_rows_that_are_cut_are_counted(
 def ill(teacher: Path, version: Version | Path, recipe: Path, **more: Any) -> Diagnosis:
     settings = {"student": "2x16-32-4", "recipe": recipe, "quiet": True, **more}
     return diagnose(str(teacher), version, calibrate=uncalibrated, **settings)
+
+
+def test_numbers_left_to_the_rows_are_counted_as_a_run_would(
+    version: Version, teacher: Path, recipe: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "auto.toml"
+    text = recipe.read_text().replace("evaluations = 2", "patience = 1\nevaluations = 2")
+    file.write_text(text.replace("epochs = 4", 'epochs = "auto"'))
+    result = ill(teacher, version, file)
+    expected = numbers("intermediate", 400, batch_size=32).epochs * 13
+
+    steps = {part.name: part.steps for part in result.forecast.parts}
+    assert steps["stage 1"] == math.ceil(expected)
+    assert check(result, "time").finding.startswith("at most ")
+    assert check(ill(teacher, version, recipe), "time").finding.startswith("about ")
 
 
 def test_a_place_that_no_run_can_have(

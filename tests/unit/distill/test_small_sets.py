@@ -12,6 +12,8 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import torch
+from transformers import BertTokenizerFast
 
 from augment.contract import Version, sha256_file
 from distill.pipeline import distill_task
@@ -21,11 +23,14 @@ from distill.recipes.schema import Optimization
 from distill.teacher import fine_tune_teacher
 from distill.training import trainer
 from distill.training.callbacks import waited
+from distill.training.head import raise_head_rate
 from distill.training.schedule import total_steps
-from tests.unit.distill.helpers import TINY_RECIPE
+from tests.unit.distill.helpers import TINY_RECIPE, make_model
 
 STAGES = ("teacher", "intermediate", "prediction", "plain")
-ENDING = TINY_RECIPE.replace("evaluations = 3", "evaluations = 8\npatience = 1", 1)
+ENDING = TINY_RECIPE.replace(
+    "evaluations = 3", "evaluations = 8\npatience = 1\nhead_factor = 2.0", 1
+)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -35,8 +40,8 @@ def test_every_number_of_rows_has_usable_numbers(stage: str, rows: int) -> None:
     steps = total_steps(rows, Optimization(**asdict(found)))
 
     assert 1 <= steps <= found.max_steps
-    rates = RULES[stage].small_rate, RULES[stage].large_rate
-    assert min(rates) <= found.learning_rate <= max(rates)
+    assert min(RULES[stage].rates) <= found.learning_rate <= max(RULES[stage].rates)
+    assert 1 <= found.head_factor <= RULES[stage].head
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -56,10 +61,10 @@ def test_many_rows_have_the_numbers_of_a_large_set() -> None:
     large = {stage: astuple(numbers(stage, LARGE)) for stage in STAGES}
 
     assert large == {
-        "teacher": (3, 2000, 32, 5e-5),
-        "intermediate": (5, 2000, 32, 5e-4),
-        "prediction": (3, 1000, 32, 1e-4),
-        "plain": (8, 1500, 32, 1e-4),
+        "teacher": (3, 2000, 32, 5e-5, 1),
+        "intermediate": (5, 2000, 32, 5e-4, 1),
+        "prediction": (3, 1000, 32, 1e-4, 1),
+        "plain": (8, 1500, 32, 1e-4, 1),
     }
 
 
@@ -185,3 +190,32 @@ def test_what_is_not_evaluated_goes_on_to_its_last_step(
     assert "400 rows · 52 steps of 32 · rate 0.003, linear\n" in said
     assert "400 rows · 39 steps of 32 · rate 0.002, linear · or until 1 evaluation of 12" in said
     assert f"ended at step {last['prediction']}: no better accuracy in 1 evaluation" in said
+
+
+@pytest.mark.parametrize(
+    "family", ["bert", "roberta", "electra", "distilbert", "modernbert", "deberta-v2"]
+)
+def test_the_head_has_its_own_rate_and_every_weight_one(
+    family: str, tokenizer: BertTokenizerFast
+) -> None:
+    model = make_model(family, tokenizer)
+    named = dict(model.named_parameters())
+    decayed = [weight for weight in named.values() if weight.ndim > 1]
+    others = [weight for weight in named.values() if weight.ndim == 1]
+    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3)
+    raise_head_rate(optimizer, model, 1.0)
+    assert len(optimizer.param_groups) == 2
+
+    raise_head_rate(optimizer, model, 10.0)
+    rates = {id(own): group["lr"] for group in optimizer.param_groups for own in group["params"]}
+    decays = [group["weight_decay"] for group in optimizer.param_groups]
+
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(named)
+    assert rates.keys() == {id(weight) for weight in named.values()}
+    fast = {name for name, weight in named.items() if rates[id(weight)] == pytest.approx(1e-2)}
+    assert {"classifier", "pooler", "head", "pre_classifier"} & {
+        part for name in fast for part in name.split(".")
+    }
+    assert not [name for name in fast if "embed" in name or "layer" in name.split(".")]
+    assert sorted(decays) == [0.0, 0.0, 0.1, 0.1]
