@@ -46,8 +46,8 @@ class SoftLabelPlace(StrictRecord):
 
     @property
     def is_named(self) -> bool:
-        """Whether the task file says where, so that a source without it is a mistake."""
-        return bool({"columns", "column"} & self.model_fields_set)
+        """Whether the task file says anything of it, so that a source without it is a mistake."""
+        return bool(self.model_fields_set)
 
     @property
     def one_each(self) -> bool:

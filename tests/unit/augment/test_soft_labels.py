@@ -165,8 +165,9 @@ def test_a_source_without_any_has_no_column(tmp_path: Path) -> None:
     found = source(tmp_path)
 
     assert all("soft_labels" not in table.column_names for table in found.splits.values())
-    with pytest.raises(SourceInvalid, match="no row has soft labels, which"):
-        source(tmp_path, '[soft_labels]\ncolumns="conf_{name}"')
+    for said in ('columns="conf_{name}"', 'form="logits"', 'column="llm"'):
+        with pytest.raises(SourceInvalid, match="no row has soft labels, which"):
+            source(tmp_path, f"[soft_labels]\n{said}")
 
 
 @pytest.mark.parametrize("kind", ["list", "struct", "map", "jsonl"])
