@@ -121,16 +121,16 @@ def _show_rows(version: Version, rows: int, variants: int) -> None:
 
 def _show_made(task: TaskSpec, record: dict[str, Any], original: dict[str, Any]) -> None:
     """A row that is no source row: with its replacements marked, or as another tool made it."""
-    if record.get(GENERATOR, WORD_REPLACEMENT) == WORD_REPLACEMENT:
-        column = record["edits"][0]["column"] if record["edits"] else ""
-        text = marked(original[column or task.text_columns[0]], _edits_of(record))
+    if record["edits"] and record["idx"] == original.get("idx"):
+        column = record["edits"][0]["column"]
+        text = marked(original[column], _edits_of(record))
         stdout.print(f"  {record['variant']:4} {shown(column)}", text)
         return
     label = record[task.label.column]
     is_own = record["idx"] != original.get("idx") or label != original[task.label.column]
     says = f" · label {_label_name(task, label)}" * is_own
-    whose = f"row {record['idx']}" if record["idx"] != original.get("idx") else ""
-    place = f"{whose} {record['variant']:4} {record[GENERATOR]}{says}".lstrip()
+    whose = f"row {record['idx']} ·" if record["idx"] != original.get("idx") else ""
+    place = f"{whose} {record['variant']:4} {record.get(GENERATOR) or ''}{says}"
     stdout.print(f"  {shown(place)}", Text(shown(_texts(task, record))))
 
 

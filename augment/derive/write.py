@@ -133,7 +133,7 @@ def _read(split: str, rows: Any, spec: TaskSpec, labels: LabelReader) -> pa.Tabl
                 reader.add_record(record.location, record.values, columns)
         except RowMalformed as error:
             raise RowMalformed(error.problem, "Mend the rows, or take it out.") from error
-        told.append(_told(part))
+        told.append(_told(part, spec))
     more = pa.concat_tables([_TOLD.empty_table(), *told])
     generated = np.asarray(more["variant"]) > 0
     where = f"the split {split!r}"
@@ -159,7 +159,7 @@ _TOLD = pa.schema(
 )
 
 
-def _told(part: Sequence[Record]) -> pa.Table:
+def _told(part: Sequence[Record], spec: TaskSpec) -> pa.Table:
     """What rows say of how they were made."""
     found: dict[str, list[Any]] = {name: [] for name in _TOLD.names}
     for record in part:
@@ -174,14 +174,31 @@ def _told(part: Sequence[Record]) -> pa.Table:
         found["variant"].append(variant)
         found[GENERATOR].append(generator)
         found["edits"].append(record.values.get("edits") or [])
+    problem = ""
     try:
-        return pa.table(list(found.values()), schema=_TOLD)
+        table = pa.table(list(found.values()), schema=_TOLD)
+        problem = _flaw_of_edits(table["edits"].combine_chunks().flatten(), spec)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        problem = first_line(error)
+    if problem:
         raise RowMalformed(
-            f"{part[0].location} or one of the {len(part):,} from there has edits that are none: "
-            f"{first_line(error)}.",
+            f"{part[0].location}, or one of the {len(part):,} rows from there, has edits that are "
+            f"none: {problem}.",
             "Edits are lists of column, start, end, before, after and source; or leave them out.",
-        ) from error
+        )
+    return table
+
+
+def _flaw_of_edits(edits: pa.StructArray, spec: TaskSpec) -> str:
+    """What is wrong with edits; empty where nothing is."""
+    fields = dict(zip(EDIT.names, edits.flatten(), strict=True))
+    if edits.null_count or any(values.null_count for values in fields.values()):
+        return "a value is missing"
+    if not pc.all(pc.is_in(fields["column"], pa.array(spec.text_columns)), min_count=0).as_py():
+        return f"their columns are {listed(spec.text_columns)}"
+    start, end = fields["start"], fields["end"]
+    within = pc.and_(pc.greater_equal(start, 0), pc.less_equal(start, end))
+    return "" if pc.all(within, min_count=0).as_py() else "they begin at 0 or behind and end later"
 
 
 def _grouped(split: str, table: pa.Table) -> pa.Table:

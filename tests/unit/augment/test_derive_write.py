@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
 from augment import write_version
+from augment.cli import app
 from augment.contract import Fault, UsageError, verify
 from augment.errors import RowMalformed, SourceInvalid, SourceMissing
 from tests.unit.augment.derived import PAIRS, SCORES, TEA, TRAIN, frame, parent
@@ -96,6 +98,20 @@ def test_classes_of_a_data_set_count_by_name(tmp_path: Path) -> None:
     assert written(tmp_path, rows).table("train")["label"].to_pylist() == [1, 0]
 
 
+def test_rows_are_shown_whatever_they_say_of_themselves(tmp_path: Path) -> None:
+    train = frame(
+        ("the original", "good", 0, 0, None, []),
+        ("no edits", "good", 0, 1, "word_replacement", []),
+        ("edits", "good", 0, 2, "llm", [EDIT]),
+        ("alone", "bad", 3, 1, "word_replacement", [EDIT]),
+        columns="sentence label idx variant generator edits",
+    )
+    done = CliRunner().invoke(app, ["show", str(written(tmp_path, train).path)])
+
+    assert done.exit_code == 0
+    assert all(text in done.stdout for text in ("no edits", "[y]he original", "row 3", "alone"))
+
+
 def test_pairs_and_scores(tmp_path: Path) -> None:
     pair = frame(("a", "b", "good"), ("c", "d", "bad"), columns="one other label")
     score = pa.table({"sentence": ["a", "b"], "label": [0.5, -1.0]})
@@ -106,6 +122,14 @@ def test_pairs_and_scores(tmp_path: Path) -> None:
 
 
 ROW = frame(("x", "good", 0, 0, None), columns="sentence label idx variant generator")
+EDIT = {
+    "column": "sentence",
+    "start": 0,
+    "end": 1,
+    "before": "x",
+    "after": "y",
+    "source": "vectors",
+}
 BAD_ROWS = {
     "no such class": (ROW.assign(label="fine"), "row 0 has label 'fine'"),
     "no label": (ROW.assign(label=None), "row 0 has no label"),
@@ -126,6 +150,9 @@ BAD_ROWS = {
     "twice": (pd.concat([ROW, ROW.assign(variant=1, generator="a"), ROW]), "of another row"),
     "idx twice": (pd.concat([ROW, ROW]), "row number 0 2 times"),
     "edits of another kind": (ROW.assign(edits=[[{"column": 3}]], variant=1), "edits"),
+    "edits of another column": (ROW.assign(edits=[[{**EDIT, "column": "x"}]]), "are sentence"),
+    "edits with a gap": (ROW.assign(edits=[[{"column": "sentence"}]]), "a value is missing"),
+    "edits that end before they begin": (ROW.assign(edits=[[{**EDIT, "start": 9}]]), "end later"),
     "a distribution": (ROW.assign(soft_labels=[[0.1, 0.2]]), "sum to 0.3"),
     "no rows": (ROW.head(0), "no rows"),
 }
