@@ -85,6 +85,8 @@ def result(run):
     found = json.loads((run / "result.json").read_text())
     for model in found.get("models", []):
         del model["latency"]
+    for baseline in found.get("baselines", []):
+        del baseline["seconds"]
     return {key: value for key, value in found.items() if key != "student"}
 
 
