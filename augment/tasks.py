@@ -5,6 +5,8 @@ Columns, label names and their order are those of the GLUE data sets as the hub 
 
 from __future__ import annotations
 
+import os
+import shlex
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -144,11 +146,16 @@ def get_task(name: str) -> Task:
         return load_task(Path(name))
     key = name.lower().replace("-", "").replace("_", "")
     if key not in GLUE:
-        raise RecipeInvalid(
-            f"{name!r} is no GLUE task; known: {', '.join(GLUE)}.",
-            "For your own data give a task file: augment init DATA > my-task.toml",
-        )
+        raise RecipeInvalid(f"{name!r} is no GLUE task; known: {', '.join(GLUE)}.", _meant(name))
     return GLUE[key]
+
+
+def _meant(name: str) -> str:
+    """What to do about a name that is no task: it may be a data file, or lack its ending."""
+    if os.path.isfile(f"{name}.toml"):  # asks without raising, whatever the name
+        return f"The task file of that name ends in .toml: {shlex.quote(name)}.toml"
+    data = shlex.quote(name) if os.path.isfile(name) else "DATA"
+    return f"Make a task file of your own data and its splits: augment init {data} --split 70/15/15"
 
 
 def load_task(path: Path) -> Task:
@@ -163,11 +170,10 @@ def load_task(path: Path) -> Task:
         SourceMissing: No file is there.
         RecipeInvalid: It is not TOML or does not describe a task; every fault is named.
     """
-    with guarded(path, RecipeInvalid, "a task file", "Write one: augment init DATA > my-task.toml"):
+    make = "Make one of your data and its splits: augment init DATA --split 70/15/15"
+    with guarded(path, RecipeInvalid, "a task file", make):
         if not path.exists():
-            raise SourceMissing(
-                f"{path} is not there.", "Write one: augment init DATA > my-task.toml"
-            )
+            raise SourceMissing(f"{path} is not there.", make)
         content = path.read_bytes()
     return parse_task(content, str(path), path.parent)
 

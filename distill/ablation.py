@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from augment.contract import Version
 from augment.contract.files import new_place
 from augment.contract.recipes import twice
 from augment.contract.version import open_checked
+from distill.data.row_sets import count_parts
 from distill.errors import UsageError
 from distill.evaluation.results import Role, Run
 from distill.models.folders import folder_digest
@@ -20,6 +21,7 @@ from distill.pipeline import distill_task
 from distill.progress import Narrator
 from distill.recipes.auto import Facts, resolve
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
+from distill.recipes.mixtures import Part, Shares, labeled_only
 from distill.records import Record, flaw, read_json, write_sealed_json
 from distill.run_directory import RESULT, RUNS, RunDirectory
 from distill.training.context import run_identity
@@ -117,7 +119,7 @@ def ablate_task(
                     teacher=teacher,
                     student=general if general and arm.start == "general" else student,
                     out=directory.path / RUNS / f"{arm.name}-seed{seed}",
-                    recipe=arm_recipe(arm, settings, seed),
+                    recipe=arm_recipe(arm, settings, seed, count_parts(opened)),
                     init="random",
                     plain=False,
                     quiet=quiet,
@@ -187,7 +189,8 @@ class Arm:
     Attributes:
         name: As it is called on the command line and in the table.
         meaning: What is different from ``whole``.
-        changes: Sections and keys of the recipe that differ, nested.
+        changes: Sections and keys of the recipe that differ, nested; a function makes the new
+            value from the old one and the rows of each part.
         paper: TinyBERT4's score on a task's validation split in the paper, by task.
         start: ``general``: from the general student; ``shape``: from the shape alone.
     """
@@ -203,6 +206,22 @@ def _figures(mnli: float, mrpc: float, cola: float) -> dict[str, float]:
     return {"mnli": mnli, "mrpc": mrpc, "cola": cola}
 
 
+def _unaugmented(data: Any, rows: Mapping[Part, int]) -> Any:
+    """The same without augmented rows: what else is drawn stays."""
+    if isinstance(data, dict):
+        left = {**data, "augmented": 0.0}
+        return left if any(left.values()) else "original"
+    if data == "all" and rows["unlabeled"]:  # in proportion to the rows: every row once an epoch
+        return {part: float(rows[part]) for part in ("original", "unlabeled")}
+    return data if data == "unlabeled" else "original"
+
+
+def _labeled(data: Any, _: Mapping[Part, int]) -> Any:
+    """The same where there is nothing but labels to learn from."""
+    parts = Shares(**data) if isinstance(data, dict) else data
+    return data if labeled_only(parts) else "augmented"
+
+
 _LABELS = {"weights": {"logits": 0.0, "labels": 1.0}}
 ARMS = (
     Arm(WHOLE, "nothing left out", {}, _figures(82.8, 85.8, 50.8)),
@@ -210,13 +229,13 @@ ARMS = (
     Arm(
         "no-td",
         "no task distillation: fine-tuned on the labels of all rows",
-        {"intermediate": {"enabled": False}, "prediction": _LABELS},
+        {"intermediate": {"enabled": False}, "prediction": {**_LABELS, "data": _labeled}},
         _figures(80.6, 83.8, 28.5),
     ),
     Arm(
         "no-da",
         "no augmented rows",
-        {"intermediate": {"data": "original"}, "prediction": {"data": "original"}},
+        {"intermediate": {"data": _unaugmented}, "prediction": {"data": _unaugmented}},
         _figures(80.5, 82.4, 29.8),
     ),
     Arm(
@@ -255,14 +274,20 @@ ARMS = (
 BY_NAME = {arm.name: arm for arm in ARMS}
 
 
-def arm_recipe(arm: Arm, recipe: DistillRecipe, seed: int) -> DistillRecipe:
-    """The recipe of one arm and seed."""
+def arm_recipe(
+    arm: Arm, recipe: DistillRecipe, seed: int, rows: Mapping[Part, int]
+) -> DistillRecipe:
+    """The recipe of one arm and seed, on a version with so many rows of each part."""
     changes = {**arm.changes, "seed": seed}
-    return DistillRecipe.model_validate(_changed(recipe.model_dump(), changes))
+    return DistillRecipe.model_validate(_changed(recipe.model_dump(), changes, rows))
 
 
-def _changed(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    return tree | {
-        key: _changed(tree[key], value) if isinstance(value, dict) else value
-        for key, value in changes.items()
-    }
+def _changed(
+    tree: dict[str, Any], changes: dict[str, Any], rows: Mapping[Part, int]
+) -> dict[str, Any]:
+    def changed(key: str, value: Any) -> Any:
+        if callable(value):
+            return value(tree[key], rows)
+        return _changed(tree[key], value, rows) if isinstance(value, dict) else value
+
+    return tree | {key: changed(key, value) for key, value in changes.items()}

@@ -25,7 +25,9 @@ Out = Annotated[
 )
 def add(
     version: Reference,
-    rows: Annotated[str, typer.Option(help="CSV, TSV, JSON or Parquet: texts, label, idx.")],
+    rows: Annotated[
+        str, typer.Option(help="CSV, TSV, JSON, Parquet (texts, label, idx) or plain text.")
+    ],
     source: Annotated[str, typer.Option(help="What made the rows, such as back-translation.")],
     out: Out = None,
     recipe: RecipeName = "official",

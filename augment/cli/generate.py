@@ -51,8 +51,9 @@ VECTORS = "glove-wiki-gigaword-100"
 
 
 @app.command(
-    epilog="Example: augment run sst2 --source glue/SST-2 --mlm google-bert/bert-base-uncased "
-    "--vectors glove-wiki-gigaword-100 --out data/versions"
+    epilog="Examples: augment run sst2 --source glue/SST-2 --mlm google-bert/bert-base-uncased "
+    "--vectors glove-wiki-gigaword-100 · your own data: augment run tickets.toml --mlm … "
+    "--vectors … · the rows as they are, without any model: augment run tickets.toml --variants 0",
 )
 def run(
     task: TaskName,

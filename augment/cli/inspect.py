@@ -12,6 +12,7 @@ from rich.text import Text
 from augment.cli.output import derivation_line, marked, show_summary, stderr, stdout, versions_table
 from augment.contract import (
     GENERATOR,
+    SOFT_LABELS,
     WORD_REPLACEMENT,
     TaskSpec,
     Version,
@@ -26,6 +27,9 @@ from augment.replacement.edits import Edit, undo_edits
 
 app = typer.Typer()
 
+_MOST_SHOWN = 5
+"""Classes of a row's distribution that are shown."""
+
 Reference = Annotated[
     str, typer.Argument(help="data/versions/sst2, …/sst2@v0001, …/sst2@8c1f2a or a directory.")
 ]
@@ -33,7 +37,9 @@ Reference = Annotated[
 
 @app.command("list", epilog="Example: augment list data/versions")
 def list_command(
-    root: Annotated[Path, typer.Argument(help="The root of all versions, or one task's folder.")],
+    root: Annotated[
+        Path, typer.Argument(help="The root of all versions, or one task's folder.")
+    ] = Path("data/versions"),
     as_json: AsJson = False,
 ) -> None:
     """List the versions below a root; one that is not readable is an error after the others."""
@@ -76,8 +82,11 @@ def _show_origin(version: Version) -> None:
     """The recipe, and where rows came from that no recipe made."""
     from augment.analysis.stats import made_by
 
-    recipe = (f"{key} {value}" for key, value in version.manifest.recipe.items())
-    if line := " · ".join(recipe):
+    recipe = version.manifest.recipe
+    line = " · ".join(f"{key} {value}" for key, value in recipe.items())
+    if recipe.get("variants") == 0:
+        line = "variants 0: the rows as they are"
+    if line:
         stdout.print(labeled("recipe", line))
     if version.manifest.derivation is not None:
         stdout.print(labeled("made", derivation_line(version.manifest.derivation)))
@@ -101,6 +110,15 @@ def _label_name(task: TaskSpec, value: int | float | None) -> str:
     return shown(names[int(value)]) if names else f"{value:g}"
 
 
+def _soft_labels(task: TaskSpec, values: list[float] | None) -> str:
+    """A row's distribution, best classes first; of a score the number."""
+    if values is None:
+        return ""
+    named = sorted(zip(values, task.label.names or ["score"], strict=False), reverse=True)
+    parts = [f"{shown(name)} {value:.2f}" for value, name in named[:_MOST_SHOWN]]
+    return f" · soft {', '.join(parts)}" + ", …" * (len(named) > _MOST_SHOWN)
+
+
 def _show_rows(version: Version, rows: int, variants: int) -> None:
     """The first source rows, each with its first variants."""
     seen = drawn = 0
@@ -113,7 +131,8 @@ def _show_rows(version: Version, rows: int, variants: int) -> None:
                     return
                 texts = _texts(version.task, record)
                 label = _label_name(version.task, record[version.task.label.column])
-                stdout.print(f"\n  row {record['idx']} · label {label}", Text(shown(texts)))
+                soft = _soft_labels(version.task, record.get(SOFT_LABELS))
+                stdout.print(f"\n  row {record['idx']} · label {label}{soft}", Text(shown(texts)))
             elif drawn < variants:
                 drawn += 1
                 _show_made(version.task, record, original)

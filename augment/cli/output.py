@@ -49,8 +49,9 @@ def how_made(manifest: Manifest) -> str:
     """In few words: the recipe of a run; else the command, with what was added or which gates."""
     preset = manifest.recipe.get("preset", "")
     if (made := manifest.derivation) is None:
-        return str(preset)
-    more = preset if made.command == "filter" else ", ".join(each.generator for each in made.added)
+        return "as they are" if manifest.recipe.get("variants") == 0 else str(preset)
+    added = ", ".join(each.generator for each in made.added)
+    more = {"add": added, "filter": preset}.get(made.command, "")
     return f"{made.command} {more}".rstrip()
 
 

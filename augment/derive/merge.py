@@ -107,7 +107,8 @@ def _refuse_other_task(first: Version, other: Version) -> None:
     for what, value in one.items():
         if value != two[what]:
             raise UsageError(
-                f"{first.reference} and {other.reference} have other {what}: {value}; {two[what]}.",
+                f"{first.reference} and {other.reference} differ in {what}: {value} against "
+                f"{two[what]}.",
                 "Only versions of one task can be merged; write_version writes rows under another.",
             )
 
@@ -116,10 +117,10 @@ def _told(version: Version) -> dict[str, str]:
     """What must agree, in the order in which it is looked at."""
     task = version.task
     return {
-        "tasks": task.name,
+        "task": task.name,
         "text columns": listed(task.text_columns),
-        "label columns": f"{task.label.column} ({task.label.kind})",
-        "labels, or in another order": listed(task.label.names),
+        "label column": f"{task.label.column} ({task.label.kind})",
+        "labels or their order": listed(task.label.names),
         "splits": listed(task.splits.labeled),
         "metrics": listed((*task.metrics, f"selected by {task.selection_metric}")),
     }
@@ -131,7 +132,7 @@ def _refuse_other_rows(
     for split in first.task.splits.labeled:
         if own.get(split) != its.get(split):
             raise UsageError(
-                f"{first.reference} and {other.reference} have other source rows in split "
+                f"{first.reference} and {other.reference} differ in the source rows of split "
                 f"{split!r}.",
                 "Merge what was made from one source; add rows of another with augment add.",
             )

@@ -317,13 +317,19 @@ class SourceTableBuilder:
             problem += "without labels."
             raise RowMalformed(problem, _LABELED_HINT, "label_given")
         may_lack = self._labeled == "maybe"
-        if may_lack and is_missing and not self._is_test:
+        if may_lack and not self._is_test and self._has_none(row.label):
             return None
         try:
             return self._labels.read(row.label, row.location, may_be_unlabeled=may_lack)
         except LabelUnreadable as error:
             reason = "label_missing" if is_missing else "label_unknown"
             raise RowMalformed(f"{row.location} {error}", SKIP_HINT, reason) from None
+
+    def _has_none(self, label: Any) -> bool:
+        """Whether a label says that there is none; -1 does not where labels are scores."""
+        if self.task.label.kind == "classification":
+            return self._labels.is_missing(label) or _stands_for_none(label)
+        return label is None or label == "" or (isinstance(label, float) and math.isnan(label))
 
     @property
     def _is_test(self) -> bool:

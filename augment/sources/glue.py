@@ -18,7 +18,7 @@ from augment.contract.delimited import open_unquoted
 from augment.errors import SourceInvalid
 from augment.sources.examples import Columns, SourceTableBuilder
 
-_HINT = "For your own data give a task file: augment init DATA > my-task.toml"
+_HINT = "For your own data give a task file: augment init DATA --split 70/15/15"
 _columns = partial(Columns, idx="index", hint=_HINT)
 _SENTENCES = ("sentence1", "sentence2")
 COLUMNS: dict[str, Columns] = {

@@ -7,7 +7,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from augment.errors import RowMalformed, SourceInvalid, SourceMissing, UsageErro
 from augment.sources.columnar import SUFFIXES, open_records
 from augment.sources.drafts import Draft, with_second_file
 from augment.sources.examples import Columns, SourceTableBuilder
-from augment.tasks import GLUE, parse_task
+from augment.tasks import GLUE, SoftLabelPlace, parse_task
 
 MAX_ROWS = 1000
 """Rows whose every column is looked at."""
@@ -92,11 +92,14 @@ def draft_of(path: Path, *, texts: Sequence[str] = (), label: str | None = None)
             values.append(record.values.get(name))
     given: dict[str, Values] = {name: _given(values) for name, values in labels.items()}
     how = f"named, {_variety(given[label])}" if label is not None else ""
-    label = label if label is not None else _find_label(given, list(columns), path.name)
+    soft = _soft_label_columns(given, columns)
+    others = {name: values for name, values in given.items() if name not in soft}
+    label = label if label is not None else _find_label(others, list(columns), path.name)
     read = tuple(texts) or tuple(_find_texts(columns, label, path.name))
     names = _class_names(given[label], label)
     counts = Counter(_spelled_label(value) for value in given[label])
     reasons = _reasons([record.values for record in head], columns, read, label)
+    reasons |= dict.fromkeys(soft & reasons.keys() - {label, *read}, "soft labels")
     reasons[label] = f"the label ({how or _why_label(label, given[label])})"
     draft = Draft(path, _safe_name(path.stem), read, label, tuple(names), counts, reasons)
     bare = sum(is_missing(record.values.get(label)) for record in head)
@@ -220,6 +223,16 @@ def is_missing(value: Any) -> bool:
 def _may_be_label(name: str, values: Values) -> bool:
     few = len(set(map(str, _given(values)))) <= FEW_CLASSES
     return few or name.strip().casefold() in LABEL_NAMES
+
+
+def _soft_label_columns(labels: Mapping[str, Values], present: Collection[str]) -> set[str]:
+    """What holds distributions: columns of probabilities, one for each value that another has."""
+    place = SoftLabelPlace()
+    for values in labels.values():
+        of_classes = {place.columns.format(name=spelled) for spelled in map(_spelled_label, values)}
+        if of_classes and of_classes <= set(present):
+            return {*of_classes, place.column}
+    return {place.column}
 
 
 def _find_label(labels: dict[str, Values], columns: list[str], file: str) -> str:

@@ -98,7 +98,7 @@ def read_source(
     _require_soft_labels(splits, task)
     own = [warning for rows in builders.values() for warning in rows.warnings]
     return Source(
-        Path(source).name,
+        Path(source).name or Path(source).resolve().name,
         _with_soft_labels(splits),
         _counts([rows.skipped for rows in builders.values()], unlabeled),
         labels.rule,

@@ -171,6 +171,13 @@ def print_diagnosis(result: Diagnosis, console: Console) -> None:
         )
         for line in check.hint.split("\n") if check.hint else ():
             console.print(f"  {'':<20} {shown(line)}")
+    if result.forecast:
+        lines = [
+            [part.title, part.part, f"{part.rows:,}", f"{part.steps:,.0f}", f"{part.epochs:,.2f}"]
+            for part in result.forecast.mixture
+        ]
+        console.print(labeled("mixture", "what the stages draw from each part of the rows"))
+        print_table(["stage", "part", "rows", "steps", "epochs"], lines, console, words=(0, 1))
 
 
 def print_table(

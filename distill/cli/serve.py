@@ -131,11 +131,17 @@ def submission(
     "tinybert-4l-312d"
 )
 def doctor(
-    teacher: Annotated[str, typer.Argument(help="Folder or hub name of a fine-tuned classifier.")],
+    teacher: Annotated[
+        str,
+        typer.Argument(help="Folder or hub name of a fine-tuned classifier; labels: soft labels."),
+    ],
     version: Version,
     student: Annotated[
         str, typer.Option(help="A name, a shape or a checkpoint, as in distill run.")
     ] = "tinybert-4l-312d",
+    encoder: Annotated[
+        str | None, typer.Option(help="With labels: an untuned encoder, as in distill run.")
+    ] = None,
     recipe: Recipe = "quick",
     init: Init = "auto",
     plain: Annotated[
@@ -159,6 +165,7 @@ def doctor(
         teacher,
         version,
         student=student,
+        encoder=encoder,
         recipe=recipe,
         init=init,
         plain=plain,

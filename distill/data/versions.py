@@ -292,6 +292,17 @@ def sample(version: Version, split: str, most: int) -> pa.Table:
     return pa.Table.from_batches(taken)
 
 
+def sample_drawn(version: Version, most: int, *, unlabeled: bool) -> pa.Table:
+    """Rows at even distances over ``train``, or over that and the rows without labels."""
+    split = version.task.splits.train
+    blind = unlabeled_split(version) if unlabeled else None
+    if blind is None:
+        return sample(version, split, most)
+    share = version.rows(split) / (version.rows(split) + version.rows(blind))
+    few = min(max(1, round(most * share)), most - 1)
+    return pa.concat_tables([sample(version, split, few), sample(version, blind, most - few)])
+
+
 def tokenize_sample(
     task: TaskSpec, rows: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int = NO_LIMIT
 ) -> datasets.Dataset:

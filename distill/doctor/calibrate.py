@@ -42,9 +42,11 @@ from distill.pipeline import (
 )
 from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
+from distill.recipes.mixtures import Part, parts_of
 from distill.recipes.schema import PredictionWeights, Training
 from distill.run_directory import RUN, FirstStage, RunDirectory
 from distill.stages import Stage
+from distill.stages.losses import has_label
 from distill.training.context import TaskContext
 from distill.training.teachers import Guides, Teacher
 
@@ -215,12 +217,21 @@ def _rate(classifier: Classifier, rows: datasets.Dataset, clock: Clock) -> float
 
 def _seconds_a_step(trial: Trial, stage: StageName, clock: Clock) -> float:
     """Mean over the second pass through a few batches; over what there is, if that is late."""
-    rows, size = trial.context.tokens.train, STAGES[stage](trial.context.recipe).numbers.batch_size
+    section = STAGES[stage](trial.context.recipe)
+    trial = trial.on(_drawn(trial.context.tokens.train, parts_of(section.draws_from)))
+    rows, size = trial.context.tokens.train, section.numbers.batch_size
     batches = max(1, min(BATCHES, len(rows) // size))
     some = trial.on(spread(rows, batches * size))
     starts = _run(some, stage, steps=2 * batches + 1, clock=clock)
     first = batches if len(starts) > 2 * batches else 1
     return (starts[-1] - starts[first]) / (len(starts) - 1 - first)
+
+
+def _drawn(rows: datasets.Dataset, parts: Sequence[Part]) -> NDArray[np.int64]:
+    """Places of the sampled rows that a stage draws from, by whether they have a label."""
+    known = has_label(torch.tensor(rows["labels"][:])).numpy()
+    blind = "unlabeled" in parts
+    return np.flatnonzero((known | blind) & (~known | (len(parts) > blind)))
 
 
 def _run(trial: Trial, stage: StageName, *, steps: int, clock: Clock) -> list[float]:

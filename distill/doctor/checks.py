@@ -13,20 +13,22 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from augment.contract import OutputUnwritable, TaskSpec, Version
 from augment.contract.files import check_output, nearest
 from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts, count_parts
-from distill.data.versions import count_split, labeled, sample, tokenize_sample
+from distill.data.versions import count_split, labeled, sample, sample_drawn, tokenize_sample
 from distill.distributed import device
 from distill.doctor.calibrate import STAGES, StageName, Timings, Trial
 from distill.doctor.forecast import Forecast, Rows, make_forecast
 from distill.errors import DataInvalid, ModelInvalid, WeakTeacher
 from distill.evaluation.evaluate import fitness, judge
 from distill.models.bf16 import slow_format, uses_bfloat16
+from distill.models.guides import GuideSpec, LoadedGuides, load_guides
 from distill.models.limits import check_length
-from distill.models.loading import Classifier, describe, open_classifier
+from distill.models.loading import Classifier, Encoder, describe
 from distill.pipeline import describe_student, intermediate_stage, prediction_stage
 from distill.progress import span
 from distill.recipes.auto import recipe_for
@@ -34,6 +36,7 @@ from distill.recipes.load import DistillRecipe
 from distill.run_directory import RUN
 from distill.training.advice import advice
 from distill.training.context import MANY_UNKNOWN, unknown_share
+from distill.training.kept_labels import keep_labels
 from distill.training.teacher_logits import holds_logits
 
 MOST_ROWS, MOST_SCORED = 50_000, 512
@@ -42,6 +45,8 @@ MANY_CUT = 0.01
 TIGHT = 0.8
 """The share of the memory, or of the free disk, from which on a run is a tight fit."""
 FEW_CLASSES = 6
+Reader = Classifier | Encoder
+"""What a run reads the rows with: a teacher, an encoder, or the student itself."""
 T = TypeVar("T")
 
 
@@ -82,20 +87,47 @@ def check_version(reference: Version | str | Path) -> Check[Version]:
     return seen(opened, f"{opened.reference} · {rows} rows · every digest right", doubt)
 
 
-def check_recipe(source: str | Path, opened: Version) -> Check[DistillRecipe]:
-    """It has no faults, and the version has the rows that it names."""
+def check_recipe(
+    source: str | Path, opened: Version, guides: GuideSpec | None
+) -> Check[DistillRecipe]:
+    """It has no faults, a run from these guides can follow it, and the version has its rows."""
     settings = recipe_for(opened, source)
+    settings = guides.settle(settings, opened.task) if guides else settings
     check_parts(opened, settings.drawn)
     return seen(settings, f"{source} for {opened.task.name}")
 
 
-def check_teacher(name: str, opened: Version) -> Check[Classifier]:
-    """It opens, and is a classifier for the task's labels."""
-    teacher = open_classifier(name, opened.task)
-    return seen(teacher, f"{name} · {describe(teacher.model)}")
+def check_guides(spec: GuideSpec, opened: Version) -> Check[LoadedGuides]:
+    """The teacher is a classifier for the task's labels; or an encoder opens, where one is named.
+
+    Raises:
+        ModelInvalid: One cannot be used.
+    """
+    guides = load_guides(spec, opened.task, 0)
+    model = guides.model
+    if model is None:
+        return seen(guides, "none: the soft labels of the version teach")
+    nn.Module.to(model.model, device())
+    words = f"{model.name} · {describe(model.model)}"
+    return seen(guides, words if spec.teachers else f"none; encoder {words}")
 
 
-def check_labels(opened: Version, teacher: Classifier) -> Check[None]:
+def check_soft_labels(opened: Version, spec: GuideSpec, recipe: DistillRecipe) -> Check[None]:
+    """They are there and whole, and agree with the labels, where stage 2 learns from them.
+
+    Raises:
+        DataInvalid: They are not.
+        WeakTeacher: They do not.
+    """
+    if not spec.reads_soft_labels(recipe):
+        there = opened.manifest.soft_labels
+        return seen(None, "not used: teacher_weight is 1" if there else "the version has none")
+    kept = keep_labels(opened, recipe.prediction.draws_from, fill=not spec.teachers)
+    kept.check_worth()
+    return seen(None, " · ".join(kept.sentences()))
+
+
+def check_labels(opened: Version, guides: LoadedGuides) -> Check[None]:
     """Names and their order, and whether every class has rows."""
     task = opened.task
     if task.label.kind == "regression":
@@ -106,30 +138,33 @@ def check_labels(opened: Version, teacher: Classifier) -> Check[None]:
     if len(names) > FEW_CLASSES:
         shown = f"{len(names)} classes, {counts.min():,} to {counts.max():,} rows each"
     empty = [name for name, count in zip(names, counts, strict=True) if not count]
-    doubts = [teacher.notice] if teacher.notice else []
+    doubts = [own.notice for own in guides.teachers if own.notice]
     doubts += [f"No training row has the label {', '.join(empty)}."] if empty else []
     return seen(None, f"{shown} in training", " ".join(doubts))
 
 
-def check_tokenizer(opened: Version, teacher: Classifier) -> Check[pa.Table]:
+def check_tokenizer(opened: Version, reading: Reader, *, unlabeled: bool) -> Check[pa.Table]:
     """It knows the words of the data; the rows looked at come back."""
-    rows = sample(opened, opened.task.splits.train, MOST_ROWS)
-    reader = teacher.tokenizer
+    rows = sample_drawn(opened, MOST_ROWS, unlabeled=unlabeled)
+    reader = reading.tokenizer
     if reader.pad_token_id is None:
-        raise ModelInvalid(f"the tokenizer of {teacher.name} has no padding token.")
+        raise ModelInvalid(f"the tokenizer of {reading.name} has no padding token.")
     tokens = tokenize_sample(opened.task, rows, reader)["input_ids"]
     unknown = unknown_share(tokens, reader)
     finding = f"{len(reader):,} tokens · {unknown:.2%} of the data's are unknown to it"
-    doubt = "The teacher's vocabulary hardly fits this data." if unknown > MANY_UNKNOWN else ""
+    doubt = f"The vocabulary of {reading.name} hardly fits this data."
+    doubt = doubt if unknown > MANY_UNKNOWN else ""
     return seen(rows, finding, doubt)
 
 
-def check_lengths(opened: Version, teacher: Classifier, rows: pa.Table, length: int) -> Check[None]:
+def check_lengths(opened: Version, teacher: Reader, rows: pa.Table, length: int) -> Check[None]:
     """How many rows are cut."""
     check_length(length, teacher.name, teacher.model.config)
     lengths = _lengths(opened.task, rows, teacher)
     cut = int((lengths > length).sum())
     share, total = cut / len(lengths), opened.rows(opened.task.splits.train)
+    if rows[opened.task.label.column].null_count:
+        total += count_parts(opened)["unlabeled"]
     about = "" if len(lengths) == total else f"about, {len(lengths):,} looked at; "
     finding = (
         f"{round(share * total):,} of {total:,} training rows are cut to {length} tokens "
@@ -144,7 +179,7 @@ def check_lengths(opened: Version, teacher: Classifier, rows: pa.Table, length: 
     return seen(None, finding, doubt)
 
 
-def _lengths(task: TaskSpec, rows: pa.Table, teacher: Classifier) -> NDArray[np.int64]:
+def _lengths(task: TaskSpec, rows: pa.Table, teacher: Reader) -> NDArray[np.int64]:
     return np.asarray(tokenize_sample(task, rows, teacher.tokenizer)["length"], dtype=np.int64)
 
 

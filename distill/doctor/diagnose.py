@@ -15,12 +15,14 @@ from distill.doctor.calibrate import STAGES, Timings, Trial, calibrate, open_tri
 from distill.doctor.checks import Check
 from distill.doctor.forecast import Forecast
 from distill.errors import LabelMismatch
-from distill.models.guides import GuideSpec, LoadedGuides
+from distill.models.guides import GuideSpec, LoadedGuides, parse_guides
 from distill.models.limits import resolve_length
+from distill.models.loading import Classifier
 from distill.models.shapes import NAMED
-from distill.models.students import Init, parse_student
+from distill.models.students import Init
+from distill.pipeline import start_student
 from distill.progress import Narrator
-from distill.recipes.load import DEFAULT_RECIPE
+from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe
 from distill.records import Record
 
 CHECKS = (
@@ -31,6 +33,7 @@ CHECKS = (
     "tokenizer",
     "lengths",
     "score",
+    "soft-labels",
     "student",
     "time",
     "memory",
@@ -77,6 +80,7 @@ class _Examination:
     """The run that is to be judged, as the user describes it, and the checks so far by name."""
 
     teacher: str
+    encoder: str | None
     version: Version | str | Path
     student: str
     recipe: str | Path
@@ -103,22 +107,34 @@ class _Examination:
         version = self.run("version", lambda: checks.check_version(self.version))
         if version is None:
             return None
-        recipe = self.run("recipe", lambda: checks.check_recipe(self.recipe, version))
-        teacher = self.run("teacher", lambda: checks.check_teacher(self.teacher, version))
-        if teacher is None:
+        guides = self.run("teacher", lambda: checks.check_guides(self.named(), version))
+        spec = guides.spec if guides else None
+        recipe = self.run("recipe", lambda: checks.check_recipe(self.recipe, version, spec))
+        if guides is None:
             return None
-        self.run("labels", lambda: checks.check_labels(version, teacher))
-        rows = self.run("tokenizer", lambda: checks.check_tokenizer(version, teacher))
+        self.run("labels", lambda: checks.check_labels(version, guides))
+        if recipe:
+            self.run("soft-labels", lambda: checks.check_soft_labels(version, guides.spec, recipe))
+        reader = guides.model or self.own_reader(version, guides, recipe)
+        if reader is None:
+            return None
+        more = recipe is not None and recipe.draws_unlabeled
+        rows = self.run(
+            "tokenizer", lambda: checks.check_tokenizer(version, reader, unlabeled=more)
+        )
         if recipe is None or rows is None:
             return None
         length = resolve_length(recipe.max_length, version.task)
-        self.run("lengths", lambda: checks.check_lengths(version, teacher, rows, length))
-        self.run("score", lambda: checks.check_score(version, teacher, length, recipe))
+        self.run("lengths", lambda: checks.check_lengths(version, reader, rows, length))
+        if guides.teachers:
+            teacher = guides.teachers[0]
+            self.run("score", lambda: checks.check_score(version, teacher, length, recipe))
+        else:
+            self.found["score"] = Check("no teacher model", status="skipped")
 
         def start(folder: Path) -> Trial:
-            spec = parse_student(self.student, self.init, self.teacher)
-            guides = LoadedGuides(GuideSpec((self.teacher,)), (teacher,), None)
-            return open_trial(version, recipe, spec, guides, rows, length, folder)
+            student = guides.spec.student(self.student, self.init)
+            return open_trial(version, recipe, student, guides, rows, length, folder)
 
         with scratch() as folder:
             forecast = self.forecast(lambda: start(folder))
@@ -126,6 +142,24 @@ class _Examination:
             self.run("memory", lambda: checks.check_memory(forecast))
             self.run("disk", lambda: checks.check_disk(forecast, self.out))
         return forecast
+
+    def named(self) -> GuideSpec:
+        """What the user's words for teacher and encoder mean."""
+        return parse_guides(self.teacher, self.encoder)
+
+    def own_reader(
+        self, version: Version, guides: LoadedGuides, recipe: DistillRecipe | None
+    ) -> Classifier | None:
+        """The student itself, which reads the rows where there is no other model."""
+        if recipe is None:
+            return None
+
+        def start() -> Check[Classifier]:
+            spec = guides.spec.student(self.student, self.init)
+            student = start_student(spec, version.task, recipe, None)
+            return Check("", value=Classifier(spec.name, student.model, student.tokenizer))
+
+        return self.run("student", start)
 
     def forecast(self, start: Callable[[], Trial]) -> Forecast | None:
         """Try the stages."""
@@ -143,6 +177,7 @@ def diagnose(
     version: Version | str | Path,
     *,
     student: str = DEFAULT_STUDENT,
+    encoder: str | None = None,
     recipe: str | Path = DEFAULT_RECIPE,
     init: Init = "auto",
     plain: bool = True,
@@ -153,9 +188,10 @@ def diagnose(
     """Check everything that a run of ``distill_task`` with these arguments would need.
 
     Args:
-        teacher: Folder or hub name of a fine-tuned classifier.
+        teacher: Folder or hub name of a fine-tuned classifier; ``labels`` as in ``distill_task``.
         version: A version or a reference to one.
         student: As in ``distill_task``.
+        encoder: Likewise.
         recipe: A shipped recipe or a TOML file.
         init: How a student given by shape starts, see ``students.parse_student``.
         plain: Whether the run also trains the student on labels only.
@@ -166,7 +202,7 @@ def diagnose(
     quiet_libraries()
     narrator = Narrator(quiet=quiet)
     done = _Examination(
-        teacher, version, student, recipe, init, plain, Path(out), narrator, calibrate
+        teacher, encoder, version, student, recipe, init, plain, Path(out), narrator, calibrate
     )
     forecast = done.examine()
     found = {name: done.found.get(name, NOT_REACHED) for name in CHECKS}

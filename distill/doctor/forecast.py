@@ -86,6 +86,11 @@ class PartDrawn:
     steps: float
     epochs: float
 
+    @property
+    def title(self) -> str:
+        """The stage as it is called in what is printed."""
+        return TITLES[self.stage]
+
 
 def mixture_of(stage: StageName, section: Training, rows: Rows) -> list[PartDrawn]:
     """What a stage draws from each part that has a share."""
@@ -102,10 +107,9 @@ def mixture_of(stage: StageName, section: Training, rows: Rows) -> list[PartDraw
 
 def time_parts(recipe: DistillRecipe, rows: Rows, timings: Timings) -> list[Part]:
     """What a run does one after the other."""
-    parts = [
-        Part("tokenizing", rows.tokenized / timings.tokenizing),
-        Part("teacher on validation", rows.validation / timings.teaching),
-    ]
+    parts = [Part("tokenizing", rows.tokenized / timings.tokenizing)]
+    if math.isfinite(timings.teaching):
+        parts.append(Part("teacher on validation", rows.validation / timings.teaching))
     for stage, seconds in timings.steps.items():
         section = STAGES[stage](recipe)
         drawn = mixture_of(stage, section, rows)

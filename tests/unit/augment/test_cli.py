@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -162,6 +163,29 @@ def test_plan_says_what_the_run_would_refuse(
 
     assert done.exit_code == 3
     assert "train row 1, sentence, has 200 tokens" in done.stderr
+
+
+def test_names_that_are_no_task(augment: Augment, tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path):
+        (tmp_path / "mine.toml").touch()
+        (tmp_path / "my data.csv").touch()
+        assert "ends in .toml: mine.toml" in augment("recipe", "mine").stderr
+        data = augment("run", "my data.csv", "--variants", 0).stderr
+        assert "augment init 'my data.csv' --split 70/15/15" in data
+        assert "augment init DATA --split" in augment("recipe", "other").stderr
+        assert augment("list").exit_code in (0, 3)  # of data/versions, which is not there
+
+
+def test_rows_with_soft_labels_show_them(augment: Augment, source: Path, tmp_path: Path) -> None:
+    (source / "train.csv").write_text(
+        "sentence,label,p_negative,p_positive\na good film,1,0.1,0.9\nslow,0,,\n"
+    )
+    made = augment("run", "sst2", "--source", source, "--variants", 0, "--out", tmp_path / "out")
+    assert made.exit_code == 0, made.output
+    shown = augment("show", tmp_path / "out" / "sst2").stdout
+    assert "label positive · soft positive 0.90, negative 0.10" in shown
+    assert "recipe      variants 0: the rows as they are" in shown
+    assert "as they are" in augment("list", tmp_path / "out").stdout
 
 
 def test_plan_counts_before_anything_runs(
@@ -346,7 +370,7 @@ def test_help_is_instant_and_has_examples() -> None:
     began = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 
-    assert "Example: augment run sst2" in " ".join(done.stdout.split())
+    assert "Examples: augment run sst2" in " ".join(done.stdout.split())
     assert time.monotonic() - began < 10
     code = "import sys, augment.cli; print({'torch', 'transformers', 'gensim'} & set(sys.modules))"
     loaded = subprocess.run(

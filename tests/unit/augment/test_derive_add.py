@@ -11,13 +11,16 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from augment import write_version
 from augment.cli import app
 from augment.contract import Fault, Version, open_version, verify
 from augment.derive.add import add_rows
+from augment.derive.filter import filter_version
+from augment.derive.merge import merge_versions
 from augment.executor.models import Models
 from augment.versions import staging
 from tests.unit.augment.conftest import make_classifier
-from tests.unit.augment.derived import frame, lines, made_by, parent
+from tests.unit.augment.derived import PAIRS, SCORES, frame, lines, made_by, parent
 
 CONTRACT_1 = Path(__file__).parents[2] / "contract" / "contract_1"
 
@@ -156,6 +159,42 @@ def test_soft_labels_come_into_a_version_without_any(tmp_path: Path) -> None:
     assert verify(version) == 3
 
 
+def test_a_score_of_minus_one_is_a_score(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"sentence": ["a", "b"], "label": [0.5, -1.0]})
+    scores = write_version(SCORES, {"train": rows, "validation": rows}, out=tmp_path)
+    version = added(
+        tmp_path,
+        {"sentence": "c", "idx": 0, "label": -1},
+        {"sentence": "d", "idx": 1, "label": -1.0},
+        {"sentence": "e", "idx": 0, "label": float("nan")},
+        {"sentence": "f", "label": "-1"},
+        to=scores,
+    )
+
+    assert [row[:3] for row in made_by(version, "para")] == [
+        ("c", -1, 0), ("e", 0.5, 0), ("d", -1, 1), ("f", -1, 2),
+    ]  # fmt: skip
+    assert version.manifest.counts["relabeled.para"] == 1
+
+
+def test_both_texts_of_a_pair_count(tmp_path: Path) -> None:
+    pair = frame(("a", "b", "good"), ("c", "d", "bad"), columns="one other label")
+    held_out = frame(("e", "f", "good"), columns="one other label")
+    pairs = write_version(PAIRS, {"train": pair, "validation": held_out}, out=tmp_path)
+    version = added(
+        tmp_path,
+        {"one": "A!", "other": "B!", "idx": 0},
+        {"one": "a", "other": "b", "idx": 0},
+        {"one": "E ", "other": "F", "idx": 0},
+        {"one": "e", "other": "b", "idx": 0},
+        to=pairs,
+    )
+
+    assert version.manifest.counts["dropped.identity"] == 1
+    assert version.manifest.counts["dropped.leak"] == 1
+    assert [row["one"] for row in version.table("train").to_pylist()] == ["a", "A!", "e", "c"]
+
+
 def test_a_version_of_contract_1_is_built_on(tmp_path: Path) -> None:
     folder = tmp_path / "versions" / "reviews" / "v0001"
     shutil.copytree(CONTRACT_1, folder)
@@ -169,6 +208,9 @@ def test_a_version_of_contract_1_is_built_on(tmp_path: Path) -> None:
     assert version.path == folder.with_name("v0002")
     assert set(rows[rows.variant > 0].generator) == {"word_replacement", "para"}
     assert rows[rows.variant == 0].generator.isna().all()
+    merged, filtered = merge_versions([old, version]), filter_version(old, recipe="official")
+    assert all(merged.table(split).equals(version.table(split)) for split in merged.splits)
+    assert verify(merged) == verify(filtered) == len(version.manifest.files)
 
 
 def test_added_to_twice(tmp_path: Path) -> None:

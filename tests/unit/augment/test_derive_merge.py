@@ -137,15 +137,17 @@ def test_what_cannot_be_merged_is_said_in_a_sentence(tmp_path: Path) -> None:
     pair = frame(("a", "b", "good"), ("c", "d", "bad"), columns="one other label")
     frames = {"train": TRAIN, "validation": frame(("an other validation row", "good"))}
     cases = {
-        "other tasks": write_version(
+        "differ in task: tea against pairs": write_version(
             PAIRS, {"train": pair, "validation": pair}, out=tmp_path / "p"
         ),
-        "in another order": other(first, tmp_path / "o", label=Label(names=("good", "bad"))),
-        "other metrics": other(first, tmp_path / "m", metrics=("f1",), selection_metric="f1"),
-        "source rows in split 'train'": parent(
+        "order: bad, good against good, bad": other(
+            first, tmp_path / "o", label=Label(names=("good", "bad"))
+        ),
+        "differ in metrics": other(first, tmp_path / "m", metrics=("f1",), selection_metric="f1"),
+        "rows of split 'train'": parent(
             tmp_path / "s", train=pd.concat([TRAIN, TRAIN.tail(1).assign(idx=8)])
         ),
-        "source rows in split 'validation'": write_version(TEA, frames, out=tmp_path / "v"),
+        "rows of split 'validation'": write_version(TEA, frames, out=tmp_path / "v"),
         "named twice": first,
     }
     for says, version in cases.items():

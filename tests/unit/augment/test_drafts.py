@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from augment.contract import Manifest
 from augment.errors import SourceInvalid, SourceMissing
 from augment.recipes.load import describe, load_recipe
 from augment.recipes.schema import AugmentRecipe
-from augment.sources.infer import sniff
+from augment.sources.infer import draft_of, sniff
 from augment.sources.read import read_source
 from augment.tasks import Task, load_task
 from augment.versions.manifest import as_code
@@ -117,6 +118,23 @@ def test_what_a_label_is(tmp_path: Path, columns: dict[str, Any], names: tuple[s
 
     assert spec.label.names == names
     assert spec.label.column == ("Category" if "Category" in columns else "label")
+
+
+@pytest.mark.parametrize("digits", [1, 6])
+@pytest.mark.parametrize("apart", [True, False])
+def test_soft_labels_are_no_label(tmp_path: Path, digits: int, apart: bool) -> None:
+    """A column for each class of the label's, whatever that is called, or all in one column."""
+    path, draws = tmp_path / "a.jsonl", random.Random(1)
+    records = []
+    for at, draw in enumerate(draws.random() for _ in range(60)):
+        p = round(draw, digits)
+        soft = {"p_bad": p, "p_good": 1 - p} if apart else {"soft_labels": [p, 1 - p]}
+        records.append({"text": f"text {at}", "mood": "good" if p < 0.5 else "bad", **soft})
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    draft = draft_of(path)
+
+    assert (draft.texts, draft.label, draft.names) == (("text",), "mood", ("bad", "good"))
+    assert {draft.reasons[name] for name in soft} == {"soft labels"}
 
 
 def test_classes_of_a_sorted_file(tmp_path: Path) -> None:

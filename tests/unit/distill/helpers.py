@@ -31,6 +31,7 @@ from augment.contract import (
     FileEntry,
     Label,
     Manifest,
+    Splits,
     TaskSpec,
     Version,
     arrow_schema,
@@ -98,6 +99,15 @@ def write_version(root: Path, task: TaskSpec, splits: dict[str, Sequence[Row]]) 
     )
     (path / "manifest.json").write_text(manifest.to_json())
     return open_version(path)
+
+
+MIXED = SENTIMENT.model_copy(update={"splits": Splits(unlabeled="unlabeled")})
+"""The same task with a split of rows without labels."""
+
+
+def blind(rows: Sequence[Row]) -> list[Row]:
+    """The same rows without labels."""
+    return [{**row, "label": None, "variant": 0} for row in rows]
 
 
 def mood_rows(count: int, seed: int, variants: int = 1) -> list[Row]:

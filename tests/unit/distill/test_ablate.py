@@ -11,16 +11,47 @@ from augment.contract import Version
 from distill.ablation import ARMS, BY_NAME, AblationResult, Arm, ablate_task, arm_recipe
 from distill.cli import app
 from distill.errors import MappingInvalid, RunDiffers, UsageError
-from distill.recipes.load import DistillRecipe, load_recipe
+from distill.recipes.load import RECIPES, DistillRecipe, load_recipe
+from distill.recipes.mixtures import Data, Part, Shares
 from distill.records import read_json
 from tests.unit.distill.helpers import stopping
+
+ROWS = {"original": 10, "augmented": 90, "unlabeled": 0}
+BLIND = {**ROWS, "unlabeled": 40}
+MORE = Shares(augmented=1, unlabeled=2)
+
+
+@pytest.mark.parametrize(
+    ("data", "rows", "no_da", "no_td"),
+    [
+        ("original", BLIND, "original", "original"),
+        ("augmented", BLIND, "original", "augmented"),
+        ("all", ROWS, "original", "augmented"),
+        ("all", BLIND, Shares(original=10, unlabeled=40), "augmented"),
+        ("unlabeled", BLIND, "unlabeled", "augmented"),
+        (MORE, BLIND, Shares(unlabeled=2), Shares(augmented=1)),
+        (Shares(augmented=1), ROWS, "original", Shares(augmented=1)),
+        (Shares(unlabeled=1), BLIND, Shares(unlabeled=1), "augmented"),
+    ],
+)
+def test_arms_leave_out_rows_of_mixtures(
+    data: Data, rows: dict[Part, int], no_da: Data, no_td: Data
+) -> None:
+    """Without augmented rows the unlabeled ones stay; labels alone need labeled rows."""
+    recipe = RECIPES.resolve({"intermediate": {"data": data}, "prediction": {"data": data}}, "x")
+    without, labels = (arm_recipe(BY_NAME[name], recipe, 0, rows) for name in ("no-da", "no-td"))
+
+    assert without.intermediate.draws_from == without.prediction.draws_from == no_da
+    assert labels.prediction.draws_from == no_td
+    assert arm_recipe(BY_NAME["no-pred"], recipe, 0, rows).prediction.draws_from == "original"
+    assert arm_recipe(BY_NAME["whole"], recipe, 0, rows) == recipe
 
 
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
 def test_an_arm_changes_what_it_says_and_nothing_else(arm: Arm) -> None:
     recipe = load_recipe("quick", "cola")
-    changed = arm_recipe(arm, recipe, 3)
-    whole = arm_recipe(BY_NAME["whole"], recipe, 3)
+    changed = arm_recipe(arm, recipe, 3, ROWS)
+    whole = arm_recipe(BY_NAME["whole"], recipe, 3, ROWS)
 
     assert changed.seed == 3
     assert changed.teacher == whole.teacher
@@ -31,7 +62,7 @@ def test_an_arm_changes_what_it_says_and_nothing_else(arm: Arm) -> None:
 
 
 def test_labels_take_the_logits_place() -> None:
-    weights = arm_recipe(BY_NAME["no-pred"], DistillRecipe(), 0).prediction.weights
+    weights = arm_recipe(BY_NAME["no-pred"], DistillRecipe(), 0, ROWS).prediction.weights
 
     assert (weights.logits, weights.labels) == (0.0, 1.0)
 

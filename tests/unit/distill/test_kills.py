@@ -11,7 +11,14 @@ import pytest
 from safetensors.torch import load_file
 
 from augment.contract import sha256_file
-from tests.unit.distill.helpers import TINY_RECIPE, run_program
+from tests.unit.distill.helpers import (
+    MIXED,
+    TINY_RECIPE,
+    blind,
+    mood_rows,
+    run_program,
+    write_version,
+)
 from tests.unit.distill.test_blocks import write_text
 
 GENERAL = """
@@ -22,6 +29,10 @@ learning_rate = 3e-3
 evaluations = 4
 held_out = 0.1
 """
+MIXTURES = {
+    "[intermediate]": "data = { original = 1, augmented = 1, unlabeled = 2 }",
+    "[prediction]": "data = { original = 2, unlabeled = 1 }\nweights = { labels = 0.5 }",
+}
 MODELS = {
     "task": {"student", "plain-student", "work/intermediate/student"},
     "general": {"student"},
@@ -29,11 +40,19 @@ MODELS = {
 
 
 @pytest.fixture(scope="module")
-def out(version, teacher, encoder, tmp_path_factory):
-    """The folder of all runs; more checkpoints than usual, so that older ones are deleted."""
+def out(teacher, encoder, tmp_path_factory):
+    """The folder of all runs; more checkpoints than usual, so that older ones are deleted.
+
+    Both stages draw from mixtures, the plain student from every row.
+    """
     out = tmp_path_factory.mktemp("kills")
-    recipe = out / "recipe.toml"
-    recipe.write_text(TINY_RECIPE.replace("evaluations = 2", "evaluations = 4") + GENERAL)
+    rows = {"train": mood_rows(200, 1, variants=2), "validation": mood_rows(80, 2)}
+    more = {"unlabeled": blind(mood_rows(70, 4))}
+    version = write_version(out / "versions", MIXED, {**rows, **more})
+    recipe, text = out / "recipe.toml", TINY_RECIPE.replace("evaluations = 2", "evaluations = 4")
+    for section, lines in MIXTURES.items():
+        text = text.replace(section, f"{section}\n{lines}")
+    recipe.write_text(text + GENERAL)
     text = write_text(out / "text.txt", 60_000)
     arguments = (version.path, teacher, text, encoder, recipe, out)
     done = run_program("killed", *arguments, timeout=1200)  # 40 s where nothing else is at work

@@ -31,15 +31,10 @@ from distill.recipes.schema import Training
 from distill.stages.losses import label_loss
 from distill.training.schedule import row_order, rows_drawn
 from tests.reference import mixtures as reference
-from tests.unit.distill.helpers import SENTIMENT, mood_rows, write_version
+from tests.unit.distill.helpers import MIXED, SENTIMENT, blind, mood_rows, write_version
 
-MIXED = SENTIMENT.model_copy(update={"splits": Splits(test=("test",), unlabeled="unlabeled")})
 SHARES = st.lists(st.floats(0, 1e300) | st.integers(0, 9), min_size=1, max_size=3).filter(any)
 THREE = Shares(original=1, augmented=1, unlabeled=2)
-
-
-def blind(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**row, "label": None, "variant": 0} for row in rows]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from distill.errors import UsageError
 from distill.recipes.load import load_recipe
 from distill.training import schedule
 from tests.unit.distill.helpers import (
-    SENTIMENT,
+    MIXED,
+    blind,
     make_bert,
     mood_rows,
     run_program,
@@ -38,12 +39,15 @@ evaluations = 2
 [intermediate]
 epochs = 2
 learning_rate = 1e-3
+data = { original = 1, augmented = 1, unlabeled = 2 }
 
 [prediction]
 epochs = 6
 learning_rate = 3e-3
 evaluations = 8
 patience = 1
+data = "all"
+weights = { labels = 0.7 }
 """
 
 
@@ -51,11 +55,13 @@ patience = 1
 def inputs(tmp_path_factory, tokenizer, teacher):
     """Corpus, student without dropout (each process draws its own), version, teacher, recipe.
 
-    Whole batches only: processes fill up the last batch of an epoch, one alone does not.
+    Whole batches only: processes fill up the last batch of an epoch, one alone does not. A third
+    of the rows has no label, so that processes have different numbers of them in a batch.
     """
     folder = tmp_path_factory.mktemp("several")
     rows = {"train": mood_rows(64, 1, variants=2), "validation": mood_rows(80, 2)}
-    version = write_version(folder / "versions", SENTIMENT, rows)
+    rows["unlabeled"] = blind(mood_rows(64, 4))
+    version = write_version(folder / "versions", MIXED, rows)
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     student = make_bert(tokenizer, layers=2, width=16, heads=4, seed=5, **still)
     (folder / "student").mkdir()
