@@ -180,7 +180,7 @@ def check_kept_labels(
     """
     version, say = context.version, context.narrator.say
     if not named.reads_soft_labels(context.recipe):
-        if version.manifest.soft_labels:
+        if version.manifest.soft_labels and context.recipe.prediction.weights.logits:
             say("soft labels", "not used: [prediction] teacher_weight is 1")
         return None
     drawn = context.recipe.prediction.draws_from

@@ -125,9 +125,13 @@ def run(
             print_json({"path": str(version.path), **version.manifest.model_dump(mode="json")})
             return
         show_summary(version)
-        name = version.task.name
-        command = ["distill", "teacher", str(out / name), "--init", mlm or ENCODER]
-        stdout.print(labeled("next", shlex.join([*command, "--out", f"models/{name}-teacher"])))
+        name, place, init = version.task.name, str(out / version.task.name), mlm or ENCODER
+        command = ["distill", "teacher", place, "--init", init, "--out", f"models/{name}-teacher"]
+        stdout.print(labeled("next", shlex.join(command)))
+        if version.manifest.soft_labels:
+            command = ["distill", "run", place, "--teacher", "labels", "--encoder", init]
+            command += ["--student", "tinybert-4l-312d", "--out", f"runs/{name}"]
+            stdout.print(labeled("or", shlex.join(command)))
 
 
 @app.command(

@@ -121,7 +121,7 @@ def check_soft_labels(opened: Version, spec: GuideSpec, recipe: DistillRecipe) -
     """
     if not spec.reads_soft_labels(recipe):
         there = opened.manifest.soft_labels
-        return seen(None, "not used: teacher_weight is 1" if there else "the version has none")
+        return seen(None, "not used by this recipe" if there else "the version has none")
     kept = keep_labels(opened, recipe.prediction.draws_from, fill=not spec.teachers)
     kept.check_worth()
     return seen(None, " · ".join(kept.sentences()))
