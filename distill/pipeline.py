@@ -38,6 +38,7 @@ from distill.run_directory import (
 )
 from distill.stages import HardLabelStage, IntermediateStage, PredictionStage
 from distill.stages.layer_mapping import arrows, layer_map
+from distill.training.advice import teacher_advice
 from distill.training.context import RunContext, TaskContext, open_context, run_identity
 from distill.training.kept_labels import KeptLabels, check_kept, keep_labels
 from distill.training.schedule import rows_drawn
@@ -336,11 +337,10 @@ def check_teacher(
     size = f"{describe(teacher.model)} · {task.selection_metric} {found.score:.3f}"
     context.narrator.say(title, f"{size} on {split} ({len(rows):,} rows)")
     if found.weakness and not allow_weak:
+        folder, originals = str(context.version.path.parent), len(context.tokens.rows("original"))
         raise WeakTeacher(
             f"the {title} {found.weakness}",
-            f"Fine-tune it first: distill teacher {context.version.path.parent} "
-            f"--init {teacher.name} --out {teacher.name}-{task.name}\n"
-            f"If it was made so: {context.advice('teacher')}\n"
+            f"{teacher_advice(teacher.name, folder, task.name, originals)}\n"
             "To go on all the same: --allow-weak-teacher",
         )
     if judged.collapse:

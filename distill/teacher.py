@@ -43,9 +43,10 @@ from distill.recipes.load import DEFAULT_RECIPE
 from distill.records import Origin, Record, digest_of, discard, flaw, read_json, read_seal, seal
 from distill.run_directory import LOCK, RunDirectory
 from distill.stages import HardLabelStage
+from distill.training.advice import TEACHER_RECORD
 from distill.training.context import TaskContext, open_context
 
-RECORD, SEAL, MODEL = "teacher.json", ".seal", "model"
+SEAL, MODEL = ".seal", "model"
 
 
 class TeacherRecord(Record):
@@ -89,7 +90,7 @@ def fine_tune_teacher(
         "init": folder_digest(init),
         "recipe": settings.model_dump(mode="json", include={"seed", "max_length", "teacher"}),
     }
-    origin = Origin(made_from=digest_of(identity), part=RECORD)
+    origin = Origin(made_from=digest_of(identity), part=TEACHER_RECORD)
     run = RunDirectory(beside(out, ".work")).of(identity)
     if finished := _finished(out, origin):
         _remove(run.path)
@@ -128,7 +129,7 @@ def _commit(
 
     def fill(folder: Path) -> None:
         shutil.copytree(context.run.work / MODEL, folder, dirs_exist_ok=True)
-        write_json(folder / RECORD, record.to_json())
+        write_json(folder / TEACHER_RECORD, record.to_json())
         seal(folder, origin, place=folder / SEAL)
 
     commit_folder(out, fill)
@@ -161,4 +162,4 @@ def _finished(out: Path, origin: Origin) -> EvaluationResult | None:
             f"{out} {why}.",
             f"Put it back, or remove {out} and repeat the command: it is made again.",
         )
-    return read_json(out / RECORD, TeacherRecord).result
+    return read_json(out / TEACHER_RECORD, TeacherRecord).result

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from distill.serving.glue_submission import Submission
     from distill.serving.predict import PredictionTable
 
+MOST_CLASSES = 12
+"""Whose recalls are still read in a line."""
 Cells = list[str]
 R = TypeVar("R", bound=Record)
 
@@ -72,6 +74,11 @@ def print_result(result: EvaluationResult, console: Console) -> None:
     print_table(*_cells(result), console)
     for note in _notes(result):
         console.print(f"  {shown(note)}")
+    for model in result.models:
+        if model.collapse and 0 < len(model.collapse.recalls) <= MOST_CLASSES:
+            found = model.collapse.recalls.items()
+            recalls = " · ".join(f"{name} {recall:.2f}" for name, recall in found)
+            console.print(labeled("recall", f"{model.model}: {recalls}"))
     for verdict in result.verdicts:
         console.print(labeled("warning", verdict.sentence))
         for line in verdict.hint.split("\n") if verdict.hint else ():

@@ -34,7 +34,7 @@ from distill.progress import span
 from distill.recipes.auto import recipe_for
 from distill.recipes.load import DistillRecipe
 from distill.run_directory import RUN
-from distill.training.advice import advice
+from distill.training.advice import teacher_advice
 from distill.training.context import MANY_UNKNOWN, unknown_share
 from distill.training.kept_labels import keep_labels
 from distill.training.teacher_logits import holds_logits
@@ -183,9 +183,7 @@ def _lengths(task: TaskSpec, rows: pa.Table, teacher: Reader) -> NDArray[np.int6
     return np.asarray(tokenize_sample(task, rows, teacher.tokenizer)["length"], dtype=np.int64)
 
 
-def check_score(
-    opened: Version, teacher: Classifier, length: int, recipe: DistillRecipe
-) -> Check[None]:
+def check_score(opened: Version, teacher: Classifier, length: int) -> Check[None]:
     """The teacher knows the task."""
     task = opened.task
     split = next(name for name in task.splits.validation if name in opened.splits)
@@ -199,11 +197,9 @@ def check_score(
     found = fitness(judged, task, splits)
     if found.weakness:
         originals = count_split(opened, task.splits.train).original
-        longer = advice(task.name, "teacher", recipe.teacher.numbers, originals)
         raise WeakTeacher(
             f"the teacher {found.weakness}",
-            f"Fine-tune it first: distill teacher {opened.path.parent} --init {teacher.name} "
-            f"--out …\nIf it was made so: {longer}",
+            teacher_advice(teacher.name, str(opened.path.parent), task.name, originals),
         )
     where = f"{split} ({len(rows):,} of {total:,} rows)" if len(rows) < total else split
     finding = f"{task.selection_metric} {found.score:.3f} on {where}"

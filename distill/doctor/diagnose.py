@@ -128,7 +128,7 @@ class _Examination:
         self.run("lengths", lambda: checks.check_lengths(version, reader, rows, length))
         if guides.teachers:
             teacher = guides.teachers[0]
-            self.run("score", lambda: checks.check_score(version, teacher, length, recipe))
+            self.run("score", lambda: checks.check_score(version, teacher, length))
         else:
             self.found["score"] = Check("no teacher model", status="skipped")
 

@@ -14,6 +14,7 @@ from distill.errors import DataInvalid
 from distill.evaluation.evaluate import measure
 from distill.evaluation.results import EvaluationResult
 from distill.evaluation.target import EvaluationTarget, Splits
+from distill.evaluation.verdicts import with_verdicts
 from distill.models.loading import Classifier, open_classifier, own_length
 
 
@@ -41,7 +42,8 @@ def evaluate_models(
             splits = labeled_splits(opened, split, classifier, length, folder)
             targets.append(EvaluationTarget(name, classifier, splits, length))
         measured = measure(targets, opened.task)
-        return EvaluationResult.on(opened, targets[0].splits, models=measured)
+        found = EvaluationResult.on(opened, targets[0].splits, models=measured)
+        return with_verdicts(found)
 
 
 def labeled_splits(

@@ -5,7 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from distill.evaluation.results import Baseline, Measurement, Role, Selection, Verdict
+from distill.evaluation.results import (
+    Baseline,
+    EvaluationResult,
+    Measurement,
+    Role,
+    Selection,
+    Verdict,
+)
 
 CALLED = {
     Role.TEACHER: "the teacher",
@@ -13,6 +20,15 @@ CALLED = {
     Role.DISTILLED: "the distilled student",
 }
 CORRELATIONS = ("matthews", "pearson", "spearman", "pearson_spearman")
+
+
+def with_verdicts(
+    result: EvaluationResult, advice: Mapping[str, str] | None = None
+) -> EvaluationResult:
+    """A result with what it means, see ``find_verdicts``."""
+    rows = result.rows[result.selection.split]
+    found = find_verdicts(result.models, result.baselines, result.selection, rows, advice or {})
+    return result.model_copy(update={"verdicts": found}) if found else result
 
 
 def find_verdicts(

@@ -20,7 +20,7 @@ from distill.evaluation.baselines import find_baselines
 from distill.evaluation.evaluate import judge
 from distill.evaluation.metrics import guess_score
 from distill.evaluation.results import EvaluationResult, Measurement
-from distill.evaluation.verdicts import find_verdicts
+from distill.evaluation.verdicts import with_verdicts
 from distill.models.bf16 import frozen
 from distill.models.folders import save_clean
 from distill.models.guides import GuideSpec
@@ -240,17 +240,11 @@ class TaskContext(RunContext):
             more: Other fields of the result.
         """
         splits = self.tokens.validation
-        found = EvaluationResult.on(self.version, splits, models=models, **more)
         baselines = find_baselines(self.version, list(splits), self.run.tokens)
-        verdicts = find_verdicts(
-            models,
-            baselines,
-            found.selection,
-            found.rows[found.selection.split],
-            {name: self.advice(section) for name, section in sections.items()},
+        found = EvaluationResult.on(
+            self.version, splits, models=models, baselines=baselines, **more
         )
-        said = {"verdicts": verdicts} if verdicts else {}
-        return found.model_copy(update={"baselines": baselines, **said})
+        return with_verdicts(found, {name: self.advice(own) for name, own in sections.items()})
 
     def advice(self, section: str) -> str:
         """What to change in a section of the recipe whose model learnt too little."""
