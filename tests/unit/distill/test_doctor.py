@@ -259,7 +259,7 @@ def test_the_command(teacher: Path, encoder: Path, version: Version, recipe: Pat
     assert "checking    time" in shown.stderr
     found = [line.split()[0] for line in shown.stdout.splitlines() if line[2] != " "]
 
-    assert found == ["doctor", *CHECKS]
+    assert found == ["doctor", *CHECKS, "mixture"]
     shown = CliRunner().invoke(app, ["doctor", str(encoder), *arguments, "--json", "--quiet"])
 
     assert shown.exit_code == 4
