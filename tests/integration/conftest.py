@@ -38,7 +38,7 @@ PRELOADED = [
 class Interrupter(Narrator):
     """Ctrl-C when the last chunk is kept and nothing is committed."""
 
-    def start(self, rows: int, done: int) -> None:
+    def start(self, rows: int, done: int, *weights: object, **title: object) -> None:
         self.rows_left = rows - done
 
     def rows(self, count: int) -> None:

@@ -57,7 +57,7 @@ class Meddler(Narrator):
     def say(self, label: str, text: str) -> None:
         self.said.append(f"{label}: {text}")
 
-    def start(self, rows: int, done: int) -> None:
+    def start(self, rows: int, done: int, *weights: object, **title: object) -> None:
         if self.at_start:
             self.at_start()
 
