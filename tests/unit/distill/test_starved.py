@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,13 @@ from distill.errors import WeakTeacher
 from distill.evaluation.compare import evaluate_models
 from distill.models.loading import open_classifier
 from distill.pipeline import distill_task
-from distill.recipes.auto import recipe_for
+from distill.recipes.auto import numbers, recipe_for
+from distill.recipes.schema import Optimization
 from distill.teacher import fine_tune_teacher
+from distill.training.schedule import total_steps
 from tests.unit.distill.helpers import TINY_RECIPE
 
+USUAL = total_steps(200, Optimization().model_copy(update=asdict(numbers("teacher", 200))))
 STARVED = """
 max_length = 16
 
@@ -56,7 +60,7 @@ def test_the_teacher_says_so_in_time_and_at_its_end(
         said.index("kept"),
     )
     assert early < later
-    assert "If that goes on, stop it (Ctrl-C). To give it 208 steps in place of 7, put" in said
+    assert f"If that goes on, stop it (Ctrl-C). To give it {USUAL} steps in place of 7, put" in said
     assert said.count("so far this model") == 1
     assert verdict.sentence == (
         "The teacher answers 'negative' for all 80 rows of validation (50% of the labels say so): "
@@ -88,7 +92,7 @@ def test_run_and_doctor_refuse_it_with_the_lines(
     assert doctor.value.problem == run.value.problem
     assert "It answers 'negative' for all 80 rows of validation" in run.value.problem
     for hint in (run.value.hint, doctor.value.hint):
-        assert hint.startswith("To give it 208 steps in place of 7, put these lines at the end")
+        assert hint.startswith(f"To give it {USUAL} steps in place of 7, put these lines")
         assert "\n[task.mood.teacher]\n" in hint
     assert run.value.hint.endswith("To go on all the same: --allow-weak-teacher")
 
@@ -99,7 +103,9 @@ def test_so_it_is_where_nobody_knows_how_it_was_made(version: Version, encoder: 
 
     first, second, *lines = doctor.value.hint.split("\n")
     assert first.startswith("Fine-tune it: distill teacher ")
-    assert second.startswith("To give it the 208 steps that 200 rows call for, put these lines")
+    assert second.startswith(
+        f"To give it the {USUAL} steps that 200 rows call for, put these lines"
+    )
     assert lines[0] == "[task.mood.teacher]"
 
 
