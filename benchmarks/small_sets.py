@@ -259,6 +259,9 @@ def plan(names: list[str], seeds: list[int]) -> Iterator[tuple[str, Cell]]:
     for batch, rate, head in itertools.product(BATCHES, RATES, HEADS):
         for name in names:
             yield f"{rate:g} x {batch}, head {head:g}", in_grid(name, rate, batch, head)
+    if "tickets300" in names:
+        longer = in_grid("tickets300", 1e-4, 16, 1.0).model_copy(update={"epochs": 25.0})
+        yield "0.0001 x 16, head 1, 25 epochs", longer
     for name in names:
         yield "before", in_grid(name, 5e-5, 32, 1.0).model_copy(update=BEFORE)
     for seed in seeds:
@@ -278,12 +281,12 @@ def summary(done: list[tuple[str, Line]]) -> dict[str, Any]:
         defaults = [line.held_out for arm, line in own if arm == "default"]
         cells = {arm: line for arm, line in own if arm not in ("default", "before")}
         found[name] = {
-            "default": round(defaults[0], 4),
-            "mean": round(statistics.fmean(defaults), 4),
+            "default": defaults[0] if defaults else None,
+            "mean": round(statistics.fmean(defaults), 4) if defaults else None,
             "deviation": round(statistics.stdev(defaults), 4) if len(defaults) > 1 else None,
             "seeds": len(defaults),
-            "before": next((round(line.held_out, 4) for arm, line in own if arm == "before"), None),
-            "grid": {arm: round(line.held_out, 4) for arm, line in cells.items()},
+            "before": next((line.held_out for arm, line in own if arm == "before"), None),
+            "grid": {arm: line.held_out for arm, line in cells.items()},
         }
         if cells:
             best = max(cells, key=lambda arm: cells[arm].held_out)

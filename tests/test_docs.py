@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -34,3 +35,18 @@ def test_the_threat_model_names_modules_and_tests_that_exist() -> None:
         assert tests, boundary
         assert all(test.startswith("tests/") for test in tests), boundary
         assert [path for path in (*modules, *tests) if not (ROOT / path).is_file()] == []
+
+
+def test_the_table_of_small_sets_is_that_of_the_results() -> None:
+    text = (ROOT / "docs" / "small-sets.md").read_text(encoding="utf-8")
+    results = json.loads((ROOT / "benchmarks/results/small_sets.json").read_text(encoding="utf-8"))
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    shown = {row[0]: row for row in rows if row[0] in results["sets"]}
+
+    assert len(shown) >= 6
+    for name, row in shown.items():
+        found = results["sets"][name]
+        figures = [found["before"], found["default"], *found["grid"].values()]
+        known = {f"{figure:.3f}" for figure in figures if figure is not None}
+        assert {cell.strip() for cell in row[1:]} - {"–"} <= known, name
+        assert row[-1] == (f"{found['default']:.3f}" if found["default"] else "–"), name
