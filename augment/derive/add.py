@@ -24,7 +24,7 @@ from augment.errors import RowMalformed
 from augment.executor.models import Models
 from augment.progress import Narrator
 from augment.recipes.load import load_recipe
-from augment.sources.examples import SourceRow
+from augment.sources.examples import SourceRow, whole
 from augment.sources.labels import short
 from augment.sources.row_files import read_rows
 
@@ -111,7 +111,7 @@ class SourceRows:
         Raises:
             RowMalformed: Instead, unless such rows are skipped.
         """
-        told = row.record.get("idx")
+        told = whole(row.record.get("idx"))
         if told is None or told == "":
             return False
         if row.idx is not None:

@@ -101,9 +101,10 @@ class Addition:
         repeats, kept = _repeats(parent, table, gates, fresh, free, counts)
         if not len(linked) and repeats.all() and not kept.any():
             raise SourceInvalid(
-                f"none of the {table.num_rows:,} rows is new: "
+                f"none of the {table.num_rows:,} rows of {generator} is new: "
                 f"{counts['unlabeled.leak']:,} equal a validation or test row, the others a row "
-                "that is there."
+                "that is there.",
+                f"Nothing was written: give rows that {parent.reference} does not have.",
             )
         behind = _next_unlabeled(parent)
         return cls(

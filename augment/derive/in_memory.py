@@ -10,6 +10,7 @@ from augment.contract.data_files import Record
 from augment.contract.recipes import twice
 from augment.contract.tables import class_names
 from augment.sources.columnar import named
+from augment.sources.examples import whole
 
 ROWS_AT_ONCE = 4096
 _WHOLE = ("idx", "variant")
@@ -78,21 +79,16 @@ def _part(rows: Any, columns: list[str], first: int) -> list[list[Any]]:
 
 def _of_arrow(name: str, column: Any) -> list[Any]:
     values: list[Any] = column.to_pylist()
-    return [_whole(value) for value in values] if name in _WHOLE else values
+    return [whole(value) for value in values] if name in _WHOLE else values
 
 
 def _of_series(name: str, series: Any) -> list[Any]:
     """The values of a column of a data frame; what is missing there, NaN or NA, is None."""
     missing = series.isna().tolist()
     values = [None if gone else _plain(v) for v, gone in zip(series.tolist(), missing, strict=True)]
-    return [_whole(value) for value in values] if name in _WHOLE else values
+    return [whole(value) for value in values] if name in _WHOLE else values
 
 
 def _plain(value: Any) -> Any:
     """A value without NumPy's types."""
     return value.tolist() if hasattr(value, "tolist") else value
-
-
-def _whole(value: Any) -> Any:
-    """A whole number that had to be a decimal because others of its column are missing."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -54,12 +55,14 @@ class Columns:
     """Which columns of a file hold what a row needs.
 
     Only ``idx``, the row's own number, may be absent; ``hint`` says what to do about another.
+    With ``gaps`` it may be missing in some rows, which makes it a decimal in the others.
     """
 
     texts: tuple[str, ...]
     label: str
     idx: str = "idx"
     hint: str = "Name the columns of your own data in a task file: augment init DATA > task.toml"
+    gaps: bool = False
 
     def require(self, file: str, present: Collection[str], *, labeled: bool) -> None:
         """Check that the columns are there, the label's only where rows are labeled.
@@ -75,7 +78,7 @@ class Columns:
 
     def row(self, location: str, record: Mapping[str, Any]) -> SourceRow:
         """The row of a record that has the columns, given its location."""
-        idx = record.get(self.idx)
+        idx = whole(record.get(self.idx)) if self.gaps else record.get(self.idx)
         return SourceRow(
             location=location,
             texts=tuple(record[column] for column in self.texts),
@@ -360,6 +363,14 @@ def _labeled(task: TaskSpec, split: str) -> Labeled:
 def _row_number(text: str) -> int | None:
     """A row's own number, or None where it is none that fits 64 bits."""
     return int(text) if text.isdecimal() and len(text) < 19 else None
+
+
+def whole(value: Any) -> Any:
+    """A whole number that is a decimal because others of its column are missing; None for these."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else int(value) if value.is_integer() else value
+    decimal = re.fullmatch(r"([0-9]+)\.0", value) if isinstance(value, str) else None
+    return decimal[1] if decimal else value
 
 
 def source_split(split: str, table: pa.Table) -> SourceSplit:

@@ -312,7 +312,7 @@ def _class_names(values: Values, column: str) -> list[str]:
     if len(set(map(str, values))) == 1:
         raise SourceInvalid(
             f"the column {quoted(column)} has one value in all {len(values):,} rows.",
-            f"Name another label: --label-column-column NAME. {_NAME_IT}",
+            f"Name another label: --label-column NAME. {_NAME_IT}",
         )
     numbers = all(_is_number(value) for value in values)
     fractions = any(isinstance(v, float) or "." in str(v) or "e" in str(v) for v in values)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -98,7 +98,7 @@ def add_rows(source: str, rows: SourceTableBuilder) -> None:
     """
     path = Path(source)
     if names_hub(source):
-        columns = columns_of(rows.task)
+        columns = _columns(rows)
         for record in training_records(source):
             rows.add_record(record.location, record.values, columns)
     elif not os.path.exists(path):
@@ -119,6 +119,15 @@ def columns_of(task: TaskSpec) -> Columns:
     return Columns(task.text_columns, task.label.column)
 
 
+def _columns(rows: SourceTableBuilder) -> Columns:
+    """The same, for messages about rows that are no split of their own."""
+    columns = columns_of(rows.task)
+    if rows.labeled is None:
+        return columns
+    needed = f"Rows of {rows.task.name} have their texts in {listed(columns.texts)}: call it so."
+    return replace(columns, hint=needed, gaps=True)
+
+
 def add_columns(path: Path, rows: SourceTableBuilder) -> None:
     """Collect the rows of a columnar file.
 
@@ -126,7 +135,7 @@ def add_columns(path: Path, rows: SourceTableBuilder) -> None:
         SourceInvalid: It is none, or lacks a column.
         RowMalformed: A row is malformed, unless such ones are left out.
     """
-    columns = columns_of(rows.task)
+    columns = _columns(rows)
     table = open_records(path, rows.malformed, rows.wanted(columns))
     if table.columns is not None:
         rows.require(path.name, table.columns, columns)

@@ -115,14 +115,15 @@ class SoftLabelReader:
     def _one_each(self, present: Collection[str]) -> tuple[str, ...]:
         there = {name for name in self._columns if name in present} - self.others
         begin, end = self.place.columns.split(NAME)
+        known = {as_seen(column) for column in self._columns}
         expected = {*self._columns, *self.others, self.place.column}
         odd = [
             name
             for name in present
-            if name not in expected and name.startswith(begin) and name.endswith(end)
+            if name not in expected
             and (begin or end)  # else every column could be a class
-        ]  # fmt: skip
-        known = {as_seen(column) for column in self._columns}
+            and ((name.startswith(begin) and name.endswith(end)) or as_seen(name) in known)
+        ]
         if not there and not any(as_seen(name) in known for name in odd):
             return ()
         classes = listed(self.label.names)
@@ -244,7 +245,8 @@ class SoftLabelReader:
                     "number",
                     f"has the probability {number:.6g} for the class {quoted(name)}; 0 to 1 is "
                     "expected.",
-                    'If these are logits, say so in the task file: [soft_labels] form = "logits"',
+                    "Percent must be divided by 100; if these are logits, say so in the task "
+                    'file: [soft_labels] form = "logits"',
                 )
         total, rest = math.fsum(given), len(numbers) - len(given)
         if total > 1 + _TOLERANCE or (not rest and total < 1 - _TOLERANCE):

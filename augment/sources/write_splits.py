@@ -264,10 +264,10 @@ def _refuse_few(
     first = few[0]
     at = [i for i, row in enumerate(rows.labeled) if row.label == first.label]
     count = f"{len(at)} row{'s' * (len(at) > 1)}"
-    texts = f" of {first.texts} different texts" * (first.texts < len(at))
+    texts = f" of {first.texts} different text{'s' * (first.texts > 1)}" * (first.texts < len(at))
     others = [draft.names[one.label] for one in few[1:]]
     more = f"; so it is with {listed(others)}" * bool(others)
-    fewer = " Or make two splits: --split 80/20" * (len(shares) > 2)
+    fewer = " Or make two splits: --split 80/20" * (1 < first.texts < len(shares))
     raise SourceInvalid(
         f"{rows.records[at[0]].location}: the class {listed([draft.names[first.label]])} has "
         f"{count}{texts}; each of the {len(shares)} splits needs one of its own{more}.",

@@ -54,13 +54,14 @@ def numbers() -> Iterator[Parameter]:
 
 
 def call(command: str, values: dict[str, str]) -> Result:
-    """Run a command in this process with these values of its parameters."""
+    """Run a command in this process with these values of its parameters, several a line each."""
     app, name = command.split()
     words = [name]
     for param in COMMANDS[command].params:
         if param.name in values:
             option = [param.opts[0]] if param.opts[0].startswith("-") else []
-            words += [*option, values[param.name]]
+            given = values[param.name]
+            words += [*option, *(given.split("\n") if param.nargs == -1 else [given])]
     return CliRunner().invoke(APPS[app], words)
 
 

@@ -120,6 +120,16 @@ def good(
         if command == "distill general":
             found |= {"teacher": encoder}
             found.pop("recipe")
+        if command == "augment add":
+            (source / "rows.csv").write_text("sentence,label\nthe quick green cat,1\n")
+            found |= {"rows": source / "rows.csv", "source": "paraphrase"}
+        if command == "augment filter":
+            found |= {"recipe": "official"}
+        if command == "augment merge":
+            (source / "more.csv").write_text("sentence,label\nthe quick green cat,1\n")
+            rows = {"rows": str(source / "more.csv"), "source": "mt", "out": str(source)}
+            call("augment add", {"version": str(version.path)} | rows)
+            found |= {"versions": "\n".join(map(str, [version.path, *source.glob("*/v*")]))}
         if command == "augment init":
             (source / "rows.csv").write_text("sentence,label\n" + "good,1\ndull,0\nfine,1\nbad,0\n")
             found |= {"data": source / "rows.csv", "split": "50/50"}

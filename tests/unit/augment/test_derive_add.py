@@ -274,7 +274,7 @@ BAD_ROWS = {
     ),
     "a negative idx": ({"sentence": "x", "idx": -1}, "has idx -1"),
     "an idx in words": ({"sentence": "x", "idx": "first"}, "has idx 'first'"),
-    "a decimal": ({"sentence": "x", "idx": 0.0}, "has idx 0.0"),
+    "a decimal": ({"sentence": "x", "idx": 0.5}, "has idx 0.5"),
     "true": ({"sentence": "x", "idx": True}, "has idx True"),
     "a huge idx": ({"sentence": "x", "idx": 10**30}, "which is no source row"),
     "no such class": ({"sentence": "x", "label": "fine"}, "has label 'fine'"),
@@ -333,6 +333,17 @@ def test_a_parquet_file_with_more_columns(tmp_path: Path) -> None:
     assert made_by(version, "para") == [("a", 1, 0, 2), ("b", 0, 1, 1)]
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_numbers_of_a_data_frame_with_gaps(tmp_path: Path, suffix: str) -> None:
+    """pandas makes decimals of whole numbers where some are missing."""
+    rows = pd.DataFrame({"idx": [0, None], "sentence": ["a", "b"], "label": [None, "good"]})
+    path = tmp_path / f"rows.{suffix}"
+    rows.to_csv(path, index=False) if suffix == "csv" else rows.to_parquet(path)
+    version = add_rows(parent(tmp_path), path, generator="para")
+
+    assert made_by(version, "para") == [("a", 1, 0, 2), ("b", 1, 8, 1)]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
@@ -342,7 +353,7 @@ def test_a_parquet_file_with_more_columns(tmp_path: Path) -> None:
         ("rows.csv", b"sentence,p_bad\nx,1\n", "no column 'p_good'"),
         ("rows.parquet", b"PAR1", "cannot be read as a whole Parquet file"),
         ("rows.xlsx", b"PK\x03\x04", "unknown kind"),
-        ("rows.jsonl", b'{"sentence": "a validation row"}\n', "none of the 1 rows is new"),
+        ("rows.jsonl", b'{"sentence": "a validation row"}\n', "none of the 1 rows of para is new"),
     ],
 )
 def test_files_that_are_wrong(tmp_path: Path, name: str, content: bytes, says: str) -> None:
@@ -351,6 +362,7 @@ def test_files_that_are_wrong(tmp_path: Path, name: str, content: bytes, says: s
         add_rows(parent(tmp_path), tmp_path / name, generator="para")
 
     assert says in str(caught.value)
+    assert "augment init" not in caught.value.hint  # there is a task already
     assert caught.value.exit_code == 3
 
 

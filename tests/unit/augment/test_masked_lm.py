@@ -89,7 +89,7 @@ def test_only_whole_words_where_asked(lm: MaskedLM) -> None:
 def test_progress_counts_positions(lm: MaskedLM) -> None:
     asked, _ = queries(lm, "pair")
     seen: list[int] = []
-    lm.rank(asked, 5, words_only=False, on_batch=seen.append)
+    lm.rank(asked, 5, words_only=False, on_batch=lambda done, _: seen.append(done))
 
     assert sum(seen) == len(asked)
 

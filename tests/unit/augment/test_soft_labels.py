@@ -79,6 +79,7 @@ def test_forms(record: dict[str, Any], expected: tuple[float, ...] | None) -> No
         ({"p_bad": 0.5, "p_good": 0.5}, "length", "no column 'p_so so' beside 'p_bad'"),
         ({**columns(0, 0, 1), "p_great": 0}, "class", "'p_great'"),
         ({"p_Bad": 0, "p_So So": 0, "p_Good": 1}, "class", "'p_Bad'"),
+        ({"P_BAD": 0, "P_SO SO": 0, "P_GOOD": 1}, "class", "'P_BAD'"),
         ({"p_bad ": 0, "p_so so": 0, "p_good": 1}, "class", "'p_bad '"),
         ({**columns(0, 0, 1), "soft_labels": [0, 0, 1]}, "class", "twice"),
         ({"soft_labels": [0.5, 0.5]}, "length", "has 2 soft labels; 3 are expected"),
