@@ -30,7 +30,8 @@ from augment.tasks import get_task
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED, VECTORS
 from distill.records import read_json
-from distill.teacher import RECORD, TeacherRecord, fine_tune_teacher
+from distill.teacher import TeacherRecord, fine_tune_teacher
+from distill.training.advice import TEACHER_RECORD
 
 TRAINING = """
 [teacher]
@@ -216,7 +217,7 @@ def experiment(task: str, plan: Plan, encoder: str, quick: bool, work: Path) -> 
     ):
         folder = fine_tuned(task, cut(task, name, rows, work), init, steps // share)
         models[name] = str(folder)
-        record = read_json(folder / RECORD, TeacherRecord)
+        record = read_json(folder / TEACHER_RECORD, TeacherRecord)
         scores[name] = record.result.models[0].scores
     part = cut(task, "trial", plan.trial, work)
     found = trial(task, part, models, 400 // share, work / task / "trial")

@@ -30,7 +30,8 @@ from distill.pipeline import distill_task
 from distill.records import Record, read_json
 from distill.run_directory import RESULT
 from distill.run_directory import STUDENT as STUDENT_FOLDER
-from distill.teacher import RECORD, TeacherRecord, fine_tune_teacher
+from distill.teacher import TeacherRecord, fine_tune_teacher
+from distill.training.advice import TEACHER_RECORD
 from distill.training.budget import Budget
 
 STUDENT = "3x312-1200-12"
@@ -86,7 +87,7 @@ class Campaign:
 
     def score_of_teacher(self, task: str) -> float:
         """Its selection metric on validation."""
-        record = read_json(self.folder / "teachers" / task / RECORD, TeacherRecord)
+        record = read_json(self.folder / "teachers" / task / TEACHER_RECORD, TeacherRecord)
         (score,) = record.result.selected_scores().values()
         return score
 

@@ -29,7 +29,7 @@ from augment.contract.models import quiet_libraries
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM
 from benchmarks.small_data import HELD_OUT, SETS, VALIDATION_SHARE
-from distill.evaluation.evaluate import evaluate
+from distill.evaluation.evaluate import judge
 from distill.models.bf16 import autocast
 from distill.models.labels import label_settings
 from distill.models.loading import (
@@ -116,7 +116,7 @@ class Line(Record):
 def default(rows: str, split: int, seed: int) -> Cell:
     """The teacher of the recipe ``quick``."""
     training = round(SETS[rows].rows * (1 - VALIDATION_SHARE))
-    recipe = resolve(load_recipe("quick", "x"), Facts(training)).teacher
+    recipe = resolve(load_recipe("quick", "x"), Facts(training, training)).teacher
     own = recipe.numbers
     return Cell(
         rows=rows,
@@ -161,7 +161,8 @@ class Watch:
     def _score(self, teacher: Classifier, split: str) -> float:
         task = self.context.version.task
         rows = self.context.tokens.validation[split]
-        return round(evaluate(teacher, task, {split: rows})[split][task.selection_metric], 4)
+        scores = judge(teacher, task, {split: rows}).scores
+        return round(scores[split][task.selection_metric], 4)
 
 
 def fine_tune(cell: Cell, version: Version) -> Line:

@@ -17,6 +17,7 @@ from benchmarks.places import MLM
 from benchmarks.small_data import HELD_OUT, SETS
 from benchmarks.small_sets import version_of
 from distill.ablation import Arm, arm_recipe
+from distill.data.row_sets import count_parts
 from distill.evaluation.results import Role
 from distill.pipeline import distill_task
 from distill.recipes.load import load_recipe
@@ -52,7 +53,7 @@ def scores(folder: Path, name: str, arm: Arm, seed: int) -> dict[str, float]:
         teacher=teacher,
         student=STUDENT,
         out=folder / "students" / f"{name}-{arm.name}-{seed}",
-        recipe=arm_recipe(arm, load_recipe("quick", name), seed),
+        recipe=arm_recipe(arm, load_recipe("quick", name), seed, count_parts(version)),
         init="teacher-layers",
         quiet=True,
     )
