@@ -209,6 +209,15 @@ def parse_task(content: bytes, where: str, folder: Path) -> Task:
     return Task(spec, dict(files), folder, soft, unlabeled)
 
 
+def check_spec(spec: TaskSpec) -> None:
+    """Check a task that a program made, as a task file is checked.
+
+    Raises:
+        RecipeInvalid: It has faults; every one is named.
+    """
+    refuse("the task", faults(TaskSpec, spec.model_dump()) or _meant_otherwise(spec, {}, ()))
+
+
 def _without_labels(files: Any, where: str) -> tuple[str, ...]:
     """The files of ``[splits] unlabeled``, one or a list; they are taken out of the table."""
     named = files.pop(UNLABELED_SPLIT, ()) if isinstance(files, dict) else ()

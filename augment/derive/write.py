@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,14 +30,17 @@ from augment.contract.data_files import Record, listed
 from augment.contract.models import first_line
 from augment.contract.task import EDIT, SAFE_NAME
 from augment.derive.build import Made, Rows, build
+from augment.derive.equal_rows import Digests, Mask, all_digests, first_of_each, found_among
 from augment.derive.groups import conformed
 from augment.derive.in_memory import records_of
 from augment.errors import RowMalformed, SourceMissing
 from augment.progress import Narrator
 from augment.sources.examples import SourceTableBuilder, source_split
 from augment.sources.labels import LabelReader, short
+from augment.sources.row_files import Rows as SourceRows
 from augment.sources.row_files import columns_of, soft_label_reader
-from augment.tasks import Task, get_task
+from augment.sources.unlabeled import Unlabeled
+from augment.tasks import Task, check_spec, get_task
 from augment.versions.rows import ChunkOutput
 
 _ROWS_A_CHUNK = 16_384
@@ -57,7 +61,8 @@ def write_version(
 
     Rows have the columns of the task, and maybe ``idx``, ``soft_labels`` and, in the training and
     unlabeled split, ``variant`` with a ``generator`` where it is above 0, and ``edits``. They are
-    checked as rows of files are; no gate is applied, see ``augment filter``.
+    checked as rows of files are; no gate is applied, see ``augment filter``. Unlabeled rows that
+    equal a row of another split or an earlier one are left out and counted.
 
     Args:
         task: A GLUE task's name, a task file, or the task itself.
@@ -68,6 +73,7 @@ def write_version(
 
     Raises:
         UsageError: A split is none of the task's, or of another type.
+        RecipeInvalid: The task has faults.
         SourceInvalid: A column, a label or a split is missing, or a row is malformed.
         OutputUnwritable: There is no room.
     """
@@ -78,6 +84,12 @@ def write_version(
         for name in spec.splits.names
         if name in splits
     }
+    tell, counts = narrator or Narrator(), Counter[str]()
+    if (split := spec.splits.unlabeled) in read:
+        new = _new_rows(read, spec)
+        read[split], counts = new.rows.table, Counter(new.counts() if new.dropped.total() else {})
+        for warning in new.warnings:
+            tell.say("warning", warning)
     soft = any(SOFT_LABELS in table.column_names for table in read.values())
     schema = arrow_schema(spec, soft_labels=soft)
     tables = {name: conformed(table, schema) for name, table in read.items()}
@@ -92,7 +104,7 @@ def write_version(
         teacher_logits=False,
         label_rule="positions" if labels.rule == "positions" else None,
     )
-    return build(made.draft(), _rows(tables, spec), Path(out), narrator or Narrator())
+    return build(made.draft(), _rows(tables, spec, counts), Path(out), tell)
 
 
 def _spec(task: str | Task | TaskSpec, splits: Mapping[str, Any]) -> TaskSpec:
@@ -104,6 +116,7 @@ def _spec(task: str | Task | TaskSpec, splits: Mapping[str, Any]) -> TaskSpec:
     """
     chosen = get_task(task) if isinstance(task, str) else task
     whole = chosen if isinstance(chosen, Task) else Task(chosen)
+    check_spec(whole.spec)
     if UNLABELED_SPLIT in splits:
         whole = whole.with_unlabeled()
     spec = whole.spec
@@ -132,7 +145,7 @@ def _read(split: str, rows: Any, spec: TaskSpec, labels: LabelReader) -> pa.Tabl
             for record in part:
                 reader.add_record(record.location, record.values, columns)
         except RowMalformed as error:
-            raise RowMalformed(error.problem, "Mend the rows, or take it out.") from error
+            raise RowMalformed(error.problem, "Mend the rows, or take them out.") from error
         told.append(_told(part, spec))
     more = pa.concat_tables([_TOLD.empty_table(), *told])
     generated = np.asarray(more["variant"]) > 0
@@ -145,6 +158,11 @@ def _read(split: str, rows: Any, spec: TaskSpec, labels: LabelReader) -> pa.Tabl
         "has a generator but variant 0, or a variant above 0 and no generator",
         "Source rows have variant 0 and no generator; others have both, and the idx of their row.",
     )  # fmt: skip
+    if split not in (spec.splits.train, spec.splits.unlabeled):
+        _refuse(
+            split, generated, "has a variant above 0",
+            "Rows made from others belong into the training split or the unlabeled one.",
+        )  # fmt: skip
     for name in _TOLD.names:
         table = table.append_column(name, more[name])
     return _grouped(split, table) if generated.any() else table
@@ -223,6 +241,45 @@ def _grouped(split: str, table: pa.Table) -> pa.Table:
     return table.take(pa.array(np.lexsort((variant, idx * alone, first))))
 
 
+def _new_rows(read: Mapping[str, pa.Table], spec: TaskSpec) -> Unlabeled:
+    """The unlabeled rows but those that equal another row, as ``augment run`` leaves them out.
+
+    Rows that were made from one go with it; else they are left out only where they equal a
+    validation or test row.
+
+    Raises:
+        SourceInvalid: None is left.
+    """
+    unlabeled, train = str(spec.splits.unlabeled), spec.splits.train
+    table = read[unlabeled]
+    digests, idx = all_digests(table.to_batches(), spec), np.asarray(table["idx"])
+    is_source = np.asarray(table["variant"]) == 0
+    held_out = (
+        b for name in read if name not in (unlabeled, train) for b in read[name].to_batches()
+    )
+    sources = read[train].filter(pc.equal(read[train]["variant"], 0)).to_batches()
+    left, dropped, first_leak = np.ones(len(idx), dtype=np.bool_), Counter[str](), ""
+    for reason, equal in (
+        ("leak", found_among(digests, held_out, spec)),
+        ("in_train", found_among(digests, sources, spec) & is_source),
+        ("duplicate", _repeated(digests, is_source)),
+    ):
+        wrong = equal | np.isin(idx, idx[equal & is_source])
+        dropped[reason] = int((wrong & left).sum())
+        left &= ~wrong
+        if reason == "leak" and wrong.any():
+            first_leak = f"split {unlabeled!r} idx {idx[np.argmax(wrong)]}"
+    rows = SourceRows(table.filter(pa.array(left)), len(idx), Counter(), ())
+    return Unlabeled(rows, dropped, first_leak).checked()
+
+
+def _repeated(digests: Digests, is_source: Mask) -> Mask:
+    """Which source rows equal an earlier one."""
+    places = np.flatnonzero(is_source)
+    repeated: Mask = _at(places[~first_of_each(digests[places])], len(digests))
+    return repeated
+
+
 def _at(places: Any, rows: int) -> Any:
     mask = np.zeros(rows, dtype=np.bool_)
     mask[places] = True
@@ -257,7 +314,7 @@ def _values(column: pa.ChunkedArray) -> Iterator[list[Any]]:
         yield [json.dumps(each) for each in part] if is_edits else part
 
 
-def _rows(tables: Mapping[str, pa.Table], spec: TaskSpec) -> Rows:
+def _rows(tables: Mapping[str, pa.Table], spec: TaskSpec, counts: Mapping[str, int]) -> Rows:
     train = spec.splits.train
     firsts = range(0, tables[train].num_rows, _ROWS_A_CHUNK)
 
@@ -269,4 +326,4 @@ def _rows(tables: Mapping[str, pa.Table], spec: TaskSpec) -> Rows:
             yield ChunkOutput(number, part, counts)
 
     others = {name: [table] for name, table in tables.items() if name != train}
-    return Rows(len(firsts), outputs, others, {})
+    return Rows(len(firsts), outputs, others, counts)

@@ -78,6 +78,20 @@ class Unlabeled:
         dropped = {f"unlabeled.{reason}": self.dropped[reason] for reason in _DROPPED}
         return {"unlabeled.read": self.rows.read, **dropped}
 
+    def checked(self) -> Unlabeled:
+        """The same.
+
+        Raises:
+            SourceInvalid: No row is left.
+        """
+        if self.rows.table.num_rows:
+            return self
+        first = f" The first of these: {self.first_leak}." if self.first_leak else ""
+        raise SourceInvalid(
+            f"no unlabeled row is left: {unlabeled_line(self.counts())}.{first}",
+            "Name files of other rows than the labeled splits have: --unlabeled FILE",
+        )
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a person should see."""
@@ -132,14 +146,7 @@ def read_unlabeled(
         sources, task, UNLABELED_SPLIT, labeled="never", place=place,
         skip_malformed=skip_malformed, screen=screen,
     )  # fmt: skip
-    found = Unlabeled(rows, screen.dropped, screen.first_leak)
-    if not rows.table.num_rows:
-        first = f" The first of these: {screen.first_leak}." if screen.first_leak else ""
-        raise SourceInvalid(
-            f"no unlabeled row is left: {unlabeled_line(found.counts())}.{first}",
-            "Name files of other rows than the labeled splits have: --unlabeled FILE",
-        )
-    return found
+    return Unlabeled(rows, screen.dropped, screen.first_leak).checked()
 
 
 def _digests(table: pa.Table, task: TaskSpec) -> list[bytes]:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from augment import write_version
 from augment.cli import app
 from augment.contract import Fault, UsageError, verify
-from augment.errors import RowMalformed, SourceInvalid, SourceMissing
+from augment.errors import RecipeInvalid, RowMalformed, SourceInvalid, SourceMissing
 from tests.unit.augment.derived import PAIRS, SCORES, TEA, TRAIN, frame, parent
 
 VALIDATION = frame(("a validation row", "good"), ("another", "bad"))
@@ -190,3 +190,45 @@ def test_splits_that_are_wrong(
         write_version(TEA, splits, out=tmp_path)
 
     assert says in str(caught.value)
+
+
+def test_unlabeled_rows_that_equal_others_are_left_out(tmp_path: Path) -> None:
+    """As ``augment run`` does; what was made from such a row goes with it."""
+    unlabeled = frame(
+        ("A validation  row", 0, 0, None),
+        ("made from it", 0, 1, "mt"),
+        ("Fine TEA", 1, 0, None),
+        ("new", 2, 0, None),
+        ("NEW", 3, 0, None),
+        ("a test row", 2, 1, "mt"),
+        ("newer", 2, 2, "mt"),
+        columns="sentence idx variant generator",
+    )
+    version = parent(tmp_path, unlabeled=unlabeled)
+    counts = version.manifest.counts
+
+    assert version.to_pandas("unlabeled")["sentence"].tolist() == ["new", "newer"]
+    assert [counts[f"unlabeled.{key}"] for key in ("read", "leak", "in_train", "duplicate")] == [
+        *(7, 3, 1, 1)
+    ]
+    assert verify(version) == 4
+    with pytest.raises(SourceInvalid, match="no unlabeled row is left"):
+        parent(tmp_path, unlabeled=unlabeled[:3])
+
+
+def test_rows_made_from_others_are_no_validation_rows(tmp_path: Path) -> None:
+    with pytest.raises(RowMalformed, match="split 'validation' row 1 has a variant above 0"):
+        parent(tmp_path, validation=TRAIN)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"name": "../up"}, {"metrics": ("mcc",)}, {"metrics": ("pearson",)}, {"text_columns": ()}],
+)
+def test_a_task_with_faults(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    """``model_copy`` checks nothing."""
+    splits = {"train": TRAIN, "validation": TRAIN[:1]}
+    with pytest.raises(RecipeInvalid, match="the task has"):
+        write_version(TEA.model_copy(update=wrong), splits, out=tmp_path / "out")
+    assert not list(tmp_path.iterdir())
