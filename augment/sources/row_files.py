@@ -124,7 +124,8 @@ def _columns(rows: SourceTableBuilder) -> Columns:
     columns = columns_of(rows.task)
     if rows.labeled is None:
         return columns
-    needed = f"Rows of {rows.task.name} have their texts in {listed(columns.texts)}: call it so."
+    texts = listed(columns.texts)
+    needed = f"Rows of {rows.task.name} have their texts in {texts}: name its columns so."
     return replace(columns, hint=needed, gaps=True)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,7 @@ from augment.contract.errors import OutputUnwritable
 from augment.contract.files import beside, disk_errors, sole_writer, sync
 from augment.contract.reading import guarded
 from augment.contract.tables import kind_of, open_table
-from augment.errors import SourceInvalid
+from augment.errors import RowMalformed, SourceInvalid
 from augment.sources.columnar import named
 from augment.sources.digests import row_digest
 from augment.sources.drafts import Draft
@@ -39,6 +40,10 @@ from augment.tasks import parse_task
 _KINDS = {".csv": ".csv", ".tsv": ".tsv", ".parquet": ".parquet"}
 """Those that are kept; all others become JSON Lines."""
 _LINES = ".jsonl"
+_AS_IT_IS = (
+    "The task file names files of --unlabeled as they are: mend this one, or name it at the run, "
+    "which counts such rows: augment run TASK --unlabeled FILE --skip-malformed"
+)
 _SURROGATES = frozenset(map(chr, range(0xD800, 0xE000)))
 
 
@@ -129,7 +134,8 @@ def split_file(
     path, folder = draft.path, draft.path.parent if out is None else out
     task = parse_task(draft.toml(dict(zip(shares, shares, strict=True))).encode(), "draft", folder)
     rows = _read(path, task.spec, skip_malformed=skip_malformed)
-    others = _count(unlabeled, task.spec, rows, skip_malformed=skip_malformed)
+    unlabeled = list({os.path.realpath(source): source for source in unlabeled}.values())
+    others = _count(unlabeled, task.spec, rows)
     splits = assign(rows.labeled, shares, seed=seed, classes=bool(draft.names))
     _refuse_few(path, draft, rows, splits, shares)
     of_split = {split: _chosen(rows.records, splits, split) for split in shares}
@@ -172,15 +178,19 @@ def _chosen(records: Sequence[Record], splits: Sequence[str], split: str) -> lis
     return [record for record, of in zip(records, splits, strict=True) if of == split]
 
 
-def _count(sources: Sequence[str], task: TaskSpec, rows: _Rows, *, skip_malformed: bool) -> int:
+def _count(sources: Sequence[str], task: TaskSpec, rows: _Rows) -> int:
     """How many rows files without labels have; they are read as the run reads them.
 
     Raises:
         SourceInvalid: A file cannot be read, or has no row but those that have a label.
+        RowMalformed: A row is malformed: the task file names these files as they are.
     """
     if not sources:
         return 0
-    read = read_rows(sources, task, UNLABELED_SPLIT, labeled="never", skip_malformed=skip_malformed)
+    try:
+        read = read_rows(sources, task, UNLABELED_SPLIT, labeled="never")
+    except RowMalformed as error:
+        raise RowMalformed(error.problem, _AS_IT_IS, error.reason) from error
     known = {row.digest for row in rows.labeled}
     if not rows.bare and known.issuperset(_digests(read.table, task)):
         raise SourceInvalid(

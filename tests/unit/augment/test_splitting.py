@@ -187,6 +187,23 @@ def test_unlabelled_files_from_elsewhere_are_copied(tmp_path: Path) -> None:
     assert not (tmp_path / "c").exists()
 
 
+def test_unlabelled_files_are_named_as_they_are(tmp_path: Path) -> None:
+    """A row that the run would refuse is refused here: the task file runs as it is written."""
+    path, more = lay(tmp_path, rows()), tmp_path / "more.csv"
+    more.write_text("text,label\na new one,dogs\nanother new one,\n")
+    done = call(path, "--split", "80/20", "--unlabeled", more, "--skip-malformed")
+    assert done.exit_code == 3
+    sentence = " ".join(done.stderr.split())
+    assert "more.csv line 2 has the label 'dogs'" in sentence
+    assert "augment run TASK --unlabeled FILE --skip-malformed" in sentence
+
+    more.write_text("text\na new one\n")
+    again = tmp_path / "." / "more.csv"
+    assert split_file(draft_of(path), SHARES, unlabeled=[str(more), str(again)]).files[
+        "unlabeled"
+    ] == ["more.csv"]
+
+
 def test_a_class_with_too_few_rows(tmp_path: Path) -> None:
     records = rows(40)
     records[16]["label"] = "rare"
