@@ -13,7 +13,7 @@ from augment.contract import TaskSpec, Version
 from augment.contract.files import new_place
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
-from distill.data.row_sets import check_parts
+from distill.data.row_sets import check_parts, count_taught
 from distill.distributed import device, main_process_first, on_main_process
 from distill.errors import WeakTeacher
 from distill.evaluation.evaluate import fitness, judge, measure
@@ -84,11 +84,13 @@ def distill_task(
     narrator, run = Narrator(quiet=quiet), RunDirectory(new_place(out), shared)
     opened = open_checked(version)
     named = parse_guides(teacher, encoder)
-    settings = named.settle(recipe_for(opened, recipe), opened.task)
+    taught = None if named.teachers else count_taught(opened)
+    settings = named.settle(recipe_for(opened, recipe, taught=taught), opened.task)
     if named.reads_soft_labels(settings):
         check_kept(opened, alone=not named.teachers)
     drawn = settings.drawn
-    check_parts(opened, {name: drawn[name] for name in drawn if plain or name != "plain"})
+    stages = {name: drawn[name] for name in drawn if plain or name != "plain"}
+    check_parts(opened, stages, taught)
     with main_process_first(), run.explaining_lost_models():
         spec = named.student(student, init)
         identity = run_identity(opened, named, spec, settings)
@@ -110,6 +112,7 @@ def distill_task(
                 run,
                 narrator,
                 unlabeled=settings.draws_unlabeled,
+                taught=taught,
             )
             narrator.say("version", describe_rows(context))
             guides = check_guides(context, loaded, allow_weak_teacher)
@@ -186,7 +189,6 @@ def check_kept_labels(
         return None
     drawn = context.recipe.prediction.draws_from
     kept = keep_labels(version, drawn, fill=not named.teachers)
-    kept.keep(context.tokens.rows(drawn))  # refused now, not after stage 1
     for sentence in kept.sentences():
         say("soft labels", sentence)
     if not allow_weak:

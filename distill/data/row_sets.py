@@ -9,7 +9,7 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.contract import Version
+from augment.contract import SOFT_LABELS, Version
 from distill.data.mixtures import Mixture, mix
 from distill.errors import DataInvalid
 from distill.recipes.mixtures import PARTS, Data, Part, Shares, parts_of
@@ -33,19 +33,9 @@ class RowSet:
         return len(self.rows)
 
     def keep(self, chosen: NDArray[np.bool_]) -> RowSet:
-        """Some of the rows, shape (rows,); the parts of a mixture keep their shares.
-
-        Raises:
-            DataInvalid: Nothing is left of a part that has a share.
-        """
+        """Some of the rows, shape (rows,), of each part of a mixture; these keep their shares."""
         if chosen.all():
             return self
-        for part in self.mixture.parts if self.mixture else ():
-            if not chosen[part.places].any():
-                raise DataInvalid(
-                    f"no row of the part {PARTS[part.number]!r} is left, and it has a share.",
-                    "Leave it out of data in the recipe, or give it a share of 0.",
-                )
         mixture = self.mixture.keep(chosen) if self.mixture else None
         return RowSet(self.rows.select(np.flatnonzero(chosen)), mixture)
 
@@ -87,12 +77,20 @@ def count_parts(version: Version) -> dict[Part, int]:
     }
 
 
-def check_parts(version: Version, stages: Mapping[str, Data]) -> None:
+def count_taught(version: Version) -> int:
+    """Rows without labels that soft labels teach: those that have one."""
+    split = unlabeled_split(version) if version.manifest.soft_labels else None
+    batches = version.batches(split, [SOFT_LABELS]) if split else ()
+    return sum(len(batch) - batch.column(SOFT_LABELS).null_count for batch in batches)
+
+
+def check_parts(version: Version, stages: Mapping[str, Data], taught: int | None = None) -> None:
     """See that every part that a stage names has rows, before anything is read.
 
     Args:
         version: Opened.
         stages: ``data`` by section of the recipe.
+        taught: Rows without labels that stage 2 learns from, where those are not all.
 
     Raises:
         DataInvalid: One has none. ``all`` and ``augmented`` may name parts without rows, as they
@@ -103,6 +101,13 @@ def check_parts(version: Version, stages: Mapping[str, Data]) -> None:
         named = parts_of(data)
         if isinstance(data, str) and len(named) > 1:
             continue
+        some = stage == "prediction" and taught == 0
+        if some and "unlabeled" in named and counts["unlabeled"]:
+            raise DataInvalid(
+                f"none of the unlabeled rows of {version.reference} has a soft label, and data of "
+                "[prediction] asks for them.",
+                "Make a version whose unlabeled rows bring some, or leave that part out.",
+            )
         for part in named:
             if not counts[part]:
                 raise DataInvalid(

@@ -18,7 +18,7 @@ from torch import nn
 from augment.contract import OutputUnwritable, TaskSpec, Version
 from augment.contract.files import check_output, nearest
 from augment.contract.version import open_checked
-from distill.data.row_sets import check_parts, count_parts
+from distill.data.row_sets import check_parts, count_parts, count_taught
 from distill.data.versions import count_split, labeled, sample, sample_drawn, tokenize_sample
 from distill.distributed import device
 from distill.doctor.calibrate import STAGES, StageName, Timings, Trial
@@ -88,12 +88,15 @@ def check_version(reference: Version | str | Path) -> Check[Version]:
 
 
 def check_recipe(
-    source: str | Path, opened: Version, guides: GuideSpec | None
+    source: str | Path, opened: Version, guides: GuideSpec | None, *, plain: bool
 ) -> Check[DistillRecipe]:
     """It has no faults, a run from these guides can follow it, and the version has its rows."""
-    settings = recipe_for(opened, source)
+    taught = count_taught(opened) if guides and not guides.teachers else None
+    settings = recipe_for(opened, source, taught=taught)
     settings = guides.settle(settings, opened.task) if guides else settings
-    check_parts(opened, settings.drawn)
+    drawn = settings.drawn
+    stages = {name: drawn[name] for name in drawn if plain or name != "plain"}
+    check_parts(opened, stages, taught)
     return seen(settings, f"{source} for {opened.task.name}")
 
 
@@ -230,6 +233,7 @@ def check_time(
         selecting=stored[0],
         answered=answered,
         unlabeled=rows["unlabeled"] if recipe.draws_unlabeled else 0,
+        taught=None if teachers else count_taught(version),
     )
     parameters = sum(weight.numel() for weight in trial.student.model.parameters())
     forecast = make_forecast(recipe, counted, calibrate(trial, stages), parameters)

@@ -109,7 +109,9 @@ class _Examination:
             return None
         guides = self.run("teacher", lambda: checks.check_guides(self.named(), version))
         spec = guides.spec if guides else None
-        recipe = self.run("recipe", lambda: checks.check_recipe(self.recipe, version, spec))
+        recipe = self.run(
+            "recipe", lambda: checks.check_recipe(self.recipe, version, spec, plain=self.plain)
+        )
         if guides is None:
             return None
         self.run("labels", lambda: checks.check_labels(version, guides))

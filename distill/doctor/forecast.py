@@ -32,6 +32,7 @@ class Rows:
         selecting: Of the first one, which selects the best step.
         answered: Whether the version holds the teacher's answers already.
         unlabeled: Rows without labels, where the recipe draws any.
+        taught: Those of them that stage 2 learns from; all if left out.
     """
 
     augmented: int
@@ -40,12 +41,13 @@ class Rows:
     selecting: int
     answered: bool = False
     unlabeled: int = 0
+    taught: int | None = None
 
-    @property
-    def parts(self) -> dict[PartName, int]:
-        """Rows of each part that stages draw from."""
-        made = self.augmented - self.original
-        return {"original": self.original, "augmented": made, "unlabeled": self.unlabeled}
+    def parts(self, stage: StageName) -> dict[PartName, int]:
+        """Rows of each part that a stage draws from."""
+        made, some = self.augmented - self.original, stage == "prediction"
+        blind = self.taught if some and self.taught is not None else self.unlabeled
+        return {"original": self.original, "augmented": made, "unlabeled": blind}
 
     @property
     def tokenized(self) -> int:
@@ -94,14 +96,15 @@ class PartDrawn:
 
 def mixture_of(stage: StageName, section: Training, rows: Rows) -> list[PartDrawn]:
     """What a stage draws from each part that has a share."""
-    draws = draws_of(section.draws_from, rows.parts)
+    known = rows.parts(stage)
+    draws = draws_of(section.draws_from, known)
     total = sum(draws.values())
     steps = total_steps(total, section.numbers)
     epochs = steps / math.ceil(total / section.numbers.batch_size)
     return [
         PartDrawn(stage, part, own, steps * count / total, epochs * count / own)
         for part, count in draws.items()
-        if (own := rows.parts[part])
+        if (own := known[part])
     ]
 
 

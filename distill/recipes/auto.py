@@ -31,15 +31,17 @@ class Facts:
         augmented: Training rows, those that were generated included.
         unlabeled: Rows without labels.
         width: Of the encoder that becomes the teacher: wide ones bear lower rates.
+        taught: Rows without labels that stage 2 learns from; all of them if left out.
     """
 
     original: int
     augmented: int
     unlabeled: int = 0
     width: int = WIDTH
+    taught: int | None = None
 
     @classmethod
-    def of(cls, version: Version, width: int = WIDTH) -> Facts:
+    def of(cls, version: Version, width: int = WIDTH, taught: int | None = None) -> Facts:
         """Those of a version, from its manifest alone."""
         train = version.task.splits.train
         read = {source.split: source.rows for source in version.manifest.sources}
@@ -49,14 +51,16 @@ class Facts:
             augmented=version.rows(train),
             unlabeled=version.rows(blind) if blind in version.splits else 0,
             width=width,
+            taught=taught,
         )
 
-    def rows(self, data: Data) -> int:
+    def rows(self, stage: str, data: Data) -> int:
         """How many rows a stage draws from; where there are none it is refused later."""
+        some = stage == "prediction" and self.taught is not None
         parts = {
             "original": self.original,
             "augmented": self.augmented - self.original,
-            "unlabeled": self.unlabeled,
+            "unlabeled": self.taught if some else self.unlabeled,
         }
         return max(1, sum(parts[part] for part in parts_of(data)))
 
@@ -135,7 +139,7 @@ def resolve(recipe: DistillRecipe, facts: Facts) -> DistillRecipe:
     for stage in RULES:
         section: Training = getattr(recipe, stage)
         named = section.batch_size if section.batch_size != "auto" else None
-        rows = facts.rows(section.draws_from)
+        rows = facts.rows(stage, section.draws_from)
         found = asdict(numbers(stage, rows, batch_size=named, width=facts.width))
         auto = {name: value for name, value in found.items() if getattr(section, name) == "auto"}
         sections[stage] = section.model_copy(update=auto)
@@ -143,7 +147,11 @@ def resolve(recipe: DistillRecipe, facts: Facts) -> DistillRecipe:
 
 
 def recipe_for(
-    version: Version, source: str | Path | DistillRecipe, width: int = WIDTH
+    version: Version,
+    source: str | Path | DistillRecipe,
+    width: int = WIDTH,
+    *,
+    taught: int | None = None,
 ) -> DistillRecipe:
     """Load a recipe for a version's task, every number known.
 
@@ -151,5 +159,6 @@ def recipe_for(
         version: That is trained on.
         source: A shipped recipe, a TOML file, or a recipe.
         width: Of the encoder that is fine-tuned as the teacher.
+        taught: See ``Facts``.
     """
-    return resolve(load_recipe(source, version.task.name), Facts.of(version, width))
+    return resolve(load_recipe(source, version.task.name), Facts.of(version, width, taught))

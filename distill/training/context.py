@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from augment.contract import Version
 from distill.data.batching import Collator
-from distill.data.row_sets import RowSet
+from distill.data.row_sets import RowSet, count_parts
 from distill.data.versions import TokenizedSplits, fingerprint, tokenize
 from distill.distributed import main_process_first, on_main_process
 from distill.evaluation.baselines import find_baselines
@@ -30,6 +30,7 @@ from distill.models.seeding import seeded
 from distill.models.students import StudentSpec
 from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
+from distill.recipes.mixtures import parts_of
 from distill.recipes.schema import Layerwise, Optimization, Training
 from distill.records import Origin, commit_sealed, discard
 from distill.run_directory import RunDirectory
@@ -126,10 +127,12 @@ class TaskContext(RunContext):
     Attributes:
         version: Opened and verified.
         tokens: Its splits as ``tokenizer`` splits them.
+        taught: Rows without labels that stage 2 learns from; all of them if left out.
     """
 
     version: Version
     tokens: TokenizedSplits
+    taught: int | None = None
 
     def read_by(self, tokenizer: PreTrainedTokenizerBase) -> TokenizedSplits:
         """The version as a tokenizer splits it; tokens that are open are not mapped once more."""
@@ -250,6 +253,9 @@ class TaskContext(RunContext):
         """What to change in a section of the recipe whose model learnt too little."""
         training: Training = getattr(self.recipe, section)
         rows = len(self.tokens.rows(training.draws_from))
+        if section == "prediction" and self.taught is not None:
+            blind = "unlabeled" in parts_of(training.draws_from)
+            rows -= blind * (count_parts(self.version)["unlabeled"] - self.taught)
         return advice(self.version.task.name, section, training.numbers, rows)
 
 
@@ -344,6 +350,7 @@ def open_context(
     narrator: Narrator,
     *,
     unlabeled: bool = False,
+    taught: int | None = None,
 ) -> TaskContext:
     """Tokenize a version as the student reads it, rows without labels where they are drawn."""
     length = resolve_length(recipe.max_length, version.task)
@@ -351,7 +358,7 @@ def open_context(
         version, tokenizer, length, run.tokens, narrator=narrator, unlabeled=unlabeled
     )
     warn_of_unknown(tokens.train, tokenizer, narrator)
-    return TaskContext(recipe, tokenizer, length, run, narrator, version, tokens)
+    return TaskContext(recipe, tokenizer, length, run, narrator, version, tokens, taught)
 
 
 def run_identity(

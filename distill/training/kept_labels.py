@@ -47,11 +47,7 @@ class KeptLabels:
     use: SoftLabelUse
 
     def keep(self, rows: RowSet) -> RowSet:
-        """The tokenized rows of ``data`` that there is something to learn from.
-
-        Raises:
-            DataInvalid: Nothing is left of a part that has a share.
-        """
+        """The tokenized rows of ``data`` that there is something to learn from."""
         return rows.keep(self.taught) if self.fill else rows
 
     def check_worth(self) -> None:

@@ -20,11 +20,14 @@ from augment.contract import Label, Splits, TaskSpec, Version
 from distill import distill_task
 from distill.ablation import ablate_task
 from distill.cli import app
+from distill.data.row_sets import count_taught
 from distill.doctor.calibrate import StageName, Timings
 from distill.doctor.diagnose import CheckResult, Diagnosis, diagnose
 from distill.errors import DataInvalid, ModelInvalid, UsageError, WeakTeacher
 from distill.evaluation.results import Run
 from distill.models.guides import LABELS, GuideSpec, model_name, parse_guides
+from distill.recipes.auto import numbers, recipe_for
+from distill.recipes.load import RECIPES
 from distill.stages.losses import logits_loss
 from distill.training.kept_labels import filled, keep_labels
 from distill.training.soft_labels import LEAST, mixed
@@ -375,6 +378,23 @@ def test_soft_labels_that_say_the_opposite_are_refused(
     assert run.student.is_dir()
 
 
+@pytest.mark.parametrize("data", ['"unlabeled"', "{ original = 1, unlabeled = 2 }"])
+def test_unlabeled_rows_without_any_are_refused_before_models_are_read(
+    go: Callable[..., Run], settings: dict[str, Any], tmp_path: Path, data: str
+) -> None:
+    version = moods(tmp_path, said(mood_rows(8, 1)), mood_rows(8, 2))
+    recipe = tmp_path / "own.toml"
+    recipe.write_text(RECIPE.replace('[prediction]\ndata = "all"', f"[prediction]\ndata = {data}"))
+    with pytest.raises(
+        DataInvalid, match=r"none of the unlabeled rows of .* has a soft label"
+    ) as e:
+        go(tmp_path / "run", version, recipe=recipe, encoder="nowhere")
+    given = {**settings, "recipe": recipe, "calibrate": uncalibrated, "student": "nowhere"}
+    checks = found(diagnose(LABELS, version, **given))
+
+    assert (checks["recipe"].finding, checks["recipe"].exit_code) == (e.value.problem, 3)
+
+
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
@@ -482,6 +502,56 @@ def test_the_doctor_times_stages_without_a_teacher(
     assert result.forecast is not None
     assert set(result.forecast.seconds_a_step) == {"prediction"}
     assert found(result)["teacher"].finding == "none: the soft labels of the version teach"
+
+
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory: pytest.TempPathFactory) -> Version:
+    """20 rows with a label; of 600 without one, 40 have a soft label."""
+    rows = said(mood_rows(600, 3))
+    silent = [{**row, "soft_labels": None} for row in rows[40:]]
+    return moods(tmp_path_factory.mktemp("sparse"), mood_rows(20, 1), [*rows[:40], *silent])
+
+
+def test_rows_that_nothing_teaches_do_not_count_where_numbers_are_automatic(
+    sparse: Version,
+) -> None:
+    recipe = recipe_for(sparse, "quick", taught=count_taught(sparse))
+
+    assert count_taught(sparse) == 40
+    assert recipe.prediction.epochs == numbers("prediction", 60).epochs
+    assert recipe.intermediate.epochs == numbers("intermediate", 620).epochs
+    assert recipe_for(sparse, "quick").prediction.epochs == numbers("prediction", 620).epochs
+
+
+def test_the_doctor_counts_the_steps_that_a_run_makes(
+    sparse: Version, go: Callable[..., Run], settings: dict[str, Any], encoder: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "own.toml"
+    text = RECIPES.text("quick") + "\n[task.mood]\nmax_length = 16\n"
+    recipe.write_text(f"{text}[task.mood.intermediate]\nmax_steps = 2\n"
+                      "[task.mood.prediction]\nepochs = 2\nevaluations = 1\n")  # fmt: skip
+    given = {**settings, "recipe": recipe, "plain": False, "encoder": str(encoder)}
+    forecast = diagnose(LABELS, sparse, **given, calibrate=uncalibrated).forecast
+    assert forecast is not None
+    lines = {line.part: line.rows for line in forecast.mixture if line.stage == "prediction"}
+    run = go(tmp_path / "run", sparse, **given)
+    log = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+
+    assert lines == {"original": 20, "unlabeled": 40}
+    assert [part.steps for part in forecast.parts if part.name == "stage 2"] == [
+        max(line["step"] for line in log if line["stage"] == "prediction")
+    ]
+
+
+def test_the_doctor_asks_nothing_of_a_stage_that_is_left_out(
+    soft: Version, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = tmp_path / "own.toml"
+    recipe.write_text(RECIPE.replace("[plain]", "[plain]\ndata = { augmented = 1 }"))
+    given = {**settings, "recipe": recipe, "student": "nowhere", "calibrate": uncalibrated}
+
+    assert found(diagnose(LABELS, soft, **given))["recipe"].exit_code == 3
+    assert found(diagnose(LABELS, soft, **given, plain=False))["recipe"].status == "ok"
 
 
 @pytest.mark.parametrize(

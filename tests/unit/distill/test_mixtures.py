@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertTokenizerFast
 
@@ -53,6 +53,7 @@ def tokens(mixed: Version, tokenizer: BertTokenizerFast, tmp_path_factory: Any) 
     return tokenize(mixed, tokenizer, 16, tmp_path_factory.mktemp("t"), unlabeled=True)
 
 
+@settings(deadline=None)
 @given(total=st.integers(0, 10**9), shares=SHARES)
 def test_an_epoch_is_divided_exactly(total: int, shares: list[float]) -> None:
     found = shares_of(total, shares)
@@ -62,6 +63,7 @@ def test_an_epoch_is_divided_exactly(total: int, shares: list[float]) -> None:
     assert all(count == 0 for count, share in zip(found, shares, strict=True) if share == 0)
 
 
+@settings(deadline=None)
 @given(
     numbers=st.lists(st.integers(0, 2), min_size=1, max_size=40),
     shares=st.tuples(*[st.integers(1, 5)] * 3),
@@ -170,9 +172,6 @@ def test_rows_that_are_left_out_leave_shares_as_they_are(tokens: TokenizedSplits
         assert {label == UNLABELED for label in rows["labels"]} == {part.number == 2}
     assert len(tokens.rows("all").keep(chosen)) == chosen.sum()
     assert whole.keep(np.ones(170, bool)) is whole
-
-    with pytest.raises(DataInvalid, match="no row of the part 'unlabeled' is left"):
-        whole.keep(np.arange(170) < 120)
 
 
 @pytest.mark.parametrize("data", ["all", THREE, Shares(original=1, unlabeled=9)])
