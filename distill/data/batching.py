@@ -99,9 +99,10 @@ class LengthGrouped(Sampler[int]):
         for start in range(0, full, pool_size):
             pool = order[start : min(start + pool_size, full)]
             pool[:] = pool[np.argsort(self.lengths[pool], kind="stable")]
-        batches = order[:full].reshape(-1, self.batch_size)
-        for batch in draw.permutation(batches):  # one list of millions would be a third of a GiB
-            yield from batch.tolist()
+        if full:  # a batch may be larger than any array
+            batches = order[:full].reshape(-1, self.batch_size)
+            for batch in draw.permutation(batches):  # one list of millions: a third of a GiB
+                yield from batch.tolist()
         yield from order[full:].tolist()
 
 

@@ -56,11 +56,13 @@ class Facts:
 
     def rows(self, stage: str, data: Data) -> int:
         """How many rows a stage draws from; where there are none it is refused later."""
-        some = stage == "prediction" and self.taught is not None
+        blind = self.unlabeled
+        if stage == "prediction" and self.taught is not None:
+            blind = self.taught
         parts = {
             "original": self.original,
             "augmented": self.augmented - self.original,
-            "unlabeled": self.taught if some else self.unlabeled,
+            "unlabeled": blind,
         }
         return max(1, sum(parts[part] for part in parts_of(data)))
 

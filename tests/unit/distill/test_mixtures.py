@@ -393,3 +393,15 @@ def test_quick_draws_the_very_rows_that_it_drew_where_nothing_is_unlabeled(
         assert stage.data == "all"
         assert now.rows is then.rows
         assert now.mixture is then.mixture is None
+
+
+@pytest.mark.parametrize("size", [121, 2**63 - 1])
+@pytest.mark.parametrize("data", ["augmented", THREE])
+def test_a_batch_may_be_larger_than_all_rows(
+    tokens: TokenizedSplits, data: Data, size: int
+) -> None:
+    drawn = tokens.rows(data)
+    order = list(row_order(drawn.rows, max(size, len(drawn) + 1), 7, drawn.mixture))
+
+    assert len(order) == len(drawn)
+    assert set(order) <= set(range(len(drawn)))
