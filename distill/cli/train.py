@@ -12,6 +12,14 @@ from augment.contract.terminal import AsJson, print_document, print_lines
 from distill.cli.options import Init, Quiet, Recipe, Threads, Version, use
 
 app = typer.Typer()
+_STUDENT = Annotated[
+    str,
+    typer.Option(
+        help="tinybert-4l-312d, tinybert-6l-768d, a shape such as 3x312-1200-12 "
+        "(layers x hidden - intermediate - heads; a BERT, another family as in "
+        "roberta:3x312-1200-12), a checkpoint, or a folder with a config.json."
+    ),
+]
 
 
 @app.command(
@@ -43,28 +51,30 @@ def teacher(
 @app.command(
     epilog="Example: distill run data/versions/sst2 --teacher models/sst2-teacher --student "
     "tinybert-4l-312d --out runs/sst2\n\n"
+    "Example: distill run data/versions/tickets --fine-tune google-bert/bert-base-uncased "
+    "--student tinybert-4l-312d --out runs/tickets\n\n"
     "Example: distill run data/versions/tickets --teacher labels --encoder "
     "google-bert/bert-base-uncased --student tinybert-4l-312d --out runs/tickets"
 )
 def run(
     version: Version,
+    student: _STUDENT,
+    out: Annotated[Path, typer.Option(help="The run directory.")],
     teacher: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             help="Folder or hub name of a fine-tuned classifier. Given several times, stage 2 "
             "learns from the mean of their logits and stage 1 from the first. labels: no model, "
             "but the soft labels that the version's rows came with (a folder so called: ./labels)."
         ),
-    ],
-    student: Annotated[
-        str,
+    ] = None,
+    fine_tune: Annotated[
+        str | None,
         typer.Option(
-            help="tinybert-4l-312d, tinybert-6l-768d, a shape such as 3x312-1200-12 "
-            "(layers x hidden - intermediate - heads; a BERT, another family as in "
-            "roberta:3x312-1200-12), a checkpoint, or a folder with a config.json."
+            help="In the place of --teacher: an encoder, folder or hub name, that is fine-tuned on "
+            "the version first, as distill teacher does. The teacher is kept in OUT-teacher."
         ),
-    ],
-    out: Annotated[Path, typer.Option(help="The run directory.")],
+    ] = None,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -94,11 +104,19 @@ def run(
     use(threads)
     from augment.contract.progress import labeled
     from distill.cli.output import emit, print_result
+    from distill.errors import UsageError
     from distill.pipeline import distill_task
+    from distill.teacher import fine_tune_teacher
 
+    if fine_tune is not None:
+        if teacher:
+            raise UsageError("--fine-tune makes the teacher that --teacher names.", "Give one.")
+        made = out.with_name(f"{out.name}-teacher")
+        fine_tune_teacher(version, init=fine_tune, out=made, recipe=recipe, quiet=quiet)
+        teacher = [str(made)]
     done = distill_task(
         version,
-        teacher=teacher,
+        teacher=teacher or (),
         student=student,
         out=out,
         encoder=encoder,

@@ -110,7 +110,11 @@ def parse_guides(
     given = [teacher] if isinstance(teacher, str | Path) else list(teacher)
     names = [model_name(one) if isinstance(one, Path) else one for one in given]
     if not names:
-        raise UsageError("no teacher is named.", "Name a fine-tuned classifier, or labels.")
+        raise UsageError(
+            "no teacher is named.",
+            "Name a fine-tuned classifier, or labels: --teacher. Or an encoder that becomes one: "
+            "--fine-tune",
+        )
     if LABELS in names and len(names) > 1:
         raise UsageError(
             "--teacher labels stands alone: the rows' soft labels teach, and no model does.",

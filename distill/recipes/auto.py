@@ -85,7 +85,7 @@ class Rule:
 
 
 RULES = {
-    "teacher": Rule(epochs=(16, 3), rates=(1e-4, 5e-5), head=10, most_steps=2000),
+    "teacher": Rule(epochs=(16, 3), rates=(1e-4, 5e-5), head=3, most_steps=2000),
     "intermediate": Rule(epochs=(40, 5), rates=(5e-4, 5e-4), head=1, most_steps=2000),
     "prediction": Rule(epochs=(30, 3), rates=(1e-4, 1e-4), head=1, most_steps=1000),
     "plain": Rule(epochs=(24, 8), rates=(1e-4, 1e-4), head=1, most_steps=1500),

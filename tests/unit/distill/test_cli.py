@@ -75,7 +75,7 @@ def test_evaluate_prints_a_table_or_json(
                 *("--out", "{tmp}/run", "--recipe", "{recipe}"),
             ),
             4,
-            "It looks untuned",
+            "of validation (50% of the labels say so)",
         ),
     ],
 )
@@ -154,6 +154,33 @@ def test_a_teacher_may_be_given_several_times(
     call("run", "v", "--teacher", "a", "--teacher", "b", *rest)
 
     assert asked == [["a"], ["a", "b"]]
+
+
+def test_a_run_may_begin_with_its_teacher(
+    call: Callable[..., Any], tmp_path: Path, version: Version, encoder: Any, recipe: Any
+) -> None:
+    command = ("run", version.path, "--fine-tune", encoder, "--student", "2x16-32-4")
+    places = ("--out", tmp_path / "run", "--recipe", recipe, "--allow-weak-teacher")
+    made = call(*command, *places, "--json")
+    assert made.exit_code == 0, made.stderr
+    again = call(*command, *places, "--json")
+
+    assert (tmp_path / "run-teacher" / "model.safetensors").is_file()
+    assert json.loads(made.stdout) == json.loads(again.stdout)
+    assert "is already that teacher" in again.stderr
+    assert "nothing is trained again" in again.stderr
+
+
+def test_a_teacher_is_named_or_made_not_both(
+    call: Callable[..., Any], tmp_path: Path, version: Version, encoder: Any
+) -> None:
+    rest = ("run", version.path, "--student", "2x16-32-4", "--out", tmp_path / "run")
+    both, none = call(*rest, "--fine-tune", encoder, "--teacher", "a"), call(*rest)
+
+    assert (both.exit_code, none.exit_code) == (2, 2)
+    assert "--fine-tune makes the teacher that --teacher names" in both.stderr
+    assert "no teacher is named" in none.stderr
+    assert not list(tmp_path.glob("run*"))
 
 
 @pytest.mark.parametrize(
