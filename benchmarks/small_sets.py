@@ -55,7 +55,7 @@ from distill.training.metric_log import MetricLog
 from distill.training.schedule import total_steps, use_dropout
 from distill.training.trainer import StageTrainer, stage_arguments
 
-RATES, BATCHES, HEADS, EVALUATIONS = (1e-4, 2e-4, 5e-5), (16, 32), (10.0, 1.0), 10
+RATES, BATCHES, HEADS, EVALUATIONS = (1e-4, 2e-4, 5e-5), (16, 32), (3.0, 10.0, 1.0), 10
 EPOCHS = {
     "tickets300": 12.0,
     "tickets700": 10.0,
@@ -238,12 +238,12 @@ class Campaign:
         return line
 
 
-def in_grid(rows: str, rate: float, batch: int, head: float) -> Cell:
+def in_grid(rows: str, rate: float, batch: int, head: float, seed: int = 0) -> Cell:
     """A cell of the grid: the set's epochs to their end."""
     return Cell(
         rows=rows,
-        split=0,
-        seed=0,
+        split=seed,
+        seed=seed,
         epochs=EPOCHS[rows],
         batch=batch,
         rate=rate,
@@ -260,14 +260,19 @@ def plan(names: list[str], seeds: list[int]) -> Iterator[tuple[str, Cell]]:
     for batch, rate, head in itertools.product(BATCHES, RATES, HEADS):
         for name in names:
             yield f"{rate:g} x {batch}, head {head:g}", in_grid(name, rate, batch, head)
+    for name in names:
+        yield "default, head 10", default(name, 0, 0).model_copy(update={"head": 10.0})
     if "tickets300" in names:
         longer = in_grid("tickets300", 1e-4, 16, 1.0).model_copy(update={"epochs": 25.0})
         yield "0.0001 x 16, head 1, 25 epochs", longer
     for name in names:
         yield "before", in_grid(name, 5e-5, 32, 1.0).model_copy(update=BEFORE)
-    for seed in seeds:
-        for name in names:
-            yield "default", default(name, seed, seed)
+    for seed, name in itertools.product(seeds, names):
+        yield "default", default(name, seed, seed)
+        for head in HEADS:
+            yield f"head {head:g}, seed {seed}", in_grid(name, 1e-4, 16, head, seed)
+        older = default(name, seed, seed).model_copy(update={"head": 10.0})
+        yield f"default, head 10, seed {seed}", older
 
 
 def summary(done: list[tuple[str, Line]]) -> dict[str, Any]:
@@ -281,6 +286,7 @@ def summary(done: list[tuple[str, Line]]) -> dict[str, Any]:
         own = [(arm, line) for arm, line in done if line.cell.rows == name]
         defaults = [line.held_out for arm, line in own if arm == "default"]
         cells = {arm: line for arm, line in own if arm not in ("default", "before")}
+        first = {arm: line for arm, line in cells.items() if line.cell.seed == 0}
         found[name] = {
             "default": defaults[0] if defaults else None,
             "mean": round(statistics.fmean(defaults), 4) if defaults else None,
@@ -289,9 +295,9 @@ def summary(done: list[tuple[str, Line]]) -> dict[str, Any]:
             "before": next((line.held_out for arm, line in own if arm == "before"), None),
             "grid": {arm: line.held_out for arm, line in cells.items()},
         }
-        if cells:
-            best = max(cells, key=lambda arm: cells[arm].held_out)
-            chosen = max(cells, key=lambda arm: cells[arm].validation)
+        if first:
+            best = max(first, key=lambda arm: first[arm].held_out)
+            chosen = max(first, key=lambda arm: first[arm].validation)
             found[name] |= {"best": best, "chosen": chosen}
     return found
 
