@@ -358,6 +358,8 @@ def open_context(
         version, tokenizer, length, run.tokens, narrator=narrator, unlabeled=unlabeled
     )
     warn_of_unknown(tokens.train, tokenizer, narrator)
+    with main_process_first():  # now: a version may be gone by the time that a run ends
+        find_baselines(version, list(tokens.validation), run.tokens)
     return TaskContext(recipe, tokenizer, length, run, narrator, version, tokens, taught)
 
 

@@ -23,6 +23,7 @@ from distill.data.scratch import scratch
 from distill.errors import ModelInvalid
 from distill.evaluation import evaluate as evaluation
 from distill.evaluation.compare import evaluate_models
+from distill.evaluation.evaluate import Fitness
 from distill.evaluation.results import Latency
 from distill.general import distill_general
 from distill.teacher import fine_tune_teacher
@@ -482,7 +483,7 @@ def test_an_ablation_shares_only_what_is_whole(place: Path, tmp_path: Path) -> N
             quiet=True,
         )
 
-    with mock.patch("distill.pipeline.CHANCE_MARGIN", -1.0):
+    with mock.patch("distill.pipeline.fitness", return_value=Fitness(1.0, 0.5, "")):
         first = go()
         students = {file: sha256_file(file) for file in out.glob("arms/*/student/*.safetensors")}
         for pattern in ("work/first-stages/*/model.safetensors", "work/tokens/train-*.arrow"):
