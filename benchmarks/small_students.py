@@ -17,10 +17,10 @@ from benchmarks.places import MLM
 from benchmarks.small_data import HELD_OUT, SETS
 from benchmarks.small_sets import version_of
 from distill.ablation import Arm, arm_recipe
-from distill.data.row_sets import count_parts
 from distill.evaluation.results import Role
 from distill.pipeline import distill_task
 from distill.recipes.load import load_recipe
+from distill.recipes.mixtures import count_parts
 from distill.teacher import fine_tune_teacher
 
 STUDENT = "3x312-1200-12"

@@ -12,7 +12,6 @@ from augment.contract import Version
 from augment.contract.files import new_place
 from augment.contract.recipes import twice
 from augment.contract.version import open_checked
-from distill.data.row_sets import count_parts
 from distill.errors import UsageError
 from distill.evaluation.results import Role, Run
 from distill.models.folders import folder_digest
@@ -21,7 +20,7 @@ from distill.pipeline import distill_task
 from distill.progress import Narrator
 from distill.recipes.auto import Facts, resolve
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
-from distill.recipes.mixtures import Part, Shares, labeled_only
+from distill.recipes.mixtures import Part, Shares, count_parts, labeled_only
 from distill.records import Record, flaw, read_json, write_sealed_json
 from distill.run_directory import RESULT, RUNS, RunDirectory
 from distill.training.context import run_identity

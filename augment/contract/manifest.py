@@ -237,7 +237,8 @@ def identity(
 ) -> str:
     """The id of a version: SHA-256, in hex, over all that can change a byte of its rows.
 
-    Names of assets are left out: a moved model folder is still the same model.
+    Names of assets and of the recipe's preset are left out: a moved model folder is still the
+    same model.
     """
     return _identity(
         CONTRACT,
@@ -251,12 +252,11 @@ def identity(
 
 
 def _identity_of(raw: dict[str, Any]) -> str:
-    """The id that a stored manifest should have; the name of a preset does not enter it."""
-    recipe = {key: value for key, value in raw["recipe"].items() if key != "preset"}
+    """The id that a stored manifest should have."""
     assets = [[asset["kind"], asset["sha256"]] for asset in raw["assets"]]
     told = raw.get("derivation")
     derivation = None if told is None else Derivation.model_validate(told)
-    made_from = (raw["algorithm"], raw["task"], recipe, raw["sources"], assets)
+    made_from = (raw["algorithm"], raw["task"], raw["recipe"], raw["sources"], assets)
     return _identity(raw["contract"], *made_from, derivation)
 
 
@@ -269,7 +269,8 @@ def _identity(
     assets: list[Any],
     derivation: Derivation | None,
 ) -> str:
-    parts = {"algorithm": algorithm, "task": task, "recipe": recipe, "sources": sources}
+    choices = {key: value for key, value in recipe.items() if key != "preset"}
+    parts = {"algorithm": algorithm, "task": task, "recipe": choices, "sources": sources}
     if derivation is not None:
         parts["derivation"] = derivation.decides()
     return _sha256({**parts, "contract": contract, "assets": sorted(assets)})

@@ -133,6 +133,10 @@ class TaskSpec(StrictRecord):
             raise ValueError(f"selection_metric {self.selection_metric!r} is not among the metrics")
         return self
 
+    def source_columns(self, *, soft_labels: bool) -> tuple[str, ...]:
+        """What of a source row the digests of a version's sources cover, in their order."""
+        return (*self.text_columns, self.label.column, "idx", *[SOFT_LABELS] * soft_labels)
+
     def reserved(self, names: tuple[str, ...] = RESERVED_COLUMNS) -> list[str]:
         """Which of the task's columns have a name that the contract needs itself."""
         return [name for name in (*self.text_columns, self.label.column) if name in names]

@@ -46,7 +46,6 @@ from augment.contract.shards import (
 )
 from augment.contract.task import (
     CONTRACTS,
-    SOFT_LABELS,
     TaskSpec,
     arrow_schema,
     rejected_schema,
@@ -361,7 +360,7 @@ def source_of(version: Version, split: str, *, soft_labels: bool = False) -> Sou
     Raises:
         ContractError: A file is not the one that the manifest describes.
     """
-    task, rows = version.task, 0
+    rows = 0
 
     def originals(column: str) -> Iterator[list[Any]]:
         nonlocal rows
@@ -373,8 +372,7 @@ def source_of(version: Version, split: str, *, soft_labels: bool = False) -> Sou
             yield values if there == column else [None] * len(values)
 
     stored = version.schema().names
-    soft = [SOFT_LABELS] * (version.manifest.soft_labels or soft_labels)
-    names = (*task.text_columns, task.label.column, "idx", *soft)
+    names = version.task.source_columns(soft_labels=version.manifest.soft_labels or soft_labels)
     with guarded(version.files(split)[0], FileDamaged, f"rows of {version.reference}"):
         digest = content_digest({name: originals(name) for name in names})
     return SourceSplit(split=split, rows=rows, sha256=digest)

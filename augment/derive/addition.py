@@ -23,7 +23,7 @@ from augment.contract import (
     arrow_schema,
     content_digest,
 )
-from augment.derive.build import Made, Rows, distinct_assets, parents_of, sources_of
+from augment.derive.build import Rows, distinct_assets, parents_of, sources_of
 from augment.derive.equal_rows import Mask, all_digests, first_of_each, found_among
 from augment.derive.gates import Gates, rows_of
 from augment.derive.groups import (
@@ -37,6 +37,7 @@ from augment.derive.groups import (
     spans,
 )
 from augment.errors import SourceInvalid
+from augment.versions.manifest import Made
 from augment.versions.rows import (
     ChunkOutput,
     OutputRow,
@@ -128,7 +129,7 @@ class Addition:
         parent, task = self.parent.manifest, self._task()
         soft = parent.soft_labels or has_soft_labels(self.table)
         sources = sources_of(self.parent, soft_labels=soft)
-        columns = [*task.text_columns, task.label.column, "idx", *[SOFT_LABELS] * soft]
+        columns = task.source_columns(soft_labels=soft)
         for split in task.splits.names:
             if split == task.splits.unlabeled and split not in sources:
                 none = content_digest(dict.fromkeys(columns, ()))

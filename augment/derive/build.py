@@ -6,94 +6,21 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from augment.contract import (
-    CONTRACT,
-    Asset,
-    Derivation,
-    Manifest,
-    Parent,
-    SourceSplit,
-    TaskSpec,
-    Version,
-    identity,
-    open_version,
-)
+from augment.contract import Asset, Manifest, Parent, SourceSplit, Version, open_version
 from augment.contract.files import disk_errors
 from augment.contract.progress import Gauge
 from augment.contract.version import source_of
 from augment.progress import Narrator
-from augment.recipes.schema import ALGORITHM
-from augment.versions.manifest import Assets
 from augment.versions.rows import ChunkOutput
 from augment.versions.staging import Staging, commit, find_committed, open_staging
 
 _CHUNK = 1
 """Stands in the notes of chunks for how they are cut; another number whenever that changes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What a derived version is made from, without its rows.
-
-    Attributes:
-        task: Its task.
-        derivation: From what, and how.
-        recipe: The gates; nothing where there were none.
-        source: Name of where the rows come from.
-        sources: The source rows of each split.
-        assets: Models and vectors that took part, in its parents too.
-        soft_labels: Whether rows carry distributions.
-        teacher_logits: Whether rows carry the logits of the asset ``teacher``.
-    """
-
-    task: TaskSpec
-    derivation: Derivation
-    recipe: dict[str, Any]
-    source: str
-    sources: tuple[SourceSplit, ...]
-    assets: tuple[Asset, ...]
-    soft_labels: bool
-    teacher_logits: bool
-    label_rule: Any = None
-    limit: int | None = None
-
-    def draft(self) -> Manifest:
-        """The manifest without files, counts and its final name; the id is final."""
-        made_from = {key: value for key, value in self.recipe.items() if key != "preset"}
-        return Manifest(
-            contract=CONTRACT,
-            algorithm=ALGORITHM,
-            id=identity(
-                algorithm=ALGORITHM,
-                task=self.task,
-                recipe=made_from,
-                sources=self.sources,
-                assets=self.assets,
-                derivation=self.derivation,
-            ),
-            version="v0001",
-            task=self.task,
-            recipe=self.recipe,
-            source=self.source,
-            limit=self.limit,
-            sources=self.sources,
-            assets=self.assets,
-            label_rule=self.label_rule,
-            derivation=self.derivation,
-            soft_labels=self.soft_labels,
-            teacher_logits=self.teacher_logits,
-            files=(),
-            counts={},
-            libraries=Assets.of(()).libraries,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
 
 
 Outputs = Callable[[Sequence[int]], Generator[ChunkOutput]]

@@ -20,7 +20,7 @@ from augment.contract import (
     open_checked,
     rejected_schema,
 )
-from augment.derive.build import Made, Rows, build, distinct_assets, parents_of, root_of, sources_of
+from augment.derive.build import Rows, build, distinct_assets, parents_of, root_of, sources_of
 from augment.derive.gates import Gates, rows_of
 from augment.derive.groups import (
     Groups,
@@ -34,6 +34,7 @@ from augment.derive.groups import (
 from augment.executor.models import Models
 from augment.progress import Narrator
 from augment.recipes.load import load_recipe
+from augment.versions.manifest import Made
 from augment.versions.rows import ChunkOutput
 
 _NO_MODELS = Models()

@@ -14,10 +14,11 @@ from augment.contract import (
     open_checked,
 )
 from augment.contract.data_files import listed
-from augment.derive.build import Made, Rows, build, distinct_assets, parents_of, root_of, sources_of
+from augment.derive.build import Rows, build, distinct_assets, parents_of, root_of, sources_of
 from augment.derive.groups import conformed_split
 from augment.derive.union import Union
 from augment.progress import Narrator
+from augment.versions.manifest import Made
 from augment.versions.rows import ChunkOutput
 
 

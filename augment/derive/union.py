@@ -108,8 +108,7 @@ class Union:
         others = [member for member in self.members if not member.is_like_first]
         if not others:
             return self.first
-        soft = [SOFT_LABELS] * (SOFT_LABELS in self.schema.names)
-        names = (*self.task.text_columns, self.task.label.column, "idx", *soft)
+        names = self.task.source_columns(soft_labels=SOFT_LABELS in self.schema.names)
         rows = self.members[0].groups.sourced
         rows += sum(int(m.kept[: m.groups.sourced].sum()) for m in others)
         digest = content_digest({name: self._source_values(name) for name in names})

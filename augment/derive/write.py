@@ -29,18 +29,19 @@ from augment.contract import (
 from augment.contract.data_files import Record, listed
 from augment.contract.models import first_line
 from augment.contract.task import EDIT, SAFE_NAME
-from augment.derive.build import Made, Rows, build
+from augment.derive.build import Rows, build
 from augment.derive.equal_rows import Digests, Mask, all_digests, first_of_each, found_among
 from augment.derive.groups import conformed
 from augment.derive.in_memory import records_of
 from augment.errors import RowMalformed, SourceMissing
 from augment.progress import Narrator
-from augment.sources.examples import SourceTableBuilder, source_split
+from augment.sources.examples import SourceTableBuilder, column_values, source_split
 from augment.sources.labels import LabelReader, short
 from augment.sources.row_files import Rows as SourceRows
 from augment.sources.row_files import columns_of, soft_label_reader
 from augment.sources.unlabeled import Unlabeled
 from augment.tasks import Task, check_spec, get_task
+from augment.versions.manifest import Made
 from augment.versions.rows import ChunkOutput
 
 _ROWS_A_CHUNK = 16_384
@@ -293,8 +294,8 @@ def _refuse(split: str, wrong: Any, problem: str, hint: str) -> None:
 
 
 def _source(split: str, table: pa.Table, spec: TaskSpec, soft: bool) -> SourceSplit:
-    columns = [*spec.text_columns, spec.label.column, "idx", *[SOFT_LABELS] * soft]
-    return source_split(split, table.filter(pc.equal(table["variant"], 0)).select(columns))
+    columns = spec.source_columns(soft_labels=soft)
+    return source_split(split, table.filter(pc.equal(table["variant"], 0)).select(list(columns)))
 
 
 def _made_rows(tables: Mapping[str, pa.Table]) -> Iterator[AddedRows]:
@@ -308,9 +309,8 @@ def _made_rows(tables: Mapping[str, pa.Table]) -> Iterator[AddedRows]:
 
 
 def _values(column: pa.ChunkedArray) -> Iterator[list[Any]]:
-    for first in range(0, len(column), _ROWS_A_CHUNK):
-        part = column.slice(first, _ROWS_A_CHUNK).to_pylist()
-        is_edits = pa.types.is_list(column.type) and pa.types.is_struct(column.type.value_type)
+    is_edits = pa.types.is_list(column.type) and pa.types.is_struct(column.type.value_type)
+    for part in column_values(column):
         yield [json.dumps(each) for each in part] if is_edits else part
 
 

@@ -6,7 +6,7 @@ Places, devices, worker and batch sizes are command-line options: they cannot ch
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -126,7 +126,3 @@ class AugmentRecipe(BaseModel):
             words=frozenset(word.lower() for word in self.protect_words),
             patterns=tuple(re.compile(pattern) for pattern in self.protect_patterns),
         )
-
-    def canonical(self) -> dict[str, Any]:
-        """The fields that enter the version's id (the preset's name does not)."""
-        return self.model_dump(mode="json", exclude={"preset"})

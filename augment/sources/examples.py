@@ -378,11 +378,11 @@ def source_split(split: str, table: pa.Table) -> SourceSplit:
 
     The digest covers the rows, not the file: the same rows as TSV or as Parquet agree.
     """
-    digest = content_digest({name: _values(table[name]) for name in table.column_names})
+    digest = content_digest({name: column_values(table[name]) for name in table.column_names})
     return SourceSplit(split=split, rows=table.num_rows, sha256=digest)
 
 
-def _values(column: pa.ChunkedArray) -> Iterator[list[Any]]:
+def column_values(column: pa.ChunkedArray) -> Iterator[list[Any]]:
     """The values of a column, a few at a time as Python objects."""
     for start in range(0, len(column), _PART_ROWS):
         yield column.slice(start, _PART_ROWS).to_pylist()

@@ -7,9 +7,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as library_version
+from typing import Any
 
-from augment.contract import CONTRACT, Asset, Manifest, TaskSpec, identity
+from augment.contract import (
+    CONTRACT,
+    Asset,
+    Derivation,
+    Manifest,
+    SourceSplit,
+    TaskSpec,
+    identity,
+)
 from augment.contract.foreign import shown
+from augment.contract.manifest import LabelRule
 from augment.errors import AssetChanged
 from augment.recipes.schema import ALGORITHM, AugmentRecipe
 from augment.sources.examples import source_split
@@ -125,36 +135,77 @@ class Assets:
                 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a version is made from, without its rows.
+
+    Attributes:
+        task: Its task.
+        recipe: That made the rows, or the gates; nothing where there was none.
+        source: Name of where the rows come from.
+        sources: The source rows of each split.
+        assets: Models and vectors that took part, in its parents too.
+        soft_labels: Whether rows carry distributions.
+        teacher_logits: Whether rows carry the logits of the asset ``teacher``.
+        derivation: From which versions or rows, and how, where ``augment run`` did not make it.
+        limit: How many training rows were asked for; information only: the rows tell.
+    """
+
+    task: TaskSpec
+    recipe: dict[str, Any]
+    source: str
+    sources: tuple[SourceSplit, ...]
+    assets: tuple[Asset, ...]
+    soft_labels: bool
+    teacher_logits: bool
+    derivation: Derivation | None = None
+    label_rule: LabelRule | None = None
+    limit: int | None = None
+
+    def draft(self) -> Manifest:
+        """The manifest without files, counts and its final name; the id is final."""
+        return Manifest(
+            contract=CONTRACT,
+            algorithm=ALGORITHM,
+            id=identity(
+                algorithm=ALGORITHM,
+                task=self.task,
+                recipe=self.recipe,
+                sources=self.sources,
+                assets=self.assets,
+                derivation=self.derivation,
+            ),
+            version="v0001",
+            task=self.task,
+            recipe=self.recipe,
+            source=self.source,
+            limit=self.limit,
+            sources=self.sources,
+            assets=self.assets,
+            label_rule=self.label_rule,
+            derivation=self.derivation,
+            soft_labels=self.soft_labels,
+            teacher_logits=self.teacher_logits,
+            files=(),
+            counts={},
+            libraries=Assets.of(()).libraries,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
 def draft_manifest(
     data: Source, task: TaskSpec, recipe: AugmentRecipe, assets: Assets, limit: int | None
 ) -> Manifest:
-    """The manifest without files, counts and its final name; the id is final.
-
-    ``limit``, how many training rows were asked for, is information only: the rows tell.
-    """
-    sources = tuple(source_split(name, table) for name, table in data.splits.items())
-    return Manifest(
-        contract=CONTRACT,
-        algorithm=ALGORITHM,
-        id=identity(
-            algorithm=ALGORITHM,
-            task=task,
-            recipe=recipe.canonical(),
-            sources=sources,
-            assets=assets.files,
-        ),
-        version="v0001",
+    """The manifest of a run without files, counts and its final name; the id is final."""
+    made = Made(
         task=task,
         recipe=recipe.model_dump(mode="json"),
         source=data.name,
-        limit=limit,
-        sources=sources,
+        sources=tuple(source_split(name, table) for name, table in data.splits.items()),
         assets=assets.files,
-        label_rule="positions" if data.label_rule == "positions" else None,
         soft_labels=any(map(has_soft_labels, data.splits.values())),
         teacher_logits=recipe.teacher_logits,
-        files=(),
-        counts={},
-        libraries=assets.libraries,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        label_rule="positions" if data.label_rule == "positions" else None,
+        limit=limit,
     )
+    return made.draft()

@@ -11,8 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from augment.contract import Version
-from distill.data.row_sets import unlabeled_split
-from distill.recipes.mixtures import Data, parts_of
+from distill.recipes.mixtures import Data, parts_of, unlabeled_split
 
 Places = NDArray[np.int64]
 
@@ -38,6 +37,14 @@ def row_batches(version: Version, data: Data, columns: Sequence[str]) -> Iterato
     if blind and "unlabeled" in named:
         for batch in version.batches(blind, wanted):
             yield RowBatch(blind, batch)
+
+
+def list_values(column: pa.ListArray, width: int) -> NDArray[np.float32]:
+    """A column of lists of one length, shape (rows, width); NaN where a row has none."""
+    values = np.full((len(column), width), np.nan, dtype=np.float32)
+    known = column.is_valid().to_numpy(zero_copy_only=False)
+    values[known] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    return values
 
 
 def write_places(file: Path, places: Places, blocks: Iterable[NDArray[np.float32]]) -> None:

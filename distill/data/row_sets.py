@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from augment.contract import SOFT_LABELS, Version
 from distill.data.mixtures import Mixture, mix
 from distill.errors import DataInvalid
-from distill.recipes.mixtures import PARTS, Data, Part, Shares, parts_of
+from distill.recipes.mixtures import (
+    PARTS,
+    Data,
+    Part,
+    Shares,
+    count_parts,
+    parts_of,
+    unlabeled_split,
+)
 
 UNLABELED = PARTS.index("unlabeled")
 
@@ -57,24 +65,6 @@ def row_set(train: datasets.Dataset, unlabeled: datasets.Dataset | None, data: D
 
 def _variants(rows: datasets.Dataset) -> NDArray[np.int32]:
     return np.concatenate([c.to_numpy() for c in rows.data.column("variant").chunks])
-
-
-def unlabeled_split(version: Version) -> str | None:
-    """The split of rows without labels, where it has rows."""
-    split = version.task.splits.unlabeled
-    return split if split in version.splits and version.rows(split) else None
-
-
-def count_parts(version: Version) -> dict[Part, int]:
-    """Rows of each part, as the manifest counts them."""
-    split = version.task.splits.train
-    original = sum(source.rows for source in version.manifest.sources if source.split == split)
-    unlabeled = unlabeled_split(version)
-    return {
-        "original": original,
-        "augmented": version.rows(split) - original,
-        "unlabeled": version.rows(unlabeled) if unlabeled else 0,
-    }
 
 
 def count_taught(version: Version) -> int:

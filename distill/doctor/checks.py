@@ -18,7 +18,7 @@ from torch import nn
 from augment.contract import OutputUnwritable, TaskSpec, Version
 from augment.contract.files import check_output, nearest
 from augment.contract.version import open_checked
-from distill.data.row_sets import check_parts, count_parts, count_taught
+from distill.data.row_sets import check_parts, count_taught
 from distill.data.versions import count_split, labeled, sample, sample_drawn, tokenize_sample
 from distill.distributed import device
 from distill.doctor.calibrate import STAGES, StageName, Timings, Trial
@@ -33,6 +33,7 @@ from distill.pipeline import describe_student, intermediate_stage, prediction_st
 from distill.progress import span
 from distill.recipes.auto import recipe_for
 from distill.recipes.load import DistillRecipe
+from distill.recipes.mixtures import count_parts
 from distill.run_directory import RUN
 from distill.training.advice import teacher_advice
 from distill.training.context import MANY_UNKNOWN, unknown_share

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from augment.contract import Version
 from distill.recipes.load import DistillRecipe, load_recipe
-from distill.recipes.mixtures import Data, parts_of
+from distill.recipes.mixtures import Data, count_parts, parts_of
 from distill.recipes.schema import Training
 
 FEW, SMALL, LARGE = 250, 4_000, 8_000
@@ -43,13 +43,11 @@ class Facts:
     @classmethod
     def of(cls, version: Version, width: int = WIDTH, taught: int | None = None) -> Facts:
         """Those of a version, from its manifest alone."""
-        train = version.task.splits.train
-        read = {source.split: source.rows for source in version.manifest.sources}
-        blind = version.task.splits.unlabeled
+        rows = count_parts(version)
         return cls(
-            original=read[train],
-            augmented=version.rows(train),
-            unlabeled=version.rows(blind) if blind in version.splits else 0,
+            original=rows["original"],
+            augmented=rows["original"] + rows["augmented"],
+            unlabeled=rows["unlabeled"],
             width=width,
             taught=taught,
         )

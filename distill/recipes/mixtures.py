@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
+from augment.contract import Version
+
 Part = Literal["original", "augmented", "unlabeled"]
 """``original``: the source's training rows; ``augmented``: those made from them; ``unlabeled``."""
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -91,3 +93,21 @@ def labeled_only(data: Named | Shares) -> Named | Shares | None:
     if data == "unlabeled":
         return None
     return "augmented" if data == "all" else data
+
+
+def unlabeled_split(version: Version) -> str | None:
+    """The split of rows without labels, where it has rows."""
+    split = version.task.splits.unlabeled
+    return split if split in version.splits and version.rows(split) else None
+
+
+def count_parts(version: Version) -> dict[Part, int]:
+    """Rows of each part, as the manifest counts them."""
+    split = version.task.splits.train
+    original = sum(source.rows for source in version.manifest.sources if source.split == split)
+    unlabeled = unlabeled_split(version)
+    return {
+        "original": original,
+        "augmented": version.rows(split) - original,
+        "unlabeled": version.rows(unlabeled) if unlabeled else 0,
+    }

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from augment.contract import Version
 from distill.data.batching import Collator
-from distill.data.row_sets import RowSet, count_parts
+from distill.data.row_sets import RowSet
 from distill.data.versions import TokenizedSplits, fingerprint, tokenize
 from distill.distributed import main_process_first, on_main_process
 from distill.evaluation.baselines import find_baselines
@@ -30,7 +30,7 @@ from distill.models.seeding import seeded
 from distill.models.students import StudentSpec
 from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
-from distill.recipes.mixtures import parts_of
+from distill.recipes.mixtures import count_parts, parts_of
 from distill.recipes.schema import Layerwise, Optimization, Training
 from distill.records import Origin, commit_sealed, discard
 from distill.run_directory import RunDirectory

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from augment.contract import SOFT_LABELS, UNLABELED, TaskSpec, Version
-from distill.data.row_batches import Places, RowBatch, row_batches, write_places
+from distill.data.row_batches import Places, RowBatch, list_values, row_batches, write_places
 from distill.data.row_sets import RowSet
 from distill.errors import DataInvalid, WeakTeacher
 from distill.evaluation.metrics import guess_score, is_weak, score
@@ -216,8 +216,7 @@ def _distributions(version: Version, batch: RowBatch) -> Distributions:
     lengths = column.value_lengths().fill_null(classes).to_numpy()
     wanted = f"{classes} classes" if task.label.names else "one score"
     check(lengths != classes, lambda row: f"{lengths[row]} numbers, but {task.name} has {wanted}")
-    values = np.full((len(known), classes), np.nan, dtype=np.float32)
-    values[known] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, classes)
+    values = list_values(column, classes)
     check(known & ~np.isfinite(values).all(axis=1), lambda _: "NaN or infinity")
     if task.label.names:
         check(known & (values < 0).any(axis=1), lambda _: "a negative probability")

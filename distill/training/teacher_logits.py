@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from augment.contract import LOGITS, Version, model_digest
 from augment.contract.files import disk_errors, nearest
 from augment.contract.model_folders import read_model_config
-from distill.data.row_batches import Places, row_batches, write_places
+from distill.data.row_batches import Places, list_values, row_batches, write_places
 from distill.errors import ModelInvalid
 from distill.evaluation.evaluate import batched_logits
 from distill.evaluation.target import Logits, Row, classifier_logits
@@ -67,16 +67,8 @@ def write_held(version: Version, data: Data, places: Places, classes: int, file:
         classes: Logits of a row.
         file: Where they go.
     """
-
-    def blocks() -> Iterator[Logits]:
-        for batch in row_batches(version, data, [LOGITS]):
-            column = batch.rows.column(LOGITS)
-            block = np.full((len(column), classes), np.nan, dtype=np.float32)
-            flat = column.flatten().to_numpy(zero_copy_only=False)
-            block[column.is_valid().to_numpy(zero_copy_only=False)] = flat.reshape(-1, classes)
-            yield block
-
-    write_places(file, places, blocks())
+    held = row_batches(version, data, [LOGITS])
+    write_places(file, places, (list_values(each.rows.column(LOGITS), classes) for each in held))
 
 
 def compute_logits(

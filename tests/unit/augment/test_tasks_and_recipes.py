@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from augment.contract import identity
 from augment.errors import RecipeInvalid, SourceMissing
 from augment.recipes.load import RECIPES, describe, load_recipe
 from augment.recipes.schema import AugmentRecipe
@@ -157,7 +158,18 @@ def test_a_recipe_that_is_not_toml(tmp_path: Path, text: str) -> None:
 
 
 def test_the_name_of_a_preset_is_not_part_of_the_id() -> None:
-    assert AugmentRecipe(preset="mine").canonical() == AugmentRecipe().canonical()
+    first, second = (
+        identity(
+            algorithm=1,
+            task=get_task("sst2").spec,
+            recipe=recipe.model_dump(mode="json"),
+            sources=(),
+            assets=(),
+        )
+        for recipe in (AugmentRecipe(preset="mine"), AugmentRecipe())
+    )
+
+    assert first == second
 
 
 def test_overrides_of_every_task_are_checked(tmp_path: Path) -> None:

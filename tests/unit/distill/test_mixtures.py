@@ -22,11 +22,11 @@ from distill.data import mixtures
 from distill.data.batching import LengthGrouped
 from distill.data.mixtures import mix, shares_of
 from distill.data.row_batches import row_batches
-from distill.data.row_sets import check_parts, count_parts
+from distill.data.row_sets import check_parts
 from distill.data.versions import TokenizedSplits, labeled, tokenize, tokenize_split
 from distill.errors import DataInvalid, RecipeInvalid
 from distill.recipes.load import RECIPES, load_recipe
-from distill.recipes.mixtures import PARTS, Data, Shares, parts_of
+from distill.recipes.mixtures import PARTS, Data, Shares, count_parts, parts_of
 from distill.recipes.schema import Training
 from distill.stages.losses import label_loss
 from distill.training.schedule import row_order, rows_drawn
