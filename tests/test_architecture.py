@@ -27,9 +27,9 @@ LAYERS = {
         "derive", "analysis", "pipeline", "__init__", "cli",
     ),
     "distill": (
-        "errors", "distributed", "progress", "records", "run_directory", "recipes", "models",
-        "data", "stages", "evaluation", "training", "pipeline", "teacher", "general", "ablation",
-        "doctor", "serving", "__init__", "cli",
+        "errors", "inference", "distributed", "progress", "records", "run_directory", "recipes",
+        "models", "data", "stages", "evaluation", "training", "pipeline", "teacher", "general",
+        "ablation", "doctor", "serving", "__init__", "cli",
     ),
 }  # fmt: skip
 MODULES = {

@@ -1,0 +1,1 @@
+"""Raw texts to answers; for an exported model numpy, tokenizers and onnxruntime are enough."""
