@@ -27,9 +27,9 @@ from distill.ablation import Arm
 from distill.evaluation.results import GeneralResult, Role, Run
 from distill.general import distill_general
 from distill.pipeline import distill_task
-from distill.records import Record, read_json
-from distill.run_directory import RESULT
-from distill.run_directory import STUDENT as STUDENT_FOLDER
+from distill.runs.directory import RESULT
+from distill.runs.directory import STUDENT as STUDENT_FOLDER
+from distill.runs.records import Record, read_json
 from distill.teacher import TeacherRecord, fine_tune_teacher
 from distill.training.advice import TEACHER_RECORD
 from distill.training.budget import Budget

@@ -46,8 +46,8 @@ from distill.progress import Narrator
 from distill.recipes.auto import Facts, resolve
 from distill.recipes.load import load_recipe
 from distill.recipes.schema import Original
-from distill.records import Record
-from distill.run_directory import RUN, RunDirectory
+from distill.runs.directory import RUN, RunDirectory
+from distill.runs.records import Record
 from distill.stages import HardLabelStage
 from distill.training.callbacks import Patience
 from distill.training.context import TaskContext, open_context

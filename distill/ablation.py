@@ -21,8 +21,8 @@ from distill.progress import Narrator
 from distill.recipes.auto import Facts, resolve
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.recipes.mixtures import Part, Shares, count_parts, labeled_only
-from distill.records import Record, flaw, read_json, write_sealed_json
-from distill.run_directory import RESULT, RUNS, RunDirectory
+from distill.runs.directory import RESULT, RUNS, RunDirectory
+from distill.runs.records import Record, flaw, read_json, write_sealed_json
 from distill.training.context import run_identity
 
 

@@ -37,8 +37,8 @@ from distill.models.students import (
 )
 from distill.progress import Narrator, span
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
-from distill.records import commit_sealed, discard, read_json, write_sealed_json
-from distill.run_directory import STUDENT, RunDirectory, reuse
+from distill.runs.directory import STUDENT, RunDirectory, reuse
+from distill.runs.records import commit_sealed, discard, read_json, write_sealed_json
 from distill.stages import IntermediateStage
 from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.budget import (

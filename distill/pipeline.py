@@ -28,14 +28,14 @@ from distill.models.students import Init, ShapeSpec, StudentSpec, build_student
 from distill.progress import Narrator
 from distill.recipes.auto import recipe_for
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe
-from distill.records import read_json, write_sealed_json
-from distill.run_directory import (
+from distill.runs.directory import (
     PLAIN_STUDENT,
     STUDENT,
     FirstStage,
     RunDirectory,
     reuse,
 )
+from distill.runs.records import read_json, write_sealed_json
 from distill.stages import HardLabelStage, IntermediateStage, PredictionStage
 from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.advice import teacher_advice

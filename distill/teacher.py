@@ -40,8 +40,17 @@ from distill.models.seeding import seeded
 from distill.progress import Narrator
 from distill.recipes.auto import recipe_for
 from distill.recipes.load import DEFAULT_RECIPE
-from distill.records import Origin, Record, digest_of, discard, flaw, read_json, read_seal, seal
-from distill.run_directory import LOCK, RunDirectory
+from distill.runs.directory import LOCK, RunDirectory
+from distill.runs.records import (
+    Origin,
+    Record,
+    digest_of,
+    discard,
+    flaw,
+    read_json,
+    read_seal,
+    seal,
+)
 from distill.stages import HardLabelStage
 from distill.training.advice import TEACHER_RECORD
 from distill.training.context import TaskContext, open_context

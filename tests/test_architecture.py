@@ -27,7 +27,7 @@ LAYERS = {
         "derive", "analysis", "pipeline", "__init__", "cli",
     ),
     "distill": (
-        "errors", "inference", "distributed", "progress", "records", "run_directory", "recipes",
+        "errors", "inference", "distributed", "progress", "runs", "recipes",
         "models", "data", "stages", "evaluation", "training", "pipeline", "teacher", "general",
         "ablation", "doctor", "serving", "__init__", "cli",
     ),

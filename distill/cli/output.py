@@ -25,7 +25,7 @@ from distill.evaluation.results import (
     metric_columns,
 )
 from distill.progress import megabytes, short
-from distill.records import Record
+from distill.runs.records import Record
 
 if TYPE_CHECKING:
     from distill.ablation import AblationLine, AblationResult

@@ -29,8 +29,8 @@ from distill.data.tokenize_pool import TokenizedBatch, tokenize_batches
 from distill.data.versions import tokenizer_rules
 from distill.errors import DataInvalid, ModelInvalid
 from distill.progress import Gauge, Narrator
-from distill.records import Origin, commit_sealed, digest_of, discard, read_json
-from distill.run_directory import reuse
+from distill.runs.directory import reuse
+from distill.runs.records import Origin, commit_sealed, digest_of, discard, read_json
 
 FORMAT = 1
 ROWS, COUNTS = "blocks.arrow", "counts.json"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from augment.contract.errors import OutputError
 from augment.contract.files import disk_errors, locked
-from distill.records import discard
+from distill.runs.records import discard
 
 PREFIX, LOCK = "distill-", ".lock"
 

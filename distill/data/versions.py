@@ -24,8 +24,8 @@ from distill.errors import DataInvalid
 from distill.models.limits import NO_LIMIT
 from distill.progress import Narrator
 from distill.recipes.mixtures import Data, unlabeled_split
-from distill.records import Origin, digest_of, write_sealed
-from distill.run_directory import reuse
+from distill.runs.directory import reuse
+from distill.runs.records import Origin, digest_of, write_sealed
 
 ROWS_AT_ONCE = 4096
 

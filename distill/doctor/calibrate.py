@@ -44,7 +44,7 @@ from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
 from distill.recipes.mixtures import Part, parts_of
 from distill.recipes.schema import PredictionWeights, Training
-from distill.run_directory import RUN, FirstStage, RunDirectory
+from distill.runs.directory import RUN, FirstStage, RunDirectory
 from distill.stages import Stage
 from distill.stages.losses import has_label
 from distill.training.context import TaskContext

@@ -34,7 +34,7 @@ from distill.progress import span
 from distill.recipes.auto import recipe_for
 from distill.recipes.load import DistillRecipe
 from distill.recipes.mixtures import count_parts
-from distill.run_directory import RUN
+from distill.runs.directory import RUN
 from distill.training.advice import teacher_advice
 from distill.training.context import MANY_UNKNOWN, unknown_share
 from distill.training.kept_labels import keep_labels

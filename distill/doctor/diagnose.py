@@ -23,7 +23,7 @@ from distill.models.students import Init
 from distill.pipeline import start_student
 from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe
-from distill.records import Record
+from distill.runs.records import Record
 
 CHECKS = (
     "version",

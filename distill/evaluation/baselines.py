@@ -21,8 +21,8 @@ from augment.contract import UNLABELED, TaskSpec, Version
 from distill.data.versions import batches, count_split
 from distill.evaluation.metrics import Array, constant_answer, score
 from distill.evaluation.results import Baseline, Scores
-from distill.records import Origin, digest_of, read_json, write_sealed_json
-from distill.run_directory import reuse
+from distill.runs.directory import reuse
+from distill.runs.records import Origin, digest_of, read_json, write_sealed_json
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer

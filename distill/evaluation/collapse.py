@@ -10,7 +10,7 @@ from pydantic import Field
 
 from augment.contract import TaskSpec
 from distill.evaluation.metrics import Array, score
-from distill.records import Record
+from distill.runs.records import Record
 
 ONE_CLASS = 0.9
 """A share of the answers from which on they are those of one class."""

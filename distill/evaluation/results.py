@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from augment.contract import Version
 from distill.evaluation.collapse import Collapse
-from distill.records import Record
-from distill.run_directory import STUDENT
+from distill.runs.directory import STUDENT
+from distill.runs.records import Record
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from augment.contract import sha256_file
 from augment.contract.model_folders import CONFIG, SAFETENSORS, find_model
 from distill.errors import ModelInvalid, ModelNotFound
-from distill.run_directory import RUN, RUNS, STUDENT, check_student
+from distill.runs.directory import RUN, RUNS, STUDENT, check_student
 
 __all__ = [
     "SAFETENSORS",

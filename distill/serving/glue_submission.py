@@ -13,7 +13,7 @@ from augment.contract import TaskSpec
 from augment.contract.files import write_file, write_text
 from augment.contract.reading import guarded
 from distill.errors import DataInvalid, UsageError
-from distill.records import Record
+from distill.runs.records import Record
 
 HEADER = "index\tprediction"
 DIAGNOSTIC = "AX.tsv"

@@ -26,7 +26,7 @@ from distill.evaluation.evaluate import predict
 from distill.evaluation.target import Logits
 from distill.models.loading import Classifier, open_classifier, own_length
 from distill.progress import Gauge, Narrator
-from distill.records import Record
+from distill.runs.records import Record
 from distill.serving.glue_diagnostic import read_diagnostic
 from distill.serving.glue_submission import (
     DIAGNOSTIC,

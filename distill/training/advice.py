@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from augment.contract import Fault
 from distill.recipes.auto import Numbers, numbers
 from distill.recipes.schema import Optimization, Training
-from distill.records import read_json
+from distill.runs.records import read_json
 from distill.training.schedule import total_steps
 
 TEACHER_RECORD = "teacher.json"

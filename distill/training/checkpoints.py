@@ -20,7 +20,7 @@ from augment.contract.files import disk_errors, nearest, sync_folder
 from augment.contract.reading import read_json
 from distill.distributed import is_main_process
 from distill.progress import Narrator
-from distill.records import Origin, discard, flaw, seal
+from distill.runs.records import Origin, discard, flaw, seal
 
 COMPLETE = "complete"
 

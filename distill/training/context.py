@@ -32,8 +32,8 @@ from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
 from distill.recipes.mixtures import count_parts, parts_of
 from distill.recipes.schema import Layerwise, Optimization, Training
-from distill.records import Origin, commit_sealed, discard
-from distill.run_directory import RunDirectory
+from distill.runs.directory import RunDirectory
+from distill.runs.records import Origin, commit_sealed, discard
 from distill.stages import IntermediateStage, Stage
 from distill.training.advice import advice
 from distill.training.job import Evaluation, Job

@@ -9,8 +9,8 @@ from typing import Any
 from augment.contract.files import disk_errors, write_text
 from augment.contract.reading import guarded
 from distill.errors import DataInvalid
-from distill.records import parse_object
-from distill.run_directory import RunDirectory
+from distill.runs.directory import RunDirectory
+from distill.runs.records import parse_object
 
 METRICS = "metrics.jsonl"
 

@@ -25,7 +25,7 @@ from distill.models.folders import model_folder
 from distill.models.loading import Classifier
 from distill.progress import Gauge, Narrator
 from distill.recipes.mixtures import Data
-from distill.records import ITSELF, Origin, Seal, discard, read_seal, seal_of, write_seal
+from distill.runs.records import ITSELF, Origin, Seal, discard, read_seal, seal_of, write_seal
 from distill.training.finite_checks import check_logits
 from distill.training.teachers import Teacher
 

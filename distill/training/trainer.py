@@ -24,7 +24,7 @@ from distill.distributed import LONGEST_WAIT, barrier, is_main_process, main_pro
 from distill.errors import DataInvalid
 from distill.models.bf16 import uses_bfloat16
 from distill.models.loading import eval_mode
-from distill.records import Origin
+from distill.runs.records import Origin
 from distill.training.callbacks import Patience, PeriodicCheckpoint, ReleaseMemory, StageProgress
 from distill.training.checkpoints import (
     checkpoint_bytes,

@@ -17,7 +17,7 @@ from distill.data.versions import tokenize
 from distill.evaluation.results import Judgment
 from distill.models.loading import Classifier, load_classifier
 from distill.progress import Narrator
-from distill.run_directory import RunDirectory
+from distill.runs.directory import RunDirectory
 from distill.training.soft_labels import SoftLabels, soft_labels
 from distill.training.teacher_logits import holds_logits, teacher_digest
 from distill.training.teachers import Teacher

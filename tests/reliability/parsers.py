@@ -32,7 +32,7 @@ from distill.data.corpus import Source, open_corpus
 from distill.evaluation.results import CorpusCounts
 from distill.models.loading import load_classifier, load_encoder
 from distill.recipes.load import load_recipe as load_distill_recipe
-from distill.records import read_json
+from distill.runs.records import read_json
 from distill.serving.glue_diagnostic import read_diagnostic
 from tests.unit.distill.helpers import (
     SENTIMENT,

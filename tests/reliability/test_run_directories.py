@@ -380,7 +380,7 @@ def test_a_student_that_is_gone_or_another_runs(
 
 def test_a_finished_run_is_read_without_writing(calm: Path, go: Go) -> None:
     before = written(calm)
-    with mock.patch("distill.run_directory.locked", side_effect=OSError(30, "read-only")):
+    with mock.patch("distill.runs.directory.locked", side_effect=OSError(30, "read-only")):
         go(calm, quiet=True)
         go(calm, plain=False, quiet=True)
     assert written(calm) == before

@@ -42,7 +42,7 @@ from augment.contract import (
 from augment.sources.examples import source_split
 from distill.evaluation.results import Run
 from distill.models.shapes import InputSpec, config_of, parse_shape
-from distill.run_directory import LOCK
+from distill.runs.directory import LOCK
 from distill.training import callbacks, trainer
 
 GOOD = ("good", "great", "fine", "warm", "bright", "fresh")

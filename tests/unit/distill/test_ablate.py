@@ -13,7 +13,7 @@ from distill.cli import app
 from distill.errors import MappingInvalid, RunDiffers, UsageError
 from distill.recipes.load import RECIPES, DistillRecipe, load_recipe
 from distill.recipes.mixtures import Data, Part, Shares
-from distill.records import read_json
+from distill.runs.records import read_json
 from tests.unit.distill.helpers import stopping
 
 ROWS = {"original": 10, "augmented": 90, "unlabeled": 0}

@@ -26,7 +26,7 @@ from distill.errors import ExtraMissing, UsageError
 from distill.evaluation.evaluate import batched_logits
 from distill.evaluation.target import EvaluationTarget
 from distill.models.loading import load_classifier
-from distill.records import read_json
+from distill.runs.records import read_json
 from distill.serving import onnx as onnx_model
 from distill.serving.export import ExportResult, export_model
 from tests.conftest import ROOT

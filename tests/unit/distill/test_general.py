@@ -47,8 +47,8 @@ from distill.models.students import checkpoint_projections, parse_student
 from distill.pipeline import start_student
 from distill.progress import Narrator
 from distill.recipes.load import load_recipe
-from distill.records import write_sealed_json
-from distill.run_directory import RunDirectory
+from distill.runs.directory import RunDirectory
+from distill.runs.records import write_sealed_json
 from distill.training.budget import Budget, Plan, Timing
 from distill.training.context import RunContext
 from tests.unit.distill.helpers import at_step, make_bert, make_tokenizer, save, written

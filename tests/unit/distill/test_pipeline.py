@@ -24,7 +24,7 @@ from distill.errors import (
 )
 from distill.evaluation.compare import evaluate_models
 from distill.evaluation.results import Run
-from distill.run_directory import RunDirectory
+from distill.runs.directory import RunDirectory
 from distill.teacher import fine_tune_teacher
 from tests.unit.distill.helpers import Go, make_bert, make_good_teacher, save, stopping, written
 
@@ -261,7 +261,7 @@ def test_bfloat16_and_official_reduction_also_train(go: Go, recipe: Path, tmp_pa
 def test_a_run_directory_belongs_to_one_process(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from distill.run_directory import RunDirectory\n"
+        "from distill.runs.directory import RunDirectory\n"
         "with RunDirectory(Path(sys.argv[1])).claim({'a': 1}):\n"
         "    print('held', flush=True); time.sleep(60)"
     )
@@ -285,7 +285,7 @@ def test_a_run_directory_is_free_again_when_the_call_has_ended(
     """A finished run in an open notebook keeps no terminal out."""
     code = (
         "import json, sys; from pathlib import Path\n"
-        "from distill.run_directory import RunDirectory\n"
+        "from distill.runs.directory import RunDirectory\n"
         "run = RunDirectory(Path(sys.argv[1]))\n"
         "with run.claim(json.loads((run.path / 'run.json').read_text())): print('held')"
     )

@@ -13,8 +13,8 @@ from rich.console import Console
 from distill.cli.output import print_result
 from distill.errors import DataInvalid
 from distill.evaluation.results import EvaluationResult, Role
-from distill.records import read_json
-from distill.run_directory import RunDirectory
+from distill.runs.directory import RunDirectory
+from distill.runs.records import read_json
 
 
 def model(name: str, accuracy: float) -> dict[str, Any]:

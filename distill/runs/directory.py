@@ -7,7 +7,7 @@ student/          the distilled student        plain-student/  the one it is com
 work/             tokens, the teachers' scores, the student after stage 1, checkpoints of an
                   unfinished stage
 
-All of it but the log is sealed (``distill.records``) with the digest of what the run is
+All of it but the log is sealed (``distill.runs.records``) with the digest of what the run is
 made of. What lies in ``work`` can be made again, and is where it is not as it was written.
 """
 
@@ -29,7 +29,7 @@ from augment.contract.files import disk_errors, locked, nearest, partial_of
 from distill.distributed import is_main_process, main_process_first
 from distill.errors import DataInvalid, ModelInvalid, ModelNotFound, RunDiffers, UsageError
 from distill.progress import Narrator
-from distill.records import (
+from distill.runs.records import (
     Origin,
     Record,
     digest_of,

@@ -1,0 +1,1 @@
+"""What runs leave on disk: sealed records, and the directory that holds them."""
