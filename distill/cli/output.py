@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from augment.contract.foreign import shown
 from augment.contract.progress import labeled, open_console
 from augment.contract.terminal import after_commit, print_json
+from distill.cli.tables import Cells, print_table
+from distill.cli.tables_classes import print_classes
 from distill.distributed import is_main_process
 from distill.evaluation.results import (
     EvaluationResult,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 12
 """Whose recalls are still read in a line."""
-Cells = list[str]
 R = TypeVar("R", bound=Record)
 
 
@@ -75,10 +75,11 @@ def print_result(result: EvaluationResult, console: Console) -> None:
     for note in _notes(result):
         console.print(f"  {shown(note)}")
     for model in result.models:
-        if model.collapse and 0 < len(model.collapse.recalls) <= MOST_CLASSES:
-            found = model.collapse.recalls.items()
-            recalls = " · ".join(f"{name} {recall:.2f}" for name, recall in found)
+        known = model.collapse.recalls if model.collapse and not model.classes else {}
+        if 0 < len(known) <= MOST_CLASSES:
+            recalls = " · ".join(f"{name} {recall:.2f}" for name, recall in known.items())
             console.print(labeled("recall", f"{model.model}: {recalls}"))
+    print_classes(result, console)
     for verdict in result.verdicts:
         console.print(labeled("warning", verdict.sentence))
         for line in verdict.hint.split("\n") if verdict.hint else ():
@@ -185,38 +186,6 @@ def print_diagnosis(result: Diagnosis, console: Console) -> None:
         ]
         console.print(labeled("mixture", "what the stages draw from each part of the rows"))
         print_table(["stage", "part", "rows", "steps", "epochs"], lines, console, words=(0, 1))
-
-
-def print_table(
-    head: Cells, lines: Sequence[Cells], console: Console, words: Sequence[int] = (0,)
-) -> None:
-    """Print cells: with Rich on a terminal, as aligned plain text elsewhere.
-
-    The columns in ``words`` are aligned to the left; the others hold numbers.
-    """
-    lines = [[shown(cell) for cell in line] for line in lines]
-    if console.is_terminal:
-        table = Table(box=None, pad_edge=True, padding=(0, 1))
-        for index, name in enumerate(head):
-            table.add_column(name, justify="left" if index in words else "right", no_wrap=True)
-        for line in lines:
-            table.add_row(*map(Text, line))
-        console.print(table)
-    else:
-        for row in plain_text([head, *lines], words):
-            console.print(f"    {row}")
-
-
-def plain_text(rows: Sequence[Cells], words: Sequence[int] = (0,)) -> list[str]:
-    """Rows of cells as aligned lines: columns of words to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if index in words else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _cells(result: EvaluationResult) -> tuple[Cells, list[Cells]]:

@@ -95,7 +95,7 @@ def _of_classes(
         sentence = f"answers {names[top]!r} for {_share(int(answers[top]), rows)} rows of {split}"
         sentence += f" ({said}); {of} are never found" if len(missed) > 1 else f" ({said})"
     else:
-        sentence = f"never finds {_listed(missed)}: {of} on {split}"
+        sentence = f"never finds {listed(missed)}: {of} on {split}"
     recalls = {names[at]: float(found[at] / counts[at]) for at in np.flatnonzero(counts).tolist()}
     return Collapse(
         split=split,
@@ -133,7 +133,7 @@ def _share(part: int, rows: int) -> str:
     return f"all {rows:,}" if part == rows else f"{part:,} of {rows:,}"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """Some names, the first few of many: ``'a', 'b' and 7 more``."""
     some = [repr(name) for name in names[:MOST_NAMES]]
     if more := len(names) - len(some):

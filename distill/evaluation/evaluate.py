@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import datasets
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from augment.contract import TaskSpec
 from distill.data.batching import length_batches
 from distill.errors import ModelInvalid
+from distill.evaluation.classes import ClassReport, class_report
 from distill.evaluation.collapse import find_collapse
 from distill.evaluation.cost import (
     flops_per_sentence,
@@ -49,21 +51,29 @@ def measure(targets: Sequence[EvaluationTarget], task: TaskSpec) -> list[Measure
                 file_bytes=weight_bytes(target.classifier.model),
                 max_length=target.max_length,
                 latency=latency,
-                **({"collapse": judged.collapse} if judged.collapse else {}),
+                **_set(collapse=judged.collapse, classes=judged.classes),
             )
         )
     return measured
 
 
 def judge(classifier: Classifier, task: TaskSpec, splits: Splits) -> Judgment:
-    """Every metric of the task on every split, and whether the model has collapsed on one."""
+    """Every metric and class on every split, and whether the model has collapsed on one."""
     scores: Scores = {}
-    collapse = None
+    classes: dict[str, ClassReport] = {}
+    collapse, names = None, task.label.names
     for split, rows in splits.items():
         answers, labels = answers_of(predict(classifier, rows), task), np.asarray(rows["labels"])
-        scores[split] = score(task.metrics, answers, labels, len(task.label.names))
+        scores[split] = score(task.metrics, answers, labels, len(names))
         collapse = collapse or find_collapse(answers, labels, task, split)
-    return Judgment(scores=scores, collapse=collapse)
+        if names:
+            classes[split] = class_report(answers, labels, names)
+    return Judgment(scores=scores, **_set(collapse=collapse, classes=classes))
+
+
+def _set(**found: Any) -> dict[str, Any]:
+    """What was found at all: the rest has no key in a record."""
+    return {name: value for name, value in found.items() if value}
 
 
 def answers_of(logits: Logits, task: TaskSpec) -> Array:

@@ -8,7 +8,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from pydantic import Field
+
 from augment.contract import Version
+from distill.evaluation.classes import ClassReport
 from distill.evaluation.collapse import Collapse
 from distill.runs.directory import STUDENT
 from distill.runs.records import Record
@@ -63,10 +66,12 @@ class Judgment(Record):
     Attributes:
         scores: On every split that was asked for.
         collapse: What was seen on a split where the model has collapsed.
+        classes: Split to its classes; of a regression there are none.
     """
 
     scores: Scores
     collapse: Collapse | None = None
+    classes: dict[str, ClassReport] = Field(default_factory=dict)
 
 
 class Measurement(Record):
@@ -80,6 +85,7 @@ class Measurement(Record):
         file_bytes: Size of the weights on disk, as they are stored.
         max_length: Tokens a row was cut to.
         collapse: What was seen of its answers, where they hardly depend on the texts.
+        classes: Split to its classes; of a regression there are none.
     """
 
     model: str
@@ -91,6 +97,7 @@ class Measurement(Record):
     max_length: int
     latency: Latency
     collapse: Collapse | None = None
+    classes: dict[str, ClassReport] = Field(default_factory=dict)
 
 
 class Selection(Record):
@@ -194,6 +201,11 @@ class EvaluationResult(MeasuredOn):
     folder: str | None = None
     baselines: tuple[Baseline, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def made(self) -> Measurement:
+        """The model that it is about: the distilled student of a run, else the first one."""
+        return next((own for own in self.models if own.model == Role.DISTILLED), self.models[0])
 
     def selected_scores(self) -> dict[str, float]:
         """Each model's score by the selection metric on the first split."""

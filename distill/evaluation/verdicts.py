@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from distill.evaluation.classes import ClassReport
+from distill.evaluation.collapse import listed
 from distill.evaluation.results import (
     Baseline,
     EvaluationResult,
@@ -28,6 +30,7 @@ def with_verdicts(
     """A result with what it means, see ``find_verdicts``."""
     rows = result.rows[result.selection.split]
     found = find_verdicts(result.models, result.baselines, result.selection, rows, advice or {})
+    found += lost_classes(result)
     return result.model_copy(update={"verdicts": found}) if found else result
 
 
@@ -60,6 +63,29 @@ def find_verdicts(
         Verdict(sentence=f"{_begun(name)} {sentence}.", hint=advice.get(name, ""))
         for name, sentence in said.items()
     )
+
+
+def lost_classes(result: EvaluationResult) -> tuple[Verdict, ...]:
+    """Name the classes that a teacher, or the model that was made, hardly ever finds.
+
+    A model that has collapsed finds most of them no more; that is said already.
+    """
+    split, found = result.selection.split, []
+    for model in result.models:
+        report = model.classes.get(split)
+        if report and report.lost and not model.collapse and model.model != Role.PLAIN:
+            found.append(Verdict(sentence=f"{_begun(model.model)} {_lost(report, split)}."))
+    return tuple(found)
+
+
+def _lost(report: ClassReport, split: str) -> str:
+    lost = report.lost
+    if len(lost) == 1:
+        (one,) = lost
+        rare = f"recall {one.recall:.2f} of {one.support:,} rows of {split}"
+        return f"hardly ever finds {one.name!r}: {rare}"
+    names = listed([own.name for own in lost])
+    return f"hardly ever finds {len(lost)} of {len(report.by_recall)} classes of {split}: {names}"
 
 
 def _loss(
