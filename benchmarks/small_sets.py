@@ -2,10 +2,11 @@
 
     python -m benchmarks.small_sets --folder small --json benchmarks/results/small_sets.json
 
-Every cell is a teacher, fine-tuned from minilm-l6-mlm on a set of ``benchmarks.small_data``: with
-the default's numbers, with those of a grid, or with what the default was before. Validation selects
-the step; held-out rows only score. A cell that has ended is kept in the folder: stop it, start it
-again.
+Every cell is a teacher, fine-tuned from minilm-l6-mlm on a set of ``benchmarks.small_data`` to its
+last step: with the default's numbers, with one of them changed, or with what the default was
+before. Validation selects the step, as the recipe does; held-out rows only score. They are asked at
+every evaluation, so that other ways to select can be compared on the same runs. A cell that has
+ended is kept in the folder: stop it, start it again.
 """
 
 from __future__ import annotations
@@ -49,24 +50,22 @@ from distill.recipes.schema import Original
 from distill.runs.directory import RUN, RunDirectory
 from distill.runs.records import Record
 from distill.stages import HardLabelStage
-from distill.training.callbacks import Patience
 from distill.training.context import TaskContext, open_context
 from distill.training.metric_log import MetricLog
 from distill.training.schedule import total_steps, use_dropout
+from distill.training.selection import StepSelection
 from distill.training.trainer import StageTrainer, stage_arguments
 
-RATES, BATCHES, HEADS, EVALUATIONS = (1e-4, 2e-4, 5e-5), (16, 32), (3.0, 10.0, 1.0), 10
-EPOCHS = {
-    "tickets300": 12.0,
-    "tickets700": 10.0,
-    "stsb_800": 7.0,
-    "sst2_1000": 8.0,
-    "topics1200": 8.0,
-    "mrpc_1200": 6.0,
-    "cola_3000": 4.0,
+CHANGES: dict[str, dict[str, Any]] = {
+    "5e-5": {"rate": 5e-5},
+    "2e-4": {"rate": 2e-4},
+    "batch 32": {"batch": 32},
+    "head 1": {"head": 1.0},
 }
-"""Of the grid: about 200 steps of 16 for 300 rows, 300 to 640 for the others."""
-BEFORE = {"epochs": 3.0, "evaluations": 6}
+"""The grid: the default's numbers but for one."""
+TWICE = ("tickets300", "mrpc_1200", "topics1200")
+"""Sets that are passed twice as often, too: those with the lowest scores and the fewest rows."""
+BEFORE = {"epochs": 3.0, "batch": 32, "rate": 5e-5, "head": 1.0, "evaluations": 6}
 
 
 class Cell(Record):
@@ -77,7 +76,6 @@ class Cell(Record):
         split: Seed of the cut into training and validation rows.
         seed: Of the head, the dropout and the order of rows.
         head: How many times the head's rate is the encoder's.
-        patience: Evaluations without a better score after which it ends, or nothing.
     """
 
     rows: str
@@ -88,46 +86,54 @@ class Cell(Record):
     rate: float
     head: float
     evaluations: int
-    patience: int | None
 
 
 class Line(Record):
     """What became of a cell.
 
     Attributes:
-        steps: That were done.
-        kept: The evaluation whose step is kept, from 1.
-        validation: Its score there.
-        held_out: Its score on what selects nothing.
-        curve: Every evaluation's score on validation, and on held-out rows where it was the best
-            so far, and at the last.
+        rows: That select.
+        learnt: Their score that is more than luck.
+        curve: Every evaluation's score on validation and on held-out rows.
         cpu_seconds: Of all of it, evaluations included.
     """
 
     cell: Cell
-    steps: int
-    kept: int
-    validation: float
-    held_out: float
-    curve: tuple[tuple[float, float | None], ...]
+    rows: int
+    learnt: float
+    curve: tuple[tuple[float, float], ...]
     cpu_seconds: float
 
+    def held_out(self, keep: str, patience: int | None) -> float:
+        """What is kept by a way to select, and by when that has the stage end, scores."""
+        within = 1.0 if keep == "latest" else 0.0
+        selection = StepSelection(SETS[self.cell.rows].metric, self.rows, self.learnt, within)
+        own = [
+            {f"eval_{selection.metric}": score, "step": at}
+            for at, (score, _) in enumerate(self.curve)
+        ]
+        seen = next(
+            (n for n in range(1, len(own)) if patience and selection.waited(own[:n]) >= patience),
+            len(own),
+        )
+        kept = selection.kept(own[:seen])
+        assert kept is not None
+        return self.curve[kept.step][1]
 
-def default(rows: str, split: int, seed: int) -> Cell:
+
+def default(rows: str, seed: int) -> Cell:
     """The teacher of the recipe ``quick``."""
     training = round(SETS[rows].rows * (1 - VALIDATION_SHARE))
-    recipe = resolve(load_recipe("quick", "x"), Facts(training, training)).teacher
-    own = recipe.numbers
+    own = resolve(load_recipe("quick", "x"), Facts(training, training)).teacher.numbers
     return Cell(
         rows=rows,
-        split=split,
+        split=seed,
         seed=seed,
         epochs=own.epochs,
         batch=own.batch_size,
         rate=own.learning_rate,
         head=own.head_factor,
         evaluations=own.evaluations,
-        patience=recipe.patience,
     )
 
 
@@ -143,19 +149,14 @@ class Watch:
     """Scores a teacher at every evaluation."""
 
     context: TaskContext
-    evaluations: int
-    curve: list[tuple[float, float | None]] = dataclasses.field(default_factory=list)
+    curve: list[tuple[float, float]] = dataclasses.field(default_factory=list)
 
     def __call__(self, student: PreTrainedModel) -> dict[str, float]:
-        """Its score on validation; held-out rows are asked where that is the best so far."""
+        """Its score on validation; held-out rows are asked as well."""
         teacher = Classifier("teacher", eval_mode(student), self.context.tokenizer)
         own = self._score(teacher, "validation")
-        better = own > max((before for before, _ in self.curve), default=-2.0)
-        held_out = None
-        if better or len(self.curve) + 1 >= self.evaluations:
-            with autocast(student.device, "auto"):
-                held_out = self._score(teacher, HELD_OUT)
-        self.curve.append((own, held_out))
+        with autocast(student.device, "auto"):
+            self.curve.append((own, self._score(teacher, HELD_OUT)))
         return {self.context.version.task.selection_metric: own}
 
     def _score(self, teacher: Classifier, split: str) -> float:
@@ -185,24 +186,20 @@ def fine_tune(cell: Cell, version: Version) -> Line:
         run.work.mkdir()
         (run.path / RUN).touch()
         context = open_context(version, recipe, tokenizer, run, Narrator(quiet=True))
-        watch, rows = Watch(context, cell.evaluations), context.tokens.rows("original").rows
+        watch, rows = Watch(context), context.tokens.rows("original").rows
+        selection = context.selection(recipe.teacher)
         job = context.job(stage, rows, training, title="teacher", evaluate=watch)
-        metric = version.task.selection_metric
-        job = dataclasses.replace(job, selection=metric, log=MetricLog(None))
-        ends = [Patience(metric, cell.patience, context.learnt())] if cell.patience else []
-        steps = total_steps(len(rows), training)
-        trainer = WithoutCheckpoints(job, stage_arguments(job, steps), ends)
+        job = dataclasses.replace(job, selection=selection, log=MetricLog(None))
+        trainer = WithoutCheckpoints(
+            job, stage_arguments(job, total_steps(len(rows), training)), []
+        )
         stage.start(torch.device("cpu"))
         with use_dropout(stage.student, training.dropout):
             trainer.train()
-    own, held_out = max(watch.curve, key=lambda point: point[0])
-    assert held_out is not None
     return Line(
         cell=cell,
-        steps=trainer.state.global_step,
-        kept=watch.curve.index((own, held_out)) + 1,
-        validation=own,
-        held_out=held_out,
+        rows=selection.rows,
+        learnt=selection.learnt,
         curve=tuple(watch.curve),
         cpu_seconds=round(time.process_time() - began, 1),
     )
@@ -238,68 +235,64 @@ class Campaign:
         return line
 
 
-def in_grid(rows: str, rate: float, batch: int, head: float, seed: int = 0) -> Cell:
-    """A cell of the grid: the set's epochs to their end."""
-    return Cell(
-        rows=rows,
-        split=seed,
-        seed=seed,
-        epochs=EPOCHS[rows],
-        batch=batch,
-        rate=rate,
-        head=head,
-        evaluations=EVALUATIONS,
-        patience=None,
-    )
+def changed(name: str, seed: int, **changes: Any) -> Cell:
+    """The default but for some of its numbers."""
+    return default(name, seed).model_copy(update=changes)
 
 
-def plan(names: list[str], seeds: list[int]) -> Iterator[tuple[str, Cell]]:
+def plan(names: list[str], seeds: list[int], grid_seeds: list[int]) -> Iterator[tuple[str, Cell]]:
     """Arm and cell, the most telling ones first."""
-    for name in names:
-        yield "default", default(name, 0, 0)
-    for batch, rate, head in itertools.product(BATCHES, RATES, HEADS):
-        for name in names:
-            yield f"{rate:g} x {batch}, head {head:g}", in_grid(name, rate, batch, head)
-    for name in names:
-        yield "default, head 10", default(name, 0, 0).model_copy(update={"head": 10.0})
-    if "tickets300" in names:
-        longer = in_grid("tickets300", 1e-4, 16, 1.0).model_copy(update={"epochs": 25.0})
-        yield "0.0001 x 16, head 1, 25 epochs", longer
-    for name in names:
-        yield "before", in_grid(name, 5e-5, 32, 1.0).model_copy(update=BEFORE)
     for seed, name in itertools.product(seeds, names):
-        yield "default", default(name, seed, seed)
-        for head in HEADS:
-            yield f"head {head:g}, seed {seed}", in_grid(name, 1e-4, 16, head, seed)
-        older = default(name, seed, seed).model_copy(update={"head": 10.0})
-        yield f"default, head 10, seed {seed}", older
+        yield "default", default(name, seed)
+    for seed in grid_seeds:
+        for (arm, changes), name in itertools.product(CHANGES.items(), names):
+            yield arm, changed(name, seed, **changes)
+        for name in names:
+            if name in TWICE:
+                yield "epochs x 2", changed(name, seed, epochs=2 * default(name, seed).epochs)
+    for name in names:
+        yield "before", changed(name, 0, **BEFORE)
 
 
 def summary(done: list[tuple[str, Line]]) -> dict[str, Any]:
-    """For each set: the default over its seeds, and the grid's cells with the default's first seed.
+    """Held-out scores of each set: arm by arm, and of the default by way to select.
 
-    ``best`` is the cell that held-out rows like most, which nobody could have chosen; ``chosen``
-    the one that validation likes most.
+    An arm is compared with the default on the arm's own seeds.
     """
+    teacher = load_recipe("quick", "x").teacher
     found: dict[str, Any] = {}
     for name in dict.fromkeys(line.cell.rows for _, line in done):
         own = [(arm, line) for arm, line in done if line.cell.rows == name]
-        defaults = [line.held_out for arm, line in own if arm == "default"]
-        cells = {arm: line for arm, line in own if arm not in ("default", "before")}
-        first = {arm: line for arm, line in cells.items() if line.cell.seed == 0}
-        found[name] = {
-            "default": defaults[0] if defaults else None,
-            "mean": round(statistics.fmean(defaults), 4) if defaults else None,
-            "deviation": round(statistics.stdev(defaults), 4) if len(defaults) > 1 else None,
-            "seeds": len(defaults),
-            "before": next((line.held_out for arm, line in own if arm == "before"), None),
-            "grid": {arm: line.held_out for arm, line in cells.items()},
+        arms: dict[str, dict[int, float]] = {}
+        for arm, line in own:
+            arms.setdefault(arm, {})[line.cell.seed] = line.held_out(teacher.keep, teacher.patience)
+        defaults = arms["default"]
+        shared = {
+            arm: [seed for seed in scores if seed in defaults] for arm, scores in arms.items()
         }
-        if first:
-            best = max(first, key=lambda arm: first[arm].held_out)
-            chosen = max(first, key=lambda arm: first[arm].validation)
-            found[name] |= {"best": best, "chosen": chosen}
+        found[name] = {
+            "arms": {arm: spread(list(scores.values())) for arm, scores in arms.items()},
+            "default_minus": {
+                arm: spread([defaults[seed] - arms[arm][seed] for seed in seeds])
+                for arm, seeds in shared.items()
+                if arm != "default"
+            },
+            "selection": {
+                f"{keep}, {f'patience {patience}' if patience else 'to the end'}": spread(
+                    [line.held_out(keep, patience) for arm, line in own if arm == "default"]
+                )
+                for keep, patience in itertools.product(
+                    ("best", "latest"), (None, teacher.patience)
+                )
+            },
+        }
     return found
+
+
+def spread(scores: list[float]) -> dict[str, Any]:
+    """Mean, standard deviation where there are several, and their number."""
+    deviation = round(statistics.stdev(scores), 4) if len(scores) > 1 else None
+    return {"mean": round(statistics.fmean(scores), 4), "sd": deviation, "seeds": len(scores)}
 
 
 def main() -> None:
@@ -307,22 +300,24 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
-    parser.add_argument("--seeds", nargs="*", type=int, default=[1, 2], help="more of the default")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of the default")
+    parser.add_argument("--grid-seeds", nargs="*", type=int, default=[0], help="of the grid")
     parser.add_argument("--finished", action="store_true", help="the table of what is there")
     options = parser.parse_args()
     quiet_libraries()
     torch.set_num_threads(1)
     campaign = Campaign(options.folder.resolve())
     campaign.folder.mkdir(parents=True, exist_ok=True)
-    done = []
-    for arm, cell in plan(options.sets, options.seeds):
+    teacher, done = load_recipe("quick", "x").teacher, []
+    for arm, cell in plan(options.sets, options.seeds, options.grid_seeds):
         if not options.finished or cell in campaign.lines():
             line = campaign.run(cell)
             done.append((arm, line))
-            print(f"{cell.rows:<12}{arm:<22}{line.validation:8.3f}{line.held_out:8.3f}", flush=True)
+            held_out = line.held_out(teacher.keep, teacher.patience)
+            print(f"{cell.rows:<12}{arm:<12}{cell.seed:3}{held_out:8.3f}", flush=True)
     found = summary(done)
     for name, row in found.items():
-        print(name, row)
+        print(name, json.dumps(row, indent=1))
     lines = [{"arm": arm, **line.to_json()} for arm, line in done]
     keep({"machine": describe(), "sets": found, "lines": lines}, options.json)
 

@@ -75,9 +75,14 @@ _GUESSES = 20_000
 MARGIN = 0.06
 
 
+def most_of_luck(guess: float) -> float:
+    """The score that lies 6% of the way from guessing to a perfect one."""
+    return guess + MARGIN * (1 - guess)
+
+
 def is_weak(score: float, guess: float) -> bool:
-    """Whether less than 6% of the way from guessing to a perfect score has been gone."""
-    return score <= guess + MARGIN * (1 - guess)
+    """Whether a score may be luck."""
+    return score <= most_of_luck(guess)
 
 
 def _accuracy(predictions: Array, labels: Array) -> float:

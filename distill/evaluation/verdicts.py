@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from distill.evaluation.classes import ClassReport
@@ -15,13 +14,13 @@ from distill.evaluation.results import (
     Selection,
     Verdict,
 )
+from distill.evaluation.uncertainty import noise
 
 CALLED = {
     Role.TEACHER: "the teacher",
     Role.PLAIN: "the student on labels only",
     Role.DISTILLED: "the distilled student",
 }
-CORRELATIONS = ("matthews", "pearson", "spearman", "pearson_spearman")
 
 
 def with_verdicts(
@@ -107,17 +106,6 @@ def _loss(
         return ""
     blur = f"; on {rows:,} rows, differences below {within:.2g} are noise" if level else ""
     return f"{' and '.join(parts)}: its {metric} on {selection.split} is {own:.3f}{blur}"
-
-
-def noise(metric: str, score: float, rows: int) -> float:
-    """Differences to a score on so many rows that mean nothing: two standard errors.
-
-    As if two models erred on rows that have nothing to do with each other; a share of rows has the
-    variance of a coin, a correlation r that of (1 - r^2).
-    """
-    score = min(max(score, -1.0), 1.0)
-    spread = 1 - score**2 if metric in CORRELATIONS else math.sqrt(max(score * (1 - score), 0.0))
-    return 2 * math.sqrt(2 / rows) * spread
 
 
 def _begun(name: str) -> str:

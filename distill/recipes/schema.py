@@ -154,6 +154,8 @@ class Training(Course):
 
     Attributes:
         epochs: As in ``Optimization``; likewise the next four.
+        keep: Which evaluated step is kept: ``best``, the first of those with the best score on
+            validation; ``latest``, the latest whose score is within a standard error of it.
         patience: Evaluations in a row without a better score after which the stage ends, before
             its last step. Nothing: it goes on to its last step, as does what is not evaluated.
         data: ``original`` (``variant == 0``), ``augmented`` (those and the ones made from them),
@@ -165,6 +167,7 @@ class Training(Course):
     batch_size: Count = 32
     learning_rate: Number = 5e-5
     head_factor: Number = 1.0
+    keep: Literal["best", "latest"] = "best"
     patience: int | None = Field(None, ge=1)
     data: Data = "augmented"
 

@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -18,6 +17,7 @@ from typing_extensions import override
 from augment.contract.process import Interrupted, signals_heard
 from distill.distributed import any_rank, is_main_process
 from distill.progress import Gauge, Narrator, span
+from distill.training.selection import StepSelection
 
 EVERY = 50
 """Steps between two returns: after one, memory costs its first touch again."""
@@ -202,17 +202,6 @@ class StageProgress(TrainerCallback):
             self._gauge.close()
 
 
-def waited(log: Sequence[Mapping[str, float]], selection: str, learnt: float) -> int:
-    """Evaluations since the first of the best ones, of those that a log has by this score.
-
-    0 as long as none is above ``learnt``: a model that answers one class for all rows at first has
-    the same score again and again, and has all of its way before it.
-    """
-    scores = [row[name] for row in log if (name := f"eval_{selection}") in row]
-    best = max(scores, default=learnt)
-    return len(scores) - 1 - scores.index(best) if best > learnt else 0
-
-
 class Patience(TrainerCallback):
     """Ends a stage whose score does not get better any more.
 
@@ -220,19 +209,17 @@ class Patience(TrainerCallback):
     one does.
 
     Args:
-        selection: The score.
+        selection: Knows the score, and since when there is no better one.
         evaluations: In a row without a better one.
-        learnt: Waiting begins above it.
     """
 
-    def __init__(self, selection: str, evaluations: int, learnt: float) -> None:
+    def __init__(self, selection: StepSelection, evaluations: int) -> None:
         self.selection = selection
         self.evaluations = evaluations
-        self.learnt = learnt
 
     def over(self, state: TrainerState) -> bool:
         """Whether the stage has ended."""
-        return waited(state.log_history, self.selection, self.learnt) >= self.evaluations
+        return self.selection.waited(state.log_history) >= self.evaluations
 
     @override
     def on_evaluate(self, args: Any, state: TrainerState, control: Control, **_: Any) -> None:

@@ -18,7 +18,7 @@ from distill.data.versions import TokenizedSplits, fingerprint, tokenize
 from distill.distributed import main_process_first, on_main_process
 from distill.evaluation.baselines import find_baselines
 from distill.evaluation.evaluate import judge
-from distill.evaluation.metrics import guess_score
+from distill.evaluation.metrics import guess_score, most_of_luck
 from distill.evaluation.results import EvaluationResult, Measurement
 from distill.evaluation.verdicts import with_verdicts
 from distill.models.bf16 import frozen
@@ -39,6 +39,7 @@ from distill.training.advice import advice
 from distill.training.job import Evaluation, Job
 from distill.training.metric_log import METRICS, MetricLog
 from distill.training.schedule import total_steps
+from distill.training.selection import StepSelection
 from distill.training.soft_labels import SoftLabels
 from distill.training.trainer import train_stage
 
@@ -195,9 +196,8 @@ class TaskContext(RunContext):
             chosen = replace(
                 job,
                 mixture=drawn.mixture,
-                selection=self.version.task.selection_metric,
+                selection=self.selection(training),
                 patience=training.patience,
-                learnt=self.learnt(),
                 soft_labels=soft_labels,
             )
             self.narrator.say(title, describe_job(chosen))
@@ -208,10 +208,13 @@ class TaskContext(RunContext):
         """Train, and give the student its place."""
         outcome = train_stage(job)
         if outcome.steps < total_steps(len(job.rows), job.training):
-            without = f"no better {job.selection} in {counted(job.patience)}"
+            assert job.selection is not None
+            without = f"no better {job.selection.metric} in {counted(job.patience)}"
             self.narrator.say(job.title, f"ended at step {outcome.steps:,}: {without}")
-        if outcome.score is not None:
-            name = f"{job.selection} {outcome.score:.3f}"
+        if outcome.score is not None and job.selection is not None:
+            name = f"{job.selection.metric} {outcome.score:.3f}"
+            if job.selection.within:
+                name += " · the latest within a standard error of the best"
             self.narrator.say("kept", f"step {outcome.kept} of {outcome.steps} · {name}")
         student = job.stage.student
 
@@ -224,13 +227,16 @@ class TaskContext(RunContext):
         on_main_process(commit)
         on_main_process(lambda: discard(job.folder))
 
-    def learnt(self) -> float:
-        """A selection score that is more than luck on these validation rows."""
+    def selection(self, training: Training) -> StepSelection:
+        """How a section's steps are selected on the first validation split."""
         task, rows = self.version.task, next(iter(self.tokens.validation.values()))
-        guess = guess_score(
-            task.selection_metric, np.asarray(rows["labels"]), len(task.label.names)
+        metric, labels = task.selection_metric, np.asarray(rows["labels"])
+        return StepSelection(
+            metric=metric,
+            rows=len(labels),
+            learnt=most_of_luck(guess_score(metric, labels, len(task.label.names))),
+            within=1.0 if training.keep == "latest" else 0.0,
         )
-        return guess + BEYOND_LUCK * (1 - guess)
 
     def result(
         self, models: list[Measurement], sections: Mapping[str, str], **more: Any
@@ -277,10 +283,6 @@ def describe_job(job: Job) -> str:
     if job.patience and job.evaluate is not None:
         parts.append(f"or until {counted(job.patience)} of {own.evaluations} bring nothing")
     return " · ".join(parts)
-
-
-BEYOND_LUCK = 0.05
-"""Share of the way from guessing to a perfect score."""
 
 
 @dataclass(slots=True)

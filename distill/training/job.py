@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from distill.progress import Narrator
 from distill.recipes.schema import Optimization
 from distill.stages import Stage
 from distill.training.metric_log import MetricLog
+from distill.training.selection import StepSelection
 from distill.training.soft_labels import SoftLabels
 
 Evaluation = Callable[[PreTrainedModel], dict[str, float]]
@@ -38,11 +38,9 @@ class Job:
         title: How the stage is called there.
         made_from: The digest of what the run is made of, which checkpoints are sealed with.
         evaluate: Student to scores by name, or nothing.
-        selection: A name among the scores: the best step by it is kept. Without it the last
-            step is.
-        patience: Evaluations in a row without a better selection score after which the stage ends;
-            nothing if it goes on to its last step.
-        learnt: The selection score that tells it has learnt something: patience begins there.
+        selection: Which step is kept by the scores. Without it the last step is.
+        patience: Evaluations in a row without a better score after which the stage ends; nothing
+            if it goes on to its last step.
         mixture: How often the parts of the rows are drawn; every row once an epoch if left out.
         soft_labels: Of the rows, where the stage learns from them.
         steps: Optimizer steps in all; the recipe's epochs of the rows if left out.
@@ -62,9 +60,8 @@ class Job:
     title: str
     made_from: str = ""
     evaluate: Evaluation | None = None
-    selection: str = ""
+    selection: StepSelection | None = None
     patience: int | None = None
-    learnt: float = -math.inf
     mixture: Mixture | None = None
     soft_labels: SoftLabels | None = None
     steps: int | None = None

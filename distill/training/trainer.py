@@ -129,6 +129,15 @@ class StageTrainer(Trainer):
         )
         return metrics
 
+    @override
+    def _determine_best_metric(self, metrics: Any, trial: Any) -> bool:
+        """Note which step the stage's own rule keeps so far; whether it is this one."""
+        own = self.job.selection
+        if own is None or (kept := own.kept(self.state.log_history)) is None:
+            return False
+        self.state.best_metric, self.state.best_global_step = kept.score, kept.step
+        return kept.step == self.state.global_step
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:  # noqa: ARG002
         job = self.job
         return row_order(job.rows, job.training.batch_size, job.seed, job.mixture)
@@ -216,9 +225,9 @@ def _state_of(checkpoint: Path | None) -> TrainerState:
 
 
 def _patience(job: Job) -> list[Patience]:
-    if job.patience is None or not job.selection or job.evaluate is None:
+    if job.patience is None or job.selection is None or job.evaluate is None:
         return []
-    return [Patience(job.selection, job.patience, job.learnt)]
+    return [Patience(job.selection, job.patience)]
 
 
 def _progress(job: Job) -> StageProgress:
@@ -252,8 +261,6 @@ def stage_arguments(job: Job, steps: int) -> TrainingArguments:
         logging_nan_inf_filter=False,
         eval_strategy="no" if job.evaluate is None else "steps",
         eval_steps=every,
-        metric_for_best_model=f"eval_{job.selection}" if job.selection else None,
-        greater_is_better=True,
         save_strategy="steps",
         save_steps=every,
         save_total_limit=None,  # see rotate_checkpoints

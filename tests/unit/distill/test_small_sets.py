@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple
@@ -13,6 +14,8 @@ from unittest import mock
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import BertTokenizerFast
 
 from augment.contract import Version, sha256_file
@@ -22,14 +25,14 @@ from distill.recipes.load import RECIPES, load_recipe
 from distill.recipes.schema import Optimization
 from distill.teacher import fine_tune_teacher
 from distill.training import trainer
-from distill.training.callbacks import waited
 from distill.training.head import raise_head_rate
 from distill.training.schedule import total_steps
+from distill.training.selection import StepSelection
 from tests.unit.distill.helpers import TINY_RECIPE, make_model
 
 STAGES = ("teacher", "intermediate", "prediction", "plain")
 ENDING = TINY_RECIPE.replace(
-    "evaluations = 3", "evaluations = 8\npatience = 1\nhead_factor = 2.0", 1
+    "evaluations = 3", 'evaluations = 8\nkeep = "latest"\npatience = 1\nhead_factor = 2.0', 1
 )
 
 
@@ -96,24 +99,79 @@ def test_the_other_recipes_name_every_number(name: str) -> None:
     assert resolve(recipe, Facts(original=300, augmented=300)) == recipe
 
 
+def logged(scores: list[float]) -> list[dict[str, float]]:
+    """The log of a stage that was evaluated every ten steps."""
+    log: list[dict[str, float]] = [{"loss": 1.0, "step": 1}]
+    for at, score in enumerate(scores, start=1):
+        log += [{"loss": 0.5, "step": 10 * at}, {"eval_accuracy": score, "step": 10 * at}]
+    return log
+
+
 @pytest.mark.parametrize(
-    ("scores", "expected"),
+    ("scores", "kept", "waited"),
     [
-        ([], 0),
-        ([0.5], 0),
-        ([0.5, 0.6, 0.7], 0),
-        ([0.5, 0.7, 0.7, 0.6], 2),  # the same again is no better
-        ([0.9, 0.1, 0.2, 0.3], 3),
-        ([-1.0, 0.0], 0),
-        ([0.2, 0.2, 0.2, 0.1], 0),  # nothing is learnt yet
-        ([0.2, 0.2, 0.2, 0.5, 0.4], 1),
+        ([], None, 0),
+        ([0.5], 1, 0),
+        ([0.5, 0.6, 0.7], 3, 0),
+        ([0.5, 0.7, 0.7, 0.6], 2, 2),  # the same again is no better
+        ([0.9, 0.1, 0.2, 0.3], 1, 3),
+        ([-1.0, 0.0], 2, 0),
+        ([0.2, 0.2, 0.2, 0.1], 1, 0),  # nothing is learnt yet
+        ([0.2, 0.2, 0.2, 0.5, 0.4], 4, 1),
+        ([math.nan, 0.4, math.nan], 2, 1),
     ],
 )
-def test_evaluations_since_the_best(scores: list[float], expected: int) -> None:
-    log: list[dict[str, float]] = [{"loss": 1.0, "step": 0}]
-    log += [{"eval_accuracy": score, "eval_f1": 1.0} for score in scores]
+def test_the_first_of_the_best_is_kept(scores: list[float], kept: int | None, waited: int) -> None:
+    selection, log = StepSelection("accuracy", learnt=0.2), logged(scores)
+    found = selection.kept(log)
 
-    assert waited(log, "accuracy", learnt=0.2) == expected
+    assert (found and found.step) == (kept and 10 * kept)
+    assert selection.waited(log) == waited
+
+
+@pytest.mark.parametrize(
+    ("rows", "scores", "kept", "waited"),
+    [
+        (100, [0.5, 0.8, 0.77, 0.75], 3, 2),  # a standard error of 0.8 on 100 rows is 0.04
+        (10_000, [0.5, 0.8, 0.77, 0.75], 2, 2),
+        (100, [0.5, 0.8, 0.75, 0.77], 4, 2),
+        (100, [0.8, 0.77, 0.9, 0.85, 0.88], 5, 2),
+        (100, [0.88, 0.9, 0.86], 2, 1),
+        (100, [0.1, 0.1, 0.1], 3, 0),  # not learnt
+        (4, [1.0, 0.99], 1, 1),  # nothing is as good as no error
+    ],
+)
+def test_a_later_step_is_as_good_within_a_standard_error(
+    rows: int, scores: list[float], kept: int, waited: int
+) -> None:
+    selection = StepSelection("accuracy", rows=rows, learnt=0.2, within=1.0)
+    log = logged(scores)
+    found = selection.kept(log)
+
+    assert found
+    assert found.step == 10 * kept
+    assert found.score == scores[kept - 1]
+    assert selection.waited(log) == waited
+
+
+@given(
+    scores=st.lists(st.floats(-1, 1), min_size=1, max_size=12),
+    rows=st.integers(1, 1000),
+    within=st.sampled_from([0.0, 1.0]),
+    metric=st.sampled_from(["accuracy", "matthews"]),
+)
+def test_what_is_kept_now_or_was_kept_before_is_kept_at_the_end(
+    scores: list[float], rows: int, within: float, metric: str
+) -> None:
+    """So that two checkpoints are enough: the one that is kept so far, and the latest."""
+    selection = StepSelection(metric, rows, within=within)
+    log = [{f"eval_{metric}": score, "step": at} for at, score in enumerate(scores, start=1)]
+    kept = [selection.kept(log[:at]) for at in range(1, len(log) + 1)]
+
+    for at, (before, now) in enumerate(pairwise(kept), start=2):
+        assert now in (before, kept[at - 1])
+        assert now
+        assert now.step == at or now == before
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,25 @@
+"""How far a score on so many rows may be from what all rows would give. PURE."""
+
+from __future__ import annotations
+
+import math
+
+CORRELATIONS = ("matthews", "pearson", "spearman", "pearson_spearman")
+
+
+def standard_error(metric: str, score: float, rows: int) -> float:
+    """Of a score on so many rows.
+
+    A share of rows has the variance of a coin, a correlation r that of (1 - r^2).
+    """
+    score = min(max(score, -1.0), 1.0)
+    spread = 1 - score**2 if metric in CORRELATIONS else math.sqrt(max(score * (1 - score), 0.0))
+    return spread / math.sqrt(rows)
+
+
+def noise(metric: str, score: float, rows: int) -> float:
+    """Differences to a score on so many rows that mean nothing: two standard errors.
+
+    As if two models erred on rows that have nothing to do with each other.
+    """
+    return 2 * math.sqrt(2) * standard_error(metric, score, rows)
