@@ -8,13 +8,15 @@ if TYPE_CHECKING:
 
     from distill.data.corpus import Source
     from distill.general import distill_general
+    from distill.inference.classifier import Classifier
     from distill.pipeline import distill_task
     from distill.training.budget import Budget
 
 
-__all__ = ["Budget", "Source", "distill_general", "distill_task"]
+__all__ = ["Budget", "Classifier", "Source", "distill_general", "distill_task"]
 _PLACES = {
     "Budget": "distill.training.budget",
+    "Classifier": "distill.inference.classifier",
     "Source": "distill.data.corpus",
     "distill_general": "distill.general",
     "distill_task": "distill.pipeline",

@@ -1,6 +1,7 @@
 """What a model's ``config.json`` says to whoever answers texts with it, under one key of ours.
 
     "distill": {"format": 1, "vocabulary": "9f2c…", "calibration": {"temperature": 1.4}}
+    "distill": {"format": 1, "vocabulary": "9f2c…", "calibration": {"temperature": 1.4}}
 
 Who does not know the key, such as transformers, carries it along and gives the same logits.
 """
@@ -40,10 +41,13 @@ class ServingSettings:
         calibration: Fitted on validation, where it was.
         vocabulary: SHA-256 in hex of the tokenizer that a trimmed model reads with; empty for a
             model that was not trimmed.
+        text_columns: What the task's data calls its text, or the two of a pair; empty where the
+            model does not say.
     """
 
     calibration: Calibration = Calibration()
     vocabulary: str = ""
+    text_columns: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What stands in ``config.json``; without what was left as it is."""
@@ -53,6 +57,8 @@ class ServingSettings:
         if self.calibration != Calibration():
             bias = {"bias": list(self.calibration.bias)} if self.calibration.bias else {}
             found["calibration"] = {"temperature": self.calibration.temperature, **bias}
+        if self.text_columns:
+            found["text_columns"] = list(self.text_columns)
         return found
 
 
@@ -70,10 +76,9 @@ def serving_settings(name: str, config: Mapping[str, Any], labels: int) -> Servi
     found = config.get(KEY)
     if found is None:
         return ServingSettings()
+    wrong = f"the key {KEY!r} in the config of {name} is not as we write it."
     if not isinstance(found, Mapping) or not _whole(found.get("format")):
-        raise ModelInvalid(
-            f"the key {KEY!r} in the config of {name} is not as we write it.", _AGAIN
-        )
+        raise ModelInvalid(wrong, _AGAIN)
     if found["format"] > FORMAT:
         raise ModelInvalid(
             f"{name} was written by a newer version: its format is {found['format']}, this one "
@@ -82,12 +87,10 @@ def serving_settings(name: str, config: Mapping[str, Any], labels: int) -> Servi
         )
     vocabulary = found.get("vocabulary", "")
     calibration = _calibration(found.get("calibration", {}), labels)
-    if calibration is None or not isinstance(vocabulary, str):
-        raise ModelInvalid(
-            f"the calibration or the vocabulary in the config of {name} is not as we write it.",
-            _AGAIN,
-        )
-    return ServingSettings(calibration=calibration, vocabulary=vocabulary)
+    text_columns = _text_columns(found.get("text_columns", []))
+    if calibration is None or text_columns is None or not isinstance(vocabulary, str):
+        raise ModelInvalid(wrong, _AGAIN)
+    return ServingSettings(calibration, vocabulary, text_columns)
 
 
 def _calibration(found: Any, labels: int) -> Calibration | None:
@@ -101,6 +104,12 @@ def _calibration(found: Any, labels: int) -> Calibration | None:
     if not all(map(_number, bias)):
         return None
     return Calibration(float(temperature), tuple(map(float, bias)))
+
+
+def _text_columns(found: Any) -> tuple[str, ...] | None:
+    if not isinstance(found, list) or len(found) > 2 or len({*map(str, found)}) < len(found):
+        return None
+    return tuple(found) if all(isinstance(name, str) and name for name in found) else None
 
 
 def _whole(value: Any) -> bool:

@@ -24,7 +24,7 @@ from augment.contract.weights import Part
 from distill.distributed import device
 from distill.errors import ModelInvalid, VocabularyMismatch
 from distill.models.folders import model_folder
-from distill.models.labels import match_label_names
+from distill.models.labels import MatchedLabels, match_label_names
 from distill.models.limits import NO_LIMIT, PAIR_LENGTH, filter_inputs, resolve_length
 from distill.models.projections import Pretrained
 from distill.progress import short
@@ -193,17 +193,20 @@ def tried(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
     return model
 
 
-def load_classifier(name: str, task: TaskSpec) -> Classifier:
-    """Load a fine-tuned classifier for a task: frozen, in evaluation mode, labels matched by name.
+def load_classifier(name: str, task: TaskSpec | None = None) -> Classifier:
+    """Load a fine-tuned classifier: frozen, in evaluation mode, labels matched with the task's.
+
+    Without a task its labels are its own, in their order.
 
     Raises:
         ModelInvalid: It has no sequence-classification head, or one for another kind of label.
         LabelMismatch: Its label names are not those of the task.
     """
     config = read_config(name)
-    tune = f"Fine-tune it first: distill teacher … --init {name} --out {name}-{task.name}"
+    out = f"{name}-{task.name}" if task else "DIR"
+    tune = f"Fine-tune it first: distill teacher … --init {name} --out {out}"
     _checkpoint(name).require_classifier(config, tune)
-    labels = match_label_names(name, config, task)
+    labels = match_label_names(name, config, task) if task else MatchedLabels(None, "")
     model = eval_mode(read_weights(name, config)).requires_grad_(False)
     tokenizer = read_tokenizer(name)
     model = tried(name, model, tokenizer)
@@ -254,19 +257,20 @@ def describe(model: PreTrainedModel) -> str:
     return f"{model.config.num_hidden_layers} x {model.config.hidden_size} · {short(count)}"
 
 
-def open_classifier(model: str, task: TaskSpec) -> Classifier:
-    """Load a classifier for a task, as ``load_classifier`` does, and move it to the device."""
+def open_classifier(model: str, task: TaskSpec | None = None) -> Classifier:
+    """Load a classifier as ``load_classifier`` does, and move it to the device."""
     classifier = load_classifier(model, task)
     nn.Module.to(classifier.model, device())
     return classifier
 
 
-def own_length(classifier: Classifier, task: TaskSpec) -> int:
+def own_length(classifier: Classifier, task: TaskSpec | None = None) -> int:
     """Tokens that a model's texts are cut to.
 
-    As its tokenizer records (that of every model made here does), else the recipe's ``auto``;
-    never more than the model can read.
+    As its tokenizer records (that of every model made here does), else the recipe's ``auto`` (that
+    of pairs without a task); never more than the model can read.
     """
     recorded = classifier.tokenizer.model_max_length
-    length = int(recorded) if recorded < NO_LIMIT else resolve_length("auto", task)
+    auto = resolve_length("auto", task) if task else PAIR_LENGTH
+    length = int(recorded) if recorded < NO_LIMIT else auto
     return min(length, max_input_length(classifier.model.config) or length)

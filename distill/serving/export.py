@@ -27,6 +27,7 @@ from distill.evaluation.cost import measure_latency, weight_bytes
 from distill.evaluation.evaluate import batched_logits, finite, scores_of
 from distill.evaluation.results import Latency, MeasuredOn, Scores, Selection
 from distill.evaluation.target import EvaluationTarget, Logits
+from distill.inference.settings import KEY, serving_settings
 from distill.models.folders import folder_digest, save_clean, save_tokenizer
 from distill.models.labels import label_settings
 from distill.models.loading import Classifier, load_classifier, own_length
@@ -154,14 +155,16 @@ def _export(
 
 
 def _state_labels(classifier: Classifier, task: TaskSpec) -> None:
-    """Let the config say what its readers go by: the kind of problem, and names of the labels.
+    """Let the config say what its readers go by: kind of problem, labels, columns of the texts.
 
     A model that orders the task's labels in its own way has their names already.
     """
-    settings = label_settings(task)
+    settings, config = label_settings(task), classifier.model.config
     named = classifier.order is None
     stated = settings if named else {"problem_type": settings["problem_type"]}
-    classifier.model.config.update(stated)
+    served = serving_settings(classifier.name, config.to_dict(), classifier.classes)
+    served = replace(served, text_columns=task.text_columns)
+    config.update({**stated, KEY: served.to_json()})
 
 
 def _write(form: str, out: Path, source: EvaluationTarget, task: TaskSpec) -> EvaluationTarget:

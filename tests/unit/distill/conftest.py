@@ -10,6 +10,7 @@ import torch
 from transformers import BertTokenizerFast
 
 from augment.contract import Version
+from distill.serving.export import export_model
 from tests.unit.distill.helpers import (
     SENTIMENT,
     TINY_RECIPE,
@@ -59,6 +60,14 @@ def teacher(tmp_path_factory: pytest.TempPathFactory, tokenizer: BertTokenizerFa
     """A tuned teacher folder: 4 layers x 32, 4 heads."""
     folder = tmp_path_factory.mktemp("models") / "teacher"
     return save(make_good_teacher(tokenizer), tokenizer, folder)
+
+
+@pytest.fixture(scope="session")
+def exported(teacher: Path, version: Version, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The teacher in every form."""
+    out = tmp_path_factory.mktemp("exports") / "mood"
+    export_model(str(teacher), version, out=out, quiet=True)
+    return out
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from distill.inference.settings import Calibration, ServingSettings, serving_set
         ServingSettings(vocabulary="ab12"),
         ServingSettings(Calibration(1.5, (0.0, -0.25)), "ab12"),
         ServingSettings(Calibration(0.5)),
+        ServingSettings(text_columns=("sentence1", "sentence2")),
     ],
 )
 def test_there_and_back(settings: ServingSettings) -> None:
@@ -40,6 +41,11 @@ def test_without_the_key() -> None:
         {"format": 1, "calibration": {"bias": [0.0]}},
         {"format": 1, "calibration": {"bias": "ab"}},
         {"format": 1, "calibration": {"bias": [0.0, float("inf")]}},
+        {"format": 1, "text_columns": "ab"},
+        {"format": 1, "text_columns": ["a", "a"]},
+        {"format": 1, "text_columns": ["a", "b", "c"]},
+        {"format": 1, "text_columns": ["a", ""]},
+        {"format": 1, "text_columns": [["a"], 1]},
     ],
 )
 def test_what_we_never_write_is_refused(value: object) -> None:
