@@ -16,7 +16,7 @@ from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts, count_taught
 from distill.distributed import device, main_process_first, on_main_process
 from distill.errors import WeakTeacher
-from distill.evaluation.evaluate import fitness, judge, measure
+from distill.evaluation.evaluate import fitness, judge
 from distill.evaluation.results import EvaluationResult, Judgment, Role, Run
 from distill.evaluation.target import EvaluationTarget
 from distill.models.bf16 import slow_format
@@ -310,7 +310,7 @@ def compare(
     sections: dict[str, str] = {Role.DISTILLED: "prediction", Role.PLAIN: "plain"}
     baseline = {"baseline": Role.TEACHER} if teachers else {}
     kept = {"soft_labels": guides.kept.use} if guides.kept else {}
-    return context.result(measure(targets, task), sections, **baseline, **several, **kept)
+    return context.result(targets, sections, **baseline, **several, **kept)
 
 
 def check_teacher(

@@ -21,7 +21,6 @@ from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts
 from distill.distributed import barrier, on_main_process
 from distill.errors import ModelInvalid, UsageError
-from distill.evaluation.evaluate import measure
 from distill.evaluation.results import EvaluationResult
 from distill.evaluation.target import EvaluationTarget
 from distill.models.bf16 import slow_format
@@ -132,8 +131,7 @@ def _commit(
 ) -> None:
     """Measure the teacher and give it its name."""
     target = EvaluationTarget(out.name, made, context.tokens.validation, context.max_length)
-    measured = measure([target], context.version.task)
-    result = context.result(measured, {out.name: "teacher"}, folder=str(out))
+    result = context.result([target], {out.name: "teacher"}, folder=str(out))
     record = TeacherRecord(identity=identity, result=result)
 
     def fill(folder: Path) -> None:

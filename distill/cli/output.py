@@ -15,6 +15,7 @@ from augment.contract.progress import labeled, open_console
 from augment.contract.terminal import after_commit, print_json
 from distill.cli.tables import Cells, print_table
 from distill.cli.tables_classes import print_classes
+from distill.cli.tables_intervals import interval_notes, score_cells, score_heads
 from distill.distributed import is_main_process
 from distill.evaluation.results import (
     EvaluationResult,
@@ -189,19 +190,18 @@ def print_diagnosis(result: Diagnosis, console: Console) -> None:
 
 
 def _cells(result: EvaluationResult) -> tuple[Cells, list[Cells]]:
-    metrics = [name for name, _ in metric_columns(result.models[0].scores)]
-    head = ["model", *metrics, *(["retention"] if result.baseline else [])]
+    head = ["model", *score_heads(result), *(["retention"] if result.baseline else [])]
     head += ["parameters", "no embedding", "FLOPs", "batch 1", "batch 32", "file"]
     lines = []
     for model in result.models:
-        line = [model.model, *(f"{value:.3f}" for _, value in metric_columns(model.scores))]
+        line = [model.model, *score_cells(model, result)]
         if result.baseline:
             retained = result.retention(model)
             line.append("–" if retained is None else f"{retained:.1f}%")
         line += [short(model.parameters), short(model.encoder_parameters), short(model.flops)]
         lines.append([*line, *_speed(model.latency), megabytes(model.file_bytes)])
     for simple in result.baselines:
-        line = [simple.name, *(f"{value:.3f}" for _, value in metric_columns(simple.scores))]
+        line = [simple.name, *score_cells(simple, result)]
         lines.append([*line, *["–"] * (len(head) - len(line))])
     return head, lines
 
@@ -218,6 +218,7 @@ def _notes(result: EvaluationResult) -> list[str]:
         notes = [alone.get(role, role.explanation) for role in Role if role in names]
     if result.soft_labels:
         notes += _soft_label_notes(result.soft_labels, chosen.metric)
+    notes += interval_notes(result)
     if result.baseline:
         notes.append(f"retention = {chosen.metric} on {chosen.split}, % of the teacher's")
     if result.averaged:

@@ -34,7 +34,10 @@ def evaluate(
     ],
     version: Version,
     split: Annotated[
-        str | None, typer.Option(help="A labeled split; all validation splits if left out.")
+        str | None,
+        typer.Option(
+            help="A labeled split; if left out, all validation splits and test splits with labels."
+        ),
     ] = None,
     threads: Threads = None,
     as_json: AsJson = False,

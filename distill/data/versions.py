@@ -13,6 +13,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
@@ -104,6 +105,34 @@ def tokenize_validation(
             "Make a version whose source has a labeled validation split.",
         )
     return {split: rows for split, rows in validation.items() if len(rows)}
+
+
+def labeled_tests(version: Version) -> tuple[str, ...]:
+    """The stored test splits with a label in some row: GLUE's have none."""
+    column = version.task.label.column
+    return tuple(
+        split
+        for split in version.task.splits.test
+        if split in version.splits
+        and any(
+            pc.any(pc.not_equal(batch.column(column), UNLABELED)).as_py()
+            for batch in version.batches(split, [column])
+        )
+    )
+
+
+def tokenize_tests(
+    version: Version,
+    splits: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    cache: Path,
+) -> dict[str, datasets.Dataset]:
+    """The labeled rows of ``labeled_tests``, once nothing is to be chosen any more."""
+    settings, task = (tokenizer, max_length, cache), version.task
+    return {
+        split: labeled(tokenize_split(version, split, *settings), task, split) for split in splits
+    }
 
 
 def labeled(rows: datasets.Dataset, task: TaskSpec, split: str) -> datasets.Dataset:

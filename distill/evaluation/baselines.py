@@ -19,10 +19,11 @@ import pyarrow.compute as pc
 
 from augment.contract import UNLABELED, TaskSpec, Version
 from distill.data.versions import batches, count_split
-from distill.evaluation.metrics import Array, constant_answer, score
-from distill.evaluation.results import Baseline, Scores
+from distill.evaluation.evaluate import judge_answers
+from distill.evaluation.metrics import Array, constant_answer
+from distill.evaluation.results import Baseline
 from distill.runs.directory import reuse
-from distill.runs.records import Origin, digest_of, read_json, write_sealed_json
+from distill.runs.records import Origin, Record, digest_of, read_json, write_sealed_json
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -43,6 +44,17 @@ class _Rows:
     labels: Array
 
 
+class _Kept(Record):
+    """A baseline with what is left out of results."""
+
+    baseline: Baseline
+    resampled: tuple[float, ...]
+
+    @property
+    def restored(self) -> Baseline:
+        return self.baseline.model_copy(update={"resampled": self.resampled})
+
+
 def find_baselines(version: Version, splits: Sequence[str], cache: Path) -> tuple[Baseline, ...]:
     """Fit them on the original rows, at most 20,000 of those, and score them.
 
@@ -53,34 +65,33 @@ def find_baselines(version: Version, splits: Sequence[str], cache: Path) -> tupl
     """
     made_from = digest_of(version.manifest.id, list(splits))
     file = cache / f"baselines-{made_from[:16]}.json"
-    origin = Origin(made_from=made_from, part="baselines")
+    origin = Origin(made_from=made_from, part="baselines and their resampled scores")
     if not reuse(file, origin):
         measured = _measure(version, splits)
-        write_sealed_json(file, origin, [own.to_json() for own in measured])
-    return tuple(read_json(file, list[Baseline]))
+        kept = [_Kept(baseline=own, resampled=own.resampled).to_json() for own in measured]
+        write_sealed_json(file, origin, kept)
+    return tuple(own.restored for own in read_json(file, list[_Kept]))
 
 
 def _measure(version: Version, splits: Sequence[str]) -> Iterator[Baseline]:
     task, classes = version.task, len(version.task.label.names)
     known = {split: _read(version, split) for split in splits}
+    labels = {split: rows.labels for split, rows in known.items()}
 
-    def scores_of(answers: Mapping[str, Array]) -> Scores:
-        return {s: score(task.metrics, a, known[s].labels, classes) for s, a in answers.items()}
+    def measured(name: str, answers: Mapping[str, Array], rows: int, began: float) -> Baseline:
+        seconds, judged = round(time.monotonic() - began, 2), judge_answers(answers, labels, task)
+        found = {"intervals": judged.intervals, "resampled": judged.resampled}
+        return Baseline(name=name, scores=judged.scores, rows=rows, seconds=seconds, **found)
 
     if classes:
-        best = constant_answer(task.selection_metric, known[splits[0]].labels, classes)
-        answers = {split: np.full(len(rows.labels), best) for split, rows in known.items()}
-        name = f"always {task.label.names[best]!r}"
-        yield Baseline(name=name, scores=scores_of(answers), rows=0, seconds=0.0)
+        best = constant_answer(task.selection_metric, labels[splits[0]], classes)
+        constant = {split: np.full(len(own), best) for split, own in labels.items()}
+        yield measured(f"always {task.label.names[best]!r}", constant, 0, time.monotonic())
     began = time.monotonic()
     train = _read(version, task.splits.train, original=True)
     if answers := _linear(task, train, known):
-        yield Baseline(
-            name=f"TF-IDF + {'logistic' if classes else 'ridge'} regression",
-            scores=scores_of(answers),
-            rows=len(train.labels),
-            seconds=round(time.monotonic() - began, 2),
-        )
+        name = f"TF-IDF + {'logistic' if classes else 'ridge'} regression"
+        yield measured(name, answers, len(train.labels), began)
 
 
 def _read(version: Version, split: str, *, original: bool = False) -> _Rows:

@@ -9,7 +9,13 @@ from augment.contract import Version
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.scratch import scratch
-from distill.data.versions import labeled, tokenize_split, tokenize_validation
+from distill.data.versions import (
+    labeled,
+    labeled_tests,
+    tokenize_split,
+    tokenize_tests,
+    tokenize_validation,
+)
 from distill.errors import DataInvalid
 from distill.evaluation.evaluate import measure
 from distill.evaluation.results import EvaluationResult
@@ -26,7 +32,8 @@ def evaluate_models(
     Args:
         models: Folders, run directories or hub names.
         version: A version or a reference to one.
-        split: A labeled split; all validation splits, each by itself, if left out.
+        split: A labeled split; all validation splits, and the test splits that have labels, each
+            by itself, if left out.
 
     Raises:
         DataInvalid: The split has no labels.
@@ -35,14 +42,19 @@ def evaluate_models(
     quiet_libraries()
     opened = open_checked(version)
     with scratch() as folder:
-        targets = []
+        targets, named = [], () if split else labeled_tests(opened)
         for model, name in zip(models, _short(models), strict=True):
             classifier = open_classifier(model, opened.task)
             length = own_length(classifier, opened.task)
             splits = labeled_splits(opened, split, classifier, length, folder)
-            targets.append(EvaluationTarget(name, classifier, splits, length))
-        measured = measure(targets, opened.task)
-        found = EvaluationResult.on(opened, targets[0].splits, models=measured)
+            tests = tokenize_tests(opened, named, classifier.tokenizer, length, folder)
+            targets.append(EvaluationTarget(name, classifier, splits, length, tests=tests))
+        found = EvaluationResult.on(
+            opened,
+            {**targets[0].splits, **targets[0].tests},
+            models=measure(targets, opened.task),
+            **({"tests": named} if named else {}),
+        )
         return with_verdicts(found)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from augment.contract import TaskSpec
 from distill.data.batching import length_batches
 from distill.errors import ModelInvalid
-from distill.evaluation.classes import ClassReport, class_report
+from distill.evaluation.classes import class_report
 from distill.evaluation.collapse import find_collapse
 from distill.evaluation.cost import (
     flops_per_sentence,
@@ -21,6 +21,7 @@ from distill.evaluation.cost import (
     parameter_counts,
     weight_bytes,
 )
+from distill.evaluation.intervals import interval, resample
 from distill.evaluation.metrics import Array, guess_score, is_weak, score
 from distill.evaluation.results import Judgment, Measurement, Scores
 from distill.evaluation.target import (
@@ -41,6 +42,8 @@ def measure(targets: Sequence[EvaluationTarget], task: TaskSpec) -> list[Measure
     for target, latency in zip(targets, latencies, strict=True):
         parameters = parameter_counts(target.classifier.model)
         judged = target.judged or judge(target.classifier, task, target.splits)
+        if target.tests:
+            judged = judged.joined(judge(target.classifier, task, target.tests))
         measured.append(
             Measurement(
                 model=target.name,
@@ -51,29 +54,51 @@ def measure(targets: Sequence[EvaluationTarget], task: TaskSpec) -> list[Measure
                 file_bytes=weight_bytes(target.classifier.model),
                 max_length=target.max_length,
                 latency=latency,
-                **_set(collapse=judged.collapse, classes=judged.classes),
+                **judged.found,
             )
         )
     return measured
 
 
-def judge(classifier: Classifier, task: TaskSpec, splits: Splits) -> Judgment:
-    """Every metric and class on every split, and whether the model has collapsed on one."""
+def judge(
+    classifier: Classifier, task: TaskSpec, splits: Splits, *, intervals: bool = True
+) -> Judgment:
+    """A classifier on some splits, see ``judge_answers``."""
+    answers = {split: answers_of(predict(classifier, rows), task) for split, rows in splits.items()}
+    labels = {split: np.asarray(rows["labels"]) for split, rows in splits.items()}
+    return judge_answers(answers, labels, task, intervals=intervals)
+
+
+def judge_answers(
+    answers: Mapping[str, Array],
+    labels: Mapping[str, Array],
+    task: TaskSpec,
+    *,
+    intervals: bool = True,
+) -> Judgment:
+    """Every metric and class on every split, and whether a model has collapsed on one.
+
+    Args:
+        answers: Split to class numbers or scores, shape (rows,).
+        labels: Likewise.
+        task: Of the rows.
+        intervals: Find out how sure the selection metric is.
+    """
     scores: Scores = {}
-    classes: dict[str, ClassReport] = {}
-    collapse, names = None, task.label.names
-    for split, rows in splits.items():
-        answers, labels = answers_of(predict(classifier, rows), task), np.asarray(rows["labels"])
-        scores[split] = score(task.metrics, answers, labels, len(names))
-        collapse = collapse or find_collapse(answers, labels, task, split)
+    found: dict[str, Any] = {}
+    names = task.label.names
+    for split, own in answers.items():
+        known = labels[split]
+        scores[split] = score(task.metrics, own, known, len(names))
+        if "collapse" not in found and (seen := find_collapse(own, known, task, split)):
+            found["collapse"] = seen
         if names:
-            classes[split] = class_report(answers, labels, names)
-    return Judgment(scores=scores, **_set(collapse=collapse, classes=classes))
-
-
-def _set(**found: Any) -> dict[str, Any]:
-    """What was found at all: the rest has no key in a record."""
-    return {name: value for name, value in found.items() if value}
+            found.setdefault("classes", {})[split] = class_report(own, known, names)
+        if intervals:
+            drawn = resample(task.selection_metric, own, known, len(names))
+            found.setdefault("intervals", {})[split] = interval(drawn)
+            found.setdefault("resampled", tuple(drawn.tolist()))
+    return Judgment(scores=scores, **found)
 
 
 def answers_of(logits: Logits, task: TaskSpec) -> Array:

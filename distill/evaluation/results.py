@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +13,7 @@ from pydantic import Field
 from augment.contract import Version
 from distill.evaluation.classes import ClassReport
 from distill.evaluation.collapse import Collapse
+from distill.evaluation.intervals import Interval
 from distill.runs.directory import STUDENT
 from distill.runs.records import Record
 
@@ -61,17 +62,33 @@ class Latency(Record):
 
 
 class Judgment(Record):
-    """What a model's answers on labeled rows are worth.
+    """What answers to labeled rows are worth.
 
     Attributes:
         scores: On every split that was asked for.
         collapse: What was seen on a split where the model has collapsed.
         classes: Split to its classes; of a regression there are none.
+        intervals: Split to where 95% of the selection metric of resampled rows lie.
+        resampled: Those scores on the first split, to compare pair by pair; not stored.
     """
 
     scores: Scores
     collapse: Collapse | None = None
     classes: dict[str, ClassReport] = Field(default_factory=dict)
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+    resampled: tuple[float, ...] = Field(default=(), exclude=True, repr=False)
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """What there is beside the scores: the rest has no key in a record."""
+        names = ("collapse", "classes", "intervals", "resampled")
+        return {name: value for name in names if (value := getattr(self, name))}
+
+    def joined(self, other: Judgment) -> Judgment:
+        """With the same model's scores, classes and intervals on further splits."""
+        more = {n: getattr(self, n) | getattr(other, n) for n in ("classes", "intervals")}
+        found = {**self.found, **{name: value for name, value in more.items() if value}}
+        return Judgment(scores=self.scores | other.scores, **found)
 
 
 class Measurement(Record):
@@ -86,6 +103,7 @@ class Measurement(Record):
         max_length: Tokens a row was cut to.
         collapse: What was seen of its answers, where they hardly depend on the texts.
         classes: Split to its classes; of a regression there are none.
+        intervals: As in ``Judgment``; likewise ``resampled``.
     """
 
     model: str
@@ -98,6 +116,8 @@ class Measurement(Record):
     latency: Latency
     collapse: Collapse | None = None
     classes: dict[str, ClassReport] = Field(default_factory=dict)
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+    resampled: tuple[float, ...] = Field(default=(), exclude=True, repr=False)
 
 
 class Selection(Record):
@@ -119,12 +139,20 @@ class Baseline(Record):
         scores: As a model's.
         rows: That it learnt from.
         seconds: That it took.
+        intervals: As a model's; likewise ``resampled``.
     """
 
     name: str
     scores: Scores
     rows: int
     seconds: float
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+    resampled: tuple[float, ...] = Field(default=(), exclude=True, repr=False)
+
+    def on(self, splits: Sequence[str]) -> Baseline:
+        """The same on some of its splits, in their order."""
+        scores, intervals = ({s: own[s] for s in splits} for own in (self.scores, self.intervals))
+        return self.model_copy(update={"scores": scores, "intervals": intervals})
 
 
 class Verdict(Record):
@@ -190,6 +218,7 @@ class EvaluationResult(MeasuredOn):
         averaged: What the mean of several teachers' logits scores.
         soft_labels: What was learnt from the version's, where something was.
         folder: Where a new teacher lies.
+        tests: The test splits among the scores: on them nothing was chosen.
         baselines: What needs no language model, beside the models.
         verdicts: Which model has collapsed, or loses to what is simpler.
     """
@@ -199,6 +228,7 @@ class EvaluationResult(MeasuredOn):
     averaged: Scores | None = None
     soft_labels: SoftLabelUse | None = None
     folder: str | None = None
+    tests: tuple[str, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
 
@@ -233,7 +263,12 @@ class EvaluationResult(MeasuredOn):
             "batch 1 ms": model.latency.batch_1,
             "batch 32 per s": model.latency.throughput_32,
             "file MB": model.file_bytes / 1e6,
+            **self._interval(model),
         }
+
+    def _interval(self, model: Measurement) -> dict[str, float]:
+        found = model.intervals.get(self.selection.split)
+        return {"95% low": found.low, "95% high": found.high} if found else {}
 
 
 class CorpusCounts(Record):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import datasets
@@ -30,8 +30,9 @@ class EvaluationTarget:
         name: In the table, such as ``Role.DISTILLED``.
         splits: Split name to its labeled rows in the classifier's own tokens.
         max_length: Tokens a row was cut to.
-        judged: Where that is known already.
+        judged: Where that is known already, but for the tests.
         graph: What answers in the classifier's place, where it was exported.
+        tests: Labeled test rows by split: they are scored beside the splits, and choose nothing.
     """
 
     name: str
@@ -40,6 +41,7 @@ class EvaluationTarget:
     max_length: int
     judged: Judgment | None = None
     graph: LogitsFunction | None = None
+    tests: Splits = field(default_factory=dict)
 
     @property
     def rows(self) -> datasets.Dataset:

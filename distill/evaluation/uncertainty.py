@@ -15,11 +15,3 @@ def standard_error(metric: str, score: float, rows: int) -> float:
     score = min(max(score, -1.0), 1.0)
     spread = 1 - score**2 if metric in CORRELATIONS else math.sqrt(max(score * (1 - score), 0.0))
     return spread / math.sqrt(rows)
-
-
-def noise(metric: str, score: float, rows: int) -> float:
-    """Differences to a score on so many rows that mean nothing: two standard errors.
-
-    As if two models erred on rows that have nothing to do with each other.
-    """
-    return 2 * math.sqrt(2) * standard_error(metric, score, rows)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from distill.evaluation.classes import ClassReport
 from distill.evaluation.collapse import listed
+from distill.evaluation.intervals import Interval, interval
 from distill.evaluation.results import (
     Baseline,
     EvaluationResult,
@@ -14,7 +17,6 @@ from distill.evaluation.results import (
     Selection,
     Verdict,
 )
-from distill.evaluation.uncertainty import noise
 
 CALLED = {
     Role.TEACHER: "the teacher",
@@ -27,8 +29,7 @@ def with_verdicts(
     result: EvaluationResult, advice: Mapping[str, str] | None = None
 ) -> EvaluationResult:
     """A result with what it means, see ``find_verdicts``."""
-    rows = result.rows[result.selection.split]
-    found = find_verdicts(result.models, result.baselines, result.selection, rows, advice or {})
+    found = find_verdicts(result.models, result.baselines, result.selection, advice or {})
     found += lost_classes(result)
     return result.model_copy(update={"verdicts": found}) if found else result
 
@@ -37,7 +38,6 @@ def find_verdicts(
     models: Sequence[Measurement],
     baselines: Sequence[Baseline],
     selection: Selection,
-    rows: int,
     advice: Mapping[str, str],
 ) -> tuple[Verdict, ...]:
     """Name the models that have collapsed, and what the model that was made loses to.
@@ -48,16 +48,16 @@ def find_verdicts(
         models: As they were measured.
         baselines: On the same rows.
         selection: The score that counts.
-        rows: Of the split that selects.
         advice: Name of a model to what would help it.
     """
-    scores = {model.model: selection.of(model.scores) for model in models}
-    made = Role.DISTILLED if Role.DISTILLED in scores else models[0].model
-    simpler = {CALLED[Role.PLAIN]: scores[Role.PLAIN]} if Role.PLAIN in scores else {}
-    rivals = simpler | {own.name: selection.of(own.scores) for own in baselines}
+    by_name = {model.model: model for model in models}
+    made = by_name.get(Role.DISTILLED, models[0])
+    rivals: dict[str, Measurement | Baseline] = {own.name: own for own in baselines}
+    if Role.PLAIN in by_name:
+        rivals = {CALLED[Role.PLAIN]: by_name[Role.PLAIN], **rivals}
     said = {model.model: model.collapse.sentence for model in models if model.collapse}
-    if loss := _loss(scores[made], rivals, selection, rows, briefly=made in said):
-        said[made] = f"{said[made]}: {loss}" if made in said else loss
+    if loss := _loss(made, rivals, selection, briefly=made.model in said):
+        said[made.model] = f"{said[made.model]}: {loss}" if made.model in said else loss
     return tuple(
         Verdict(sentence=f"{_begun(name)} {sentence}.", hint=advice.get(name, ""))
         for name, sentence in said.items()
@@ -88,24 +88,37 @@ def _lost(report: ClassReport, split: str) -> str:
 
 
 def _loss(
-    own: float, rivals: Mapping[str, float], selection: Selection, rows: int, *, briefly: bool
+    made: Measurement,
+    rivals: Mapping[str, Measurement | Baseline],
+    selection: Selection,
+    *,
+    briefly: bool,
 ) -> str:
-    """What a score loses to, as the rest of a sentence; empty if it wins."""
-    metric, within = selection.metric, noise(selection.metric, own, rows)
-    ahead = {name: score for name, score in rivals.items() if score - own > within}
-    level = {name: score for name, score in rivals.items() if 0 <= score - own <= within}
+    """What a model loses to, as the rest of a sentence; empty if it wins."""
+    metric, own = selection.metric, selection.of(made.scores)
+    scores = {name: selection.of(rival.scores) for name, rival in rivals.items()}
+    leads = {name: lead(rivals[name], made) for name in rivals if scores[name] >= own}
+    ahead = [name for name, span in leads.items() if span.low > 0]
+    level = [name for name in leads if name not in ahead]
     if briefly:
-        best = max(ahead, key=lambda name: ahead[name], default="")
-        return f"its {metric} is {own:.3f}, that of {best} {ahead[best]:.3f}" if best else ""
-    parts = [
-        f"{verb} {' and '.join(f'{name} ({score:.3f})' for name, score in some.items())}"
-        for verb, some in (("loses to", ahead), ("is no better than", level))
-        if some
-    ]
+        best = max(ahead, key=lambda name: scores[name], default="")
+        return f"its {metric} is {own:.3f}, that of {best} {scores[best]:.3f}" if best else ""
+
+    def listed(names: Sequence[str]) -> str:
+        spans = {name: f"{leads[name].low:.3f} to {leads[name].high:.3f}" for name in names}
+        return " and ".join(f"{n} ({scores[n]:.3f}, ahead by {spans[n]})" for n in names)
+
+    verbs = (("loses to", ahead), ("is no better than", level))
+    parts = [f"{verb} {listed(some)}" for verb, some in verbs if some]
     if not parts:
         return ""
-    blur = f"; on {rows:,} rows, differences below {within:.2g} are noise" if level else ""
-    return f"{' and '.join(parts)}: its {metric} on {selection.split} is {own:.3f}{blur}"
+    range_of = "ahead by = 95% of resampled rows, the same for both"
+    return f"{' and '.join(parts)}: its {metric} on {selection.split} is {own:.3f}; {range_of}"
+
+
+def lead(rival: Measurement | Baseline, made: Measurement) -> Interval:
+    """Where 95% of the differences of two models lie, on the same resampled rows."""
+    return interval(np.asarray(rival.resampled) - np.asarray(made.resampled))
 
 
 def _begun(name: str) -> str:

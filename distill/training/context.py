@@ -11,15 +11,22 @@ import datasets
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from augment.contract import Version
+from augment.contract import Fault, Version
 from distill.data.batching import Collator
 from distill.data.row_sets import RowSet
-from distill.data.versions import TokenizedSplits, fingerprint, tokenize
+from distill.data.versions import (
+    TokenizedSplits,
+    fingerprint,
+    labeled_tests,
+    tokenize,
+    tokenize_tests,
+)
 from distill.distributed import main_process_first, on_main_process
 from distill.evaluation.baselines import find_baselines
-from distill.evaluation.evaluate import judge
+from distill.evaluation.evaluate import judge, measure
 from distill.evaluation.metrics import guess_score, most_of_luck
-from distill.evaluation.results import EvaluationResult, Measurement
+from distill.evaluation.results import Baseline, EvaluationResult
+from distill.evaluation.target import EvaluationTarget
 from distill.evaluation.verdicts import with_verdicts
 from distill.models.bf16 import frozen
 from distill.models.folders import save_clean
@@ -129,11 +136,13 @@ class TaskContext(RunContext):
         version: Opened and verified.
         tokens: Its splits as ``tokenizer`` splits them.
         taught: Rows without labels that stage 2 learns from; all of them if left out.
+        test_splits: Those with labels: they are scored when all is chosen.
     """
 
     version: Version
     tokens: TokenizedSplits
     taught: int | None = None
+    test_splits: tuple[str, ...] = ()
 
     def read_by(self, tokenizer: PreTrainedTokenizerBase) -> TokenizedSplits:
         """The version as a tokenizer splits it; tokens that are open are not mapped once more."""
@@ -239,7 +248,7 @@ class TaskContext(RunContext):
         )
 
     def result(
-        self, models: list[Measurement], sections: Mapping[str, str], **more: Any
+        self, models: Sequence[EvaluationTarget], sections: Mapping[str, str], **more: Any
     ) -> EvaluationResult:
         """The result table, what it was measured on, and what it means.
 
@@ -248,12 +257,32 @@ class TaskContext(RunContext):
             sections: Name of a model that was trained here to its section of the recipe.
             more: Other fields of the result.
         """
-        splits = self.tokens.validation
-        baselines = find_baselines(self.version, list(splits), self.run.tokens)
+        try:
+            tested = [replace(own, tests=self.tests(own.classifier.tokenizer)) for own in models]
+        except Fault as gone:  # the version, since the run began
+            self.narrator.say("notice", f"the test rows are left out: {gone.problem}")
+            tested = list(models)
+        tests = tested[-1].tests
+        splits = {**self.tokens.validation, **tests}
         found = EvaluationResult.on(
-            self.version, splits, models=models, baselines=baselines, **more
+            self.version,
+            splits,
+            models=measure(tested, self.version.task),
+            baselines=[own.on(list(splits)) for own in self.baselines()],
+            **({"tests": tuple(tests)} if tests else {}),
+            **more,
         )
         return with_verdicts(found, {name: self.advice(own) for name, own in sections.items()})
+
+    def tests(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, datasets.Dataset]:
+        """The labeled test rows, read for the first time when everything has been trained."""
+        settings = (self.test_splits, tokenizer, self.max_length, self.run.tokens)
+        return tokenize_tests(self.version, *settings)
+
+    def baselines(self) -> tuple[Baseline, ...]:
+        """What needs no language model, on the same splits; measured when the run begins."""
+        splits = [*self.tokens.validation, *self.test_splits]
+        return find_baselines(self.version, splits, self.run.tokens)
 
     def advice(self, section: str) -> str:
         """What to change in a section of the recipe whose model learnt too little."""
@@ -305,7 +334,7 @@ class Validation:
         """Score a student as it stands."""
         split, rows = next(iter(self.context.tokens.validation.items()))
         classifier = Classifier("student", eval_mode(student), self.context.tokenizer)
-        judged = judge(classifier, self.context.version.task, {split: rows})
+        judged = judge(classifier, self.context.version.task, {split: rows}, intervals=False)
         self.collapsed = self.collapsed + 1 if judged.collapse else 0
         if judged.collapse and self.collapsed == STILL:
             say = self.context.narrator.say
@@ -360,9 +389,11 @@ def open_context(
         version, tokenizer, length, run.tokens, narrator=narrator, unlabeled=unlabeled
     )
     warn_of_unknown(tokens.train, tokenizer, narrator)
+    tests = labeled_tests(version)
+    context = TaskContext(recipe, tokenizer, length, run, narrator, version, tokens, taught, tests)
     with main_process_first():  # now: a version may be gone by the time that a run ends
-        find_baselines(version, list(tokens.validation), run.tokens)
-    return TaskContext(recipe, tokenizer, length, run, narrator, version, tokens, taught)
+        context.baselines()
+    return context
 
 
 def run_identity(

@@ -40,6 +40,7 @@ def result_of(labels: list[int], answers: list[int], names: list[str]) -> Evalua
     report = class_report(np.asarray(answers), np.asarray(labels), names)
     for model in raw["models"]:
         model["classes"] = {"validation": report.to_json()}
+        model["resampled"] = [model["scores"]["validation"]["accuracy"]]
     return EvaluationResult.model_validate(raw)
 
 

@@ -63,6 +63,8 @@ def test_the_table_compares_three_models(finished: Run, version: Version) -> Non
         "batch 1 ms",
         "batch 32 per s",
         "file MB",
+        "95% low",
+        "95% high",
     ]
     teacher, _, student = table.to_dict("records")
 

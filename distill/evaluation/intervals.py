@@ -1,0 +1,163 @@
+"""How sure a score is: rows drawn anew, with a key of their own, so that models can be paired.
+
+The bootstrap of Efron: a split's rows are drawn with replacement, as many as there are, and scored
+again; the middle 95% of a thousand such scores is the interval. Every model of a split is scored
+on the same draws, so the difference of two of them has an interval of its own, a narrower one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.evaluation.metrics import Array
+from distill.runs.records import Record
+
+RESAMPLES, FEWEST = 1_000, 200
+MOST_DRAWS = 20_000_000
+"""In all: of more than 20,000 rows fewer resamples are taken, but 200 at least."""
+AT_ONCE = 1 << 20
+LEVEL = 0.95
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+
+class Interval(Record):
+    """Where 95% of the scores of resampled rows lie."""
+
+    low: float
+    high: float
+
+
+def interval(scores: Floats) -> Interval:
+    """The middle 95% of some scores, shape (resamples,)."""
+    low, high = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(low=float(low), high=float(high))
+
+
+def resample(metric: str, answers: Array, labels: Array, classes: int) -> Floats:
+    """The scores of rows that are drawn anew, the same ones for all models of as many rows.
+
+    Args:
+        metric: One of those in ``metrics``.
+        answers: Class numbers or scores, shape (rows,).
+        labels: Likewise.
+        classes: Of the task; 0 for a regression.
+
+    Returns:
+        Shape (resamples,): 1,000, fewer of more than 20,000 rows.
+    """
+    if classes:
+        return _of_classes(metric, answers.astype(np.int64), labels.astype(np.int64), classes)
+    return _of_scores(metric, answers.astype(np.float64), labels.astype(np.float64))
+
+
+def draws(rows: int) -> Iterator[Counts]:
+    """Places of the rows of some resamples at a time, shape (resamples, rows); a few MB."""
+    draw = np.random.default_rng((1, rows))
+    left = min(RESAMPLES, max(FEWEST, MOST_DRAWS // rows))
+    while left:
+        some = min(left, max(1, AT_ONCE // rows))
+        yield draw.integers(rows, size=(some, rows))
+        left -= some
+
+
+def _tally(places: Counts, group: Counts, groups: int) -> Counts:
+    """How often each group of rows was drawn, shape (resamples, groups)."""
+    some = len(places)
+    codes = group[places] + groups * np.arange(some)[:, None]
+    return np.bincount(codes.ravel(), minlength=some * groups).reshape(some, groups)
+
+
+def _of_classes(metric: str, answers: Counts, labels: Counts, classes: int) -> Floats:
+    """All that counts are rows by label and answer: as many sums as there are such pairs."""
+    pairs, cell = np.unique(np.stack([labels, answers]), axis=1, return_inverse=True)
+    known, place = np.unique(pairs, return_inverse=True)
+    of_label, of_answer = place.reshape(pairs.shape)
+    if metric == "f1":
+        metric = "f1 of the second" if classes == 2 else "macro_f1"
+    found = []
+    for places in draws(len(labels)):
+        cells = _tally(places, cell.ravel(), pairs.shape[1])
+        given, stated = (_sums(cells, own, len(known)) for own in (of_answer, of_label))
+        hits = _sums(cells * (of_label == of_answer), of_label, len(known))
+        found.append(_class_metric(metric, hits, stated, given, known))
+    return np.concatenate(found)
+
+
+def _sums(cells: Counts, group: Counts, groups: int) -> Floats:
+    """Sums over the cells of each group, shape (resamples, groups)."""
+    order = np.argsort(group, kind="stable")
+    present, starts = np.unique(group[order], return_index=True)
+    sums = np.zeros((len(cells), groups))
+    sums[:, present] = np.add.reduceat(cells[:, order], starts, axis=1)
+    return sums
+
+
+def _class_metric(
+    metric: str, hits: Floats, stated: Floats, given: Floats, known: Counts
+) -> Floats:
+    """A metric of each resample from rows found, labeled and answered, (resamples, classes)."""
+    rows = stated.sum(axis=1)
+    f1 = 2 * hits / np.maximum(stated + given, 1)
+    match metric:
+        case "accuracy":
+            return np.asarray(hits.sum(axis=1) / rows)
+        case "f1 of the second":
+            return np.asarray(f1[:, known == 1].sum(axis=1))
+        case "macro_f1":
+            return np.asarray(f1.sum(axis=1) / (stated + given > 0).sum(axis=1))
+        case "weighted_f1":
+            return np.asarray((f1 * stated).sum(axis=1) / rows)
+        case "balanced_accuracy":
+            return np.asarray((hits / np.maximum(stated, 1)).sum(axis=1) / (stated > 0).sum(axis=1))
+        case "matthews":
+            above = hits.sum(axis=1) * rows - (stated * given).sum(axis=1)
+            spread = [rows**2 - (own**2).sum(axis=1) for own in (stated, given)]
+            return _ratio(above, np.sqrt(spread[0]) * np.sqrt(spread[1]))
+    raise AssertionError(f"no resampled {metric}")
+
+
+def _of_scores(metric: str, answers: Floats, labels: Floats) -> Floats:
+    columns, found = (answers, labels), []
+    parts = ("pearson", "spearman") if metric == "pearson_spearman" else (metric,)
+    orders = [np.unique(own, return_inverse=True)[1] for own in columns]
+    rows = np.arange(len(labels))
+    for places in draws(len(labels)):
+        counts = _tally(places, rows, len(rows)).astype(np.float64)
+        scores = []
+        for part in parts:
+            if part == "pearson":
+                values = [np.broadcast_to(own - own.mean(), counts.shape) for own in columns]
+            else:
+                values = [_ranks(counts, own) for own in orders]
+            scores.append(_correlation(counts, *values))
+        found.append(np.mean(scores, axis=0))
+    return np.concatenate(found)
+
+
+def _ranks(counts: Floats, group: Counts) -> Floats:
+    """The rank of each row within each resample, equal values sharing theirs, less the middle."""
+    equal = _sums(counts, group, int(group.max()) + 1)  # type: ignore[arg-type]
+    ranks = np.cumsum(equal, axis=1) - equal / 2 - len(group) / 2
+    return np.asarray(ranks[:, group])
+
+
+def _correlation(counts: Floats, first: Floats, second: Floats) -> Floats:
+    """Pearson's of rows that count several times, shape (resamples,); 0 where one is constant."""
+    rows = counts.sum(axis=1)
+    means = [(counts * own).sum(axis=1) / rows for own in (first, second)]
+    spread = [
+        np.maximum((counts * own**2).sum(axis=1) - rows * mean**2, 0)
+        for own, mean in zip((first, second), means, strict=True)
+    ]
+    together = (counts * first * second).sum(axis=1) - rows * means[0] * means[1]
+    tiny = [1e-12 * (own**2).max(initial=0) for own in (first, second)]
+    constant = (spread[0] <= tiny[0]) | (spread[1] <= tiny[1])
+    return np.where(constant, 0.0, _ratio(together, np.sqrt(spread[0] * spread[1])))
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
