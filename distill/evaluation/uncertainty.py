@@ -1,4 +1,4 @@
-"""How far a score on so many rows may be from what all rows would give. PURE."""
+"""How far a score on so many rows may be from what all rows would give, by a formula. PURE."""
 
 from __future__ import annotations
 
