@@ -124,7 +124,7 @@ def _write_predictions(
     predictions = {name: _predict_split(opened, name, classifier, narrator) for name in splits}
     if table:
         frame = _frame(opened.task, predictions)
-        write_file(out, lambda partial: _write_table(frame, partial, out.suffix))
+        write_file(out, lambda partial: write_table(frame, partial, out.suffix))
         return PredictionTable(place=str(out), splits=splits, rows=len(frame))
     texts = {file.name: _text(file, opened.task, predictions[name]) for name, file in files.items()}
     if diagnostic:
@@ -243,7 +243,8 @@ def _frame(task: TaskSpec, by_split: dict[str, Predictions]) -> pd.DataFrame:
     return frame.drop(columns=same if frame["variant"].any() else [*same, "variant"])
 
 
-def _write_table(frame: pd.DataFrame, path: Path, form: str) -> None:
+def write_table(frame: pd.DataFrame, path: Path, form: str) -> None:
+    """Write a table in the form that is one of ``TABLES``."""
     if form == ".parquet":
         frame.to_parquet(path, index=False)
     elif form == ".jsonl":
