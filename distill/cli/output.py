@@ -14,6 +14,7 @@ from augment.contract.foreign import shown
 from augment.contract.progress import labeled, open_console
 from augment.contract.terminal import after_commit, print_json
 from distill.cli.tables import Cells, print_table
+from distill.cli.tables_calibration import print_calibration
 from distill.cli.tables_classes import print_classes
 from distill.cli.tables_intervals import interval_notes, score_cells, score_heads
 from distill.distributed import is_main_process
@@ -81,6 +82,7 @@ def print_result(result: EvaluationResult, console: Console) -> None:
             recalls = " · ".join(f"{name} {recall:.2f}" for name, recall in known.items())
             console.print(labeled("recall", f"{model.model}: {recalls}"))
     print_classes(result, console)
+    print_calibration(result, console)
     for verdict in result.verdicts:
         console.print(labeled("warning", verdict.sentence))
         for line in verdict.hint.split("\n") if verdict.hint else ():

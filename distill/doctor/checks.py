@@ -197,7 +197,7 @@ def check_score(opened: Version, teacher: Classifier, length: int) -> Check[None
     if not len(rows):
         raise DataInvalid(f"{opened.reference}: split {split!r} has no labels.")
     splits = {split: rows}
-    judged = judge(teacher, task, splits)
+    judged = judge(teacher, task, splits, intervals=False)
     found = fitness(judged, task, splits)
     if found.weakness:
         originals = count_split(opened, task.splits.train).original

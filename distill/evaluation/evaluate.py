@@ -13,6 +13,7 @@ import numpy as np
 from augment.contract import TaskSpec
 from distill.data.batching import length_batches
 from distill.errors import ModelInvalid
+from distill.evaluation.calibration import CalibrationFit, fit_calibration
 from distill.evaluation.classes import class_report
 from distill.evaluation.collapse import find_collapse
 from distill.evaluation.cost import (
@@ -23,6 +24,7 @@ from distill.evaluation.cost import (
 )
 from distill.evaluation.intervals import interval, resample
 from distill.evaluation.metrics import Array, guess_score, is_weak, score
+from distill.evaluation.reliability import calibration_report
 from distill.evaluation.results import Judgment, Measurement, Scores
 from distill.evaluation.target import (
     EvaluationTarget,
@@ -31,6 +33,8 @@ from distill.evaluation.target import (
     Splits,
     classifier_logits,
 )
+from distill.inference.probabilities import UNCALIBRATED, log_probabilities
+from distill.inference.settings import Calibration
 from distill.models.loading import Classifier
 
 EVALUATION_BATCH = 64
@@ -63,10 +67,42 @@ def measure(targets: Sequence[EvaluationTarget], task: TaskSpec) -> list[Measure
 def judge(
     classifier: Classifier, task: TaskSpec, splits: Splits, *, intervals: bool = True
 ) -> Judgment:
-    """A classifier on some splits, see ``judge_answers``."""
-    answers = {split: answers_of(predict(classifier, rows), task) for split, rows in splits.items()}
+    """A classifier on some splits, see ``judge_answers``.
+
+    With ``intervals`` also how far its probabilities can be believed, on the first split.
+    """
+    own = classifier.calibration
+    logits = {split: predict(classifier, rows) for split, rows in splits.items()}
+    answers = {split: answers_of(each, task, own) for split, each in logits.items()}
     labels = {split: np.asarray(rows["labels"]) for split, rows in splits.items()}
-    return judge_answers(answers, labels, task, intervals=intervals)
+    judged = judge_answers(answers, labels, task, intervals=intervals)
+    if not intervals or not task.label.names:
+        return judged
+    first = next(iter(splits))
+    fits, metric = first in task.splits.validation, task.selection_metric
+    report = calibration_report(logits[first], labels[first], metric, first, stored=own, fits=fits)
+    return judged.model_copy(update={"calibration": report})
+
+
+def calibrate(
+    classifier: Classifier, task: TaskSpec, rows: datasets.Dataset
+) -> CalibrationFit | None:
+    """Fit a calibration, and let the model's config hold it; weights stay as they are.
+
+    Args:
+        classifier: Its config is changed.
+        task: Of the rows.
+        rows: Labeled, in the classifier's tokens: the split that selects.
+
+    Returns:
+        What it brings; None for a regression, which has no probabilities.
+    """
+    if task.label.kind == "regression":
+        return None
+    labels = np.asarray(rows["labels"])
+    fit = fit_calibration(predict(classifier, rows), labels, task.selection_metric)
+    classifier.calibrate(fit.calibration)
+    return fit
 
 
 def judge_answers(
@@ -101,16 +137,28 @@ def judge_answers(
     return Judgment(scores=scores, **found)
 
 
-def answers_of(logits: Logits, task: TaskSpec) -> Array:
-    """Class numbers, or scores, from logits of shape (rows, classes)."""
-    answers: Array = logits[:, 0] if task.label.kind == "regression" else logits.argmax(axis=-1)
+def answers_of(logits: Logits, task: TaskSpec, calibration: Calibration = UNCALIBRATED) -> Array:
+    """Class numbers, or scores, from logits of shape (rows, classes).
+
+    The answer is the class that calibration makes the most probable; a temperature alone leaves it
+    that of the largest logit.
+    """
+    if task.label.kind == "regression":
+        return logits[:, 0]
+    shares = log_probabilities(logits, calibration) if calibration.bias else logits
+    answers: Array = shares.argmax(axis=-1)
     return answers
 
 
-def scores_of(logits: Logits, rows: datasets.Dataset, task: TaskSpec) -> dict[str, float]:
+def scores_of(
+    logits: Logits,
+    rows: datasets.Dataset,
+    task: TaskSpec,
+    calibration: Calibration = UNCALIBRATED,
+) -> dict[str, float]:
     """Every metric of the task for the logits of labeled rows, shape (rows, classes)."""
     labels = np.asarray(rows["labels"])
-    return score(task.metrics, answers_of(logits, task), labels, len(task.label.names))
+    return score(task.metrics, answers_of(logits, task, calibration), labels, len(task.label.names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from augment.contract import Version
 from distill.evaluation.classes import ClassReport
 from distill.evaluation.collapse import Collapse
 from distill.evaluation.intervals import Interval
+from distill.evaluation.reliability import CalibrationReport
 from distill.runs.directory import STUDENT
 from distill.runs.records import Record
 
@@ -70,6 +71,7 @@ class Judgment(Record):
         classes: Split to its classes; of a regression there are none.
         intervals: Split to where 95% of the selection metric of resampled rows lie.
         resampled: Those scores on the first split, to compare pair by pair; not stored.
+        calibration: How far probabilities can be believed, on the first split.
     """
 
     scores: Scores
@@ -77,11 +79,12 @@ class Judgment(Record):
     classes: dict[str, ClassReport] = Field(default_factory=dict)
     intervals: dict[str, Interval] = Field(default_factory=dict)
     resampled: tuple[float, ...] = Field(default=(), exclude=True, repr=False)
+    calibration: CalibrationReport | None = None
 
     @property
     def found(self) -> dict[str, Any]:
         """What there is beside the scores: the rest has no key in a record."""
-        names = ("collapse", "classes", "intervals", "resampled")
+        names = ("collapse", "classes", "intervals", "resampled", "calibration")
         return {name: value for name in names if (value := getattr(self, name))}
 
     def joined(self, other: Judgment) -> Judgment:
@@ -103,7 +106,7 @@ class Measurement(Record):
         max_length: Tokens a row was cut to.
         collapse: What was seen of its answers, where they hardly depend on the texts.
         classes: Split to its classes; of a regression there are none.
-        intervals: As in ``Judgment``; likewise ``resampled``.
+        intervals: As in ``Judgment``; likewise ``resampled`` and ``calibration``.
     """
 
     model: str
@@ -118,6 +121,7 @@ class Measurement(Record):
     classes: dict[str, ClassReport] = Field(default_factory=dict)
     intervals: dict[str, Interval] = Field(default_factory=dict)
     resampled: tuple[float, ...] = Field(default=(), exclude=True, repr=False)
+    calibration: CalibrationReport | None = None
 
 
 class Selection(Record):

@@ -1,9 +1,9 @@
-"""Label names of a model, matched with those of a task."""
+"""Label names of a model, matched with those of a task; what its config says of their logits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers import PreTrainedConfig
@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig
 from augment.contract import TaskSpec, match_labels
 from augment.contract.models import refuse_multi_label
 from distill.errors import LabelMismatch
+from distill.inference.settings import KEY, Calibration, ServingSettings, serving_settings
 
 MOST_NAMES = 8
 
@@ -77,3 +78,32 @@ def label_settings(task: TaskSpec) -> dict[str, Any]:
         "label2id": {name: index for index, name in enumerate(names)},
         "problem_type": "single_label_classification",
     }
+
+
+def settings_of(name: str, config: PreTrainedConfig) -> ServingSettings:
+    """What a config says to whoever answers texts with its model.
+
+    Raises:
+        ModelInvalid: It says what we never write.
+    """
+    return _settings(name, config, getattr(config, KEY, None))
+
+
+def _settings(name: str, config: PreTrainedConfig, found: Any) -> ServingSettings:
+    return serving_settings(name, {KEY: found}, config.num_labels or 0)
+
+
+def store_calibration(name: str, config: PreTrainedConfig, calibration: Calibration) -> None:
+    """Put a calibration in a config, for labels in its own order, in the place of any other.
+
+    Raises:
+        ModelInvalid: The config says what we never write.
+    """
+    found = getattr(config, KEY, None)
+    if isinstance(found, Mapping):  # what is there may be for other labels
+        found = {key: value for key, value in found.items() if key != "calibration"}
+    after = replace(_settings(name, config, found), calibration=calibration)
+    if after != ServingSettings():
+        config.update({KEY: after.to_json()})
+    elif hasattr(config, KEY):
+        delattr(config, KEY)

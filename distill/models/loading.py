@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,8 +23,14 @@ from augment.contract.models import WHOLE_WEIGHTS, loading, max_input_length
 from augment.contract.weights import Part
 from distill.distributed import device
 from distill.errors import ModelInvalid, VocabularyMismatch
+from distill.inference.settings import Calibration
 from distill.models.folders import model_folder
-from distill.models.labels import MatchedLabels, match_label_names
+from distill.models.labels import (
+    MatchedLabels,
+    match_label_names,
+    settings_of,
+    store_calibration,
+)
 from distill.models.limits import NO_LIMIT, PAIR_LENGTH, filter_inputs, resolve_length
 from distill.models.projections import Pretrained
 from distill.progress import short
@@ -91,6 +97,25 @@ class Classifier:
     def classes(self) -> int:
         """Number of logits of a row; 1 for a regression."""
         return len(self.model.config.id2label or {})
+
+    @property
+    def calibration(self) -> Calibration:
+        """How its logits become probabilities, for labels in the data's order.
+
+        Raises:
+            ModelInvalid: Its config says what we never write.
+        """
+        own = settings_of(self.name, self.model.config).calibration
+        if self.order is None or not own.bias:
+            return own
+        return replace(own, bias=tuple(own.bias[at] for at in self.order))
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Let its config hold a calibration for labels in the data's order, whatever it held."""
+        bias = calibration.bias
+        if bias and self.order is not None:
+            bias = tuple(bias[self.order.index(at)] for at in range(len(bias)))
+        store_calibration(self.name, self.model.config, replace(calibration, bias=bias))
 
     def logits(self, inputs: dict[str, Tensor]) -> Tensor:
         """Logits of shape (batch, classes) in the data's order, (batch, 1) for a regression."""

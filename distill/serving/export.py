@@ -24,10 +24,17 @@ from distill.data.scratch import scratch
 from distill.errors import UsageError
 from distill.evaluation.compare import labeled_splits
 from distill.evaluation.cost import measure_latency, weight_bytes
-from distill.evaluation.evaluate import batched_logits, finite, scores_of
+from distill.evaluation.evaluate import (
+    answers_of,
+    batched_logits,
+    calibrate,
+    finite,
+    scores_of,
+)
 from distill.evaluation.results import Latency, MeasuredOn, Scores, Selection
 from distill.evaluation.target import EvaluationTarget, Logits
-from distill.inference.settings import KEY, serving_settings
+from distill.inference.probabilities import UNCALIBRATED
+from distill.inference.settings import KEY, Calibration, serving_settings
 from distill.models.folders import folder_digest, save_clean, save_tokenizer
 from distill.models.labels import label_settings
 from distill.models.loading import Classifier, load_classifier, own_length
@@ -130,6 +137,8 @@ def _export(
     def fill(folder: Path) -> None:
         with scratch() as cache:
             splits = labeled_splits(opened, None, classifier, length, cache)
+            if classifier.calibration == UNCALIBRATED:
+                calibrate(classifier, opened.task, next(iter(splits.values())))
             targets = [EvaluationTarget("pytorch", classifier, splits, length)]
             for form in FORMS:
                 if form in forms:
@@ -198,13 +207,14 @@ def _compare(
 ) -> Iterator[ExportedForm]:
     """Score every form and set it against the first."""
     selection = Selection(metric=task.selection_metric, split=next(iter(targets[0].splits)))
+    calibration = targets[0].classifier.calibration
     first_logits: dict[str, Logits] = {}
     best: float | None = None
     for target, latency in zip(targets, measure_latency(targets), strict=True):
         logits, scores = {}, {}
         for split, rows in target.splits.items():
             logits[split] = finite(target.name, batched_logits(target.logits, rows))
-            scores[split] = scores_of(logits[split], rows, task)
+            scores[split] = scores_of(logits[split], rows, task, calibration)
         first_logits = first_logits or logits
         best = selection.of(scores) if best is None else best
         pairs = [(first_logits[split], logits[split]) for split in logits]
@@ -213,10 +223,18 @@ def _compare(
             scores=scores,
             drop=best - selection.of(scores),
             logit_difference=max(float(np.abs(one - other).max()) for one, other in pairs),
-            answers_changed=sum(int((a.argmax(-1) != b.argmax(-1)).sum()) for a, b in pairs),
+            answers_changed=sum(_changed(a, b, task, calibration) for a, b in pairs),
             file_bytes=_file_bytes(target, out),
             latency=latency,
         )
+
+
+def _changed(one: Logits, other: Logits, task: TaskSpec, calibration: Calibration) -> int:
+    """Rows whose class is another one; none of a regression."""
+    if task.label.kind == "regression":
+        return 0
+    first, second = (answers_of(own, task, calibration) for own in (one, other))
+    return int((first != second).sum())
 
 
 def _file_bytes(target: EvaluationTarget, out: Path) -> int:

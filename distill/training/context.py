@@ -23,8 +23,9 @@ from distill.data.versions import (
 )
 from distill.distributed import main_process_first, on_main_process
 from distill.evaluation.baselines import find_baselines
-from distill.evaluation.evaluate import judge, measure
+from distill.evaluation.evaluate import calibrate, judge, measure
 from distill.evaluation.metrics import guess_score, most_of_luck
+from distill.evaluation.reliability import describe_fit
 from distill.evaluation.results import Baseline, EvaluationResult
 from distill.evaluation.target import EvaluationTarget
 from distill.evaluation.verdicts import with_verdicts
@@ -229,12 +230,21 @@ class TaskContext(RunContext):
 
         def commit() -> None:
             self.run.check_place()
+            if job.evaluate is not None:
+                self._calibrate(student)
             commit_sealed(
                 final, origin, lambda at: save_clean(student, self.tokenizer, at, self.max_length)
             )
 
         on_main_process(commit)
         on_main_process(lambda: discard(job.folder))
+
+    def _calibrate(self, student: PreTrainedModel) -> None:
+        """Let the student's config hold what makes its probabilities believable."""
+        split, rows = next(iter(self.tokens.validation.items()))
+        classifier = Classifier("student", eval_mode(student), self.tokenizer)
+        if fit := calibrate(classifier, self.version.task, rows):
+            self.narrator.say("calibrated", f"{describe_fit(fit)} on {split}")
 
     def selection(self, training: Training) -> StepSelection:
         """How a section's steps are selected on the first validation split."""

@@ -22,7 +22,9 @@ from typing_extensions import override
 from augment.contract.process import Interrupted
 from distill.distributed import LONGEST_WAIT, barrier, is_main_process, main_process_first
 from distill.errors import DataInvalid
+from distill.inference.probabilities import UNCALIBRATED
 from distill.models.bf16 import uses_bfloat16
+from distill.models.labels import store_calibration
 from distill.models.loading import eval_mode
 from distill.runs.records import Origin
 from distill.training.callbacks import Patience, PeriodicCheckpoint, ReleaseMemory, StageProgress
@@ -168,6 +170,7 @@ def train_stage(job: Job) -> Outcome:
         OutputUnwritable: A checkpoint does not fit; those before it are kept.
         Interrupted: Ctrl-C was pressed, or SIGTERM came; what was done is in a checkpoint.
     """
+    store_calibration(job.title, job.stage.student.config, UNCALIBRATED)  # of other weights
     steps = job.steps or total_steps(len(job.rows), job.training)
     args = stage_arguments(job, steps)
     args._n_gpu = min(args.n_gpu, 1)  # several GPUs are torchrun's: one process each

@@ -62,6 +62,26 @@ def record(exported: Path) -> ExportResult:
     return read_json(exported / "export.json", ExportResult)
 
 
+def test_a_model_without_a_calibration_is_given_one_and_another_keeps_its_own(
+    tokenizer: BertTokenizerFast, version: Version, tmp_path: Path
+) -> None:
+    shy = make_good_teacher(tokenizer, labels=("positive", "negative"), layers=2)
+    with torch.no_grad():
+        for weight in shy.classifier.parameters():
+            weight.mul_(0.1)
+    source = save(shy, tokenizer, tmp_path / "shy")
+    for place, model in (("first", source), ("second", tmp_path / "first" / "transformers")):
+        export_model(str(model), version, out=tmp_path / place, forms=["transformers"], quiet=True)
+    configs = [
+        json.loads((tmp_path / place / "transformers" / "config.json").read_text())
+        for place in ("first", "second")
+    ]
+
+    assert configs[0]["distill"]["calibration"]["temperature"] < 0.5
+    assert configs[0]["distill"]["calibration"] == configs[1]["distill"]["calibration"]
+    assert "distill" not in json.loads((source / "config.json").read_text())
+
+
 def test_every_form_is_measured_against_the_model(
     record: ExportResult, exported: Path, version: Version
 ) -> None:

@@ -24,6 +24,7 @@ from distill.errors import (
 )
 from distill.evaluation.compare import evaluate_models
 from distill.evaluation.results import Run
+from distill.inference.settings import serving_settings
 from distill.runs.directory import RunDirectory
 from distill.teacher import fine_tune_teacher
 from tests.unit.distill.helpers import Go, make_bert, make_good_teacher, save, stopping, written
@@ -103,6 +104,27 @@ def test_the_student_is_a_plain_transformers_folder(finished: Run) -> None:
         "tokenizer.json",
         "tokenizer_config.json",
     }
+
+
+def test_students_hold_their_calibration_and_the_table_says_what_it_brings(
+    finished: Run,
+) -> None:
+    reports = {own.model: own.calibration for own in finished.result.models}
+    config = json.loads((finished.student / "config.json").read_text())
+    stored = serving_settings("s", config, 2).calibration
+    student, teacher = reports["student, distilled"], reports["teacher"]
+
+    assert student
+    assert teacher
+    assert student.stored
+    assert student.temperature == stored.temperature != 1
+    assert student.cross_fitted
+    assert student.after
+    assert student.after.log_loss < student.before.log_loss
+    assert not teacher.stored  # its folder is the user's
+    assert "distill" not in json.loads(
+        (finished.path / "work" / "intermediate" / "student" / "config.json").read_text()
+    )
 
 
 def test_losses_are_logged_by_name_and_fall(finished: Run) -> None:
