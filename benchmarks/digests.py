@@ -26,7 +26,17 @@ from benchmarks.places import MLM, ROOT, SHARED, VECTORS
 
 SAMPLE = ROOT / "data" / "sample"
 GLUE = SHARED / "data" / "glue_tsv"
-TIMES = ("created", "seconds", "latency", "throughput", "per_second", "_ms", "path", "student")
+TIMES = (
+    "created",
+    "seconds",
+    "latency",
+    "end_to_end",
+    "throughput",
+    "per_second",
+    "_ms",
+    "path",
+    "student",
+)
 SAMPLE_MODELS = ["--mlm", str(SAMPLE / "mlm"), "--vectors", str(SAMPLE / "vectors.txt")]
 REAL_MODELS = ["--mlm", str(MLM), "--vectors", str(VECTORS)]
 GATED = {

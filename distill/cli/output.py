@@ -17,6 +17,7 @@ from distill.cli.tables import Cells, print_table
 from distill.cli.tables_calibration import print_calibration
 from distill.cli.tables_classes import print_classes
 from distill.cli.tables_intervals import interval_notes, score_cells, score_heads
+from distill.cli.tables_times import print_times
 from distill.distributed import is_main_process
 from distill.evaluation.results import (
     EvaluationResult,
@@ -83,6 +84,7 @@ def print_result(result: EvaluationResult, console: Console) -> None:
             console.print(labeled("recall", f"{model.model}: {recalls}"))
     print_classes(result, console)
     print_calibration(result, console)
+    print_times(((model.model, model.end_to_end) for model in result.models), console)
     for verdict in result.verdicts:
         console.print(labeled("warning", verdict.sentence))
         for line in verdict.hint.split("\n") if verdict.hint else ():
@@ -143,6 +145,7 @@ def print_export(result: ExportResult, console: Console) -> None:
         _speed_note(result.forms[0].latency),
     ):
         console.print(f"  {shown(note)}")
+    print_times(((form.form, form.end_to_end) for form in result.forms), console)
 
 
 def print_predictions(result: PredictionTable | Submission, console: Console) -> None:

@@ -17,8 +17,10 @@ from distill.data.versions import (
     tokenize_validation,
 )
 from distill.errors import DataInvalid
+from distill.evaluation.end_to_end import measure_end_to_end, texts_of, thread_counts
 from distill.evaluation.evaluate import measure
-from distill.evaluation.results import EvaluationResult
+from distill.evaluation.pytorch import torch_backend
+from distill.evaluation.results import EvaluationResult, Measurement
 from distill.evaluation.target import EvaluationTarget, Splits
 from distill.evaluation.verdicts import with_verdicts
 from distill.models.loading import Classifier, open_classifier, own_length
@@ -52,10 +54,23 @@ def evaluate_models(
         found = EvaluationResult.on(
             opened,
             {**targets[0].splits, **targets[0].tests},
-            models=measure(targets, opened.task),
+            models=_with_times(measure(targets, opened.task), targets, opened),
             **({"tests": named} if named else {}),
         )
         return with_verdicts(found)
+
+
+def _with_times(
+    measured: Sequence[Measurement], targets: Sequence[EvaluationTarget], version: Version
+) -> list[Measurement]:
+    """The measurements with the time from raw texts to answers."""
+    backends = [torch_backend(target.classifier, target.max_length) for target in targets]
+    texts = texts_of(version, next(iter(targets[0].splits)))
+    counts = [measure_end_to_end(backends, texts, threads) for threads in thread_counts()]
+    return [
+        one.model_copy(update={"end_to_end": times})
+        for one, times in zip(measured, zip(*counts, strict=True), strict=True)
+    ]
 
 
 def labeled_splits(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field
 
 from augment.contract import Version
+from distill.evaluation.answer_times import EndToEnd
 from distill.evaluation.classes import ClassReport
 from distill.evaluation.collapse import Collapse
 from distill.evaluation.intervals import Interval
@@ -107,6 +108,7 @@ class Measurement(Record):
         collapse: What was seen of its answers, where they hardly depend on the texts.
         classes: Split to its classes; of a regression there are none.
         intervals: As in ``Judgment``; likewise ``resampled`` and ``calibration``.
+        end_to_end: From raw texts to answers: with one thread, and with all, where it was timed.
     """
 
     model: str
@@ -122,6 +124,7 @@ class Measurement(Record):
     intervals: dict[str, Interval] = Field(default_factory=dict)
     resampled: tuple[float, ...] = Field(default=(), exclude=True, repr=False)
     calibration: CalibrationReport | None = None
+    end_to_end: tuple[EndToEnd, ...] = ()
 
 
 class Selection(Record):

@@ -27,7 +27,7 @@ from distill.inference.texts import WINDOW_TEXTS, Text, as_texts, is_pandas, win
 BATCH = 32
 WASTE = 8
 """At most one in so many tokens of a batch is padding."""
-_PYTORCH = "distill.serving.pytorch"
+_PYTORCH = "distill.evaluation.pytorch"
 """Answers for models that are no graphs; a layer above, so that nothing of torch is loaded here."""
 _PROBES = {1: "a word", 2: ("a word", "another")}
 

@@ -3,17 +3,21 @@
 DIR/export.json                                   what was measured
 DIR/transformers/   config.json model.safetensors tokenizer.json tokenizer_config.json
 DIR/onnx/           config.json model.onnx        tokenizer.json tokenizer_config.json
-DIR/onnx-int8/      the same with 8-bit weights
+DIR/onnx-int8/      the same with 8-bit weights, whose answers do not depend on batch mates
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+import torch
+from pydantic import Field
 
 from augment.contract import TaskSpec, Version
 from augment.contract.errors import PlaceUnusable
@@ -21,9 +25,12 @@ from augment.contract.files import check_output, commit_folder, new_place, sole_
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.scratch import scratch
+from distill.data.versions import sample, tokenize_sample
 from distill.errors import UsageError
+from distill.evaluation.answer_times import EndToEnd
 from distill.evaluation.compare import labeled_splits
 from distill.evaluation.cost import measure_latency, weight_bytes
+from distill.evaluation.end_to_end import measure_end_to_end, texts_of, thread_counts
 from distill.evaluation.evaluate import (
     answers_of,
     batched_logits,
@@ -31,8 +38,10 @@ from distill.evaluation.evaluate import (
     finite,
     scores_of,
 )
+from distill.evaluation.pytorch import torch_backend
 from distill.evaluation.results import Latency, MeasuredOn, Scores, Selection
 from distill.evaluation.target import EvaluationTarget, Logits
+from distill.inference.graph import open_graph
 from distill.inference.probabilities import UNCALIBRATED
 from distill.inference.settings import KEY, Calibration, serving_settings
 from distill.models.folders import folder_digest, save_clean, save_tokenizer
@@ -40,10 +49,23 @@ from distill.models.labels import label_settings
 from distill.models.loading import Classifier, load_classifier, own_length
 from distill.progress import Narrator
 from distill.runs.records import Record, read_json
-from distill.serving.onnx import PACKAGES, graph_logits, quantize, require_onnx, write_onnx
+from distill.serving.onnx import (
+    PACKAGES,
+    GraphSource,
+    count_nodes,
+    graph_logits,
+    require_onnx,
+    write_int8,
+    write_onnx,
+)
 
 FORMS = ("transformers", "onnx", "onnx-int8")
 RECORD, GRAPH = "export.json", "model.onnx"
+CALIBRATION_ROWS = 128
+INSTRUCTIONS = (
+    "avx2", "avx512_f", "avx_vnni", "avx512_vnni", "amx_int8", "neon", "asimd", "dotprod", "i8mm",
+)  # fmt: skip
+"""Sets of instructions on which the speed of int8 depends."""
 
 
 class ExportedForm(Record):
@@ -57,6 +79,8 @@ class ExportedForm(Record):
         answers_changed: Rows whose class is another one than PyTorch's.
         file_bytes: Size of the weights on disk.
         latency: How fast it answers, on the CPU.
+        end_to_end: From raw texts to answers: with one thread, and with all that may be used.
+        nodes: Of a graph: how many there are of each operator.
     """
 
     form: str
@@ -66,6 +90,32 @@ class ExportedForm(Record):
     answers_changed: int
     file_bytes: int
     latency: Latency
+    end_to_end: tuple[EndToEnd, ...] = ()
+    nodes: dict[str, int] = Field(default_factory=dict)
+
+
+class Processor(Record):
+    """What the forms were measured on.
+
+    Attributes:
+        name: As it calls itself.
+        architecture: Such as ``x86_64``.
+        instructions: Those of ``INSTRUCTIONS`` that it has.
+    """
+
+    name: str
+    architecture: str
+    instructions: tuple[str, ...]
+
+    @classmethod
+    def here(cls) -> Self:
+        """This machine's."""
+        found = torch.cpu.get_capabilities()
+        return cls(
+            name=str(found.get("cpu_name", platform.processor())),
+            architecture=str(found.get("architecture", platform.machine())),
+            instructions=tuple(name for name in INSTRUCTIONS if found.get(name)),
+        )
 
 
 class _Exported(Record):
@@ -83,11 +133,13 @@ class ExportResult(MeasuredOn, _Exported):
         max_length: Tokens a row was cut to.
         libraries: Versions of the packages that wrote the forms.
         forms: ``pytorch`` first.
+        processor: What they were checked and timed on.
     """
 
     max_length: int
     libraries: dict[str, str]
     forms: tuple[ExportedForm, ...]
+    processor: Processor | None = None
 
 
 def export_model(
@@ -143,7 +195,7 @@ def _export(
             for form in FORMS:
                 if form in forms:
                     narrator.say("writing", form)
-                    targets.append(_write(form, folder, targets[0], opened.task))
+                    targets.append(_write(form, folder, targets[0], opened))
             written = set(folder.rglob("*"))
             narrator.say("measuring", f"{len(targets)} forms on validation")
             result = ExportResult.on(
@@ -153,7 +205,8 @@ def _export(
                 model_sha256=folder_digest(model),
                 max_length=length,
                 libraries={name: installed(name) for name in packages},
-                forms=tuple(_compare(targets, folder, opened.task)),
+                forms=tuple(_compare(targets, folder, opened)),
+                processor=Processor.here(),
             )
         if written - set(folder.rglob("*")):
             raise PlaceUnusable(f"files of {out} were removed while it was made.", "Export again.")
@@ -176,41 +229,38 @@ def _state_labels(classifier: Classifier, task: TaskSpec) -> None:
     config.update({**stated, KEY: served.to_json()})
 
 
-def _write(form: str, out: Path, source: EvaluationTarget, task: TaskSpec) -> EvaluationTarget:
+def _write(form: str, out: Path, source: EvaluationTarget, version: Version) -> EvaluationTarget:
     """Write a form, and open what was written."""
+    task = version.task
     classifier, length, folder = source.classifier, source.max_length, out / form
     folder.mkdir()
     if form == "transformers":
         save_clean(classifier.model, classifier.tokenizer, folder, length)
         return replace(source, name=form, classifier=load_classifier(str(folder), task))
-    _write_graph(form, folder, classifier)
+    graph = GraphSource(classifier, length)
+    if form == "onnx":
+        write_onnx(graph, folder / GRAPH)
+    else:
+        plain = folder.with_name("onnx") / GRAPH
+        drawn = sample(version, task.splits.train, CALIBRATION_ROWS)
+        rows = tokenize_sample(task, drawn, classifier.tokenizer, length).to_list()
+        write_int8(graph, rows, folder / GRAPH, plain if plain.is_file() else None)
     classifier.model.config.save_pretrained(folder)
     save_tokenizer(classifier.tokenizer, folder, length, ready=True)
     return replace(source, name=form, graph=graph_logits(folder / GRAPH, classifier))
 
 
-def _write_graph(form: str, folder: Path, classifier: Classifier) -> None:
-    """Write ``model.onnx``; int8 is made from the float32 graph beside it, where there is one."""
-    if form == "onnx":
-        write_onnx(classifier, folder / GRAPH)
-        return
-    with scratch() as place:
-        source = folder.with_name("onnx") / GRAPH
-        if not source.is_file():
-            source = place / GRAPH
-            write_onnx(classifier, source)
-        quantize(source, folder / GRAPH)
-
-
 def _compare(
-    targets: Sequence[EvaluationTarget], out: Path, task: TaskSpec
+    targets: Sequence[EvaluationTarget], out: Path, version: Version
 ) -> Iterator[ExportedForm]:
     """Score every form and set it against the first."""
+    task = version.task
     selection = Selection(metric=task.selection_metric, split=next(iter(targets[0].splits)))
     calibration = targets[0].classifier.calibration
     first_logits: dict[str, Logits] = {}
     best: float | None = None
-    for target, latency in zip(targets, measure_latency(targets), strict=True):
+    speeds = zip(measure_latency(targets), _times(targets, out, version), strict=True)
+    for target, (latency, end_to_end) in zip(targets, speeds, strict=True):
         logits, scores = {}, {}
         for split, rows in target.splits.items():
             logits[split] = finite(target.name, batched_logits(target.logits, rows))
@@ -226,6 +276,8 @@ def _compare(
             answers_changed=sum(_changed(a, b, task, calibration) for a, b in pairs),
             file_bytes=_file_bytes(target, out),
             latency=latency,
+            end_to_end=end_to_end,
+            **({"nodes": count_nodes(out / target.name / GRAPH)} if target.graph else {}),
         )
 
 
@@ -235,6 +287,23 @@ def _changed(one: Logits, other: Logits, task: TaskSpec, calibration: Calibratio
         return 0
     first, second = (answers_of(own, task, calibration) for own in (one, other))
     return int((first != second).sum())
+
+
+def _times(
+    targets: Sequence[EvaluationTarget], out: Path, version: Version
+) -> list[tuple[EndToEnd, ...]]:
+    """From raw texts to answers, for each number of threads."""
+    texts = texts_of(version, next(iter(targets[0].splits)))
+    counts = []
+    for threads in thread_counts():
+        backends = [
+            open_graph(out / target.name, target.name, threads)
+            if target.graph
+            else torch_backend(target.classifier, target.max_length)
+            for target in targets
+        ]
+        counts.append(measure_end_to_end(backends, texts, threads))
+    return list(zip(*counts, strict=True))
 
 
 def _file_bytes(target: EvaluationTarget, out: Path) -> int:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from augment.contract.models import max_input_length
 from distill.data.batching import MODEL_INPUTS, Collator, model_inputs
+from distill.data.scratch import scratch
 from distill.errors import ExtraMissing
 from distill.evaluation.target import Logits, LogitsFunction, Row
 from distill.models.limits import filter_inputs
 from distill.models.loading import Classifier
 
-OPSET = 18
-ONE_FILE = 1_800_000_000  # bytes; a graph with its weights in one file may have 2 GiB
+_ALIKE = 1e-4
+"""Difference between logits of a graph written by hand and the model's own, at most."""
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -54,23 +57,110 @@ class _Logits(nn.Module):
         return logits
 
 
-def write_onnx(classifier: Classifier, file: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class GraphSource:
+    """What a graph is written from.
+
+    Attributes:
+        classifier: On the CPU.
+        length: Tokens that its texts are cut to.
+    """
+
+    classifier: Classifier
+    length: int
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """Two rows of the model's inputs, the second shorter."""
+        model = self.classifier.model
+        known = self.classifier.tokenizer.model_input_names
+        length = min(16, max_input_length(model.config) or 16)
+        numbers = torch.arange(2 * length).reshape(2, length) % model.config.vocab_size
+        mask = torch.ones_like(numbers)
+        mask[1, length // 2 :] = 0
+        segments = torch.arange(length).expand(2, -1) // (length - length // 4)
+        all_known = {"input_ids": numbers, "attention_mask": mask, "token_type_ids": segments}
+        inputs = {name: all_known[name] for name in MODEL_INPUTS if name in known}
+        return filter_inputs(model, inputs)
+
+
+def write_onnx(source: GraphSource, file: Path, *, cut: bool = False) -> None:
     """Write a classifier's graph: inputs of shape (batch, length), both free; output ``logits``.
 
-    The classifier is on the CPU. Its logits are written in the model's own order of labels, which
-    is the one of its ``config.json``; weights over 1.8 GB go to a second file beside the graph.
+    Its logits are in the model's own order of labels, which is the one of its ``config.json``;
+    weights over 1.8 GB go to a second file beside the graph.
+
+    Args:
+        source: The classifier.
+        file: The graph.
+        cut: Leave out the positions that no text of the classifier reaches, where it can be done.
     """
-    known = classifier.tokenizer.model_input_names
-    length = min(16, max_input_length(classifier.model.config) or 16)
-    ones = torch.ones(2, length, dtype=torch.int64)
-    inputs = {name: ones.clone() for name in MODEL_INPUTS if name in known}
-    inputs = filter_inputs(classifier.model, inputs)
-    names, example = list(inputs), tuple(inputs.values())
+    from distill.serving.graph_bert import bert_graph, writes_bert
+    from distill.serving.graph_writer import save_graph
+
+    model, inputs = source.classifier.model, source.inputs
+    if writes_bert(model) and "attention_mask" in inputs:
+        length = source.length if cut else model.config.max_position_embeddings
+        save_graph(bert_graph(model, list(inputs), max(length, 16)), file)
+        if _answers_alike(file, model, inputs):
+            return
+    _export(model, inputs, file)
+
+
+def write_int8(
+    source: GraphSource, rows: Iterable[Row], file: Path, plain: Path | None = None
+) -> None:
+    """Write a classifier's graph with 8-bit weights.
+
+    Args:
+        source: The classifier.
+        rows: Tokenized training rows.
+        file: The graph.
+        plain: The float32 graph, where it was written before.
+    """
+    from distill.serving.graph_bert import writes_bert
+    from distill.serving.quantize import quantize
+
+    names = list(source.inputs)
+    collate = Collator(source.classifier.tokenizer.pad_token_id)
+    batches = (model_inputs(collate([row])) for row in rows)
+    feeds = ({name: batch[name].numpy() for name in names} for batch in batches)
+    with scratch() as place:
+        if plain is None or writes_bert(source.classifier.model):
+            plain = place / file.name
+            write_onnx(source, plain, cut=True)
+        quantize(plain, file, feeds)
+
+
+def count_nodes(file: Path) -> dict[str, int]:
+    """How many nodes of each operator a graph has, the most frequent first."""
+    import onnx
+
+    from distill.serving.graph_writer import node_counts
+
+    return node_counts(onnx.load(file, load_external_data=False))
+
+
+def _answers_alike(file: Path, model: PreTrainedModel, inputs: dict[str, Tensor]) -> bool:
+    """Whether a graph gives a model's logits."""
+    with torch.inference_mode():
+        expected = model(**inputs).logits.numpy()
+    feed = {name: tensor.numpy() for name, tensor in inputs.items()}
+    found = open_session(file).run(["logits"], feed)[0]
+    return bool(np.allclose(found, expected, rtol=_ALIKE, atol=_ALIKE))
+
+
+def _export(model: PreTrainedModel, inputs: dict[str, Tensor], file: Path) -> None:
+    """Write any model's graph, operation by operation, as PyTorch's exporter does."""
+    from distill.serving.graph_writer import ONE_FILE, OPSET
+
+    names = list(inputs)
+    example = tuple(torch.ones_like(tensor) for tensor in inputs.values())
     free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
-    size = sum(weight.numel() * weight.element_size() for weight in classifier.model.parameters())
+    size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     with _hushed():
         torch.onnx.export(
-            _Logits(classifier.model, names),
+            _Logits(model, names),
             example,
             str(file),
             dynamo=True,
@@ -83,30 +173,19 @@ def write_onnx(classifier: Classifier, file: Path) -> None:
         )
 
 
-def quantize(source: Path, target: Path) -> None:
-    """Write a graph with 8-bit weights; activations are quantized as they come."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with _hushed():
-        quantize_dynamic(
-            source,
-            target,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            use_external_data_format=source.stat().st_size > ONE_FILE,
-        )
-
-
-def graph_logits(file: Path, classifier: Classifier) -> LogitsFunction:
-    """A graph of a classifier as a function from rows to logits in the order of the data's labels.
-
-    It runs on the CPU, with as many threads as torch may use.
-    """
+def open_session(file: Path) -> Any:
+    """A session of a graph on the CPU, with as many threads as torch may use."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
+def graph_logits(file: Path, classifier: Classifier) -> LogitsFunction:
+    """A graph as a function from rows to logits in the order of the data's labels."""
+    session = open_session(file)
     names = [node.name for node in session.get_inputs()]
     collate = Collator(classifier.tokenizer.pad_token_id)
     order = slice(None) if classifier.order is None else list(classifier.order)
@@ -122,7 +201,7 @@ def graph_logits(file: Path, classifier: Classifier) -> LogitsFunction:
 
 @contextmanager
 def _hushed() -> Iterator[None]:
-    """Exporter and quantizer warn about what does not concern a user."""
+    """The exporter warns about what does not concern a user."""
     before: Any = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -94,6 +94,16 @@ def test_every_form_is_measured_against_the_model(
     for name, form in forms.items():
         assert form.drop == best - form.scores["validation"]["accuracy"], name
         assert form.latency.batch_1 > 0
+        for times in form.end_to_end:
+            for shares in (times.shares_1, times.shares_32):
+                assert shares.tokenize + shares.model + shares.rest == pytest.approx(1)
+                assert min(shares.tokenize, shares.model) > 0
+    assert [times.threads for times in forms["onnx"].end_to_end] == sorted(
+        {1, torch.get_num_threads()}
+    )
+    assert forms["onnx"].nodes["MultiHeadAttention"] == 2
+    assert forms["onnx-int8"].nodes["MatMulIntegerToFloat"] == 13
+    assert forms["pytorch"].nodes == {}
 
     assert forms["transformers"].logit_difference == 0
     assert 0 < forms["onnx"].logit_difference < 1e-4
@@ -104,7 +114,7 @@ def test_every_form_is_measured_against_the_model(
     assert record.rows == {"validation": 80}
     assert list(record.to_json()) == [
         "model", "model_sha256", "version", "version_id", "task", "selection", "rows",
-        "max_length", "libraries", "forms",
+        "max_length", "libraries", "forms", "processor",
     ]  # fmt: skip
     assert not list(exported.parent.glob(".*"))
 

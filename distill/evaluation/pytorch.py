@@ -80,5 +80,14 @@ def open_model(name: str) -> TorchModel:
     """
     quiet_libraries()
     classifier = open_classifier(name)
-    config = classifier.model.config.to_dict()
-    return TorchModel(head_of(name, config), classifier, own_length(classifier))
+    return torch_backend(classifier, own_length(classifier))
+
+
+def torch_backend(classifier: Classifier, length: int) -> TorchModel:
+    """A classifier that is loaded, as what answers texts; they are cut to ``length`` tokens.
+
+    Raises:
+        ModelInvalid: Its config does not say what its logits mean.
+    """
+    head = head_of(classifier.name, classifier.model.config.to_dict())
+    return TorchModel(head, classifier, length)
