@@ -11,6 +11,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from augment.contract import sha256_file
 from augment.contract.model_folders import CONFIG, SAFETENSORS, find_model
 from distill.errors import ModelInvalid, ModelNotFound
+from distill.inference.vocabulary import MARK
+from distill.models.labels import store_vocabulary
 from distill.runs.directory import RUN, RUNS, STUDENT, check_student
 
 __all__ = [
@@ -75,7 +77,12 @@ def folder_digest(name: str) -> str:
 def save_clean(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, max_length: int
 ) -> None:
-    """Write a plain transformers folder: config, safetensors, and ``save_tokenizer``'s files."""
+    """Write a plain transformers folder: config, safetensors, and ``save_tokenizer``'s files.
+
+    What reads with a trimmed tokenizer says so in its config.
+    """
+    if trimmed := tokenizer.init_kwargs.get(MARK):
+        store_vocabulary("the model", model.config, trimmed)
     model.save_pretrained(folder)
     for weights in folder.glob("*.safetensors"):  # by itself readable for its owner alone
         weights.chmod((folder / "config.json").stat().st_mode)

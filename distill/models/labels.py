@@ -107,3 +107,12 @@ def store_calibration(name: str, config: PreTrainedConfig, calibration: Calibrat
         config.update({KEY: after.to_json()})
     elif hasattr(config, KEY):
         delattr(config, KEY)
+
+
+def store_vocabulary(name: str, config: PreTrainedConfig, vocabulary: str) -> None:
+    """Say in a config which trimmed vocabulary its model reads, by its digest.
+
+    Raises:
+        ModelInvalid: The config says what we never write.
+    """
+    config.update({KEY: replace(settings_of(name, config), vocabulary=vocabulary).to_json()})

@@ -24,6 +24,7 @@ from augment.contract.weights import Part
 from distill.distributed import device
 from distill.errors import ModelInvalid, VocabularyMismatch
 from distill.inference.settings import Calibration
+from distill.inference.vocabulary import MARK, check_vocabulary
 from distill.models.folders import model_folder
 from distill.models.labels import (
     MatchedLabels,
@@ -185,10 +186,13 @@ def read_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
     Raises:
         ModelInvalid: It is missing, or has more tokens than the model has embeddings, or fewer
-            than half as many.
+            than half as many; or one of both was trimmed, and the other was not.
     """
     checkpoint = _checkpoint(name)
-    tokenizer: PreTrainedTokenizerBase = checkpoint.tokenizer(checkpoint.config())
+    config = checkpoint.config()
+    tokenizer: PreTrainedTokenizerBase = checkpoint.tokenizer(config)
+    trimmed = settings_of(name, config).vocabulary
+    check_vocabulary(name, trimmed, tokenizer.init_kwargs.get(MARK, ""), tokenizer.get_vocab())
     if tokenizer.pad_token_id is None:
         raise ModelInvalid(
             f"the tokenizer of {name} has no padding token.",

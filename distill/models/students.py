@@ -41,7 +41,8 @@ WEIGHTS = (
     ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".index", ".gguf", ".onnx",
 )  # fmt: skip
 """Ends of the names of files that hold weights, also of kinds that are not read."""
-_PROJECTION = re.compile(r"fit_dense(?:s\.(\d+))?\.(weight|bias)")
+PROJECTION = re.compile(r"fit_dense(?:s\.(\d+))?\.(weight|bias)")
+"""Names of the projections of a general student, which lie with its weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +218,8 @@ def checkpoint_projections(folder: Path) -> Pretrained:
     Weights have the shape (d, d'), from the embeddings upwards.
     """
     pairs: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in read_tensors(folder, _PROJECTION, ModelInvalid).items():
-        match = _PROJECTION.search(key)
+    for key, tensor in read_tensors(folder, PROJECTION, ModelInvalid).items():
+        match = PROJECTION.search(key)
         if match:
             pairs.setdefault(int(match[1] or 0), {})[match[2]] = tensor.float()
     complete = [pairs[index] for index in sorted(pairs) if len(pairs[index]) == 2]
