@@ -8,7 +8,7 @@ from rich.console import Console
 
 from augment.contract.foreign import shown
 from augment.contract.progress import labeled
-from distill.cli.output import print_table
+from distill.cli.tables import print_table
 from distill.evaluation.results import metric_columns
 from distill.progress import megabytes
 

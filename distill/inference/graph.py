@@ -13,6 +13,7 @@ from augment.contract.reading import guarded, read_json, read_text
 from distill.errors import DataInvalid, ExtraMissing, ModelInvalid
 from distill.inference.head import Head, Logits, read_head
 from distill.inference.texts import Text
+from distill.inference.vocabulary import MARK, check_vocabulary
 
 GRAPH, TOKENIZER, TOKENIZER_CONFIG = "model.onnx", "tokenizer.json", "tokenizer_config.json"
 _COLUMNS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
@@ -135,8 +136,9 @@ def open_graph(folder: Path, name: str, threads: int) -> GraphModel:
     text = read_text(folder / TOKENIZER, ModelInvalid, "a tokenizer", _AGAIN)
     with guarded(folder / TOKENIZER, ModelInvalid, "a tokenizer", _AGAIN):
         tokenizer = tokenizers.Tokenizer.from_str(text)
-    padding = tokenizer.padding or {}
-    _prepare(tokenizer, folder)
+    padding, settings = tokenizer.padding or {}, _tokenizer_settings(folder)
+    check_vocabulary(name, head.settings.vocabulary, settings.get(MARK), tokenizer.get_vocab)
+    _prepare(tokenizer, settings.get("model_max_length"), folder)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -159,25 +161,29 @@ def open_graph(folder: Path, name: str, threads: int) -> GraphModel:
     )
 
 
-def _prepare(tokenizer: Any, folder: Path) -> None:
-    """Let a tokenizer cut but not pad; a special token's name in a text is text."""
+def _tokenizer_settings(folder: Path) -> dict[str, Any]:
+    """``tokenizer_config.json``, where there is one."""
+    file = folder / TOKENIZER_CONFIG
+    found = read_json(file, ModelInvalid, "a part of a tokenizer", _AGAIN) if file.is_file() else {}
+    if not isinstance(found, dict):
+        raise ModelInvalid(f"{file} holds no object of keys and values.", _AGAIN)
+    return found
+
+
+def _prepare(tokenizer: Any, length: Any, folder: Path) -> None:
+    """Let a tokenizer cut but not pad; a special token's name in a text is text.
+
+    Other exporters write its ``length``, in tokens, in ``tokenizer_config.json`` alone.
+    """
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
-    if tokenizer.truncation is None:
-        tokenizer.enable_truncation(_length(folder))
-
-
-def _length(folder: Path) -> int:
-    """The length in tokens that other exporters write only here."""
-    file, found = folder / TOKENIZER_CONFIG, None
-    if file.is_file():
-        config = read_json(file, ModelInvalid, "a part of a tokenizer", _AGAIN)
-        found = config.get("model_max_length") if isinstance(config, dict) else None
-    if type(found) is not int or not 0 < found < _NO_LIMIT:
+    if tokenizer.truncation is not None:
+        return
+    if type(length) is not int or not 0 < length < _NO_LIMIT:
         raise ModelInvalid(
             f"{folder / TOKENIZER} does not say how many tokens the model reads.", _AGAIN
         )
-    return found
+    tokenizer.enable_truncation(length)
 
 
 def _input(node: Any, pads: dict[str, int], name: str) -> _Input:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from distill.errors import ModelInvalid
 
@@ -21,14 +22,16 @@ def vocabulary_digest(ids: Mapping[str, int]) -> str:
     return hashlib.sha256(json.dumps(sorted(ids.items())).encode()).hexdigest()
 
 
-def check_vocabulary(name: str, trimmed: str, marked: str, ids: Mapping[str, int]) -> None:
+def check_vocabulary(
+    name: str, trimmed: str, marked: Any, ids: Callable[[], Mapping[str, int]]
+) -> None:
     """See that a trimmed model has its own tokenizer, and a trimmed tokenizer its own model.
 
     Args:
         name: What the user called the model.
         trimmed: ``ServingSettings.vocabulary`` of the model; empty for one that is whole.
-        marked: What its tokenizer's config says under ``MARK``; empty for one that is whole.
-        ids: The tokenizer's tokens and their numbers.
+        marked: What its tokenizer's config says under ``MARK``; nothing for one that is whole.
+        ids: Gives the tokenizer's tokens and their numbers.
 
     Raises:
         ModelInvalid: They do not belong together.
@@ -41,7 +44,7 @@ def check_vocabulary(name: str, trimmed: str, marked: str, ids: Mapping[str, int
             "numbers.",
             f"{_HINT}.",
         )
-    if vocabulary_digest(ids) != trimmed:
+    if vocabulary_digest(ids()) != trimmed:
         raise ModelInvalid(
             f"the vocabulary of {name} was trimmed, and the tokenizer beside it is another one.",
             f"{_HINT}, or trim the model again: distill trim MODEL VERSION --out FOLDER",

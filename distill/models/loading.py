@@ -192,7 +192,7 @@ def read_tokenizer(name: str) -> PreTrainedTokenizerBase:
     config = checkpoint.config()
     tokenizer: PreTrainedTokenizerBase = checkpoint.tokenizer(config)
     trimmed = settings_of(name, config).vocabulary
-    check_vocabulary(name, trimmed, tokenizer.init_kwargs.get(MARK, ""), tokenizer.get_vocab())
+    check_vocabulary(name, trimmed, tokenizer.init_kwargs.get(MARK), tokenizer.get_vocab)
     if tokenizer.pad_token_id is None:
         raise ModelInvalid(
             f"the tokenizer of {name} has no padding token.",

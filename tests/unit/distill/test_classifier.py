@@ -231,6 +231,17 @@ def no_truncation(folder: Path) -> None:
         (lambda folder: change(folder, lambda c: c.update(distill={"format": 9})), "newer version"),
         (lambda folder: change(folder, lambda c: c.update(distill=3)), "not as we write it"),
         (
+            lambda folder: change(folder, lambda c: c["distill"].update(vocabulary="00")),
+            "was trimmed, and the tokenizer beside it is another one",
+        ),
+        (
+            lambda folder: (folder / "tokenizer_config.json").write_text(
+                '{"trimmed_vocabulary": "00"}'
+            ),
+            "was trimmed, the model was not",
+        ),
+        (lambda folder: (folder / "tokenizer_config.json").write_text("[]"), "no object of keys"),
+        (
             lambda folder: change(folder, lambda c: c["distill"].update(text_columns="ab")),
             "not as we write it",
         ),
