@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from augment.contract.terminal import AsJson
+from augment.contract.terminal import AsJson, number
 from distill.cli.options import Threads, Version, use
 
 app = typer.Typer()
@@ -39,3 +39,51 @@ def errors(
 
     result = write_mistakes(model, version, out=out, split=split)
     emit(result, as_json, print_mistakes, labeled("written", result.place), kept=out)
+
+
+@app.command(
+    epilog="Example: distill thresholds runs/tickets data/versions/tickets --precision 0.95\n\n"
+    "Example: distill thresholds runs/tickets data/versions/tickets --teacher models/teacher"
+)
+def thresholds(
+    model: Model,
+    version: Version,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="A classifier that answers below a threshold: what the cascade gives."),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="A labeled split; the first validation split if left out.")
+    ] = None,
+    precision: Annotated[
+        float | None, number("Find the threshold from which on this share is right.", most=1)
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="With --precision: of the answers that name this label.")
+    ] = None,
+    abstain: Annotated[
+        float | None, number("Find the threshold that leaves at most this share out.", most=1)
+    ] = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show whom a threshold of confidence answers, how many of these answers are right, and more.
+
+    With a teacher, the cascade: the student answers above the threshold, the teacher below it, with
+    score and mean time of a text.
+    """
+    use(threads)
+    from distill.cli.output import emit
+    from distill.cli.tables_thresholds import print_thresholds
+    from distill.serving.cascade import find_thresholds
+
+    result = find_thresholds(
+        model,
+        version,
+        teacher=teacher,
+        split=split,
+        precision=precision,
+        label=label,
+        abstain=abstain,
+    )
+    emit(result, as_json, print_thresholds)

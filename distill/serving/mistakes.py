@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import datasets
 import numpy as np
@@ -20,9 +20,7 @@ from distill.data.versions import batches
 from distill.errors import UsageError
 from distill.evaluation.compare import labeled_splits
 from distill.evaluation.evaluate import predict
-from distill.evaluation.target import Logits
 from distill.inference.probabilities import probabilities
-from distill.inference.settings import Calibration, serving_settings
 from distill.models.loading import Classifier, open_classifier, own_length
 from distill.runs.records import Record
 from distill.serving.predict import TABLES, write_table
@@ -139,7 +137,7 @@ def _mistakes(
                 rows["idx"], labels.tolist(), logits[:, 0].tolist(), errors.tolist(), strict=True
             )
         ]
-    names, shares = version.task.label.names, _shares(classifier, logits)
+    names, shares = version.task.label.names, probabilities(logits, classifier.calibration)
     answers = shares.argmax(axis=-1)
     wrong = np.flatnonzero(answers != labels)
     index = np.asarray(rows["idx"])
@@ -156,15 +154,6 @@ def _mistakes(
         )
         for at in wrong
     ]
-
-
-def _shares(classifier: Classifier, logits: Logits) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Probabilities as the model's calibration says, in the order of the data's labels."""
-    config = classifier.model.config.to_dict()
-    own = serving_settings(classifier.name, config, classifier.classes).calibration
-    order = classifier.order or range(classifier.classes)
-    bias = tuple(own.bias[column] for column in order) if own.bias else ()
-    return probabilities(logits, Calibration(own.temperature, bias))
 
 
 def _texts(version: Version, split: str, index: Sequence[int]) -> dict[int, tuple[str, ...]]:
