@@ -19,6 +19,7 @@ from distill.data.batching import lengths_of
 from distill.data.blocks import Blocks, Split, block_spec, split, tokenize_corpus
 from distill.data.corpus import Corpus, Source, open_corpus
 from distill.data.text_files import IN_FOLDERS
+from distill.data.unknown import warn_of_unknown
 from distill.distributed import barrier, device, main_process_first, on_main_process
 from distill.errors import DataInvalid
 from distill.evaluation.results import BlockCounts, CorpusCounts, GeneralResult
@@ -50,7 +51,7 @@ from distill.training.budget import (
     steps_for_tokens,
 )
 from distill.training.callbacks import Deadline
-from distill.training.context import RunContext, warn_of_unknown
+from distill.training.context import RunContext
 from distill.training.held_out import HeldOut
 from distill.training.job import Job
 from distill.training.schedule import total_steps

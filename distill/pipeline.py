@@ -231,7 +231,7 @@ def intermediate_stage(
 
 
 def prediction_stage(
-    context: RunContext, student: Student, model: PreTrainedModel, guides: Guides
+    context: TaskContext, student: Student, model: PreTrainedModel, guides: Guides
 ) -> PredictionStage:
     """The student's model with what stage 2 compares beside the logits."""
     recipe = context.recipe
@@ -244,6 +244,7 @@ def prediction_stage(
             mapping=student.mapping,
             projection=recipe.projection,
             pretrained=student.pretrained,
+            class_weights=context.class_weights(recipe.prediction),
         ),
     )
 
@@ -267,9 +268,8 @@ def train_prediction(
     recipe, final = context.recipe.prediction, context.run.path / STUDENT
     title = "stage 2/2" if context.recipe.intermediate.enabled else "stage 1/1"
     stage = prediction_stage(context, student, model.requires_grad_(True), guides)
-    drawn, labels = context.tokens.rows(recipe.draws_from), None
-    if guides.kept:
-        drawn = guides.kept.keep(drawn)
+    chosen = guides.kept.chosen if guides.kept else None
+    drawn, labels = context.drawn(recipe, chosen), None
     if recipe.weights.logits and not final.is_dir():
         with main_process_first():
             labels = soft_labels(
@@ -288,8 +288,9 @@ def train_prediction(
 
 def train_on_labels(context: TaskContext, student: Student) -> PreTrainedModel:
     """The comparison: the same student from the same start, on hard labels."""
-    stage, final = HardLabelStage(student.model, "plain"), context.run.path / PLAIN_STUDENT
-    return context.train(stage, context.recipe.plain, title="plain", final=final)
+    recipe, final = context.recipe.plain, context.run.path / PLAIN_STUDENT
+    stage = HardLabelStage(student.model, "plain", context.class_weights(recipe))
+    return context.train(stage, recipe, title="plain", final=final)
 
 
 def compare(

@@ -113,7 +113,8 @@ def fine_tune_teacher(
         with claim.preparing():
             context = open_context(opened, settings, tokenizer, run, narrator)
             untuned = seeded(settings.seed, lambda: read_weights(init, config, may_start=UNTUNED))
-            stage = HardLabelStage(tried(init, untuned, tokenizer), "teacher")
+            weights = context.class_weights(settings.teacher)
+            stage = HardLabelStage(tried(init, untuned, tokenizer), "teacher", weights)
         rows = len(context.tokens.rows(settings.teacher.data))
         narrator.say("teacher", f"from {init} · {rows:,} {settings.teacher.data} rows")
         model = context.train(stage, settings.teacher, title="teacher", final=run.work / MODEL)

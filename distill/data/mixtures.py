@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +95,7 @@ class Mixture:
 
     def keep(self, chosen: NDArray[np.bool_]) -> Mixture:
         """The same shares of some of the rows, which move together; shape (rows,)."""
-        numbers = np.empty(len(chosen), dtype=np.int8)
+        numbers = np.empty(len(chosen), dtype=np.int64)
         shares = [0.0] * (max(part.number for part in self.parts) + 1)
         for part in self.parts:
             numbers[part.places] = part.number
@@ -108,7 +109,7 @@ class Mixture:
         )
 
 
-def mix(numbers: NDArray[np.int8], shares: Sequence[float]) -> Mixture:
+def mix(numbers: NDArray[np.integer[Any]], shares: Sequence[float]) -> Mixture:
     """A mixture of rows.
 
     Args:

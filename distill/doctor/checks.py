@@ -19,6 +19,7 @@ from augment.contract import OutputUnwritable, TaskSpec, Version
 from augment.contract.files import check_output, nearest
 from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts, count_taught
+from distill.data.unknown import MANY_UNKNOWN, unknown_share
 from distill.data.versions import count_split, labeled, sample, sample_drawn, tokenize_sample
 from distill.distributed import device
 from distill.doctor.calibrate import STAGES, StageName, Timings, Trial
@@ -36,7 +37,6 @@ from distill.recipes.load import DistillRecipe
 from distill.recipes.mixtures import count_parts
 from distill.runs.directory import RUN
 from distill.training.advice import teacher_advice
-from distill.training.context import MANY_UNKNOWN, unknown_share
 from distill.training.kept_labels import keep_labels
 from distill.training.teacher_logits import holds_logits
 

@@ -26,11 +26,13 @@ CALLED = {
 
 
 def with_verdicts(
-    result: EvaluationResult, advice: Mapping[str, str] | None = None
+    result: EvaluationResult,
+    advice: Mapping[str, str] | None = None,
+    rare: Mapping[str, str] | None = None,
 ) -> EvaluationResult:
-    """A result with what it means, see ``find_verdicts``."""
+    """A result with what it means, see ``find_verdicts`` and ``lost_classes``."""
     found = find_verdicts(result.models, result.baselines, result.selection, advice or {})
-    found += lost_classes(result)
+    found += lost_classes(result, rare or {})
     return result.model_copy(update={"verdicts": found}) if found else result
 
 
@@ -64,16 +66,21 @@ def find_verdicts(
     )
 
 
-def lost_classes(result: EvaluationResult) -> tuple[Verdict, ...]:
+def lost_classes(result: EvaluationResult, advice: Mapping[str, str]) -> tuple[Verdict, ...]:
     """Name the classes that a teacher, or the model that was made, hardly ever finds.
 
     A model that has collapsed finds most of them no more; that is said already.
+
+    Args:
+        result: Its models.
+        advice: Name of a model to what would help it.
     """
     split, found = result.selection.split, []
     for model in result.models:
         report = model.classes.get(split)
         if report and report.lost and not model.collapse and model.model != Role.PLAIN:
-            found.append(Verdict(sentence=f"{_begun(model.model)} {_lost(report, split)}."))
+            sentence = f"{_begun(model.model)} {_lost(report, split)}."
+            found.append(Verdict(sentence=sentence, hint=advice.get(model.model, "")))
     return tuple(found)
 
 

@@ -10,14 +10,15 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from augment.contract import Version
+from augment.contract import RecipeInvalid, TaskSpec, Version
 from distill.recipes.load import DistillRecipe, load_recipe
 from distill.recipes.mixtures import Data, count_parts, parts_of
-from distill.recipes.schema import Training
+from distill.recipes.schema import Labeled, Training
 
 FEW, SMALL, LARGE = 250, 4_000, 8_000
 """Rows: up to the first, epochs do not grow; above the second, a set is no small one any more."""
 SMALL_BATCH, LARGE_BATCH = 16, 32
+MOST_NAMES = 20
 WIDTH = 384
 """Of the encoder that the rates of small sets were measured with."""
 
@@ -161,4 +162,30 @@ def recipe_for(
         width: Of the encoder that is fine-tuned as the teacher.
         taught: See ``Facts``.
     """
-    return resolve(load_recipe(source, version.task.name), Facts.of(version, width, taught))
+    recipe = load_recipe(source, version.task.name)
+    check_classes(recipe, version.task)
+    return resolve(recipe, Facts.of(version, width, taught))
+
+
+def check_classes(recipe: DistillRecipe, task: TaskSpec) -> None:
+    """See that what a recipe says of classes is of those of the task.
+
+    Raises:
+        RecipeInvalid: It weighs a class that the task has not, or those of a regression.
+    """
+    names = task.label.names
+    for stage in ("teacher", "prediction", "plain"):
+        section: Labeled = getattr(recipe, stage)
+        uneven = [key for key in ("class_weights", "sampling") if key in section.model_dump()]
+        if uneven and not names:
+            raise RecipeInvalid(
+                f"{uneven[0]} of [{stage}] is for classes, and {task.name} has scores.",
+                "Leave it out of the recipe.",
+            )
+        weighed = section.class_weights if isinstance(section.class_weights, dict) else {}
+        if unknown := [name for name in weighed if name not in names]:
+            raise RecipeInvalid(
+                f"class_weights of [{stage}] names {unknown[0]!r}, which is no class of "
+                f"{task.name}.",
+                f"Its classes: {', '.join(names[:MOST_NAMES])}{', …' * (len(names) > MOST_NAMES)}.",
+            )

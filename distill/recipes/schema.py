@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from typing_extensions import override
 
 from distill.recipes.mixtures import Data, LabeledData, labeled_only
@@ -53,11 +61,30 @@ def _weights(value: object) -> object:
     raise ValueError(f"must be a number of at least 0, or a list of them, found {value!r}")
 
 
+def _class_weights(value: object) -> object:
+    if value in ("none", "balanced"):
+        return value
+    if isinstance(value, dict) and value:
+        for name, weight in value.items():
+            if type(weight) not in (int, float) or not 0 < weight < math.inf:
+                raise ValueError(
+                    f"the weight of {name!r} must be a number greater than 0, found {weight!r}"
+                )
+        return {name: float(weight) for name, weight in value.items()}
+    raise ValueError(
+        'must be "none", "balanced" or a table of weights by class name such as '
+        f"{{ rare = 3.0 }}, found {value!r}"
+    )
+
+
 MaxLength = Annotated[int | Literal["auto"], BeforeValidator(_length)]
 Layers = Annotated[Literal["uniform", "top", "bottom"] | tuple[int, ...], BeforeValidator(_layers)]
 Count = Annotated[int | Literal["auto"], BeforeValidator(_count)]
 Number = Annotated[float | Literal["auto"], BeforeValidator(_number)]
 Dropout = Annotated[float | Literal["auto"], BeforeValidator(_dropout)]
+ClassWeights = Annotated[
+    Literal["none", "balanced"] | dict[str, float], BeforeValidator(_class_weights)
+]
 LayerWeights = Annotated[float | tuple[float, ...], BeforeValidator(_weights)]
 
 
@@ -259,7 +286,37 @@ class General(Optimization, Layerwise):
         return self
 
 
-class Prediction(Training):
+class Labeled(Training):
+    """How labels of uneven classes are learned from.
+
+    Attributes:
+        class_weights: What a row counts for in the loss on labels: ``none``, all the same;
+            ``balanced``, each class the same; or a table of weights by class name, 1 where a class
+            is not named.
+        sampling: How an epoch draws rows: ``natural``, each once; ``balanced``, every class
+            equally often.
+    """
+
+    class_weights: ClassWeights = "none"
+    sampling: Literal["natural", "balanced"] = "natural"
+
+    @model_validator(mode="after")
+    def _classes_are_evened_once(self) -> Self:
+        if self.class_weights == self.sampling == "balanced":
+            raise ValueError(
+                'sampling = "balanced" makes the classes even already: leave class_weights out'
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _lean(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is as if nobody knew of it: older runs are still those they were."""
+        found: dict[str, Any] = write(self)
+        usual = {"class_weights": "none", "sampling": "natural"}
+        return {name: own for name, own in found.items() if usual.get(name, ...) != own}
+
+
+class Prediction(Labeled):
     """Stage 2: the teacher's answers.
 
     Attributes:
@@ -282,6 +339,8 @@ class Prediction(Training):
             raise ValueError("weights.logits or weights.labels must be greater than 0")
         if self.loss == "mse" and self.temperature != 1:
             raise ValueError('loss = "mse" compares logits as they are: temperature must be 1')
+        if self.class_weights != "none" and not self.weights.labels:
+            raise ValueError("class_weights weigh labels, and weights.labels is 0")
         if self._needs_labels and labeled_only(self.data) is None:
             raise ValueError("unlabeled rows teach nothing where weights.logits is 0")
         return self
@@ -303,7 +362,7 @@ class Prediction(Training):
         return self.weights.patient > 0 or self.weights.cosine > 0
 
 
-class Original(Training):
+class Original(Labeled):
     """Training on hard labels: the original rows, unless the recipe says otherwise.
 
     ``all`` means all that have a label.

@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from distill.data.batching import model_inputs
 from distill.distributed import gradient_scale
 from distill.models.limits import filter_inputs
 from distill.stages.base import Stage
-from distill.stages.losses import has_label, label_loss
+from distill.stages.losses import label_counts, label_loss
 
 
 class HardLabelStage(Stage):
-    """Fine-tuning of a teacher, or of the plain student that distillation is compared with."""
+    """Fine-tuning of a teacher, or of the plain student that distillation is compared with.
 
-    def __init__(self, student: PreTrainedModel, name: str) -> None:
+    Args:
+        student: The model that is trained.
+        name: Of the stage.
+        class_weights: See ``LabelTerm``.
+    """
+
+    def __init__(
+        self, student: PreTrainedModel, name: str, class_weights: Sequence[float] | None = None
+    ) -> None:
         super().__init__(student)
         self.name = name
+        self.label_term = LabelTerm(class_weights)
 
     def terms(self, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         """``label``: cross-entropy, or squared error for a regression."""
         logits = self.student(**filter_inputs(self.student, model_inputs(batch))).logits
-        yield "label", label_term(logits, batch["labels"])
+        yield "label", self.label_term(logits, batch["labels"])
 
 
-def label_term(logits: Tensor, labels: Tensor) -> Tensor:
-    """``losses.label_loss``; several processes together average over the labeled rows of all."""
-    return gradient_scale(lambda: has_label(labels)) * label_loss(logits, labels)
+class LabelTerm(nn.Module):
+    """``losses.label_loss``; several processes together average over the labeled rows of all.
+
+    Args:
+        class_weights: What a row of each class counts for, at least 1; all the same if left out.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(self, class_weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The term, a float32 scalar."""
+        weights = self.class_weights
+        share = gradient_scale(lambda: label_counts(labels, weights))
+        return share * label_loss(logits, labels, weights)

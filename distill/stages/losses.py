@@ -208,7 +208,7 @@ def logits_loss(
         return -(log_target.exp() * log_student).sum(dim=-1).mean()
 
 
-def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def label_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """Loss on hard labels: cross-entropy, or mean squared error for a regression.
 
     The mean over the rows that have a label; 0, with a gradient of 0, where none has.
@@ -216,9 +216,15 @@ def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: Shape (batch, classes), or (batch, 1) for a regression.
         labels: Class numbers (int64) or scores (float32), shape (batch,); see ``has_label``.
+        class_weights: What a row of each class counts for in the mean, at least 1, shape
+            (classes,); all count the same if left out.
     """
     with _float32(logits):
         known = has_label(labels)
+        if class_weights is not None:
+            found, some = logits.float()[known], labels[known]
+            loss = F.cross_entropy(found, some, weight=class_weights, reduction="sum")
+            return loss / label_counts(labels, class_weights).sum().clamp(min=1)
         count = known.sum().clamp(min=1)
         if labels.is_floating_point():
             scores = logits.float().squeeze(-1)
@@ -228,6 +234,12 @@ def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
         if known.all():
             return F.cross_entropy(logits.float(), labels)
         return F.cross_entropy(logits.float()[known], labels[known], reduction="sum") / count
+
+
+def label_counts(labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """What each row counts for in the mean of ``label_loss``, shape (batch,)."""
+    known = has_label(labels)
+    return known if class_weights is None else class_weights[labels.clamp(min=0)] * known
 
 
 def has_label(labels: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from distill.models.limits import filter_inputs
 from distill.models.projections import Kind, Pretrained, Projections
 from distill.recipes.schema import Prediction, PredictionWeights
 from distill.stages.base import Stage
-from distill.stages.hard_labels import label_term
+from distill.stages.hard_labels import LabelTerm
 from distill.stages.losses import cosine_loss, logits_loss, patient_loss
 
 
@@ -33,6 +33,7 @@ class PredictionStage(Stage):
         teacher: Frozen, in evaluation mode; used, like what follows, if the recipe matches states.
         mapping: Teacher layer for each student layer.
         projection: See ``projections.Projections``, as for ``pretrained``.
+        class_weights: See ``hard_labels.LabelTerm``.
     """
 
     name = "prediction"
@@ -46,9 +47,11 @@ class PredictionStage(Stage):
         mapping: Sequence[int] = (),
         projection: Kind = "shared",
         pretrained: Pretrained = (),
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__(student, teacher if recipe.matches_states else None)
         self.recipe = recipe
+        self.label_term = LabelTerm(class_weights)
         self.states: StateTerms | None = None
         if self.teacher is not None:
             self.states = StateTerms(
@@ -74,7 +77,7 @@ class PredictionStage(Stage):
         if weights.logits:
             yield "prediction", weights.logits * self._distance(logits, batch[SOFT_LABELS])
         if weights.labels:
-            yield "label", weights.labels * label_term(logits, batch["labels"])
+            yield "label", weights.labels * self.label_term(logits, batch["labels"])
         if self.states and activations:
             yield from self.states.terms(activations, inputs)
 

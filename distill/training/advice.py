@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -41,10 +42,20 @@ def advice(task: str, section: str, training: Optimization | None, rows: int) ->
         more = f"the {_steps(Optimization(), usual, rows):,} steps that {rows:,} rows call for"
     else:
         values, more = _changes(training, usual, rows)
+    return _lines(f"To give it {more}", task, section, values)
+
+
+def rare_advice(task: str, section: str) -> str:
+    """Lines as those of ``advice``, for a model that hardly ever finds a class."""
+    even = {"sampling": '"balanced"'}
+    return _lines("To show it every class equally often", task, section, even)
+
+
+def _lines(aim: str, task: str, section: str, values: Mapping[str, str]) -> str:
     command = "distill teacher" if section == "teacher" else "distill run"
     return "\n".join(
         [
-            f"To give it {more}, put these lines at the end of its recipe, or in a file of their "
+            f"{aim}, put these lines at the end of its recipe, or in a file of their "
             f"own, and repeat {command} with --recipe FILE and another --out:",
             f"[task.{task if '.' not in task else json.dumps(task)}.{section}]",
             *(f"{name} = {value}" for name, value in values.items()),

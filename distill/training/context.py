@@ -9,11 +9,14 @@ from typing import Any
 
 import datasets
 import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from augment.contract import Fault, Version
+from distill.data.balance import balanced, class_weights
 from distill.data.batching import Collator
 from distill.data.row_sets import RowSet
+from distill.data.unknown import warn_of_unknown
 from distill.data.versions import (
     TokenizedSplits,
     fingerprint,
@@ -39,11 +42,11 @@ from distill.models.students import StudentSpec
 from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
 from distill.recipes.mixtures import count_parts, parts_of
-from distill.recipes.schema import Layerwise, Optimization, Training
+from distill.recipes.schema import Labeled, Layerwise, Optimization, Training
 from distill.runs.directory import RunDirectory
 from distill.runs.records import Origin, commit_sealed, discard
 from distill.stages import IntermediateStage, Stage
-from distill.training.advice import advice
+from distill.training.advice import advice, rare_advice
 from distill.training.job import Evaluation, Job
 from distill.training.metric_log import METRICS, MetricLog
 from distill.training.schedule import total_steps
@@ -195,7 +198,7 @@ class TaskContext(RunContext):
         """
         origin = origin or self.run.origin(final.name)
         evaluate = Validation(self, stage.name) if select else None
-        drawn = self.tokens.rows(training.draws_from) if rows is None else rows
+        drawn = self.drawn(training) if rows is None else rows
         job = self.job(stage, drawn.rows, training.numbers, title=title, evaluate=evaluate)
         with main_process_first():
             finished = self.run.reuse(final, origin, self.narrator)
@@ -213,6 +216,23 @@ class TaskContext(RunContext):
             self.narrator.say(title, describe_job(chosen))
             self._finish(chosen, final, origin)
         return eval_mode(read_weights(str(final), read_config(str(final))))
+
+    def drawn(self, training: Training, kept: NDArray[np.bool_] | None = None) -> RowSet:
+        """The rows that a section draws from, and how often.
+
+        Args:
+            training: The recipe's section.
+            kept: Which of its rows, shape (rows,); all if left out.
+        """
+        rows = self.tokens.rows(training.draws_from)
+        rows = rows if kept is None else rows.keep(kept)
+        even = isinstance(training, Labeled) and training.sampling == "balanced"
+        return balanced(rows) if even else rows
+
+    def class_weights(self, training: Labeled) -> tuple[float, ...] | None:
+        """What a row of each class counts for in a section's loss on labels, see ``balance``."""
+        rows = self.tokens.rows(training.draws_from)
+        return class_weights(training.class_weights, self.version.task.label.names, rows)
 
     def _finish(self, job: Job, final: Path, origin: Origin) -> None:
         """Train, and give the student its place."""
@@ -282,7 +302,12 @@ class TaskContext(RunContext):
             **({"tests": tuple(tests)} if tests else {}),
             **more,
         )
-        return with_verdicts(found, {name: self.advice(own) for name, own in sections.items()})
+        longer = {name: self.advice(own) for name, own in sections.items()}
+        natural = {
+            n: o for n, o in sections.items() if getattr(self.recipe, o).sampling == "natural"
+        }
+        rare = {name: rare_advice(self.version.task.name, own) for name, own in natural.items()}
+        return with_verdicts(found, longer, rare)
 
     def tests(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, datasets.Dataset]:
         """The labeled test rows, read for the first time when everything has been trained."""
@@ -358,29 +383,6 @@ class Validation:
 
 STILL = 2
 """Evaluations in a row from which on a collapse is more than a slow start."""
-
-FIRST_ROWS = 1000
-MANY_UNKNOWN = 0.02
-"""A share of tokens that are unknown which is worth a warning."""
-
-
-def unknown_share(tokens: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> float:
-    """How many of the tokens of some rows are those that stand for what is not known."""
-    ids = np.concatenate([np.asarray(row, dtype=np.int64) for row in tokens])
-    return float((ids == tokenizer.unk_token_id).mean())
-
-
-def warn_of_unknown(
-    rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, narrator: Narrator
-) -> None:
-    """Say that a vocabulary hardly knows the texts, such as those of another language."""
-    share = unknown_share(rows[:FIRST_ROWS]["input_ids"], tokenizer) if len(rows) else 0.0
-    if share > MANY_UNKNOWN:
-        narrator.say(
-            "warning",
-            f"{share:.0%} of the tokens are unknown to the vocabulary: is it made for "
-            "texts in this language?",
-        )
 
 
 def open_context(

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from augment.contract import SOFT_LABELS, UNLABELED, TaskSpec, Version
 from distill.data.row_batches import Places, RowBatch, list_values, row_batches, write_places
-from distill.data.row_sets import RowSet
 from distill.errors import DataInvalid, WeakTeacher
 from distill.evaluation.metrics import guess_score, is_weak, score
 from distill.evaluation.results import SoftLabelUse
@@ -46,9 +45,10 @@ class KeptLabels:
     taught: NDArray[np.bool_]
     use: SoftLabelUse
 
-    def keep(self, rows: RowSet) -> RowSet:
-        """The tokenized rows of ``data`` that there is something to learn from."""
-        return rows.keep(self.taught) if self.fill else rows
+    @property
+    def chosen(self) -> NDArray[np.bool_] | None:
+        """Which rows of ``data`` there is something to learn from; None for all."""
+        return self.taught if self.fill else None
 
     def check_worth(self) -> None:
         """See that they tell more of the labels than guessing; of few rows nobody knows.
