@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 NARROWEST = 16  # product that is worth 8 bits: a head of few classes stays as it is
-FEWEST_ROWS = 32  # of a table
+FEWEST_ROWS = 16  # of a table
 
 
 @dataclass(frozen=True, slots=True)
