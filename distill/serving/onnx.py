@@ -104,7 +104,7 @@ def write_onnx(source: GraphSource, file: Path, *, cut: bool = False) -> None:
         save_graph(bert_graph(model, list(inputs), max(length, 16)), file)
         if _answers_alike(file, model, inputs):
             return
-    _export(model, inputs, file)
+    export_onnx(source, file)
 
 
 def write_int8(
@@ -150,10 +150,11 @@ def _answers_alike(file: Path, model: PreTrainedModel, inputs: dict[str, Tensor]
     return bool(np.allclose(found, expected, rtol=_ALIKE, atol=_ALIKE))
 
 
-def _export(model: PreTrainedModel, inputs: dict[str, Tensor], file: Path) -> None:
+def export_onnx(source: GraphSource, file: Path) -> None:
     """Write any model's graph, operation by operation, as PyTorch's exporter does."""
     from distill.serving.graph_writer import ONE_FILE, OPSET
 
+    model, inputs = source.classifier.model, source.inputs
     names = list(inputs)
     example = tuple(torch.ones_like(tensor) for tensor in inputs.values())
     free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}

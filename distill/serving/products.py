@@ -67,7 +67,7 @@ class GraphIndex:
             if table is None or table.data_type != TensorProto.FLOAT or len(table.dims) != 2:
                 continue
             by_number = node.op_type == "Gather" and not _settings(node).get("axis", 0)
-            first = node.op_type == "Slice" and len(node.input) == 3 and self._is_start(node)
+            first = node.op_type == "Slice" and self._takes_first(node)
             if table.dims[0] >= FEWEST_ROWS and (by_number or first):
                 yield node
 
@@ -97,9 +97,11 @@ class GraphIndex:
         tensor = self.weights.get(name)
         return tensor is not None and len(tensor.dims) == 1 and tensor.dims[0] > 1
 
-    def _is_start(self, node: onnx.NodeProto) -> bool:
-        start = self.weights.get(node.input[1])
-        return start is not None and numpy_helper.to_array(start).tolist() == [0]
+    def _takes_first(self, node: onnx.NodeProto) -> bool:
+        """Whether a slice starts at row 0, and is one of rows alone."""
+        known = [self.weights.get(name) for name in (node.input[1], *node.input[3:])]
+        numbers = [own is not None and numpy_helper.to_array(own).tolist() for own in known]
+        return len(node.input) in (3, 4) and all(own == [0] for own in numbers)
 
 
 def _is_plain(gemm: onnx.NodeProto) -> bool:
