@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from augment.contract.terminal import AsJson
+from augment.contract.terminal import AsJson, number
 from distill.cli.options import Init, Quiet, Recipe, Threads, Version, use
 
 app = typer.Typer()
@@ -61,6 +61,12 @@ def export(
     to: Annotated[
         list[Form] | None, typer.Option(help="A form; may be repeated. All if left out.")
     ] = None,
+    trim: Annotated[
+        bool, typer.Option("--trim", help="Leave unseen tokens out first, as distill trim does.")
+    ] = False,
+    trim_size: Annotated[
+        int | None, number("How many tokens stay then: the most frequent.", least=1, most=10**7)
+    ] = None,
     threads: Threads = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -76,7 +82,9 @@ def export(
     from distill.serving.export import FORMS, export_model
 
     forms = [form.value for form in to] if to else list(FORMS)
-    result = export_model(model, version, out=out, forms=forms, quiet=quiet)
+    result = export_model(
+        model, version, out=out, forms=forms, trim=trim, trim_size=trim_size, quiet=quiet
+    )
     emit(result, as_json, print_export, labeled("written", str(out)), kept=out)
 
 

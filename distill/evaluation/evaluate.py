@@ -150,6 +150,16 @@ def answers_of(logits: Logits, task: TaskSpec, calibration: Calibration = UNCALI
     return answers
 
 
+def changed_answers(
+    one: Logits, other: Logits, task: TaskSpec, calibration: Calibration = UNCALIBRATED
+) -> int:
+    """Rows whose class is another one; none of a regression."""
+    if task.label.kind == "regression":
+        return 0
+    first, second = (answers_of(own, task, calibration) for own in (one, other))
+    return int((first != second).sum())
+
+
 def scores_of(
     logits: Logits,
     rows: datasets.Dataset,

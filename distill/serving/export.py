@@ -1,6 +1,7 @@
 """A classifier in the forms that it is served in, each measured again.
 
 DIR/export.json                                   what was measured
+DIR/trim.json                                     what was left out first, where that was asked
 DIR/transformers/   config.json model.safetensors tokenizer.json tokenizer_config.json
 DIR/onnx/           config.json model.onnx        tokenizer.json tokenizer_config.json
 DIR/onnx-int8/      the same with 8-bit weights, whose answers do not depend on batch mates
@@ -9,8 +10,9 @@ DIR/onnx-int8/      the same with 8-bit weights, whose answers do not depend on 
 from __future__ import annotations
 
 import platform
+import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Self
@@ -32,9 +34,9 @@ from distill.evaluation.compare import labeled_splits
 from distill.evaluation.cost import measure_latency, weight_bytes
 from distill.evaluation.end_to_end import measure_end_to_end, texts_of, thread_counts
 from distill.evaluation.evaluate import (
-    answers_of,
     batched_logits,
     calibrate,
+    changed_answers,
     finite,
     scores_of,
 )
@@ -43,7 +45,7 @@ from distill.evaluation.results import Latency, MeasuredOn, Scores, Selection
 from distill.evaluation.target import EvaluationTarget, Logits
 from distill.inference.graph import open_graph
 from distill.inference.probabilities import UNCALIBRATED
-from distill.inference.settings import KEY, Calibration, serving_settings
+from distill.inference.settings import KEY, serving_settings
 from distill.models.folders import folder_digest, save_clean, save_tokenizer
 from distill.models.labels import label_settings
 from distill.models.loading import Classifier, load_classifier, own_length
@@ -58,6 +60,8 @@ from distill.serving.onnx import (
     write_int8,
     write_onnx,
 )
+from distill.serving.trim import MIN_COUNT, fill_trimmed
+from distill.serving.trim import RECORD as TRIM_RECORD
 
 FORMS = ("transformers", "onnx", "onnx-int8")
 RECORD, GRAPH = "export.json", "model.onnx"
@@ -148,6 +152,8 @@ def export_model(
     *,
     out: str | Path,
     forms: Sequence[str] = FORMS,
+    trim: bool = False,
+    trim_size: int | None = None,
     quiet: bool = False,
 ) -> ExportResult:
     """Write a classifier in several forms, and compare each with the original on validation.
@@ -157,10 +163,13 @@ def export_model(
         version: A version or a reference to one.
         out: The new folder; it appears when everything in it is whole.
         forms: Which of ``FORMS``.
+        trim: Leave tokens out of the vocabulary first, as ``distill trim`` does; every form is
+            then compared with the model that has them all.
+        trim_size: How many tokens stay then; if left out, those that were seen twice.
         quiet: Say nothing on stderr.
 
     Raises:
-        UsageError: ``out`` exists, or a form is unknown.
+        UsageError: ``out`` exists, a form is unknown, or nothing can be left out.
         ExtraMissing: ONNX is asked for and not installed.
         Fault: With a sentence that says what to do.
     """
@@ -172,11 +181,25 @@ def export_model(
         if out.exists():
             raise UsageError(f"{out} exists.", "Choose another --out, or remove it.")
         check_output(out)
-        return _export(model, open_checked(version), out, forms, Narrator(quiet=quiet))
+        opened, narrator = open_checked(version), Narrator(quiet=quiet)
+        wanted = _Trimming(trim_size) if trim or trim_size is not None else None
+        return _export(model, opened, out, forms, wanted, narrator)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trimming:
+    """That tokens are left out first, and how many stay, where that is given."""
+
+    size: int | None
 
 
 def _export(
-    model: str, opened: Version, out: Path, forms: Sequence[str], narrator: Narrator
+    model: str,
+    opened: Version,
+    out: Path,
+    forms: Sequence[str],
+    trimming: _Trimming | None,
+    narrator: Narrator,
 ) -> ExportResult:
     packages = ["torch", "transformers"]  # that write the forms
     if any(form.startswith("onnx") for form in forms):
@@ -192,10 +215,13 @@ def _export(
             if classifier.calibration == UNCALIBRATED:
                 calibrate(classifier, opened.task, next(iter(splits.values())))
             targets = [EvaluationTarget("pytorch", classifier, splits, length)]
+            source = targets[0]
+            if trimming:
+                source = _trim(source, opened, trimming, folder, cache, narrator)
             for form in FORMS:
                 if form in forms:
                     narrator.say("writing", form)
-                    targets.append(_write(form, folder, targets[0], opened))
+                    targets.append(_write(form, folder, source, opened))
             written = set(folder.rglob("*"))
             narrator.say("measuring", f"{len(targets)} forms on validation")
             result = ExportResult.on(
@@ -214,6 +240,27 @@ def _export(
 
     commit_folder(out, fill)
     return read_json(out / RECORD, ExportResult)
+
+
+def _trim(
+    source: EvaluationTarget,
+    version: Version,
+    trimming: _Trimming,
+    out: Path,
+    cache: Path,
+    narrator: Narrator,
+) -> EvaluationTarget:
+    """The model without tokens that the version does not hold; what that did is kept with it."""
+    folder = cache / "trimmed"
+    folder.mkdir()
+    whole = source.classifier
+    fill_trimmed(folder, whole.name, version, trimming.size, MIN_COUNT, narrator)
+    shutil.copy(folder / TRIM_RECORD, out / TRIM_RECORD)
+    classifier = load_classifier(str(folder), version.task)
+    classifier.calibrate(whole.calibration)
+    _state_labels(classifier, version.task)
+    splits = labeled_splits(version, None, classifier, source.max_length, cache)
+    return replace(source, classifier=classifier, splits=splits)
 
 
 def _state_labels(classifier: Classifier, task: TaskSpec) -> None:
@@ -273,20 +320,12 @@ def _compare(
             scores=scores,
             drop=best - selection.of(scores),
             logit_difference=max(float(np.abs(one - other).max()) for one, other in pairs),
-            answers_changed=sum(_changed(a, b, task, calibration) for a, b in pairs),
+            answers_changed=sum(changed_answers(a, b, task, calibration) for a, b in pairs),
             file_bytes=_file_bytes(target, out),
             latency=latency,
             end_to_end=end_to_end,
             **({"nodes": count_nodes(out / target.name / GRAPH)} if target.graph else {}),
         )
-
-
-def _changed(one: Logits, other: Logits, task: TaskSpec, calibration: Calibration) -> int:
-    """Rows whose class is another one; none of a regression."""
-    if task.label.kind == "regression":
-        return 0
-    first, second = (answers_of(own, task, calibration) for own in (one, other))
-    return int((first != second).sum())
 
 
 def _times(

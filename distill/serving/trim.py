@@ -29,7 +29,7 @@ from distill.distributed import device
 from distill.errors import ModelInvalid, UsageError
 from distill.evaluation.compare import labeled_splits
 from distill.evaluation.cost import weight_bytes
-from distill.evaluation.evaluate import predict, scores_of
+from distill.evaluation.evaluate import changed_answers, predict, scores_of
 from distill.evaluation.results import Scores, Selection
 from distill.inference.vocabulary import vocabulary_digest
 from distill.models.folders import folder_digest
@@ -159,13 +159,27 @@ def trim_model(
         check_output(out)
         opened, narrator = open_checked(version), Narrator(quiet=quiet)
         least = MIN_COUNT if min_count is None else min_count
-        commit_folder(out, lambda at: _fill(at, model, opened, least, size, narrator))
+        commit_folder(out, lambda at: fill_trimmed(at, model, opened, size, least, narrator))
     return read_json(out / RECORD, TrimResult)
 
 
-def _fill(
-    folder: Path, model: str, version: Version, least: int, size: int | None, narrator: Narrator
+def fill_trimmed(
+    folder: Path, model: str, version: Version, size: int | None, least: int, narrator: Narrator
 ) -> None:
+    """Write the copy and its record into an empty folder.
+
+    Args:
+        folder: It.
+        model: As ``trim_model``.
+        version: Opened.
+        size: How many tokens stay; None for those that were seen often enough.
+        least: How often that is.
+        narrator: Is told how far it is.
+
+    Raises:
+        UsageError: The size is too small, or nothing would be left out.
+        ModelInvalid: The model cannot be trimmed.
+    """
     source = open_source(model, version.task)
     vocabulary = source.vocabulary
     counts = _count(source, version, narrator)
@@ -307,8 +321,8 @@ def _score(source: Source, folder: Path, version: Version, new: Numbers) -> Trim
         now = labeled_splits(version, None, after, source.max_length, other)
         logits = {split: (predict(before, old[split]), predict(after, now[split])) for split in old}
         scores = [
-            {split: scores_of(logits[split][at], rows, task) for split, rows in splits.items()}
-            for at, splits in enumerate((old, now))
+            {split: scores_of(logits[split][at], rows, task, own) for split, rows in old.items()}
+            for at, own in enumerate((before.calibration, after.calibration))
         ]
         same = {
             split: compare(_stored(old[split]), _stored(now[split]), new, None).same
@@ -330,7 +344,9 @@ def _score(source: Source, folder: Path, version: Version, new: Numbers) -> Trim
         before=scores[0],
         after=scores[1],
         drop=selection.of(scores[0]) - selection.of(scores[1]),
-        answers_changed=sum(int((a.argmax(-1) != b.argmax(-1)).sum()) for a, b in logits.values()),
+        answers_changed=sum(
+            changed_answers(a, b, task, before.calibration) for a, b in logits.values()
+        ),
         logit_difference=difference,
     )
 

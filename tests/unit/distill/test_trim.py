@@ -154,6 +154,26 @@ def test_every_command_takes_a_trimmed_model(small: Path, version: Version, tmp_
     assert load_classifier(str(tmp_path / "t"), SENTIMENT)
 
 
+def test_an_export_is_trimmed_on_the_way(whole: Path, version: Version, tmp_path: Path) -> None:
+    """Every form is compared with the model that has all its tokens."""
+    arguments = ["export", str(whole), str(version.path), "--to", "transformers", "--quiet"]
+    out = tmp_path / "out"
+    found = CliRunner().invoke(app, [*arguments, "--trim-size", "60", "--out", str(out)])
+    assert found.exit_code == 0, found.stderr
+    form = json.loads((out / "export.json").read_text())["forms"][1]
+    record = read_json(out / "trim.json", TrimResult)
+
+    assert record.scores is not None
+    assert record.after.tokens == 60
+    assert form["scores"]["validation"] == record.scores.after["validation"]
+    assert form["drop"] == record.scores.drop
+    assert len(read_tokenizer(str(out / "transformers"))) == 60
+    assert vocabulary_of(out / "transformers") == record.vocabulary
+    many = [*arguments, "--trim", "--trim-size", "10", "--out", str(tmp_path / "no")]
+    assert CliRunner().invoke(app, many).exit_code == 2
+    assert not (tmp_path / "no").exists()
+
+
 def test_the_command_prints_a_table(whole: Path, version: Version, tmp_path: Path) -> None:
     arguments = ["trim", str(whole), str(version.path), "--out", str(tmp_path / "out"), "--quiet"]
     found = CliRunner().invoke(app, [*arguments, "--size", "60"])
