@@ -79,7 +79,7 @@ def judge(
     if not intervals or not task.label.names:
         return judged
     first = next(iter(splits))
-    fits, metric = first in task.splits.validation, task.selection_metric
+    fits, metric = first == task.splits.validation[0], task.selection_metric
     report = calibration_report(logits[first], labels[first], metric, first, stored=own, fits=fits)
     return judged.model_copy(update={"calibration": report})
 
