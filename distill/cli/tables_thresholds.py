@@ -65,7 +65,9 @@ def _print_cascade(found: Cascade, result: ThresholdResult, rows: int, console: 
     head = ["threshold", "handed over", metric, "a text"]
     points = [*found.points, found.alone]
     print_table(head, [_cascade_cells(own, rows) for own in points], console, words=())
-    console.print("  – = the teacher alone; a text = mean time of one, tokenizing left out")
+    console.print(
+        "  – = the teacher alone; a text = mean time of one, from its characters to its label"
+    )
     chosen = _cascade_cells(found.chosen, rows)
     if found.chosen.threshold is None:
         said = "the teacher alone: no threshold is cheaper and within a point of it"

@@ -18,10 +18,12 @@ from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.scratch import scratch
 from distill.errors import UsageError
+from distill.evaluation.answer_times import EndToEnd
 from distill.evaluation.compare import labeled_splits
-from distill.evaluation.cost import measure_latency
+from distill.evaluation.end_to_end import measure_end_to_end, texts_of, thread_counts
 from distill.evaluation.evaluate import predict
 from distill.evaluation.metrics import score
+from distill.evaluation.pytorch import torch_backend
 from distill.evaluation.results import MeasuredOn
 from distill.evaluation.target import EvaluationTarget
 from distill.evaluation.thresholds import SHARES, Numbers, OperatingPoint, Ranked
@@ -108,12 +110,10 @@ class Answers:
     Attributes:
         classes: Shape (rows,).
         confidence: Their probabilities, shape (rows,).
-        milliseconds: For a text.
     """
 
     classes: Classes
     confidence: Numbers
-    milliseconds: float
 
 
 def find_thresholds(
@@ -150,7 +150,8 @@ def find_thresholds(
     with scratch() as folder:
         targets = [_target(opened, name, split, folder) for name in models]
         rows, labels = targets[0].rows, np.asarray(targets[0].rows["labels"])
-        answers = _answers(targets)
+        answers = [_answers(target) for target in targets]
+        times = [own.batch_1 for own in _times(targets, opened)] if teacher else []
     own = answers[0]
     right = own.classes == labels
     ranked, wanted = Ranked.of(own.confidence, right), []
@@ -169,7 +170,11 @@ def find_thresholds(
         calibrated=targets[0].classifier.calibration != UNCALIBRATED,
         points=ranked.curve(),
         wanted=tuple(wanted),
-        cascade=cascade(own, answers[1], labels, task, teacher) if teacher else None,
+        cascade=cascade(
+            own, answers[1], labels, task, name=teacher, milliseconds=(times[0], times[1])
+        )
+        if teacher
+        else None,
     )
 
 
@@ -201,18 +206,28 @@ def _target(version: Version, model: str, split: str, folder: Path) -> Evaluatio
     return EvaluationTarget(model, classifier, rows, length)
 
 
-def _answers(targets: Sequence[EvaluationTarget]) -> list[Answers]:
-    """Every model's answers, as it gives them: by its calibrated probabilities."""
-    found = []
-    for target, latency in zip(targets, measure_latency(targets), strict=True):
-        logits = predict(target.classifier, target.rows)
-        shares = probabilities(logits, target.classifier.calibration)
-        found.append(Answers(shares.argmax(axis=1), shares.max(axis=1), latency.batch_1))
-    return found
+def _answers(target: EvaluationTarget) -> Answers:
+    """A model's answers, as it gives them: by its calibrated probabilities."""
+    logits = predict(target.classifier, target.rows)
+    shares = probabilities(logits, target.classifier.calibration)
+    return Answers(shares.argmax(axis=1), shares.max(axis=1))
+
+
+def _times(targets: Sequence[EvaluationTarget], version: Version) -> list[EndToEnd]:
+    """How long one text takes each model, from its characters to its label."""
+    backends = [torch_backend(own.classifier, own.max_length) for own in targets]
+    texts = texts_of(version, next(iter(targets[0].splits)))
+    return measure_end_to_end(backends, texts, thread_counts()[-1])
 
 
 def cascade(
-    student: Answers, teacher: Answers, labels: Classes, task: TaskSpec, name: str
+    student: Answers,
+    teacher: Answers,
+    labels: Classes,
+    task: TaskSpec,
+    *,
+    name: str,
+    milliseconds: tuple[float, float],
 ) -> Cascade:
     """Score thresholds between the student alone and the teacher for all.
 
@@ -222,6 +237,7 @@ def cascade(
         labels: Shape (rows,).
         task: Its selection metric scores.
         name: Of the teacher.
+        milliseconds: For a text: the student's and the teacher's.
     """
     metric, classes = task.selection_metric, len(task.label.names)
     ranked = Ranked.of(student.confidence, student.classes == labels)
@@ -229,12 +245,11 @@ def cascade(
     def point(threshold: float) -> CascadePoint:
         unsure = student.confidence < threshold
         answers = np.where(unsure, teacher.classes, student.classes)
-        cost = student.milliseconds + float(unsure.mean()) * teacher.milliseconds
         return CascadePoint(
             threshold=threshold,
             handed_over=int(unsure.sum()),
             score=score((metric,), answers, labels, classes)[metric],
-            milliseconds=cost,
+            milliseconds=milliseconds[0] + float(unsure.mean()) * milliseconds[1],
         )
 
     def points(shares: Sequence[float]) -> list[CascadePoint]:
@@ -245,7 +260,7 @@ def cascade(
         threshold=None,
         handed_over=len(labels),
         score=score((metric,), teacher.classes, labels, classes)[metric],
-        milliseconds=teacher.milliseconds,
+        milliseconds=milliseconds[1],
     )
     near = [own for own in points(_FINE) if own.score >= alone.score - WITHIN]
     return Cascade(

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from transformers import BertConfig, BertTokenizerFast
 
-from augment.contract import Version
+from augment.contract import Splits, Version
 from augment.contract.progress import open_console
 from distill.cli.tables_calibration import print_calibration
 from distill.data.versions import labeled, sample, token_columns, tokenize_sample
@@ -109,6 +109,16 @@ def test_answers_and_scores_are_those_of_the_calibrated_probabilities(
     assert judged.calibration.stored
     warm = answers_of(logits, SENTIMENT, Calibration(3.0))
     assert (warm == logits.argmax(axis=1)).all()
+
+
+def test_only_the_split_that_selects_was_fitted(teacher: Path, rows: datasets.Dataset) -> None:
+    splits = Splits(validation=("validation", "held_out"))
+    task = SENTIMENT.model_copy(update={"splits": splits})
+    classifier = load_classifier(str(teacher), task)
+    classifier.calibrate(Calibration(3.0))
+    seen = {name: judge(classifier, task, {name: rows}).calibration for name in splits.validation}
+
+    assert [own.cross_fitted for own in seen.values() if own] == [True, False]
 
 
 def report_of(fits: bool, stored: Calibration = UNCALIBRATED) -> CalibrationReport:

@@ -105,11 +105,12 @@ def in_cascade(student_ms: float = 1.0, teacher_ms: float = 10.0):
     student = np.where(draw.random(1000) < confidence, labels, 1 - labels)
     teacher = np.where(draw.random(1000) < 0.9, labels, 1 - labels)
     found = cascade(
-        Answers(student, confidence, student_ms),
-        Answers(teacher, np.ones(1000), teacher_ms),
+        Answers(student, confidence),
+        Answers(teacher, np.ones(1000)),
         labels,
         SENTIMENT,
-        "t",
+        name="t",
+        milliseconds=(student_ms, teacher_ms),
     )
     return found, labels, confidence, student, teacher
 
