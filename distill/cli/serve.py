@@ -22,9 +22,6 @@ class Form(StrEnum):
     onnx_int8 = "onnx-int8"
 
 
-Model = Annotated[str, typer.Argument(help="Folder, run directory or hub name of a classifier.")]
-
-
 @app.command(
     epilog="Example: distill evaluate models/sst2-teacher runs/sst2/student data/versions/sst2"
 )
@@ -55,7 +52,9 @@ def evaluate(
     "export"
 )
 def export(
-    model: Model,
+    model: Annotated[
+        str, typer.Argument(help="Folder, run directory or hub name of a classifier.")
+    ],
     version: Version,
     out: Annotated[Path, typer.Option(help="The new folder.")],
     to: Annotated[
@@ -86,40 +85,6 @@ def export(
         model, version, out=out, forms=forms, trim=trim, trim_size=trim_size, quiet=quiet
     )
     emit(result, as_json, print_export, labeled("written", str(out)), kept=out)
-
-
-@app.command(epilog="Example: distill predict runs/sst2 data/versions/sst2 --out glue.zip")
-def predict(
-    model: Model,
-    version: Version,
-    out: Annotated[
-        Path,
-        typer.Option(
-            help="FILE.zip or a folder: GLUE's submission; .csv, .tsv, .jsonl, .parquet: a table."
-        ),
-    ],
-    split: Annotated[
-        str, typer.Option(help="A split; test also means test_matched and test_mismatched.")
-    ] = "test",
-    diagnostic: Annotated[
-        Path | None, typer.Option(help="GLUE's diagnostic set, for a model of MNLI: AX.tsv.")
-    ] = None,
-    threads: Threads = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Answer the test rows: as GLUE's submission, or as a table of labels and probabilities.
-
-    A submission grows task by task: the files of other tasks in it are kept.
-    """
-    use(threads)
-    from distill.cli.output import emit, print_predictions
-    from distill.serving.predict import write_predictions
-
-    result = write_predictions(
-        model, version, out=out, split=split, diagnostic=diagnostic, quiet=quiet
-    )
-    emit(result, as_json, print_predictions, kept=out)
 
 
 @app.command(epilog="Example: distill submission glue.zip")

@@ -18,10 +18,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from distill.errors import ExtraMissing, UsageError
+from distill.errors import ExtraMissing, ModelNotFound, UsageError
 from distill.inference.forms import chosen_form, is_export, is_graph
 from distill.inference.graph import open_graph
-from distill.inference.head import Head, Logits, scaled, softmax
+from distill.inference.head import Head, Logits
+from distill.inference.probabilities import probabilities
 from distill.inference.texts import WINDOW_TEXTS, Text, as_texts, is_pandas, windows
 
 BATCH = 32
@@ -151,7 +152,8 @@ class Classifier:
 
     def probabilities(self, logits: Logits) -> Logits:
         """Calibrated probabilities from logits of shape (texts, labels)."""
-        return softmax(scaled(logits, self.backend.head.settings.calibration))
+        calibration = self.backend.head.settings.calibration
+        return probabilities(logits, calibration).astype(np.float32)
 
     def _answers(self, logits: Logits, abstain_below: float | None) -> list[Any]:
         if not self.labels:
@@ -161,12 +163,15 @@ class Classifier:
                     "Leave abstain_below out.",
                 )
             return [float(score) for score in logits[:, 0]]
-        shifted = scaled(logits, self.backend.head.settings.calibration)
-        answers: list[Any] = [self.labels[best] for best in shifted.argmax(axis=-1)]
-        if abstain_below is None:
-            return answers
-        sure = softmax(shifted).max(axis=-1) >= abstain_below
-        return [answer if enough else None for answer, enough in zip(answers, sure, strict=True)]
+        if abstain_below is None and not self.backend.head.settings.calibration.bias:
+            return [self.labels[best] for best in logits.argmax(axis=-1)]
+        return self.named(self.probabilities(logits), abstain_below)
+
+    def named(self, shares: Logits, abstain_below: float | None) -> list[str | None]:
+        """The most probable label of each row, or None where it is less probable than asked for."""
+        best = shares.argmax(axis=-1)
+        sure = shares.max(axis=-1) >= (abstain_below or 0.0)
+        return [self.labels[at] if enough else None for at, enough in zip(best, sure, strict=True)]
 
     def _logits(self, texts: Sequence[Text], batch_size: int) -> Logits:
         if len(texts) == 1:
@@ -202,8 +207,14 @@ def _pytorch(name: str) -> Backend:
     try:
         module = import_module(_PYTORCH)
     except ImportError as error:
+        if not Path(name).expanduser().exists():
+            raise ModelNotFound(
+                f"there is no model folder {name}.",
+                "Check the name. A name of the hub needs PyTorch, which is not installed.",
+            ) from error
         raise ExtraMissing(
-            f"{name} is no exported graph, and {error.name} is not installed.",
+            f"{name} is no exported graph, and needs PyTorch and transformers: {error.name} is not "
+            "installed.",
             "Name the folder of an ONNX form, or install augment-distill with its dependencies.",
         ) from error
     backend: Backend = module.open_model(name)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from augment.contract.reading import read_json
 from distill.errors import ModelInvalid
-from distill.inference.settings import Calibration, ServingSettings, serving_settings
+from distill.inference.settings import ServingSettings, serving_settings
 
 CONFIG = "config.json"
 Logits = NDArray[np.float32]
@@ -75,19 +75,3 @@ def head_of(name: str, config: Mapping[str, Any]) -> Head:
         raise ModelInvalid(f"the config of {name}: a regression with {len(labels)} labels.", _HINT)
     settings = serving_settings(name, config, len(labels))
     return Head(name, labels if len(labels) > 1 else (), settings)
-
-
-def scaled(logits: Logits, calibration: Calibration) -> Logits:
-    """Logits after calibration: ``logits / temperature + bias``, shape (rows, labels)."""
-    if calibration.temperature != 1.0:
-        logits = logits / np.float32(calibration.temperature)
-    if calibration.bias:
-        logits = logits + np.asarray(calibration.bias, dtype=np.float32)
-    return logits
-
-
-def softmax(logits: Logits) -> Logits:
-    """Probabilities of shape (rows, labels); each row sums to 1."""
-    shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probabilities: Logits = shares / shares.sum(axis=-1, keepdims=True)
-    return probabilities

@@ -12,6 +12,9 @@ Text = str | tuple[str, str]
 """A text, or a pair of them that is read as one row."""
 WINDOW_TEXTS, WINDOW_CHARACTERS = 1024, 1 << 20
 """So much is tokenized at once: what is longer than a model reads takes memory, too."""
+USUAL = "text"
+"""What a column of texts is called where nobody says otherwise."""
+_GIVE = 'Give the text columns alone: frame[["…"]].'
 _MISSING = ("None", "nan", "<NA>", "NaT")
 """As Python, numpy and pandas show a value that is not there."""
 _ONE, _PAIR = "a text", "a pair of texts"
@@ -32,28 +35,31 @@ def as_texts(texts: Any, head: Head) -> list[Text]:
     if isinstance(texts, str | bytes):
         raise UsageError("one text was given where several are expected.", 'Give a list: ["…"].')
     if is_pandas(texts) and hasattr(texts, "columns"):
-        columns = frame_columns([str(name) for name in texts.columns], head)
+        columns = text_columns([str(name) for name in texts.columns], head, _GIVE)
         parts = [texts[name].tolist() for name in columns]
         texts = parts[0] if len(parts) == 1 else zip(*parts, strict=True)
     return list(_checked(texts, head))
 
 
-def frame_columns(columns: Sequence[str], head: Head) -> tuple[str, ...]:
-    """The text columns among a table's: those of the model's task, or all where they must be.
+def text_columns(columns: Sequence[str], head: Head, hint: str) -> tuple[str, ...]:
+    """The text columns among those of a table.
+
+    They are those that the model's data had, or else all where there are no others, or else the one
+    called ``text``.
 
     Raises:
-        UsageError: They are not known.
+        UsageError: They are not known; ``hint`` says how to name them.
     """
     known = head.settings.text_columns
     if known and all(name in columns for name in known):
         return known
     if len(columns) == (len(known) or 1):
         return tuple(columns)
-    wanted = f" {head.name} was made for {', '.join(known)}." if known else ""
+    if len(known) < 2 and USUAL in columns:
+        return (USUAL,)
+    wanted = f" The data of {head.name} had {' and '.join(known)}." if known else ""
     raise UsageError(
-        f"which columns are the text is not known; there are {', '.join(columns) or 'none'}."
-        f"{wanted}",
-        "Name the text column, or the two of a pair.",
+        f"the text column is not known; there are {', '.join(columns) or 'none'}.{wanted}", hint
     )
 
 

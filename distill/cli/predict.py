@@ -1,0 +1,182 @@
+"""The command that answers: raw texts, the rows of a file, a split of a version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from augment.contract.terminal import AsJson, number
+from distill.cli.options import Quiet, Threads, use
+from distill.errors import UsageError
+
+app = typer.Typer()
+
+
+class StdinKind(StrEnum):
+    """What stdin may hold."""
+
+    txt = "txt"
+    csv = "csv"
+    tsv = "tsv"
+    jsonl = "jsonl"
+    json = "json"
+
+
+_OF_VERSION, _OF_TEXT, _OF_INPUT = "a VERSION", "--text", "--input"
+_GOES_WITH = {
+    "--out": (_OF_VERSION, _OF_INPUT),
+    "--split": (_OF_VERSION,),
+    "--diagnostic": (_OF_VERSION,),
+    "--text-b": (_OF_TEXT,),
+    "--text-column": (_OF_INPUT,),
+    "--skip-malformed": (_OF_INPUT,),
+    "--stdin-kind": (_OF_INPUT,),
+    "--abstain-below": (_OF_TEXT, _OF_INPUT),
+    "--form": (_OF_TEXT, _OF_INPUT),
+}
+
+
+@app.command(
+    epilog='Example: distill predict export --text "an unfussily clever train ride"\n\n'
+    "Example: distill predict export --input reviews.csv --out answers.csv\n\n"
+    "Example: distill predict runs/sst2 data/versions/sst2 --out glue.zip"
+)
+def predict(
+    model: Annotated[
+        str,
+        typer.Argument(help="An export or a form in it; a folder, run directory or hub name."),
+    ],
+    version: Annotated[
+        str | None,
+        typer.Argument(help="A version whose rows are answered, in the place of texts."),
+    ] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(help="A text to answer; may be repeated.")
+    ] = None,
+    text_b: Annotated[
+        list[str] | None,
+        typer.Option(help="For pairs: the second text that belongs to each --text."),
+    ] = None,
+    input_: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            help="A file of rows to answer: .txt (a row a line), .csv, .tsv, .jsonl, .json, "
+            ".parquet; - for stdin.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A table: .csv, .tsv, .jsonl, .parquet. Of a version also FILE.zip or a folder: "
+            "GLUE's submission."
+        ),
+    ] = None,
+    text_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The input's column with the text; twice for a pair. If left out: those of the "
+            "model's data, the only one with text, or text."
+        ),
+    ] = None,
+    abstain_below: Annotated[
+        float | None,
+        number("Give no label where its probability is lower.", least=0, most=1),
+    ] = None,
+    skip_malformed: Annotated[
+        bool,
+        typer.Option(
+            "--skip-malformed", help="Leave rows out that cannot be read, and count them."
+        ),
+    ] = False,
+    stdin_kind: Annotated[
+        StdinKind | None, typer.Option(help="What comes from stdin; lines of text if left out.")
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            help="Of an export: onnx-int8, onnx, transformers. If left out, int8 unless it lost "
+            "more than half a point on validation."
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a version; test if left out, which also means test_matched and "
+            "test_mismatched."
+        ),
+    ] = None,
+    diagnostic: Annotated[
+        Path | None, typer.Option(help="GLUE's diagnostic set, for a model of MNLI: AX.tsv.")
+    ] = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Answer texts: label, confidence and the probability of each label.
+
+    A table of the input's rows has its own columns, then prediction, confidence and p_LABEL; where
+    the input has a column of that name, ours becomes prediction_2. Of a version the test rows are
+    answered, as a table or as GLUE's submission, which grows task by task.
+    """
+    given = {
+        "--out": out,
+        "--split": split,
+        "--diagnostic": diagnostic,
+        "--text-b": text_b,
+        "--text-column": text_column,
+        "--skip-malformed": skip_malformed or None,
+        "--stdin-kind": stdin_kind,
+        "--abstain-below": abstain_below,
+        "--form": form,
+    }
+    asked = {_OF_VERSION: version, _OF_TEXT: text, _OF_INPUT: input_}
+    _check_options([name for name, own in asked.items() if own is not None], given)
+    if version is not None and out is not None:
+        use(threads)
+        from distill.cli.output import emit, print_predictions
+        from distill.serving.predict import write_predictions
+
+        written = write_predictions(
+            model, version, out=out, split=split or "test", diagnostic=diagnostic, quiet=quiet
+        )
+        emit(written, as_json, print_predictions, kept=out)
+        return
+    from distill.cli.tables_answers import emit_answers, emit_file
+    from distill.serving.answers import answer_file, answer_texts, open_model, paired
+
+    texts = paired(text or (), text_b or ())
+    classifier = open_model(model, form, threads)
+    if input_ is None or out is None:
+        emit_answers(answer_texts(classifier, texts, abstain_below=abstain_below), as_json)
+        return
+    result = answer_file(
+        classifier,
+        input_,
+        out=out,
+        text_columns=text_column or (),
+        abstain_below=abstain_below,
+        skip_malformed=skip_malformed,
+        stdin_kind=(stdin_kind or StdinKind.txt).value,
+        quiet=quiet,
+    )
+    emit_file(result, as_json)
+
+
+def _check_options(asked: Sequence[str], given: Mapping[str, object]) -> None:
+    """Refuse options that nobody would look at, and a table without a place."""
+    if len(asked) != 1:
+        found = f"{' and '.join(asked)} do not go together." if asked else "nothing to answer."
+        raise UsageError(found, f"Give one of {_OF_VERSION}, {_OF_TEXT}, {_OF_INPUT} FILE.")
+    (mode,) = asked
+    for option, modes in _GOES_WITH.items():
+        if given[option] is not None and mode not in modes:
+            raise UsageError(
+                f"{option} does not go with {mode}.", f"It goes with {' or '.join(modes)}."
+            )
+    if mode in _GOES_WITH["--out"] and given["--out"] is None:
+        raise UsageError("--out is missing.", "Name the table that is to be written: --out a.csv")
