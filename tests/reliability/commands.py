@@ -19,7 +19,17 @@ COMMANDS: dict[str, Any] = {
     for name, app in APPS.items()
     for command, found in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
 }
-WITHOUT_PLACES = ("device", "address", "engine", "split", "column", "arm", "text")
+WITHOUT_PLACES = (
+    "device",
+    "address",
+    "engine",
+    "split",
+    "column",
+    "arm",
+    "text",
+    "text_b",
+    "text_column",
+)
 """Parameters of text that name no file, folder or model."""
 
 

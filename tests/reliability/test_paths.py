@@ -133,6 +133,8 @@ def good(
         if command == "augment init":
             (source / "rows.csv").write_text("sentence,label\n" + "good,1\ndull,0\nfine,1\nbad,0\n")
             found |= {"data": source / "rows.csv", "split": "50/50"}
+        if command == "distill predict":
+            found.pop("text")  # a version is answered
         if command in ("distill run", "distill general", "distill doctor", "distill ablate"):
             found.pop("init")
         if command in ("augment vectors", "augment store"):
