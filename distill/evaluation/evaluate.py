@@ -87,7 +87,9 @@ def judge(
 def calibrate(
     classifier: Classifier, task: TaskSpec, rows: datasets.Dataset
 ) -> CalibrationFit | None:
-    """Fit a calibration, and let the model's config hold it; weights stay as they are.
+    """Fit a calibration; the model's config holds it, with the names of the task's text columns.
+
+    Weights stay as they are.
 
     Args:
         classifier: Its config is changed.
@@ -97,6 +99,8 @@ def calibrate(
     Returns:
         What it brings; None for a regression, which has no probabilities.
     """
+    classifier.calibrate(UNCALIBRATED)  # what it began as may have been another task's
+    classifier.name_texts(task.text_columns)
     if task.label.kind == "regression":
         return None
     labels = np.asarray(rows["labels"])

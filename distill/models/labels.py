@@ -116,3 +116,12 @@ def store_vocabulary(name: str, config: PreTrainedConfig, vocabulary: str) -> No
         ModelInvalid: The config says what we never write.
     """
     config.update({KEY: replace(settings_of(name, config), vocabulary=vocabulary).to_json()})
+
+
+def store_text_columns(name: str, config: PreTrainedConfig, columns: tuple[str, ...]) -> None:
+    """Say in a config what the task's data calls the texts that its model reads.
+
+    Raises:
+        ModelInvalid: The config says what we never write.
+    """
+    config.update({KEY: replace(settings_of(name, config), text_columns=columns).to_json()})

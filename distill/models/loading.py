@@ -31,6 +31,7 @@ from distill.models.labels import (
     match_label_names,
     settings_of,
     store_calibration,
+    store_text_columns,
 )
 from distill.models.limits import NO_LIMIT, PAIR_LENGTH, filter_inputs, resolve_length
 from distill.models.projections import Pretrained
@@ -117,6 +118,10 @@ class Classifier:
         if bias and self.order is not None:
             bias = tuple(bias[self.order.index(at)] for at in range(len(bias)))
         store_calibration(self.name, self.model.config, replace(calibration, bias=bias))
+
+    def name_texts(self, columns: tuple[str, ...]) -> None:
+        """Let its config hold what the data calls the texts that it reads."""
+        store_text_columns(self.name, self.model.config, columns)
 
     def logits(self, inputs: dict[str, Tensor]) -> Tensor:
         """Logits of shape (batch, classes) in the data's order, (batch, 1) for a regression."""

@@ -45,7 +45,6 @@ from distill.evaluation.results import Latency, MeasuredOn, Scores, Selection
 from distill.evaluation.target import EvaluationTarget, Logits
 from distill.inference.graph import open_graph
 from distill.inference.probabilities import UNCALIBRATED
-from distill.inference.settings import KEY, serving_settings
 from distill.models.folders import folder_digest, save_clean, save_tokenizer
 from distill.models.labels import label_settings
 from distill.models.loading import Classifier, load_classifier, own_length
@@ -268,12 +267,11 @@ def _state_labels(classifier: Classifier, task: TaskSpec) -> None:
 
     A model that orders the task's labels in its own way has their names already.
     """
-    settings, config = label_settings(task), classifier.model.config
+    settings = label_settings(task)
     named = classifier.order is None
     stated = settings if named else {"problem_type": settings["problem_type"]}
-    served = serving_settings(classifier.name, config.to_dict(), classifier.classes)
-    served = replace(served, text_columns=task.text_columns)
-    config.update({**stated, KEY: served.to_json()})
+    classifier.model.config.update(stated)
+    classifier.name_texts(task.text_columns)
 
 
 def _write(form: str, out: Path, source: EvaluationTarget, version: Version) -> EvaluationTarget:

@@ -23,7 +23,8 @@ from distill.evaluation.evaluate import predict
 from distill.inference.probabilities import probabilities
 from distill.models.loading import Classifier, open_classifier, own_length
 from distill.runs.records import Record
-from distill.serving.predict import TABLES, write_table
+from distill.serving.predict import write_table
+from distill.serving.writers import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,7 +23,7 @@ from distill.data.scratch import scratch
 from distill.data.versions import token_columns, tokenize_split
 from distill.errors import DataInvalid, UsageError
 from distill.evaluation.evaluate import predict
-from distill.evaluation.target import Logits
+from distill.inference.probabilities import Numbers, probabilities
 from distill.models.loading import Classifier, open_classifier, own_length
 from distill.progress import Gauge, Narrator
 from distill.runs.records import Record
@@ -40,11 +40,10 @@ from distill.serving.glue_submission import (
     submission_file,
     write_submission,
 )
+from distill.serving.writers import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
-
-TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +53,19 @@ class Predictions:
     Attributes:
         index: ``idx`` of each row, shape (rows,).
         variant: ``variant`` of each row, shape (rows,).
-        logits: In the order of the data's labels, shape (rows, classes); (rows, 1) for a score.
+        answers: Calibrated probabilities in the order of the data's labels, shape (rows, classes);
+            scores of shape (rows, 1) for a regression.
     """
 
     index: NDArray[np.int64]
     variant: NDArray[np.int64]
-    logits: Logits
+    answers: Numbers
 
     def values(self, task: TaskSpec) -> list[str] | list[float]:
         """Label names, or scores."""
         if task.label.kind == "regression":
-            return [float(score) for score in self.logits[:, 0]]
-        return [task.label.names[best] for best in self.logits.argmax(axis=-1)]
+            return [float(score) for score in self.answers[:, 0]]
+        return [task.label.names[best] for best in self.answers.argmax(axis=-1)]
 
 
 class PredictionTable(Record):
@@ -180,10 +180,10 @@ def _predict_split(
     length = own_length(classifier, version.task)
     with scratch() as cache:
         rows = tokenize_split(version, split, classifier.tokenizer, length, cache)
-        logits = _logits(classifier, rows, split, narrator)
+        answers = _answers(classifier, version.task, rows, split, narrator)
         index, variant = (np.asarray(rows[name], dtype=np.int64) for name in ("idx", "variant"))
     order = np.lexsort((variant, index))
-    return Predictions(index[order], variant[order], logits[order])
+    return Predictions(index[order], variant[order], answers[order])
 
 
 def _predict_diagnostic(
@@ -193,21 +193,24 @@ def _predict_diagnostic(
     texts = [list(pairs.premises), list(pairs.hypotheses)]
     columns = token_columns(texts, classifier.tokenizer, own_length(classifier, task))
     rows = datasets.Dataset.from_dict(columns)
-    logits = _logits(classifier, rows, "diagnostic", narrator)
+    answers = _answers(classifier, task, rows, "diagnostic", narrator)
     index = np.asarray(pairs.index, dtype=np.int64)
     order = np.argsort(index, kind="stable")
-    return Predictions(index[order], np.zeros_like(index), logits[order])
+    return Predictions(index[order], np.zeros_like(index), answers[order])
 
 
-def _logits(
-    classifier: Classifier, rows: datasets.Dataset, title: str, narrator: Narrator
-) -> Logits:
+def _answers(
+    classifier: Classifier, task: TaskSpec, rows: datasets.Dataset, title: str, narrator: Narrator
+) -> Numbers:
     with closing(Gauge(narrator, title)) as gauge:
-        return predict(
+        logits = predict(
             classifier,
             rows,
             lambda done: gauge.show(done / len(rows), f"{done:,} of {len(rows):,} rows"),
         )
+    if task.label.kind == "regression":
+        return logits.astype(np.float64)
+    return probabilities(logits, classifier.calibration)
 
 
 def _text(file: SubmissionFile, task: TaskSpec, predictions: Predictions) -> str:
@@ -227,16 +230,15 @@ def _frame(task: TaskSpec, by_split: dict[str, Predictions]) -> pd.DataFrame:
 
     frames = []
     for split, predictions in by_split.items():
-        logits = predictions.logits.astype(np.float64)
-        shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        shares /= shares.sum(axis=-1, keepdims=True)
         columns: dict[str, Any] = {
             "split": split,
             "idx": predictions.index,
             "variant": predictions.variant,
             "prediction": predictions.values(task),
         }
-        columns |= {f"p_{name}": shares[:, at] for at, name in enumerate(task.label.names)}
+        columns |= {
+            f"p_{name}": predictions.answers[:, at] for at, name in enumerate(task.label.names)
+        }
         frames.append(pd.DataFrame(columns))
     frame = pd.concat(frames, ignore_index=True)
     same = ["split"] if len(by_split) == 1 else []

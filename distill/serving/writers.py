@@ -105,8 +105,8 @@ class _Parquet:
                     "Let --out end in .csv or .jsonl.",
                 ) from error
         self._waiting.append(pa.Table.from_arrays(columns, schema=self.schema))
-        rows, size = (sum(each) for each in zip(*map(_extent, self._waiting), strict=True))
-        if rows >= _GROUP_ROWS or size >= _GROUP_BYTES:
+        size = sum(table.nbytes for table in self._waiting)
+        if sum(map(len, self._waiting)) >= _GROUP_ROWS or size >= _GROUP_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -114,11 +114,6 @@ class _Parquet:
         if self._waiting:
             self.file.write_table(pa.concat_tables(self._waiting))
             self._waiting = []
-
-
-def _extent(table: pa.Table) -> tuple[int, int]:
-    """Rows and bytes."""
-    return len(table), table.nbytes
 
 
 def _cell(value: Any) -> str:

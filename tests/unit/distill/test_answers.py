@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
+from augment.contract import Version
 from distill import Classifier
 from distill.cli import app
 from distill.serving import writers
@@ -119,6 +121,28 @@ def test_a_student_of_pytorch_answers_alike(model: Path, teacher: Path, tmp_path
 
     assert one["prediction"].tolist() == other["prediction"].tolist()
     assert np.abs(one[OURS[1:]] - other[OURS[1:]]).max().max() < 1e-4
+
+
+def test_rows_of_a_version_are_answered_alike(
+    teacher: Path, version: Version, tmp_path: Path
+) -> None:
+    """Calibrated, with a bias that turns answers round."""
+    folder = shutil.copytree(teacher, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    config["distill"] = {"format": 1, "calibration": {"temperature": 3.0, "bias": [20.0, 0.0]}}
+    (folder / "config.json").write_text(json.dumps(config))
+    rows = version.to_pandas("validation")
+    rows[["sentence"]].to_csv(tmp_path / "in.csv", index=False)
+    command = [folder, "--out", tmp_path / "rows.csv", "--input", tmp_path / "in.csv"]
+    assert ask(*command).exit_code == 0
+    found = ask(folder, version.path, "--split", "validation", "--out", tmp_path / "version.csv")
+    assert found.exit_code == 0, found.output
+    one, other = table(tmp_path / "rows.csv"), table(tmp_path / "version.csv")
+
+    assert one["prediction"].tolist() == other["prediction"].tolist()
+    assert np.abs(one[OURS[2:]] - other[OURS[2:]]).max().max() < 2e-6
+    plain = Classifier.load(teacher).predict(rows["sentence"].tolist())
+    assert one["prediction"].tolist() != plain
 
 
 def test_stdin(model: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from transformers import BertConfig, BertTokenizerFast
 
-from augment.contract import Splits, Version
+from augment.contract import Label, Splits, Version
 from augment.contract.progress import open_console
 from distill.cli.tables_calibration import print_calibration
 from distill.data.versions import labeled, sample, token_columns, tokenize_sample
@@ -21,7 +21,7 @@ from distill.evaluation.evaluate import answers_of, calibrate, judge, predict
 from distill.evaluation.reliability import CalibrationReport, calibration_report
 from distill.evaluation.results import EvaluationResult, Latency, Measurement, Selection
 from distill.inference.probabilities import UNCALIBRATED
-from distill.inference.settings import KEY, Calibration
+from distill.inference.settings import KEY, Calibration, ServingSettings
 from distill.models.labels import settings_of, store_calibration
 from distill.models.loading import Classifier, load_classifier
 from tests.unit.distill.helpers import SENTIMENT, make_bert, mood_rows, save
@@ -194,3 +194,17 @@ def test_a_version_is_judged_on_its_first_split(version: Version, teacher: Path)
     assert (
         judge(classifier, version.task, {"validation": rows}, intervals=False).calibration is None
     )
+
+
+def test_the_columns_of_the_texts_stand_beside_it(
+    tokenizer: BertTokenizerFast, rows: datasets.Dataset
+) -> None:
+    """A regression that began as a classifier keeps nothing of its calibration."""
+    model = make_bert(tokenizer, labels=("score",), layers=1)
+    model.config.update({KEY: {"format": 1, "calibration": {"bias": [1.0, -1.0]}}})
+    classifier = Classifier("m", model, tokenizer)
+    label = Label(column="score", kind="regression")
+    task = SENTIMENT.model_copy(update={"label": label, "text_columns": ("a", "b")})
+
+    assert calibrate(classifier, task, rows) is None
+    assert settings_of("m", model.config) == ServingSettings(text_columns=("a", "b"))

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import datasets
@@ -29,7 +26,6 @@ from distill.models.loading import load_classifier
 from distill.runs.records import read_json
 from distill.serving import onnx as onnx_model
 from distill.serving.export import ExportResult, export_model
-from tests.conftest import ROOT
 from tests.unit.distill.helpers import make_bert, make_good_teacher, mood_rows, save, write_version
 
 TEXTS = [
@@ -211,18 +207,6 @@ def test_a_text_beyond_the_models_length_is_cut(exported: Path) -> None:
 
     assert len(reader("very " * 100, truncation=True)["input_ids"]) == 64
     assert len(reader("very")["input_ids"]) == 3
-
-
-def test_the_example_of_the_readme_runs(exported: Path) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(import json\n.*?)```", readme, flags=re.DOTALL)
-
-    assert "transformers" not in code
-    code = code.replace('"export/onnx-int8"', repr(str(exported / "onnx-int8")))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-
-    assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"(positive|negative)\n", done.stdout)
 
 
 def test_pairs_regression_and_two_validation_splits(

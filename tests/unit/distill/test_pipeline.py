@@ -13,7 +13,7 @@ import transformers
 from transformers import BertTokenizerFast
 
 from augment.contract import OutputBusy, Version
-from distill import distill_task, pipeline
+from distill import Classifier, distill_task, pipeline
 from distill.errors import (
     LabelMismatch,
     MappingInvalid,
@@ -48,6 +48,14 @@ def go(version: Version, teacher: Path, recipe: Path) -> Go:
 @pytest.fixture(scope="module")
 def finished(go: Go, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return go(tmp_path_factory.mktemp("runs") / "run")
+
+
+def test_the_student_answers_raw_texts(finished: Run) -> None:
+    """It knows what the data calls its texts, and so does the run directory."""
+    for folder in (finished.student, finished.student.parent):
+        student = Classifier.load(folder)
+        assert student.text_columns == ("sentence",)
+        assert set(student.predict(["the room was good", "bad"])) <= {"negative", "positive"}
 
 
 def test_the_table_compares_three_models(finished: Run, version: Version) -> None:
