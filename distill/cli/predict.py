@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from augment.contract.terminal import AsJson, number
+from augment.contract.foreign import shown
+from augment.contract.progress import labeled, open_console
+from augment.contract.terminal import AsJson, after_commit, number, print_json
 from distill.cli.options import Quiet, Threads, use
 from distill.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from distill.serving.answers import Answer, AnsweredFile, Answers
 
 app = typer.Typer()
 
@@ -26,6 +33,10 @@ class StdinKind(StrEnum):
     json = "json"
 
 
+_MOST = 8
+"""Labels whose probabilities are shown, the most probable first."""
+_LONGEST = 300
+"""Characters of a text that are shown."""
 _OF_VERSION, _OF_TEXT, _OF_INPUT = "a VERSION", "--text", "--input"
 _GOES_WITH = {
     "--out": (_OF_VERSION, _OF_INPUT),
@@ -146,7 +157,6 @@ def predict(
         )
         emit(written, as_json, print_predictions, kept=out)
         return
-    from distill.cli.tables_answers import emit_answers, emit_file
     from distill.serving.answers import answer_file, answer_texts, open_model, paired
 
     texts = paired(text or (), text_b or ())
@@ -180,3 +190,46 @@ def _check_options(asked: Sequence[str], given: Mapping[str, object]) -> None:
             )
     if mode in _GOES_WITH["--out"] and given["--out"] is None:
         raise UsageError("--out is missing.", "Name the table that is to be written: --out a.csv")
+
+
+def emit_answers(result: Answers, as_json: bool) -> None:
+    """Print answers on stdout, as JSON or for a person."""
+    if as_json:
+        print_json(result.to_json())
+        return
+    console = open_console()
+    console.print(labeled("model", result.model))
+    for answer in result.answers:
+        _print(answer, console)
+
+
+def _print(answer: Answer, console: Console) -> None:
+    texts = " | ".join(shown(text, limit=_LONGEST) for text in answer.text)
+    console.print(labeled("text", texts))
+    if answer.confidence is None:
+        console.print(labeled("score", f"{answer.prediction}"))
+        return
+    label = "none: it is not sure enough" if answer.prediction is None else str(answer.prediction)
+    console.print(labeled("label", f"{label} · confidence {answer.confidence:.3f}"))
+    ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])
+    more = f" · … ({len(ranked)} in all)" if len(ranked) > _MOST else ""
+    shares = " · ".join(f"{name} {share:.3f}" for name, share in ranked[:_MOST])
+    console.print(labeled("", f"{shares}{more}"))
+
+
+def emit_file(result: AnsweredFile, as_json: bool) -> None:
+    """Print what was written, as JSON or for a person."""
+    with after_commit(Path(result.place)):
+        if as_json:
+            print_json(result.to_json())
+            return
+        facts = [f"{result.rows:,} rows", f"{result.rows_per_second:,.0f} a second"]
+        if result.abstained:
+            facts.append(f"{result.abstained:,} without a label: not sure enough")
+        if result.left_out:
+            facts.append(f"{result.left_out:,} malformed rows left out")
+        console = open_console()
+        console.print(labeled("written", f"{result.place} · {' · '.join(facts)}"))
+        if result.renamed:
+            names = ", ".join(result.renamed)
+            console.print(labeled("notice", f"the input has such columns; ours are {names}"))
