@@ -64,7 +64,7 @@ from distill.serving.trim import RECORD as TRIM_RECORD
 
 FORMS = ("transformers", "onnx", "onnx-int8")
 RECORD, GRAPH = "export.json", "model.onnx"
-CALIBRATION_ROWS = 128
+RANGE_ROWS = 128  # of training, that fix the ranges of int8
 INSTRUCTIONS = (
     "avx2", "avx512_f", "avx_vnni", "avx512_vnni", "amx_int8", "neon", "asimd", "dotprod", "i8mm",
 )  # fmt: skip
@@ -287,7 +287,7 @@ def _write(form: str, out: Path, source: EvaluationTarget, version: Version) -> 
         write_onnx(graph, folder / GRAPH)
     else:
         plain = folder.with_name("onnx") / GRAPH
-        drawn = sample(version, task.splits.train, CALIBRATION_ROWS)
+        drawn = sample(version, task.splits.train, RANGE_ROWS)
         rows = tokenize_sample(task, drawn, classifier.tokenizer, length).to_list()
         write_int8(graph, rows, folder / GRAPH, plain if plain.is_file() else None)
     classifier.model.config.save_pretrained(folder)

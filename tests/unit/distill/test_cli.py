@@ -47,7 +47,13 @@ def test_evaluate_prints_a_table_or_json(
     assert shown.exit_code == 0, shown.stderr
     assert "accuracy" in shown.stdout
     assert "validation, 80 rows" in shown.stdout
+    assert "from raw texts to labels" in shown.stdout
     data = json.loads(call("evaluate", teacher, version.path, "--json").stdout)
+    times = data["models"][0]["end_to_end"][0]
+    assert times["threads"] == 1
+    assert sum(times["shares_1"].values()) == pytest.approx(1)
+    assert times["batch_1"] > 0
+    assert times["throughput_32"] > 0
 
     assert data["models"][0]["scores"]["validation"]["accuracy"] > 0.9
 

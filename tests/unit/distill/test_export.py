@@ -275,3 +275,4 @@ def test_the_command_prints_a_table(teacher: Path, version: Version, tmp_path: P
     assert lines[1].split()[:3] == ["form", "accuracy", "drop"]
     assert [line.split()[0] for line in lines[2:4]] == ["pytorch", "transformers"]
     assert "drop = accuracy on validation lost against pytorch" in found.stdout
+    assert "from raw texts to labels" in found.stdout
