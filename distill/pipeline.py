@@ -18,6 +18,7 @@ from distill.distributed import device, main_process_first, on_main_process
 from distill.errors import WeakTeacher
 from distill.evaluation.evaluate import fitness, judge
 from distill.evaluation.results import EvaluationResult, Judgment, Role, Run
+from distill.evaluation.static_embeddings import TokenTable
 from distill.evaluation.target import EvaluationTarget
 from distill.models.bf16 import slow_format
 from distill.models.guides import GuideSpec, LoadedGuides, load_guides, parse_guides
@@ -111,6 +112,7 @@ def distill_task(
                 started.tokenizer,
                 run,
                 narrator,
+                table=token_table(loaded.model),
                 unlabeled=settings.draws_unlabeled,
                 taught=taught,
             )
@@ -143,6 +145,11 @@ def start_student(
     return build_student(
         spec, task, guide, mapping=mapping, seed=recipe.seed, own_vocabulary=own_vocabulary
     )
+
+
+def token_table(guide: Classifier | Encoder | None) -> TokenTable | None:
+    """The token embeddings of what a student learns from."""
+    return TokenTable.of(guide.model, guide.tokenizer) if guide else None
 
 
 def describe_rows(context: TaskContext) -> str:

@@ -22,6 +22,7 @@ from distill.data.row_sets import check_parts
 from distill.distributed import barrier, on_main_process
 from distill.errors import ModelInvalid, UsageError
 from distill.evaluation.results import EvaluationResult
+from distill.evaluation.static_embeddings import TokenTable
 from distill.evaluation.target import EvaluationTarget
 from distill.models.bf16 import slow_format
 from distill.models.folders import folder_digest
@@ -111,8 +112,9 @@ def fine_tune_teacher(
     check_length(length, init, config)
     with run.claim(identity, narrator) as claim:
         with claim.preparing():
-            context = open_context(opened, settings, tokenizer, run, narrator)
             untuned = seeded(settings.seed, lambda: read_weights(init, config, may_start=UNTUNED))
+            table = TokenTable.of(untuned, tokenizer)
+            context = open_context(opened, settings, tokenizer, run, narrator, table=table)
             weights = context.class_weights(settings.teacher)
             stage = HardLabelStage(tried(init, untuned, tokenizer), "teacher", weights)
         rows = len(context.tokens.rows(settings.teacher.data))

@@ -207,7 +207,8 @@ def _cells(result: EvaluationResult) -> tuple[Cells, list[Cells]]:
         lines.append([*line, *_speed(model.latency), megabytes(model.file_bytes)])
     for simple in result.baselines:
         line = [simple.name, *score_cells(simple, result)]
-        lines.append([*line, *["–"] * (len(head) - len(line))])
+        size = "–" if simple.file_bytes is None else megabytes(simple.file_bytes)
+        lines.append([*line, *["–"] * (len(head) - len(line) - 1), size])
     return head, lines
 
 
@@ -231,9 +232,9 @@ def _notes(result: EvaluationResult) -> list[str]:
         notes.append(f"the teachers' mean scores {chosen.metric} {score:.3f}")
     for simple in result.baselines:
         if simple.rows:
-            notes.append(
-                f"{simple.name} = on {simple.rows:,} original rows, {simple.seconds:.1f} s"
-            )
+            times = [f"{own.batch_1:.2f} ms a text, end to end" for own in simple.end_to_end]
+            learnt = f"on {simple.rows:,} original rows, {simple.seconds:.1f} s"
+            notes.append(f"{simple.name} = {'; '.join([learnt, *times])}")
     lengths = sorted({model.max_length for model in result.models})
     notes.append(
         "FLOPs = for a sentence, mean over the split at its real lengths "

@@ -1,4 +1,4 @@
-"""What needs no language model: the best constant answer, and TF-IDF with a linear model.
+"""What needs no network: the best constant answer, and a linear model on words or on embeddings.
 
 Whoever does not beat them has learnt nothing worth its cost.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,14 @@ import pyarrow.compute as pc
 
 from augment.contract import UNLABELED, TaskSpec, Version
 from distill.data.versions import batches, count_split
+from distill.evaluation.end_to_end import measure_end_to_end, texts_of
 from distill.evaluation.evaluate import judge_answers
 from distill.evaluation.metrics import Array, constant_answer
 from distill.evaluation.results import Baseline
+from distill.evaluation.static_embeddings import StaticEmbeddings, TokenTable
+from distill.inference.head import Head, Logits
+from distill.inference.settings import ServingSettings
+from distill.inference.texts import Text
 from distill.runs.directory import reuse
 from distill.runs.records import Origin, Record, digest_of, read_json, write_sealed_json
 
@@ -34,6 +40,10 @@ MANY_ROWS = 2_000
 WORDS = r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+"
 """Words, and each sign of scripts that set no blanks between them."""
 INVERSE_DECAY = 10.0
+MOST_WORK = 100_000_000
+"""Rows by dimensions by classes of a linear model on embeddings: about ten seconds."""
+FEWEST_OF_A_CLASS = 10
+"""Rows, on average, without which nothing is learnt of hundreds of classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,14 @@ class _Rows:
 
     texts: tuple[list[str], ...]
     labels: Array
+
+    def some(self, most: int) -> _Rows:
+        """At most so many rows, drawn with one seed."""
+        total = len(self.labels)
+        places = np.sort(np.random.default_rng(0).choice(total, min(total, most), replace=False))
+        return _Rows(
+            tuple([own[at] for at in places.tolist()] for own in self.texts), self.labels[places]
+        )
 
 
 class _Kept(Record):
@@ -55,43 +73,108 @@ class _Kept(Record):
         return self.baseline.model_copy(update={"resampled": self.resampled})
 
 
-def find_baselines(version: Version, splits: Sequence[str], cache: Path) -> tuple[Baseline, ...]:
+@dataclass(frozen=True, slots=True)
+class _Linear:
+    """A linear model of texts.
+
+    Attributes:
+        name: In the table.
+        features: Texts, column by column, to features of shape (rows, dimensions).
+        model: Of scikit-learn, fitted.
+        feature_bytes: What the features need on disk.
+    """
+
+    name: str
+    features: Callable[[Sequence[Sequence[str]]], Any]
+    model: Any
+    feature_bytes: int
+
+    def answers(self, texts: Sequence[Sequence[str]]) -> Array:
+        """Class numbers or scores, shape (rows,)."""
+        found: Array = self.model.predict(self.features(texts))
+        return found
+
+    @property
+    def file_bytes(self) -> int:
+        """Of features and weights."""
+        parts = getattr(self.model, "estimators_", [self.model])
+        return self.feature_bytes + sum(np.asarray(own.coef_).nbytes for own in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """A linear model as ``distill.Classifier`` asks its models, to be timed as they are."""
+
+    linear: _Linear
+    head: Head
+
+    def encode(self, texts: Sequence[Text]) -> Sequence[Text]:
+        """As they are: words are looked for in many texts at once."""
+        return texts
+
+    def run(self, rows: Sequence[Text]) -> Logits:
+        """1 for the answer."""
+        pairs = [(row,) if isinstance(row, str) else row for row in rows]
+        found = self.linear.answers([*zip(*pairs, strict=True)])
+        if not self.head.labels:
+            return found[:, None].astype(np.float32)
+        return np.eye(self.head.width, dtype=np.float32)[found.astype(np.int64)]
+
+
+def find_baselines(
+    version: Version, splits: Sequence[str], cache: Path, table: TokenTable | None = None
+) -> tuple[Baseline, ...]:
     """Fit them on the original rows, at most 20,000 of those, and score them.
 
     Args:
         version: Its training rows are learnt from.
         splits: With labels, to score on; the first one selects the constant answer.
         cache: The folder where what was measured is kept for later calls.
+        table: Of the model that is distilled or tuned; without one its baseline is left out.
     """
-    made_from = digest_of(version.manifest.id, list(splits))
+    made_from = digest_of(version.manifest.id, list(splits), table.digest if table else "")
     file = cache / f"baselines-{made_from[:16]}.json"
     origin = Origin(made_from=made_from, part="baselines and their resampled scores")
     if not reuse(file, origin):
-        measured = _measure(version, splits)
+        measured = _measure(version, splits, table)
         kept = [_Kept(baseline=own, resampled=own.resampled).to_json() for own in measured]
         write_sealed_json(file, origin, kept)
     return tuple(own.restored for own in read_json(file, list[_Kept]))
 
 
-def _measure(version: Version, splits: Sequence[str]) -> Iterator[Baseline]:
+def _measure(
+    version: Version, splits: Sequence[str], table: TokenTable | None
+) -> Iterator[Baseline]:
     task, classes = version.task, len(version.task.label.names)
     known = {split: _read(version, split) for split in splits}
     labels = {split: rows.labels for split, rows in known.items()}
 
-    def measured(name: str, answers: Mapping[str, Array], rows: int, began: float) -> Baseline:
-        seconds, judged = round(time.monotonic() - began, 2), judge_answers(answers, labels, task)
+    def measured(name: str, answers: Mapping[str, Array], **more: Any) -> Baseline:
+        judged = judge_answers(answers, labels, task)
         found = {"intervals": judged.intervals, "resampled": judged.resampled}
-        return Baseline(name=name, scores=judged.scores, rows=rows, seconds=seconds, **found)
+        return Baseline(name=name, scores=judged.scores, **more, **found)
 
     if classes:
         best = constant_answer(task.selection_metric, labels[splits[0]], classes)
         constant = {split: np.full(len(own), best) for split, own in labels.items()}
-        yield measured(f"always {task.label.names[best]!r}", constant, 0, time.monotonic())
-    began = time.monotonic()
+        yield measured(f"always {task.label.names[best]!r}", constant, rows=0, seconds=0.0)
     train = _read(version, task.splits.train, original=True)
-    if answers := _linear(task, train, known):
-        name = f"TF-IDF + {'logistic' if classes else 'ridge'} regression"
-        yield measured(name, answers, len(train.labels), began)
+    texts = texts_of(version, splits[0])
+    for fit in (_tf_idf, partial(_static, table=table)):
+        began = time.monotonic()
+        if fitted := fit(task, train):
+            linear, rows = fitted
+            answers = {split: linear.answers(own.texts) for split, own in known.items()}
+            seconds = round(time.monotonic() - began, 2)
+            head = Head(linear.name, task.label.names, ServingSettings())
+            yield measured(
+                linear.name,
+                answers,
+                rows=rows,
+                seconds=seconds,
+                file_bytes=linear.file_bytes,
+                end_to_end=tuple(measure_end_to_end([_Timed(linear, head)], texts, threads=1)),
+            )
 
 
 def _read(version: Version, split: str, *, original: bool = False) -> _Rows:
@@ -117,21 +200,49 @@ def _read(version: Version, split: str, *, original: bool = False) -> _Rows:
     return _Rows(texts, table[task.label.column].to_numpy())
 
 
-def _linear(task: TaskSpec, train: _Rows, known: Mapping[str, _Rows]) -> dict[str, Array]:
-    """Answers of a linear model on words and pairs of words; none where it has nothing to learn."""
+def _tf_idf(task: TaskSpec, train: _Rows) -> tuple[_Linear, int] | None:
+    """A linear model on words and pairs of words, and its rows; none where there are no words."""
+    words = _words(train)
+    if not words:
+        return None
+    terms = (term for own in words.values() for term in own.vocabulary_)
+    size = sum(len(term.encode()) for term in terms) + sum(o.idf_.nbytes for o in words.values())
+    return _fit("TF-IDF", task, partial(_features, words), train, size)
+
+
+def _static(
+    task: TaskSpec, train: _Rows, *, table: TokenTable | None
+) -> tuple[_Linear, int] | None:
+    """A linear model on the mean of token embeddings, on as many rows as take seconds."""
+    if table is None:
+        return None
+    problems = len(task.label.names) if len(task.label.names) > 2 else 1
+    dimensions = table.values.shape[1] * (4 if len(task.text_columns) > 1 else 1)
+    most = MOST_WORK // (problems * dimensions)
+    if most < FEWEST_OF_A_CLASS * problems:
+        return None
+    some = train.some(most)
+    features = StaticEmbeddings.fit(table, some.texts)
+    return _fit("token embeddings", task, features, some, table.file_bytes)
+
+
+def _fit(
+    name: str, task: TaskSpec, features: Callable[..., Any], train: _Rows, size: int
+) -> tuple[_Linear, int] | None:
+    """Fit the linear model; none where there is nothing to tell apart."""
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.multiclass import OneVsRestClassifier
 
-    words = _words(train)
-    if not words or len(np.unique(train.labels)) < 2:
-        return {}
+    if len(np.unique(train.labels)) < 2:
+        return None
     # liblinear: other solvers go through BLAS, whose threads wait for each other on a busy machine
     model = OneVsRestClassifier(LogisticRegression(C=INVERSE_DECAY, solver="liblinear"))
     if task.label.kind == "regression":
         model = Ridge()
     with warnings.catch_warnings(action="ignore"):  # that it might go on: it is near enough
-        model.fit(_features(words, train), train.labels)
-    return {split: model.predict(_features(words, rows)) for split, rows in known.items()}
+        model.fit(features(train.texts), train.labels)
+    kind = "ridge" if task.label.kind == "regression" else "logistic"
+    return _Linear(f"{name} + {kind} regression", features, model, size), len(train.labels)
 
 
 def _words(train: _Rows) -> dict[int, TfidfVectorizer]:
@@ -151,8 +262,8 @@ def _words(train: _Rows) -> dict[int, TfidfVectorizer]:
     return made
 
 
-def _features(words: Mapping[int, TfidfVectorizer], rows: _Rows) -> Any:
+def _features(words: Mapping[int, TfidfVectorizer], texts: Sequence[Sequence[str]]) -> Any:
     """Sparse, shape (rows, features); the same word in the other text is another feature."""
     from scipy.sparse import hstack
 
-    return hstack([own.transform(rows.texts[column]) for column, own in words.items()], "csr")
+    return hstack([own.transform(texts[column]) for column, own in words.items()], "csr")

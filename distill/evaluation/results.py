@@ -139,7 +139,7 @@ class Selection(Record):
 
 
 class Baseline(Record):
-    """What needs no language model, on the same rows.
+    """What needs no network, on the same rows.
 
     Attributes:
         name: In the table.
@@ -147,6 +147,8 @@ class Baseline(Record):
         rows: That it learnt from.
         seconds: That it took.
         intervals: As a model's; likewise ``resampled``.
+        file_bytes: Of all that it needs, its vocabulary included; None for a constant answer.
+        end_to_end: From raw texts to answers, with one thread.
     """
 
     name: str
@@ -155,6 +157,9 @@ class Baseline(Record):
     seconds: float
     intervals: dict[str, Interval] = Field(default_factory=dict)
     resampled: tuple[float, ...] = Field(default=(), exclude=True, repr=False)
+
+    file_bytes: int | None = None
+    end_to_end: tuple[EndToEnd, ...] = ()
 
     def on(self, splits: Sequence[str]) -> Baseline:
         """The same on some of its splits, in their order."""

@@ -30,6 +30,7 @@ from distill.evaluation.evaluate import calibrate, judge, measure
 from distill.evaluation.metrics import guess_score, most_of_luck
 from distill.evaluation.reliability import describe_fit
 from distill.evaluation.results import Baseline, EvaluationResult
+from distill.evaluation.static_embeddings import TokenTable
 from distill.evaluation.target import EvaluationTarget
 from distill.evaluation.verdicts import with_verdicts
 from distill.models.bf16 import frozen
@@ -47,7 +48,7 @@ from distill.runs.directory import RunDirectory
 from distill.runs.records import Origin, commit_sealed, discard
 from distill.stages import IntermediateStage, Stage
 from distill.training.advice import advice, rare_advice
-from distill.training.job import Evaluation, Job
+from distill.training.job import Evaluation, Job, counted, describe_job
 from distill.training.metric_log import METRICS, MetricLog
 from distill.training.schedule import total_steps
 from distill.training.selection import StepSelection
@@ -141,12 +142,14 @@ class TaskContext(RunContext):
         tokens: Its splits as ``tokenizer`` splits them.
         taught: Rows without labels that stage 2 learns from; all of them if left out.
         test_splits: Those with labels: they are scored when all is chosen.
+        baselines: What needs no network, on validation and tests.
     """
 
     version: Version
     tokens: TokenizedSplits
     taught: int | None = None
     test_splits: tuple[str, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
 
     def read_by(self, tokenizer: PreTrainedTokenizerBase) -> TokenizedSplits:
         """The version as a tokenizer splits it; tokens that are open are not mapped once more."""
@@ -298,7 +301,7 @@ class TaskContext(RunContext):
             self.version,
             splits,
             models=measure(tested, self.version.task),
-            baselines=[own.on(list(splits)) for own in self.baselines()],
+            baselines=[own.on(list(splits)) for own in self.baselines],
             **({"tests": tuple(tests)} if tests else {}),
             **more,
         )
@@ -314,11 +317,6 @@ class TaskContext(RunContext):
         settings = (self.test_splits, tokenizer, self.max_length, self.run.tokens)
         return tokenize_tests(self.version, *settings)
 
-    def baselines(self) -> tuple[Baseline, ...]:
-        """What needs no language model, on the same splits; measured when the run begins."""
-        splits = [*self.tokens.validation, *self.test_splits]
-        return find_baselines(self.version, splits, self.run.tokens)
-
     def advice(self, section: str) -> str:
         """What to change in a section of the recipe whose model learnt too little."""
         training: Training = getattr(self.recipe, section)
@@ -327,26 +325,6 @@ class TaskContext(RunContext):
             blind = "unlabeled" in parts_of(training.draws_from)
             rows -= blind * (count_parts(self.version)["unlabeled"] - self.taught)
         return advice(self.version.task.name, section, training.numbers, rows)
-
-
-def counted(evaluations: int | None) -> str:
-    """So many evaluations, in words."""
-    return f"{evaluations} evaluation{'' if evaluations == 1 else 's'}"
-
-
-def describe_job(job: Job) -> str:
-    """The numbers that a stage is trained with."""
-    own = job.training
-    parts = [
-        f"{len(job.rows):,} rows",
-        f"{total_steps(len(job.rows), own):,} steps of {own.batch_size}",
-        f"rate {own.learning_rate:.2g}, {own.schedule}",
-    ]
-    if own.head_factor != 1:
-        parts[-1] += f", the head's {own.head_factor:g} times that"
-    if job.patience and job.evaluate is not None:
-        parts.append(f"or until {counted(job.patience)} of {own.evaluations} bring nothing")
-    return " · ".join(parts)
 
 
 @dataclass(slots=True)
@@ -392,20 +370,25 @@ def open_context(
     run: RunDirectory,
     narrator: Narrator,
     *,
+    table: TokenTable | None = None,
     unlabeled: bool = False,
     taught: int | None = None,
 ) -> TaskContext:
-    """Tokenize a version as the student reads it, rows without labels where they are drawn."""
+    """Tokenize a version as the student reads it, rows without labels where they are drawn.
+
+    With the token embeddings of the model that is distilled or tuned there is one more baseline.
+    """
     length = resolve_length(recipe.max_length, version.task)
     tokens = tokenize(
         version, tokenizer, length, run.tokens, narrator=narrator, unlabeled=unlabeled
     )
     warn_of_unknown(tokens.train, tokenizer, narrator)
     tests = labeled_tests(version)
-    context = TaskContext(recipe, tokenizer, length, run, narrator, version, tokens, taught, tests)
     with main_process_first():  # now: a version may be gone by the time that a run ends
-        context.baselines()
-    return context
+        simple = find_baselines(version, [*tokens.validation, *tests], run.tokens, table)
+    return TaskContext(
+        recipe, tokenizer, length, run, narrator, version, tokens, taught, tests, simple
+    )
 
 
 def run_identity(

@@ -15,6 +15,7 @@ from distill.progress import Narrator
 from distill.recipes.schema import Optimization
 from distill.stages import Stage
 from distill.training.metric_log import MetricLog
+from distill.training.schedule import total_steps
 from distill.training.selection import StepSelection
 from distill.training.soft_labels import SoftLabels
 
@@ -84,3 +85,23 @@ class Outcome:
     kept: int
     score: float | None
     losses: dict[str, float]
+
+
+def counted(evaluations: int | None) -> str:
+    """So many evaluations, in words."""
+    return f"{evaluations} evaluation{'' if evaluations == 1 else 's'}"
+
+
+def describe_job(job: Job) -> str:
+    """The numbers that a stage is trained with."""
+    own = job.training
+    parts = [
+        f"{len(job.rows):,} rows",
+        f"{total_steps(len(job.rows), own):,} steps of {own.batch_size}",
+        f"rate {own.learning_rate:.2g}, {own.schedule}",
+    ]
+    if own.head_factor != 1:
+        parts[-1] += f", the head's {own.head_factor:g} times that"
+    if job.patience and job.evaluate is not None:
+        parts.append(f"or until {counted(job.patience)} of {own.evaluations} bring nothing")
+    return " · ".join(parts)

@@ -10,15 +10,17 @@ from unittest import mock
 import numpy as np
 import pytest
 from rich.console import Console
+from transformers import BertTokenizerFast
 
 from augment.contract import Label, TaskSpec, Version
 from distill.cli.output import print_result
-from distill.evaluation import baselines
+from distill.evaluation import baselines, static_embeddings
 from distill.evaluation.baselines import find_baselines
 from distill.evaluation.collapse import Collapse
 from distill.evaluation.results import Baseline, EvaluationResult, Measurement, Role, Run, Selection
+from distill.evaluation.static_embeddings import TokenTable
 from distill.evaluation.verdicts import find_verdicts
-from tests.unit.distill.helpers import BAD, GOOD, SENTIMENT, mood_rows, write_version
+from tests.unit.distill.helpers import BAD, GOOD, SENTIMENT, make_bert, mood_rows, write_version
 
 SELECTION = Selection(metric="macro_f1", split="validation")
 
@@ -235,3 +237,68 @@ def test_rows_without_a_label_count_for_nothing(tmp_path: Path) -> None:
     found = of(write_version(tmp_path, SENTIMENT, rows), tmp_path)
 
     assert found["always 'negative'"].scores == {"validation": {"accuracy": 0.5}}
+
+
+def test_token_embeddings_tell_the_label(
+    version: Version, tokenizer: BertTokenizerFast, tmp_path: Path
+) -> None:
+    model = make_bert(tokenizer)
+    table = TokenTable.of(model, tokenizer)
+    found = find_baselines(version, ("validation",), tmp_path, table)
+    *_, static = found
+
+    assert static.name == "token embeddings + logistic regression"
+    assert static.scores["validation"]["accuracy"] > 0.9
+    assert static.intervals["validation"].high <= 1
+    assert static.file_bytes is not None
+    assert static.file_bytes > 4 * len(tokenizer) * 32
+    (time,) = static.end_to_end
+    assert time.batch_1 > 0
+    with mock.patch.object(baselines, "_measure", side_effect=AssertionError):
+        assert find_baselines(version, ("validation",), tmp_path, table) == found
+    other = TokenTable.of(make_bert(tokenizer, seed=1), tokenizer)
+    assert other.digest != table.digest
+
+
+def test_a_mean_is_that_of_the_tokens_between_the_special_ones(
+    tokenizer: BertTokenizerFast,
+) -> None:
+    table = TokenTable.of(make_bert(tokenizer), tokenizer)
+    texts = ["good day", "", "a very [SEP] bad room", "zzz"]
+    with mock.patch.object(static_embeddings, "ROWS_AT_ONCE", 3):
+        found = table.means(texts)
+    for text, own in zip(texts, found, strict=True):
+        ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        expected = table.values[ids].mean(axis=0) if ids else np.zeros(32)
+        np.testing.assert_allclose(own, expected, atol=1e-6)
+
+
+def test_of_hundreds_of_classes_with_few_rows_embeddings_are_left_out(
+    tokenizer: BertTokenizerFast, tmp_path: Path
+) -> None:
+    table = TokenTable.of(make_bert(tokenizer), tokenizer)
+    made = write_version(
+        tmp_path, SENTIMENT, {"train": mood_rows(60, 1), "validation": mood_rows(20, 2)}
+    )
+    with mock.patch.object(baselines, "MOST_WORK", 32 * 30):
+        found = find_baselines(made, ("validation",), tmp_path / "some", table)
+        assert found[-1].rows == 30
+    with mock.patch.object(baselines, "MOST_WORK", 32 * 9):
+        found = find_baselines(made, ("validation",), tmp_path / "none", table)
+        assert [own.name for own in found][1:] == ["TF-IDF + logistic regression"]
+
+
+def test_of_a_pair_the_embeddings_know_which_text_is_which(
+    tokenizer: BertTokenizerFast, tmp_path: Path
+) -> None:
+    rows = [
+        {"first": own["sentence"], "second": "a day", "label": 5.0 * own["label"]}
+        for own in mood_rows(120, 1)
+    ]
+    made = write_version(tmp_path, PAIR, {"train": rows[:80], "validation": rows[80:]})
+    table = TokenTable.of(make_bert(tokenizer), tokenizer)
+    *_, static = find_baselines(made, ("validation",), tmp_path / "cache", table)
+
+    assert static.name == "token embeddings + ridge regression"
+    assert static.scores["validation"]["pearson"] > 0.5
+    assert len(static.end_to_end) == 1
