@@ -42,7 +42,7 @@ from distill.evaluation.evaluate import (
 )
 from distill.evaluation.pytorch import torch_backend
 from distill.evaluation.results import Latency, MeasuredOn, Scores, Selection
-from distill.evaluation.target import EvaluationTarget, Logits
+from distill.evaluation.target import EvaluationTarget, Logits, Row
 from distill.inference.graph import open_graph
 from distill.inference.probabilities import UNCALIBRATED
 from distill.models.folders import folder_digest, save_clean, save_tokenizer
@@ -287,12 +287,21 @@ def _write(form: str, out: Path, source: EvaluationTarget, version: Version) -> 
         write_onnx(graph, folder / GRAPH)
     else:
         plain = folder.with_name("onnx") / GRAPH
-        drawn = sample(version, task.splits.train, RANGE_ROWS)
-        rows = tokenize_sample(task, drawn, classifier.tokenizer, length).to_list()
+        rows = _range_rows(version, source)
         write_int8(graph, rows, folder / GRAPH, plain if plain.is_file() else None)
     classifier.model.config.save_pretrained(folder)
     save_tokenizer(classifier.tokenizer, folder, length, ready=True)
     return replace(source, name=form, graph=graph_logits(folder / GRAPH, classifier))
+
+
+def _range_rows(version: Version, source: EvaluationTarget) -> list[Row]:
+    """Tokenized training rows; of a version without any, those that are measured on."""
+    train = version.task.splits.train
+    known = train in version.splits and version.rows(train) > 0
+    drawn = sample(version, train if known else next(iter(source.splits)), RANGE_ROWS)
+    tokenizer = source.classifier.tokenizer
+    rows: list[Row] = tokenize_sample(version.task, drawn, tokenizer, source.max_length).to_list()
+    return rows
 
 
 def _compare(

@@ -26,7 +26,14 @@ from distill.models.loading import load_classifier
 from distill.runs.records import read_json
 from distill.serving import onnx as onnx_model
 from distill.serving.export import ExportResult, export_model
-from tests.unit.distill.helpers import make_bert, make_good_teacher, mood_rows, save, write_version
+from tests.unit.distill.helpers import (
+    SENTIMENT,
+    make_bert,
+    make_good_teacher,
+    mood_rows,
+    save,
+    write_version,
+)
 
 TEXTS = [
     "the room was good and fresh",
@@ -276,3 +283,17 @@ def test_the_command_prints_a_table(teacher: Path, version: Version, tmp_path: P
     assert [line.split()[0] for line in lines[2:4]] == ["pytorch", "transformers"]
     assert "drop = accuracy on validation lost against pytorch" in found.stdout
     assert "from raw texts to labels" in found.stdout
+
+
+def test_a_version_of_validation_rows_alone_fixes_the_ranges_by_them(
+    tokenizer: BertTokenizerFast, tmp_path: Path
+) -> None:
+    model = save(make_bert(tokenizer, layers=1), tokenizer, tmp_path / "model")
+    rows = {"validation": mood_rows(12, 2)}
+    alone = write_version(tmp_path / "alone", SENTIMENT, rows)
+    empty = write_version(tmp_path / "empty", SENTIMENT, {"train": [], **rows})
+    for at, found in enumerate((alone, empty)):
+        result = export_model(
+            str(model), found, out=tmp_path / f"out{at}", forms=["onnx-int8"], quiet=True
+        )
+        assert [form.form for form in result.forms] == ["pytorch", "onnx-int8"]
