@@ -18,11 +18,11 @@ def print_calibration(result: EvaluationResult, console: Console) -> None:
         return
     first = next(iter(reports.values()))
     console.print(labeled("calibration", f"{first.split} · probabilities without → with it"))
-    head = ["model", "temperature", "error", "Brier", "log loss"]
+    head = ["model", "temperature", "ECE", "Brier", "log loss"]
     print_table(head, [_cells(name, own) for name, own in reports.items()], console)
     notes = [
-        "error = difference of confidence and accuracy, mean over 15 bins; Brier = squared "
-        "distance from certainty, 0 to 2"
+        "ECE = expected calibration error, of confidence against accuracy in 15 bins; Brier = "
+        "squared distance from certainty, 0 to 2"
     ]
     if any(own.cross_fitted for own in reports.values()):
         notes.append("with = each row answered by a fit of other rows")
