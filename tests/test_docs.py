@@ -50,3 +50,21 @@ def test_the_table_of_small_sets_is_that_of_the_results() -> None:
         known = {f"{figure:.3f}" for figure in figures if figure is not None}
         assert {cell.strip() for cell in row[1:]} - {"–"} <= known, name
         assert row[-1] == (f"{found['default']:.3f}" if found["default"] else "–"), name
+
+
+def test_the_tables_of_calibration_are_those_of_the_results() -> None:
+    text = (ROOT / "docs" / "calibration.md").read_text(encoding="utf-8")
+    found = json.loads((ROOT / "benchmarks/results/calibration.json").read_text(encoding="utf-8"))
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+
+    for own in found["calibration"]:
+        before, after = own["before"], own["after"]
+        shifts = [
+            f"{before[name]:.3f} → {after[name]:.3f}" for name in ("ece", "brier", "log_loss")
+        ]
+        start = [own["model"], own["split"], f"{own['temperature']:.2f}", f"{own['score']:.3f}"]
+        assert [*start, *shifts] in rows
+    total = sum(found["thresholds"]["rows"].values())
+    for point in found["thresholds"]["cascade"]["points"]:
+        cells = [f"{point['threshold']:.4f}", f"{point['handed_over'] / total:.1%}"]
+        assert [*cells, f"{point['score']:.3f}", f"{point['milliseconds']:.1f}"] in rows
