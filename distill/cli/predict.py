@@ -162,7 +162,7 @@ def predict(
     texts = paired(text or (), text_b or ())
     classifier = open_model(model, form, threads)
     if input_ is None or out is None:
-        emit_answers(answer_texts(classifier, texts, abstain_below=abstain_below), as_json)
+        _print_answers(answer_texts(classifier, texts, abstain_below=abstain_below), as_json)
         return
     result = answer_file(
         classifier,
@@ -174,7 +174,7 @@ def predict(
         stdin_kind=(stdin_kind or StdinKind.txt).value,
         quiet=quiet,
     )
-    emit_file(result, as_json)
+    _print_file(result, as_json)
 
 
 def _check_options(asked: Sequence[str], given: Mapping[str, object]) -> None:
@@ -192,7 +192,7 @@ def _check_options(asked: Sequence[str], given: Mapping[str, object]) -> None:
         raise UsageError("--out is missing.", "Name the table that is to be written: --out a.csv")
 
 
-def emit_answers(result: Answers, as_json: bool) -> None:
+def _print_answers(result: Answers, as_json: bool) -> None:
     """Print answers on stdout, as JSON or for a person."""
     if as_json:
         print_json(result.to_json())
@@ -200,10 +200,10 @@ def emit_answers(result: Answers, as_json: bool) -> None:
     console = open_console()
     console.print(labeled("model", result.model))
     for answer in result.answers:
-        _print(answer, console)
+        _print_answer(answer, console)
 
 
-def _print(answer: Answer, console: Console) -> None:
+def _print_answer(answer: Answer, console: Console) -> None:
     texts = " | ".join(shown(text, limit=_LONGEST) for text in answer.text)
     console.print(labeled("text", texts))
     if answer.confidence is None:
@@ -217,7 +217,7 @@ def _print(answer: Answer, console: Console) -> None:
     console.print(labeled("", f"{shares}{more}"))
 
 
-def emit_file(result: AnsweredFile, as_json: bool) -> None:
+def _print_file(result: AnsweredFile, as_json: bool) -> None:
     """Print what was written, as JSON or for a person."""
     with after_commit(Path(result.place)):
         if as_json:

@@ -101,7 +101,13 @@ def paired(texts: Sequence[str], second: Sequence[str]) -> list[Text]:
 def answer_texts(
     classifier: Classifier, texts: Sequence[Text], *, abstain_below: float | None = None
 ) -> Answers:
-    """Answer some texts."""
+    """Answer some texts.
+
+    Raises:
+        DataInvalid: They are not what the model reads.
+        UsageError: A score has no confidence to abstain by.
+    """
+    _require_labels(classifier, abstain_below)
     names = {name: name for name in _columns(classifier)}
     given = [(text,) if isinstance(text, str) else text for text in texts]
     rows = _answer(classifier, texts, names, abstain_below)

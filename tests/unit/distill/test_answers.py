@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from transformers import BertTokenizerFast
 from typer.testing import CliRunner, Result
 
 from augment.contract import Version
@@ -28,7 +29,7 @@ from distill.cli import app
 from distill.serving import writers
 from distill.serving.answers import answer_file
 from tests.conftest import ROOT
-from tests.unit.distill.helpers import mood_rows
+from tests.unit.distill.helpers import make_bert, mood_rows, save
 
 TEXTS = [
     *(str(row["sentence"]) for row in mood_rows(40, seed=4)),
@@ -143,6 +144,50 @@ def test_rows_of_a_version_are_answered_alike(
     assert np.abs(one[OURS[2:]] - other[OURS[2:]]).max().max() < 2e-6
     plain = Classifier.load(teacher).predict(rows["sentence"].tolist())
     assert one["prediction"].tolist() != plain
+
+
+def test_pairs_stand_in_two_columns(tokenizer: BertTokenizerFast, tmp_path: Path) -> None:
+    model = make_bert(tokenizer, layers=1)
+    known = {"format": 1, "text_columns": ["first", "second"]}
+    model.config.update({"distill": known})
+    folder, source = save(model, tokenizer, tmp_path / "model"), tmp_path / "in.csv"
+    source.write_text("second,first,id\ngood,bad,1\n,dull,2\n")
+    found = ask(folder, "--input", source, "--out", tmp_path / "out.csv")
+    assert found.exit_code == 0, found.output
+    expected = Classifier.load(folder).predict_proba([("bad", "good"), ("dull", "")])
+    assert np.abs(table(tmp_path / "out.csv")[OURS[2:]].to_numpy(float) - expected).max() < 2e-6
+
+    said = json.loads(ask(folder, "--text", "bad", "--text-b", "good", "--json").stdout)
+    assert said["answers"][0]["text"] == ["bad", "good"]
+    assert said["answers"][0]["probabilities"] == pytest.approx(
+        dict(zip(("negative", "positive"), expected[0].tolist(), strict=True)), abs=1e-6
+    )
+    other = ["--text-column", "id", "--text-column", "second"]
+    assert ask(folder, "--input", source, "--out", tmp_path / "o.csv", *other).exit_code == 0
+    for words, code, says in (
+        (["--text", "bad"], 3, "row 0 is a text"),
+        (["--input", source, "--out", tmp_path / "x.csv", *other[:2]], 2, "is given 1 times"),
+        (["--input", tmp_path / "in.txt", "--out", tmp_path / "x.csv"], 2, "first and second"),
+    ):
+        (tmp_path / "in.txt").write_text("a\n")
+        found = ask(folder, *words)
+        assert (found.exit_code, says in found.stderr) == (code, True), found.output
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_scores_have_one_column(tokenizer: BertTokenizerFast, tmp_path: Path) -> None:
+    model = make_bert(tokenizer, labels=("LABEL_0",), layers=1, problem_type="regression")
+    folder, source = save(model, tokenizer, tmp_path / "model"), tmp_path / "in.txt"
+    as_txt(source)
+    for ending in writers.TABLES:
+        out = tmp_path / f"out{ending}"
+        assert ask(folder, "--input", source, "--out", out).exit_code == 0
+        assert list(table(out).columns) == ["text", "prediction"]
+        scores = Classifier.load(folder).predict(TEXTS)
+        assert table(out)["prediction"].astype(float).tolist() == pytest.approx(scores, abs=1e-6)
+    assert "score" in ask(folder, "--text", "good").stdout
+    found = ask(folder, "--text", "good", "--abstain-below", 0.5)
+    assert (found.exit_code, "has no confidence" in found.stderr) == (2, True), found.output
 
 
 def test_stdin(model: Path, tmp_path: Path) -> None:
