@@ -2,14 +2,14 @@
 
     python -m benchmarks.trimming --folder trimming --json benchmarks/results/trimming.json
 
-4 x 312 students of whole SST-2 and MRPC, of several seeds and few steps, from the layers of a
-teacher that minilm-l6-mlm was fine-tuned to; each is trimmed by counts and to sizes. Besides, a
-student is trained with the trimmed vocabulary from the start. What has ended is kept in the folder.
+A 4 x 312 student of whole SST-2, of few steps, from the layers of a teacher that minilm-l6-mlm was
+fine-tuned to, is trimmed by counts and to sizes. One of the copies goes on to learn from the whole
+teacher's logits, and so does the whole student, to compare. For MRPC the encoder itself is trimmed.
+What has ended is kept in the folder.
 """
 
 from __future__ import annotations
 
-import statistics
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,19 @@ from augment import Version, augment_task
 from augment.contract import open_version
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED
-from distill.evaluation.results import EvaluationResult
+from distill.evaluation.results import Role
 from distill.pipeline import distill_task
 from distill.recipes.load import DistillRecipe, load_recipe
-from distill.runs.directory import RESULT
 from distill.runs.records import read_json
 from distill.serving.trim import RECORD, TrimResult, trim_model
 from distill.teacher import fine_tune_teacher
 
 STUDENT = "4x312-1200-12"
-STEPS = {"sst2": (150, 150, 120), "mrpc": (150, 120, 100)}
-"""Of the teacher, of stage 1 and of stage 2."""
-BATCH = {"sst2": 32, "mrpc": 16}
+TEACHER, FIRST, SECOND, MORE = 150, 150, 120, 120
+"""Steps of the teacher, of both stages, and of what follows them."""
 COUNTS, SIZES = (1, 2, 3, 5, 10), (6000, 5000, 4000, 3000)
-FIRST = 0
-"""The seed whose student is trimmed in every way; the others are in ``EACH`` alone."""
-EACH: tuple[dict[str, int], ...] = ({"min_count": 2}, {"size": 5000})
-START = {"size": 5000}
-"""How the teacher is trimmed whose student has the small vocabulary from the start."""
+HEALED = {"size": 5000}
+"""The copy that learns again."""
 WAYS: tuple[dict[str, int], ...] = (
     *({"min_count": count} for count in COUNTS),
     *({"size": size} for size in SIZES),
@@ -49,46 +44,59 @@ def version_of(folder: Path, task: str) -> Version:
     return augment_task(task, source=str(SHARED / "data" / "glue" / task), out=made, variants=0)
 
 
-def recipe_of(task: str, seed: int) -> DistillRecipe:
+def recipe_of() -> DistillRecipe:
     """``quick`` with few steps."""
-    _, first, second = STEPS[task]
-    quick = load_recipe("quick", task)
-    few = {"batch_size": BATCH[task], "epochs": 1000.0, "learning_rate": 5e-4, "max_steps": first}
-    later = {**few, "learning_rate": 2e-4, "max_steps": second, "evaluations": 2}
+    quick = load_recipe("quick", "sst2")
+    few = {"batch_size": 32, "epochs": 1000.0, "learning_rate": 5e-4, "max_steps": FIRST}
+    later = {**few, "learning_rate": 2e-4, "max_steps": SECOND, "evaluations": 2}
     return quick.model_copy(
         update={
-            "seed": seed,
             "intermediate": quick.intermediate.model_copy(update=few),
             "prediction": quick.prediction.model_copy(update=later),
         }
     )
 
 
-def teacher_of(folder: Path, task: str) -> Path:
+def teacher_of(folder: Path) -> Path:
     """The encoder, fine-tuned."""
-    out = folder / "teachers" / task
-    recipe = folder / f"{task}.toml"
+    out, recipe = folder / "teachers" / "sst2", folder / "sst2.toml"
     recipe.write_text(
-        f"[teacher]\nmax_steps = {STEPS[task][0]}\nepochs = 1000\n"
-        f"batch_size = {BATCH[task]}\nlearning_rate = 1e-4\nevaluations = 2\n"
+        f"[teacher]\nmax_steps = {TEACHER}\nepochs = 1000\nbatch_size = 32\n"
+        "learning_rate = 1e-4\nevaluations = 2\n"
     )
-    fine_tune_teacher(version_of(folder, task), init=str(MLM), out=out, recipe=recipe, quiet=True)
+    fine_tune_teacher(version_of(folder, "sst2"), init=str(MLM), out=out, recipe=recipe, quiet=True)
     return out
 
 
-def student_of(folder: Path, task: str, seed: int, teacher: Path, name: str) -> Path:
-    """The run directory of a student."""
+def student_of(folder: Path, teacher: Path) -> Path:
+    """The run directory of the student."""
     run = distill_task(
-        version_of(folder, task),
+        version_of(folder, "sst2"),
         teacher=teacher,
         student=STUDENT,
-        out=folder / "students" / f"{task}-{name}-{seed}",
-        recipe=recipe_of(task, seed),
+        out=folder / "students" / "sst2-whole-0",
+        recipe=recipe_of(),
         init="teacher-layers",
         plain=False,
         quiet=True,
     )
     return run.path
+
+
+def more(folder: Path, teacher: Path, student: Path, name: str) -> float:
+    """The score of a student that learnt from the teacher's logits again."""
+    logits = load_recipe("logits", "sst2")
+    few = {"max_steps": MORE, "learning_rate": 2e-4, "evaluations": 2, "data": "original"}
+    run = distill_task(
+        version_of(folder, "sst2"),
+        teacher=teacher,
+        student=str(student),
+        out=folder / "students" / f"sst2-{name}-more",
+        recipe=logits.model_copy(update={"prediction": logits.prediction.model_copy(update=few)}),
+        plain=False,
+        quiet=True,
+    )
+    return run.result.selected_scores()[Role.DISTILLED]
 
 
 def trimmed(folder: Path, model: Path, task: str, **way: int) -> tuple[Path, TrimResult]:
@@ -100,66 +108,60 @@ def trimmed(folder: Path, model: Path, task: str, **way: int) -> tuple[Path, Tri
     return out, read_json(out / RECORD, TrimResult)
 
 
-def line_of(task: str, seed: int, result: TrimResult, **way: int) -> dict[str, Any]:
+def line_of(task: str, result: TrimResult, **way: int) -> dict[str, Any]:
     """What is kept of a record."""
-    found, kept = result.scores, result.splits["validation"]
-    assert found is not None
-    chosen = found.selection
-    return {
+    kept, found = result.splits["validation"], result.scores
+    line = {
         "task": task,
-        "seed": seed,
         **way,
         "tokens": result.after.tokens,
         "required": result.required,
-        "validation_tokens_kept": round(kept.kept_tokens / kept.tokens, 5),
+        "validation_tokens_kept": round(kept.kept_tokens / kept.tokens, 4),
         "validation_rows_same": round(kept.same_rows / kept.rows, 4),
-        "validation_longer": round(kept.new_tokens / kept.tokens - 1, 5),
+        "validation_longer": round(kept.new_tokens / kept.tokens - 1, 4),
         "weight_bytes": result.after.weight_bytes,
         "weight_bytes_before": result.before.weight_bytes,
         "tokenizer_bytes": result.after.tokenizer_bytes,
-        "metric": chosen.metric,
+    }
+    if found is None:
+        return line
+    chosen = found.selection
+    scores = {
         "before": round(chosen.of(found.before), 4),
         "after": round(chosen.of(found.after), 4),
         "drop": round(found.drop, 4),
         "answers_changed": found.answers_changed,
         "logit_difference": found.logit_difference,
     }
+    return {**line, "metric": chosen.metric, **scores}
 
 
 def main() -> None:
     """Run what is missing; print and keep the table."""
     parser = arguments(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
-    parser.add_argument("--tasks", nargs="+", default=list(STEPS), choices=STEPS)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--starts", action="store_true", help="train with it from the start, too")
     options = parser.parse_args()
     folder: Path = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    teacher = teacher_of(folder)
+    student = student_of(folder, teacher)
     lines: list[dict[str, Any]] = []
-    starts: list[dict[str, Any]] = []
-    for task in options.tasks:
-        teacher = teacher_of(folder, task)
-        for seed in options.seeds:
-            student = student_of(folder, task, seed, teacher, "whole")
-            for way in WAYS if seed == FIRST else EACH:
-                lines.append(line_of(task, seed, trimmed(folder, student, task, **way)[1], **way))
-                print(lines[-1], flush=True)
-            if not options.starts:
-                continue
-            small, _ = trimmed(folder, teacher, task, **START)
-            begun = student_of(folder, task, seed, small, "trimmed")
-            score = read_json(begun / RESULT, EvaluationResult).selected_scores()
-            starts.append({"task": task, "seed": seed, **START, "scores": score})
-            print(starts[-1], flush=True)
-    drops = {
-        f"{task} {way}": round(statistics.mean(own), 5)
-        for task in options.tasks
-        for way in EACH
-        if (own := [x["drop"] for x in lines if x["task"] == task and way.items() <= x.items()])
+    for way in WAYS:
+        lines.append(line_of("sst2", trimmed(folder, student, "sst2", **way)[1], **way))
+        print(lines[-1], flush=True)
+    small, _ = trimmed(folder, student, "sst2", **HEALED)
+    again = {
+        "steps": MORE,
+        "trimmed": {**HEALED, "score": round(more(folder, teacher, small, "small"), 4)},
+        "whole": {"score": round(more(folder, teacher, student, "whole"), 4)},
     }
-    found = {"machine": describe(), "student": STUDENT, "steps": STEPS, "mean_drop": drops}
-    keep({**found, "lines": lines, "trained_with_it": starts}, options.json)
+    print(again, flush=True)
+    for way in WAYS:
+        lines.append(line_of("mrpc", trimmed(folder, MLM, "mrpc", **way)[1], **way))
+        print(lines[-1], flush=True)
+    steps = {"teacher": TEACHER, "stage 1": FIRST, "stage 2": SECOND}
+    found = {"machine": describe(), "student": STUDENT, "steps": steps, "lines": lines}
+    keep({**found, "learning_again": again}, options.json)
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ def export_model(
         forms: Which of ``FORMS``.
         trim: Leave tokens out of the vocabulary first, as ``distill trim`` does; every form is
             then compared with the model that has them all.
-        trim_size: How many tokens stay then; if left out, those that were seen twice.
+        trim_size: How many tokens stay then; if left out, all that were seen.
         quiet: Say nothing on stderr.
 
     Raises:

@@ -40,7 +40,7 @@ from distill.runs.records import Record, read_json
 from distill.serving.segmentation import Numbers, Pieces, compare, split_rows
 
 RECORD = "trim.json"
-MIN_COUNT = 2
+MIN_COUNT = 1
 TOLERANCE = 1e-5
 
 
