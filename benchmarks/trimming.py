@@ -3,9 +3,9 @@
     python -m benchmarks.trimming --folder trimming --json benchmarks/results/trimming.json
 
 A 4 x 312 student of whole SST-2, of few steps, from the layers of a teacher that minilm-l6-mlm was
-fine-tuned to, is trimmed by counts and to sizes. One of the copies goes on to learn from the whole
-teacher's logits, and so does the whole student, to compare. For MRPC the encoder itself is trimmed.
-What has ended is kept in the folder.
+fine-tuned to, is trimmed by counts and to sizes. For MRPC the encoder itself is trimmed. With
+``--again`` one of the copies goes on to learn from the whole teacher's logits, and so does the
+whole student, to compare. What has ended is kept in the folder.
 """
 
 from __future__ import annotations
@@ -108,6 +108,18 @@ def trimmed(folder: Path, model: Path, task: str, **way: int) -> tuple[Path, Tri
     return out, read_json(out / RECORD, TrimResult)
 
 
+def learning_again(folder: Path, teacher: Path, student: Path) -> dict[str, Any]:
+    """A trimmed copy and the whole student after as many steps more."""
+    small, _ = trimmed(folder, student, "sst2", **HEALED)
+    again = {
+        "steps": MORE,
+        "trimmed": {**HEALED, "score": round(more(folder, teacher, small, "small"), 4)},
+        "whole": {"score": round(more(folder, teacher, student, "whole"), 4)},
+    }
+    print(again, flush=True)
+    return {"learning_again": again}
+
+
 def line_of(task: str, result: TrimResult, **way: int) -> dict[str, Any]:
     """What is kept of a record."""
     kept, found = result.splits["validation"], result.scores
@@ -140,6 +152,7 @@ def main() -> None:
     """Run what is missing; print and keep the table."""
     parser = arguments(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
+    parser.add_argument("--again", action="store_true", help="let the students learn again")
     options = parser.parse_args()
     folder: Path = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,19 +162,13 @@ def main() -> None:
     for way in WAYS:
         lines.append(line_of("sst2", trimmed(folder, student, "sst2", **way)[1], **way))
         print(lines[-1], flush=True)
-    small, _ = trimmed(folder, student, "sst2", **HEALED)
-    again = {
-        "steps": MORE,
-        "trimmed": {**HEALED, "score": round(more(folder, teacher, small, "small"), 4)},
-        "whole": {"score": round(more(folder, teacher, student, "whole"), 4)},
-    }
-    print(again, flush=True)
     for way in WAYS:
         lines.append(line_of("mrpc", trimmed(folder, MLM, "mrpc", **way)[1], **way))
         print(lines[-1], flush=True)
+    again = learning_again(folder, teacher, student) if options.again else {}
     steps = {"teacher": TEACHER, "stage 1": FIRST, "stage 2": SECOND}
     found = {"machine": describe(), "student": STUDENT, "steps": steps, "lines": lines}
-    keep({**found, "learning_again": again}, options.json)
+    keep({**found, **again}, options.json)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ def trim(
     out: Annotated[Path, typer.Option(help="The new folder.")],
     min_count: Annotated[
         int | None,
-        number("How often a token is seen that stays; once if neither is given.", least=1, most=10**9),
+        number(
+            "How often a token is seen that stays; once if neither is given.", least=1, most=10**9
+        ),
     ] = None,
     size: Annotated[
         int | None, number("How many tokens stay: the most frequent.", least=1, most=10**7)

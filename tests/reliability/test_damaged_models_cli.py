@@ -30,6 +30,7 @@ COMMANDS = {
     "distill doctor": "doctor {bad} {version} --student 1x16-32-2",
     "distill evaluate": "evaluate {bad} {version}",
     "distill export": "export {bad} {version} --to transformers --out {out}",
+    "distill trim": "trim {bad} {version} --out {out}",
     "distill predict": "predict {bad} {version} --split validation --out {out}.csv",
 }
 FEW = ("config-cut", "weights-pointer", "weights-index-parent", "tokenizer-no-keys")

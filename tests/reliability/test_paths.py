@@ -20,6 +20,7 @@ from distill.ablation import ablate_task
 from distill.serving.export import export_model
 from distill.serving.glue_submission import check_submission
 from distill.serving.predict import write_predictions
+from distill.serving.trim import trim_model
 from distill.teacher import fine_tune_teacher
 from tests.reliability.commands import Parameter, call, numbers, places, refused
 from tests.unit.augment.conftest import mlm_dir, vectors_file
@@ -79,6 +80,7 @@ def test_the_python_api_refuses_the_same_names(
             lambda: ablate_task(version, **shape, **tuned, recipe=recipe),
             lambda: fine_tune_teacher(version, init=str(encoder), out=value, quiet=True),
             lambda: export_model(str(teacher), version, out=value, quiet=True),
+            lambda: trim_model(str(teacher), version, out=value, quiet=True),
             lambda: write_predictions(str(teacher), version, out=value, quiet=True),
         ):
             with pytest.raises(Fault) as caught:
