@@ -68,3 +68,19 @@ def test_the_tables_of_calibration_are_those_of_the_results() -> None:
     for point in found["thresholds"]["cascade"]["points"]:
         cells = [f"{point['threshold']:.4f}", f"{point['handed_over'] / total:.1%}"]
         assert [*cells, f"{point['score']:.3f}", f"{point['milliseconds']:.1f}"] in rows
+
+
+def test_the_table_of_trimming_is_that_of_the_results() -> None:
+    text = (ROOT / "docs" / "trimming.md").read_text(encoding="utf-8")
+    results = json.loads((ROOT / "benchmarks/results/trimming.json").read_text(encoding="utf-8"))
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    shown = [row for row in rows if row[0] in ("SST-2", "MRPC")]
+
+    assert len(shown) == len(results["lines"])
+    for row, found in zip(shown, results["lines"], strict=True):
+        assert row[2] == f"{found['tokens']:,}"
+        assert row[3] == f"{found['validation_tokens_kept']:.1%}"
+        assert row[4] == f"{found['validation_rows_same']:.1%}"
+        if "after" in found:
+            assert row[6:8] == [f"{found['weight_bytes'] / 1e6:.1f}", f"{found['after']:.3f}"]
+            assert row[8] == f"{100 * found['drop']:.1f}"
