@@ -21,6 +21,8 @@ from distill.evaluation.results import Role
 from distill.pipeline import distill_task
 from distill.recipes.load import DistillRecipe, load_recipe
 from distill.runs.records import read_json
+from distill.serving.export import RECORD as EXPORT_RECORD
+from distill.serving.export import ExportResult, export_model
 from distill.serving.trim import RECORD, TrimResult, trim_model
 from distill.teacher import fine_tune_teacher
 
@@ -108,6 +110,20 @@ def trimmed(folder: Path, model: Path, task: str, **way: int) -> tuple[Path, Tri
     return out, read_json(out / RECORD, TrimResult)
 
 
+def int8_of(folder: Path, student: Path) -> dict[str, Any]:
+    """What a copy is as an int8 graph; the drop is that of int8 alone."""
+    small, _ = trimmed(folder, student, "sst2", **HEALED)
+    out = folder / "int8"
+    if not out.is_dir():
+        export_model(
+            str(small), version_of(folder, "sst2"), out=out, forms=["onnx-int8"], quiet=True
+        )
+    result = read_json(out / EXPORT_RECORD, ExportResult)
+    form = result.forms[-1]
+    score = round(result.selection.of(form.scores), 4)
+    return {**HEALED, "file_bytes": form.file_bytes, "score": score, "drop": round(form.drop, 4)}
+
+
 def learning_again(folder: Path, teacher: Path, student: Path) -> dict[str, Any]:
     """A trimmed copy and the whole student after as many steps more."""
     small, _ = trimmed(folder, student, "sst2", **HEALED)
@@ -167,8 +183,9 @@ def main() -> None:
         print(lines[-1], flush=True)
     again = learning_again(folder, teacher, student) if options.again else {}
     steps = {"teacher": TEACHER, "stage 1": FIRST, "stage 2": SECOND}
+    int8 = int8_of(folder, student)
     found = {"machine": describe(), "student": STUDENT, "steps": steps, "lines": lines}
-    keep({**found, **again}, options.json)
+    keep({**found, "int8": int8, **again}, options.json)
 
 
 if __name__ == "__main__":
