@@ -136,7 +136,7 @@ def judge_answers(
             found.setdefault("classes", {})[split] = class_report(own, known, names)
         if intervals:
             drawn = resample(task.selection_metric, own, known, len(names))
-            found.setdefault("intervals", {})[split] = interval(drawn)
+            found.setdefault("intervals", {})[split] = interval(drawn, len(known))
             found.setdefault("resampled", tuple(drawn.tolist()))
     return Judgment(scores=scores, **found)
 

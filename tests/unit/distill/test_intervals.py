@@ -109,6 +109,16 @@ def test_an_interval_holds_the_score_and_shrinks_with_the_rows() -> None:
     assert spans[0] == pytest.approx(2 * 1.96 * np.sqrt(0.8 * 0.2 / 50), rel=0.2)
 
 
+@pytest.mark.parametrize(("rows", "low"), [(30, 0.9), (1000, 0.997), (2, 0.0)])
+def test_no_mistake_on_a_few_rows_proves_little(rows: int, low: float) -> None:
+    labels = np.arange(rows) % 2
+    perfect = resample("accuracy", labels, labels, 2)
+
+    found = interval(perfect, rows)
+
+    assert (found.low, found.high) == (pytest.approx(low), 1)
+
+
 def test_paired_models_differ_less_than_each_is_sure() -> None:
     answers, labels = classes_of(400, 2)
     better = answers.copy()
