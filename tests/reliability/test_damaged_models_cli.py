@@ -32,6 +32,7 @@ COMMANDS = {
     "distill export": "export {bad} {version} --to transformers --out {out}",
     "distill trim": "trim {bad} {version} --out {out}",
     "distill predict": "predict {bad} {version} --split validation --out {out}.csv",
+    "distill predict --text": "predict {bad} --text good",
 }
 FEW = ("config-cut", "weights-pointer", "weights-index-parent", "tokenizer-no-keys")
 
