@@ -176,6 +176,10 @@ class Optimization(Course):
     head_factor: float = Field(1.0, gt=0)
 
 
+_LATER = {"keep": "best", "class_weights": "none", "sampling": "natural"}
+"""What was decided before there was a choice."""
+
+
 class Training(Course):
     """How one stage is trained on a version; ``auto`` is what ``recipes/auto.py`` says.
 
@@ -202,6 +206,12 @@ class Training(Course):
     def draws_from(self) -> Data:
         """``data``, less the rows that the stage can learn nothing from."""
         return self.data
+
+    @model_serializer(mode="wrap")
+    def _lean(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is as if nobody knew of it: older runs are still those they were."""
+        found: dict[str, Any] = write(self)
+        return {name: own for name, own in found.items() if _LATER.get(name, ...) != own}
 
     @property
     def numbers(self) -> Optimization:
@@ -307,13 +317,6 @@ class Labeled(Training):
                 'sampling = "balanced" makes the classes even already: leave class_weights out'
             )
         return self
-
-    @model_serializer(mode="wrap")
-    def _lean(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without what is as if nobody knew of it: older runs are still those they were."""
-        found: dict[str, Any] = write(self)
-        usual = {"class_weights": "none", "sampling": "natural"}
-        return {name: own for name, own in found.items() if usual.get(name, ...) != own}
 
 
 class Prediction(Labeled):
