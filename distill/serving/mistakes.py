@@ -95,10 +95,10 @@ def write_mistakes(
     """
     quiet_libraries()
     opened, place = open_checked(version), new_place(out)
+    check_output(place)
     if place.suffix.lower() not in TABLES:
         raise UsageError(f"{out} is of an unknown kind.", f"End it in {', '.join(TABLES)}.")
     with sole_writer(place), scratch() as cache:
-        check_output(place)
         classifier = open_classifier(model, opened.task)
         length = own_length(classifier, opened.task)
         splits = labeled_splits(opened, split, classifier, length, cache)

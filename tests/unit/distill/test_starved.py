@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def test_the_teacher_says_so_in_time_and_at_its_end(
         "its accuracy is 0.500, that of TF-IDF + logistic regression 1.000."
     )
     assert verdict.sentence in printed
-    assert "teacher: negative 1.00 · positive 0.00" in printed
+    assert re.search(r"negative +40 +0\.50 1\.00 0\.67\n +positive +40 +0\.00 0\.00 0\.00", printed)
     kept = json.loads((out / "teacher.json").read_text())["result"]
     assert kept["models"][0]["collapse"]["recalls"] == {"negative": 1.0, "positive": 0.0}
     assert kept["verdicts"] == [verdict.model_dump()]
