@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from augment.contract.errors import Fault
+from augment.contract.reading import is_failure
 from augment.contract.task import TaskSpec
 
 _VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash", "dtype", "torch_dtype")
@@ -145,7 +146,7 @@ def loading(part: str, name: str, fault: type[Fault], hint: str) -> Iterator[Non
     except Fault:
         raise
     except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        if not is_failure(error):
             raise
         raise fault(f"the {part} of {name} cannot be loaded: {first_line(error)}", hint) from error
 

@@ -82,7 +82,9 @@ def guarded(path: Path, fault: type[Fault], what: str, hint: str = "") -> Iterat
         yield
     except Fault:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not is_failure(error):
+            raise
         reason, says = reason_of(error), remedy(path)
         if isinstance(error, FileNotFoundError):  # which the reason says
             says = hint or says
@@ -127,15 +129,33 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} stands twice")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the key {name!r} stands twice")
+        found[name] = value
     return found
 
 
-def reason_of(error: Exception) -> str:
+def text_flaw(text: str) -> str:
+    """What no text may hold, whatever kind of file spells it; empty where nothing is wrong."""
+    if "\0" in text:
+        return "holds a NUL character"
+    if text.isascii():
+        return ""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "holds half a surrogate pair, which is no character"
+    return ""
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether a library failed; the panic of one in Rust is no ``Exception``."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def reason_of(error: BaseException) -> str:
     """What went wrong, in a line, without the path, which the sentence names."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()

@@ -26,6 +26,7 @@ from distill.inference.probabilities import probabilities
 from distill.inference.texts import WINDOW_TEXTS, Text, as_texts, is_pandas, windows
 
 BATCH = 32
+_MOST = 1_000_000
 WASTE = 8
 """At most one in so many tokens of a batch is padding."""
 _PYTORCH = "distill.evaluation.pytorch"
@@ -77,8 +78,7 @@ class Classifier:
             UsageError: The form is not there.
             ExtraMissing: What it needs is not installed.
         """
-        if threads < 1:
-            raise UsageError(f"threads is {threads}; at least 1 is expected.")
+        _require_count("threads", threads)
         name, place = str(folder), Path(folder).expanduser()
         if is_export(place) and not is_graph(place):
             place = chosen_form(place, form)
@@ -156,6 +156,8 @@ class Classifier:
         return probabilities(logits, calibration).astype(np.float32)
 
     def _answers(self, logits: Logits, abstain_below: float | None) -> list[Any]:
+        if abstain_below is not None and not _is_number(abstain_below):
+            raise UsageError(f"abstain_below is {abstain_below!r}; a number is expected.")
         if not self.labels:
             if abstain_below is not None:
                 raise UsageError(
@@ -174,6 +176,7 @@ class Classifier:
         return [self.labels[at] if enough else None for at, enough in zip(best, sure, strict=True)]
 
     def _logits(self, texts: Sequence[Text], batch_size: int) -> Logits:
+        _require_count("batch_size", batch_size)
         if len(texts) == 1:
             return self.backend.run(self.backend.encode(texts))
         logits = np.empty((len(texts), self.backend.head.width), np.float32)
@@ -185,6 +188,15 @@ class Classifier:
                 logits[[start + at for at in batch]] = found
             start += len(window)
         return logits
+
+
+def _require_count(name: str, value: object) -> None:
+    if type(value) is not int or not 1 <= value <= _MOST:
+        raise UsageError(f"{name} is {value!r}; a whole number from 1 is expected.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not np.isnan(value)
 
 
 def like_lengths(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:

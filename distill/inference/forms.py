@@ -57,9 +57,9 @@ def chosen_form(folder: Path, form: str | None = None) -> Path:
 def _drops(record: Any) -> dict[str, float]:
     """What each form lost, as far as the record says so."""
     forms = record.get("forms") if isinstance(record, dict) else None
-    known = [form for form in forms or () if isinstance(form, dict)]
+    known = [form for form in forms if isinstance(form, dict)] if isinstance(forms, list) else []
     return {
-        form["form"]: float(form["drop"])
+        form["form"]: form["drop"]
         for form in known
         if isinstance(form.get("form"), str) and isinstance(form.get("drop"), int | float)
     }

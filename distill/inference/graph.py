@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from augment.contract.reading import guarded, read_json, read_text
+from augment.contract.reading import guarded, is_failure, read_json, read_text, reason_of
 from distill.errors import DataInvalid, ExtraMissing, ModelInvalid
 from distill.inference.head import Head, Logits, read_head
 from distill.inference.texts import Text
@@ -56,6 +56,7 @@ class GraphModel:
 
         Raises:
             DataInvalid: A text holds half a surrogate pair, which is no character.
+            ModelInvalid: The tokenizer fails.
         """
         read = self.tokenizer.encode_batch_fast  # leaves out offsets, which nobody asks for
         try:
@@ -66,6 +67,12 @@ class GraphModel:
             raise DataInvalid(
                 "a text is no valid Unicode: it holds half a surrogate pair.",
                 "Read the file as UTF-8, or replace such characters.",
+            ) from error
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            raise ModelInvalid(
+                f"the tokenizer of {self.head.name} fails: {reason_of(error)}.", _AGAIN
             ) from error
 
     def run(self, rows: Sequence[Any]) -> Logits:
@@ -83,9 +90,9 @@ class GraphModel:
             feed = {own.name: self._padded(rows, own) for own in self.inputs}
         try:
             logits = self.session.run([self.output], feed)[0]
-        except Exception as error:  # onnxruntime's own kinds of errors share no base
+        except Exception as error:  # onnxruntime's own share no base
             raise ModelInvalid(
-                f"the graph of {self.head.name} fails: {_first_line(error)}.", _AGAIN
+                f"the graph of {self.head.name} fails: {reason_of(error)}.", _AGAIN
             ) from error
         if logits.shape != (len(rows), self.head.width):
             raise ModelInvalid(
@@ -142,7 +149,7 @@ def open_graph(folder: Path, name: str, threads: int) -> GraphModel:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is said once, by us
     for pool in ("intra_op", "inter_op"):  # who waits leaves the processor to others
         options.add_session_config_entry(f"session.{pool}.allow_spinning", "0")
     with guarded(folder / GRAPH, ModelInvalid, "an ONNX graph", _AGAIN):
@@ -177,13 +184,16 @@ def _prepare(tokenizer: Any, length: Any, folder: Path) -> None:
     """
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
-    if tokenizer.truncation is not None:
-        return
+    cut = tokenizer.truncation or {}
+    length = cut.get("max_length", length)
     if type(length) is not int or not 0 < length < _NO_LIMIT:
         raise ModelInvalid(
             f"{folder / TOKENIZER} does not say how many tokens the model reads.", _AGAIN
         )
-    tokenizer.enable_truncation(length)
+    if length <= tokenizer.num_special_tokens_to_add(False):
+        raise ModelInvalid(f"{folder / TOKENIZER} cuts each text to {length} tokens.", _AGAIN)
+    with guarded(folder / TOKENIZER, ModelInvalid, "a tokenizer", _AGAIN):
+        tokenizer.enable_truncation(length, direction=cut.get("direction", "right"))
 
 
 def _input(node: Any, pads: dict[str, int], name: str) -> _Input:
@@ -199,8 +209,3 @@ def _input(node: Any, pads: dict[str, int], name: str) -> _Input:
 
 def _output(names: Sequence[str]) -> str:
     return "logits" if "logits" in names else names[0]
-
-
-def _first_line(error: Exception) -> str:
-    said = str(error).strip() or type(error).__name__
-    return said.splitlines()[0][:200].rstrip(".")

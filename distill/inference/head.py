@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.contract.reading import read_json
+from augment.contract.reading import read_json, text_flaw
 from distill.errors import ModelInvalid
 from distill.inference.settings import ServingSettings, serving_settings
 
@@ -69,8 +70,11 @@ def head_of(name: str, config: Mapping[str, Any]) -> Head:
         )
     table = {str(key): str(value) for key, value in named.items()}
     labels = tuple(table[str(at)] for at in range(len(table)))
-    if twice := next((label for label in labels if labels.count(label) > 1), None):
-        raise ModelInvalid(f"the config of {name} names two labels {twice!r}.", _HINT)
+    twice = [label for label, times in Counter(labels).items() if times > 1]
+    if twice:
+        raise ModelInvalid(f"the config of {name} names two labels {twice[0]!r}.", _HINT)
+    if flaw := next(filter(None, map(text_flaw, labels)), ""):
+        raise ModelInvalid(f"the config of {name} names a label that {flaw}.", _HINT)
     if kind == "regression" and len(labels) > 1:
         raise ModelInvalid(f"the config of {name}: a regression with {len(labels)} labels.", _HINT)
     settings = serving_settings(name, config, len(labels))

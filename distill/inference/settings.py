@@ -8,7 +8,6 @@ Who does not know the key, such as transformers, carries it along and gives the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from distill.errors import ModelInvalid
 
 KEY, FORMAT = "distill", 1
 HOTTEST = 100.0
+_LARGEST = 1e30  # of a bias: beyond any logit
 _AGAIN = "Make the model again, or take the key out of its config.json."
 
 
@@ -117,4 +117,5 @@ def _whole(value: Any) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is one that is used as it stands: JSON also spells what no float holds."""
+    return type(value) in (int, float) and -_LARGEST <= value <= _LARGEST

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from distill.errors import DataInvalid, UsageError
@@ -22,7 +22,7 @@ _ONE, _PAIR = "a text", "a pair of texts"
 
 def is_pandas(texts: object) -> bool:
     """Whether this is a Series or a DataFrame; pandas is not imported to find out."""
-    return type(texts).__module__.split(".")[0] == "pandas"
+    return type(texts).__module__.split(".")[0] == "pandas" and hasattr(texts, "iloc")
 
 
 def as_texts(texts: Any, head: Head) -> list[Text]:
@@ -34,9 +34,15 @@ def as_texts(texts: Any, head: Head) -> list[Text]:
     """
     if isinstance(texts, str | bytes):
         raise UsageError("one text was given where several are expected.", 'Give a list: ["…"].')
+    if isinstance(texts, Mapping) or not isinstance(texts, Iterable):
+        raise UsageError(f"{type(texts).__name__} is no list of texts.", 'Give a list: ["…"].')
     if is_pandas(texts) and hasattr(texts, "columns"):
-        columns = text_columns([str(name) for name in texts.columns], head, _GIVE)
-        parts = [texts[name].tolist() for name in columns]
+        frame: Any = texts
+        names = [str(name) for name in frame.columns]
+        columns = text_columns(names, head, _GIVE)
+        if twice := [name for name in columns if names.count(name) > 1]:
+            raise UsageError(f"the frame has the column {twice[0]!r} twice.", _GIVE)
+        parts = [frame.iloc[:, names.index(name)].tolist() for name in columns]
         texts = parts[0] if len(parts) == 1 else zip(*parts, strict=True)
     return list(_checked(texts, head))
 

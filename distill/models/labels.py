@@ -68,11 +68,18 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[: MOST_NAMES - 1])} … {names[-1]} ({len(names)} in all)"
 
 
-def label_settings(task: TaskSpec) -> dict[str, Any]:
-    """Settings of a model's config that state the task's labels, in its order."""
+def label_settings(task: TaskSpec, order: Sequence[int] | None = None) -> dict[str, Any]:
+    """Settings of a model's config that state the task's labels.
+
+    Args:
+        task: It.
+        order: Column of the model's logits for each label of the task; None for the task's order.
+    """
     if task.label.kind == "regression":
         return {"num_labels": 1, "problem_type": "regression"}
     names: Sequence[str] = task.label.names
+    if order is not None:
+        names = [names[order.index(at)] for at in range(len(names))]
     return {
         "id2label": dict(enumerate(names)),
         "label2id": {name: index for index, name in enumerate(names)},

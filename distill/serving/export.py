@@ -265,12 +265,9 @@ def _trim(
 def _state_labels(classifier: Classifier, task: TaskSpec) -> None:
     """Let the config say what its readers go by: kind of problem, labels, columns of the texts.
 
-    A model that orders the task's labels in its own way has their names already.
+    Labels have the task's names in the model's own order.
     """
-    settings = label_settings(task)
-    named = classifier.order is None
-    stated = settings if named else {"problem_type": settings["problem_type"]}
-    classifier.model.config.update(stated)
+    classifier.model.config.update(label_settings(task, classifier.order))
     classifier.name_texts(task.text_columns)
 
 

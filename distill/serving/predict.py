@@ -40,7 +40,7 @@ from distill.serving.glue_submission import (
     submission_file,
     write_submission,
 )
-from distill.serving.writers import TABLES
+from distill.serving.writers import RETURNS, TABLES, LineFeeds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -252,4 +252,11 @@ def write_table(frame: pd.DataFrame, path: Path, form: str) -> None:
     elif form == ".jsonl":
         frame.to_json(path, orient="records", lines=True, force_ascii=False, double_precision=6)
     else:
-        frame.to_csv(path, sep="," if form == ".csv" else "\t", index=False, float_format="%.6f")
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            frame.to_csv(  # type: ignore[call-overload]  # who writes is all that is asked for
+                LineFeeds(stream),
+                sep="," if form == ".csv" else "\t",
+                index=False,
+                float_format="%.6f",
+                lineterminator=RETURNS,
+            )

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from augment.contract.data_files import MAX_COLUMNS, DataFile, Record, Table, listed, read_lines
 from augment.contract.files import disk_errors
-from augment.contract.reading import guarded
+from augment.contract.reading import guarded, text_flaw
 from augment.contract.tables import KINDS as TABLES
 from augment.contract.tables import WHAT, holds_text, kind_of, open_table
 from distill.data.scratch import scratch
@@ -120,6 +120,13 @@ def open_rows(file: DataFile, head: Head, columns: Sequence[str] = ()) -> InputR
         )
     schema, texts = _schema(file)
     read = tuple(columns) or text_columns(texts, head, _NAME_IT)
+    if len(read) > max(1, len(columns)) and read != head.settings.text_columns:
+        known = " and ".join(head.settings.text_columns)
+        raise UsageError(
+            f"{file} has no columns {known}, which are those of {head.name}'s pairs; it has "
+            f"{listed(schema.names)}.",
+            _NAME_IT,
+        )
     if absent := [name for name in read if name not in schema.names]:
         file.refuse(
             f"has no column {absent[0]!r}. Found: {listed(schema.names) or 'none'}.", _NAME_IT
@@ -188,7 +195,7 @@ def _row(file: DataFile, record: Record, columns: Sequence[str]) -> InputRow | N
     for name, value in chain(zip(columns, texts, strict=True), record.values.items()):
         if isinstance(value, str):
             size += len(value)
-            if flaw := _flaw(value) or _flaw(name):
+            if flaw := text_flaw(value) or text_flaw(name):
                 file.malformed(f"{record.location}: {name!r} {flaw}.")
                 return None
         elif name in columns:
@@ -197,19 +204,6 @@ def _row(file: DataFile, record: Record, columns: Sequence[str]) -> InputRow | N
             return None
     text: Any = texts[0] if len(texts) == 1 else tuple(texts)
     return InputRow(record.values, text, size, record.bytes_read)
-
-
-def _flaw(text: str) -> str:
-    """What no text may hold, whatever kind of file spells it."""
-    if "\0" in text:
-        return "holds a NUL character"
-    if text.isascii():
-        return ""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "holds half a surrogate pair, which is no character"
-    return ""
 
 
 def _windows(rows: Iterator[InputRow]) -> Iterator[list[InputRow]]:

@@ -18,6 +18,8 @@ from distill.errors import DataInvalid, UsageError
 
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 _GROUP_ROWS, _GROUP_BYTES = 32_768, 1 << 24
+RETURNS = "\r\n"
+"""The line end by which ``csv`` knows that a CR within a value, too, asks for quotes."""
 Values = dict[str, Any]
 
 
@@ -66,6 +68,17 @@ class _JsonLines:
             self.stream.write(f"{_json(plain)}\n")
 
 
+@dataclass(frozen=True, slots=True)
+class LineFeeds:
+    """A stream of delimited lines, given with ``RETURNS``, written with LF."""
+
+    stream: TextIO
+
+    def write(self, line: str) -> None:
+        """Write a line."""
+        self.stream.write(f"{line.removesuffix(RETURNS)}\n")
+
+
 @dataclass(slots=True)
 class _Delimited:
     """Numbers with six decimals, as the answers' are; lists and objects as JSON."""
@@ -76,7 +89,8 @@ class _Delimited:
     _begun: bool = False
 
     def write(self, rows: Sequence[Values]) -> None:
-        writer = csv.writer(self.stream, delimiter=self.delimiter, lineterminator="\n")
+        lines = LineFeeds(self.stream)
+        writer = csv.writer(lines, delimiter=self.delimiter, lineterminator=RETURNS)
         if not self._begun:
             writer.writerow(self.names)
             self._begun = True
