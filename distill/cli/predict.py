@@ -59,7 +59,9 @@ _GOES_WITH = {
 def predict(
     model: Annotated[
         str,
-        typer.Argument(help="An export or a form in it; a folder, run directory or hub name."),
+        typer.Argument(
+            help="A folder, run directory or hub name; for texts also an export or a form in it."
+        ),
     ],
     version: Annotated[
         str | None,

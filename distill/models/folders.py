@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from augment.contract import sha256_file
 from augment.contract.model_folders import CONFIG, SAFETENSORS, find_model
 from distill.errors import ModelInvalid, ModelNotFound
+from distill.inference.forms import is_graph
 from distill.inference.vocabulary import MARK
 from distill.models.labels import store_vocabulary
 from distill.runs.directory import RUN, RUNS, STUDENT, check_student
@@ -55,12 +56,19 @@ def model_folder(name: str) -> Path:
             f"Let its run end: the same distill command again goes on with it.{arms}",
         )
     if not (folder / CONFIG).is_file():
-        inside = [place.parent.name for place in sorted(folder.glob(f"*/{CONFIG}"))]
+        places = [place.parent for place in sorted(folder.glob(f"*/{CONFIG}"))]
+        inside = [place.name for place in places if not is_graph(place)]
         raise ModelInvalid(
             f"{name} has no config.json: it is not a transformers model folder.",
             f"Name a folder in it that is one: {', '.join(inside[:3])}."
             if inside
             else "Name the folder that holds config.json and model.safetensors.",
+        )
+    if is_graph(folder) and not any(folder.glob(f"*{Path(SAFETENSORS).suffix}")):
+        raise ModelInvalid(
+            f"{name} is an exported graph, which answers texts: distill predict --text or --input. "
+            "Here the model itself is wanted.",
+            "Name the transformers folder of the export, or the model that was exported.",
         )
     return folder
 

@@ -14,6 +14,7 @@ import pytest
 
 from distill import Classifier
 from distill.errors import ModelInvalid, UsageError
+from distill.models.folders import model_folder
 from tests.unit.distill.conftest import (  # noqa: F401
     exported,
     one_thread,
@@ -151,3 +152,12 @@ def test_columns_need_not_be_named_by_text(exported: Path) -> None:  # noqa: F81
     for texts in (pd.DataFrame({0: ["good food", "bad"]}), pd.DataFrame({("a", "b"): TEXTS})):
         assert len(found.predict(texts)) == 2
     assert list(found.predict(pd.Index(["good food", "bad"]))) == expected
+
+
+def test_a_graph_is_no_model_to_train_or_score(exported: Path) -> None:  # noqa: F811
+    for place, says in ((exported, "transformers"), (exported / "onnx", "an exported graph")):
+        with pytest.raises(ModelInvalid) as caught:
+            model_folder(str(place))
+        assert says in f"{caught.value} {caught.value.hint}"
+        assert "onnx-int8" not in f"{caught.value} {caught.value.hint}"
+    assert model_folder(str(exported / "transformers")) == exported / "transformers"
