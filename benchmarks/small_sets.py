@@ -124,7 +124,8 @@ class Line(Record):
 def default(rows: str, seed: int) -> Cell:
     """The teacher of the recipe ``quick``."""
     training = round(SETS[rows].rows * (1 - VALIDATION_SHARE))
-    own = resolve(load_recipe("quick", "x"), Facts(training, training)).teacher.numbers
+    facts = Facts(training, training, classes=len(SETS[rows].names))
+    own = resolve(load_recipe("quick", "x"), facts).teacher.numbers
     return Cell(
         rows=rows,
         split=seed,
@@ -257,7 +258,8 @@ def plan(names: list[str], seeds: list[int], grid_seeds: list[int]) -> Iterator[
 def summary(done: list[tuple[str, Line]]) -> dict[str, Any]:
     """Held-out scores of each set: arm by arm, and of the default by way to select.
 
-    An arm is compared with the default on the arm's own seeds.
+    ``first`` is that of seed 0, which every arm has. An arm is compared with the default on the
+    arm's own seeds.
     """
     teacher = load_recipe("quick", "x").teacher
     found: dict[str, Any] = {}
@@ -271,7 +273,10 @@ def summary(done: list[tuple[str, Line]]) -> dict[str, Any]:
             arm: [seed for seed in scores if seed in defaults] for arm, scores in arms.items()
         }
         found[name] = {
-            "arms": {arm: spread(list(scores.values())) for arm, scores in arms.items()},
+            "arms": {
+                arm: {**spread(list(scores.values())), "first": scores.get(0)}
+                for arm, scores in arms.items()
+            },
             "default_minus": {
                 arm: spread([defaults[seed] - arms[arm][seed] for seed in seeds])
                 for arm, seeds in shared.items()

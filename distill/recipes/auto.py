@@ -1,4 +1,4 @@
-"""What ``auto`` stands for: steps, rates and batches by stage and number of rows.
+"""What ``auto`` stands for: steps, rates and batches by stage, number of rows and of classes.
 
 A few hundred rows need more passes and a faster head than many do: docs/small-sets.md has what was
 measured.
@@ -19,6 +19,8 @@ FEW, SMALL, LARGE = 250, 4_000, 8_000
 """Rows: up to the first, epochs do not grow; above the second, a set is no small one any more."""
 SMALL_BATCH, LARGE_BATCH = 16, 32
 MOST_NAMES = 20
+FEW_CLASSES, MANY_CLASSES = 5, 20
+"""A teacher's rate on few rows doubles between them: each class has fewer rows to be found by."""
 WIDTH = 384
 """Of the encoder that the rates of small sets were measured with."""
 
@@ -33,6 +35,7 @@ class Facts:
         unlabeled: Rows without labels.
         width: Of the encoder that becomes the teacher: wide ones bear lower rates.
         taught: Rows without labels that stage 2 learns from; all of them if left out.
+        classes: That are told apart; 0 of a regression.
     """
 
     original: int
@@ -40,6 +43,7 @@ class Facts:
     unlabeled: int = 0
     width: int = WIDTH
     taught: int | None = None
+    classes: int = 2
 
     @classmethod
     def of(cls, version: Version, width: int = WIDTH, taught: int | None = None) -> Facts:
@@ -51,6 +55,7 @@ class Facts:
             unlabeled=rows["unlabeled"],
             width=width,
             taught=taught,
+            classes=len(version.task.label.names),
         )
 
     def rows(self, stage: str, data: Data) -> int:
@@ -102,7 +107,14 @@ class Numbers:
     head_factor: float
 
 
-def numbers(stage: str, rows: int, *, batch_size: int | None = None, width: int = WIDTH) -> Numbers:
+def numbers(
+    stage: str,
+    rows: int,
+    *,
+    batch_size: int | None = None,
+    width: int = WIDTH,
+    classes: int = 2,
+) -> Numbers:
     """What a stage is trained with on so many rows.
 
     Args:
@@ -110,16 +122,19 @@ def numbers(stage: str, rows: int, *, batch_size: int | None = None, width: int 
         rows: That it draws from.
         batch_size: Where the recipe names one.
         width: Of the encoder that is fine-tuned as the teacher.
+        classes: That the teacher tells apart; 0 of a regression.
     """
     rule = RULES[stage]
-    wide = WIDTH / width if stage == "teacher" else 1.0
     few, many = rule.rates
+    if stage == "teacher":
+        several = _share(max(1, classes), FEW_CLASSES, MANY_CLASSES)
+        few *= WIDTH / width * _between(1.0, 2.0, several)
     large = _share(rows, SMALL, LARGE)
     return Numbers(
         epochs=round(_between(*rule.epochs, _share(rows, FEW, LARGE)), 1),
         max_steps=rule.most_steps,
         batch_size=batch_size or (SMALL_BATCH if rows <= SMALL else LARGE_BATCH),
-        learning_rate=float(f"{_between(few * wide, many, large):.2g}"),
+        learning_rate=float(f"{_between(few, many, large):.2g}"),
         head_factor=float(f"{_between(rule.head, 1.0, large):.2g}"),
     )
 
@@ -141,7 +156,8 @@ def resolve(recipe: DistillRecipe, facts: Facts) -> DistillRecipe:
         section: Training = getattr(recipe, stage)
         named = section.batch_size if section.batch_size != "auto" else None
         rows = facts.rows(stage, section.draws_from)
-        found = asdict(numbers(stage, rows, batch_size=named, width=facts.width))
+        own = numbers(stage, rows, batch_size=named, width=facts.width, classes=facts.classes)
+        found = asdict(own)
         auto = {name: value for name, value in found.items() if getattr(section, name) == "auto"}
         sections[stage] = section.model_copy(update=auto)
     return recipe.model_copy(update=sections)

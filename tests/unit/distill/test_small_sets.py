@@ -78,6 +78,15 @@ def test_a_wide_encoder_has_a_lower_rate_on_few_rows(width: int, rate: float) ->
     assert numbers("plain", 700, width=width) == numbers("plain", 700)
 
 
+@pytest.mark.parametrize(
+    ("classes", "rate"), [(0, 1e-4), (2, 1e-4), (5, 1e-4), (10, 1.4e-4), (24, 2e-4)]
+)
+def test_many_classes_have_a_higher_rate_on_few_rows(classes: int, rate: float) -> None:
+    assert numbers("teacher", 700, classes=classes).learning_rate == rate
+    assert numbers("teacher", LARGE, classes=classes).learning_rate == 5e-5
+    assert numbers("plain", 700, classes=classes) == numbers("plain", 700)
+
+
 def test_what_a_recipe_names_is_kept_and_the_rest_is_filled_in() -> None:
     facts = Facts(original=700, augmented=14_000)
     raw = {"teacher": {"epochs": "auto", "batch_size": 8, "learning_rate": 1e-3}}
