@@ -102,10 +102,9 @@ def weights(run):
 def result(run):
     """All that is measured but the speed."""
     found = json.loads((run / "result.json").read_text())
-    for model in found.get("models", []):
-        del model["latency"]
-    for baseline in found.get("baselines", []):
-        del baseline["seconds"]
+    for timed in (*found.get("models", []), *found.get("baselines", [])):
+        for speed in ("latency", "seconds", "end_to_end"):
+            timed.pop(speed, None)
     return {key: value for key, value in found.items() if key != "student"}
 
 
