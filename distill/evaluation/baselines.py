@@ -42,6 +42,8 @@ WORDS = r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+"
 INVERSE_DECAY = 10.0
 MOST_WORK = 100_000_000
 """Rows by dimensions by classes of a linear model on embeddings: about ten seconds."""
+MOST_FITTED = 3_000_000
+"""Rows by classes of a linear model on words: about twenty seconds, too."""
 FEWEST_OF_A_CLASS = 10
 """Rows, on average, without which nothing is learnt of hundreds of classes."""
 
@@ -201,13 +203,17 @@ def _read(version: Version, split: str, *, original: bool = False) -> _Rows:
 
 
 def _tf_idf(task: TaskSpec, train: _Rows) -> tuple[_Linear, int] | None:
-    """A linear model on words and pairs of words, and its rows; none where there are no words."""
-    words = _words(train)
-    if not words:
+    """A linear model on words and pairs of words, on as many rows as take seconds; and these.
+
+    None where there are no words.
+    """
+    some = _some(task, train, MOST_FITTED)
+    words = _words(some) if some else {}
+    if some is None or not words:
         return None
     terms = (term for own in words.values() for term in own.vocabulary_)
     size = sum(len(term.encode()) for term in terms) + sum(o.idf_.nbytes for o in words.values())
-    return _fit("TF-IDF", task, partial(_features, words), train, size)
+    return _fit("TF-IDF", task, partial(_features, words), some, size)
 
 
 def _static(
@@ -216,14 +222,19 @@ def _static(
     """A linear model on the mean of token embeddings, on as many rows as take seconds."""
     if table is None:
         return None
-    problems = len(task.label.names) if len(task.label.names) > 2 else 1
     dimensions = table.values.shape[1] * (4 if len(task.text_columns) > 1 else 1)
-    most = MOST_WORK // (problems * dimensions)
-    if most < FEWEST_OF_A_CLASS * problems:
+    some = _some(task, train, MOST_WORK // dimensions)
+    if some is None:
         return None
-    some = train.some(most)
     features = StaticEmbeddings.fit(table, some.texts)
     return _fit("token embeddings", task, features, some, table.file_bytes)
+
+
+def _some(task: TaskSpec, train: _Rows, work: int) -> _Rows | None:
+    """As many rows as a product of rows and classes allows; none if they are few of each class."""
+    problems = len(task.label.names) if len(task.label.names) > 2 else 1
+    most = work // problems
+    return None if most < FEWEST_OF_A_CLASS * problems else train.some(most)
 
 
 def _fit(

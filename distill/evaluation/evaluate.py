@@ -33,7 +33,7 @@ from distill.evaluation.target import (
     Splits,
     classifier_logits,
 )
-from distill.inference.probabilities import UNCALIBRATED, log_probabilities
+from distill.inference.probabilities import UNCALIBRATED, most_probable
 from distill.inference.settings import Calibration
 from distill.models.loading import Classifier
 
@@ -149,9 +149,7 @@ def answers_of(logits: Logits, task: TaskSpec, calibration: Calibration = UNCALI
     """
     if task.label.kind == "regression":
         return logits[:, 0]
-    shares = log_probabilities(logits, calibration) if calibration.bias else logits
-    answers: Array = shares.argmax(axis=-1)
-    return answers
+    return most_probable(logits, calibration)
 
 
 def changed_answers(

@@ -100,11 +100,12 @@ class Ranked:
 
         Of the rows that it answers there are at least 10.
         """
-        answered = sorted({self.answered(self.threshold_of(n)) for n in range(1, self._rows + 1)})
-        enough = [
-            n for n in answered if n >= min(FEWEST, self._rows) and self.right[n] >= wanted * n
-        ]
-        return self.at(self.threshold_of(enough[-1])) if enough else None
+        # the last row of each threshold; the whole split is answered from 0 on
+        steps = np.minimum(np.floor(self.confidence * STEPS), STEPS - 1)
+        answered = np.append(np.flatnonzero(np.diff(steps)) + 1, self._rows)
+        right = self.right[answered] >= wanted * answered
+        enough = answered[right & (answered >= max(1, min(FEWEST, self._rows)))]
+        return self.at(self.threshold_of(int(enough[-1]))) if len(enough) else None
 
     def for_abstaining(self, most: float) -> OperatingPoint:
         """The highest threshold that leaves at most a share of the rows without an answer."""

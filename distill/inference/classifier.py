@@ -22,7 +22,7 @@ from distill.errors import ExtraMissing, ModelNotFound, UsageError
 from distill.inference.forms import chosen_form, is_export, is_graph
 from distill.inference.graph import open_graph
 from distill.inference.head import Head, Logits
-from distill.inference.probabilities import probabilities
+from distill.inference.probabilities import most_probable, probabilities
 from distill.inference.texts import WINDOW_TEXTS, Text, as_texts, is_pandas, windows
 
 BATCH = 32
@@ -165,14 +165,14 @@ class Classifier:
                     "Leave abstain_below out.",
                 )
             return [float(score) for score in logits[:, 0]]
-        if abstain_below is None and not self.backend.head.settings.calibration.bias:
-            return [self.labels[best] for best in logits.argmax(axis=-1)]
-        return self.named(self.probabilities(logits), abstain_below)
+        return self.named(logits, abstain_below)
 
-    def named(self, shares: Logits, abstain_below: float | None) -> list[str | None]:
+    def named(self, logits: Logits, abstain_below: float | None) -> list[str | None]:
         """The most probable label of each row, or None where it is less probable than asked for."""
-        best = shares.argmax(axis=-1)
-        sure = shares.max(axis=-1) >= (abstain_below or 0.0)
+        best = most_probable(logits, self.backend.head.settings.calibration)
+        if abstain_below is None:
+            return [self.labels[at] for at in best]
+        sure = self.probabilities(logits).max(axis=-1) >= abstain_below
         return [self.labels[at] if enough else None for at, enough in zip(best, sure, strict=True)]
 
     def _logits(self, texts: Sequence[Text], batch_size: int) -> Logits:

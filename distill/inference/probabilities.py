@@ -13,9 +13,7 @@ UNCALIBRATED = Calibration()
 
 def log_probabilities(logits: ArrayLike, calibration: Calibration = UNCALIBRATED) -> Numbers:
     """Logarithms of ``probabilities``: finite wherever the logits are."""
-    scaled = np.asarray(logits, dtype=np.float64) / calibration.temperature
-    if calibration.bias:
-        scaled = scaled + np.asarray(calibration.bias)
+    scaled = _scaled(logits, calibration)
     shifted: Numbers = scaled - scaled.max(axis=-1, keepdims=True)
     shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return shifted
@@ -36,3 +34,18 @@ def probabilities(logits: ArrayLike, calibration: Calibration = UNCALIBRATED) ->
     """
     found: Numbers = np.exp(log_probabilities(logits, calibration))
     return found
+
+
+def most_probable(logits: ArrayLike, calibration: Calibration = UNCALIBRATED) -> NDArray[np.int64]:
+    """The place of the label that a model names, shape (rows,).
+
+    Found before probabilities are: those of two labels may be one number, as at a high temperature
+    or in float32. Whoever names a label asks here, so that all name the same.
+    """
+    found: NDArray[np.int64] = _scaled(logits, calibration).argmax(axis=-1)
+    return found
+
+
+def _scaled(logits: ArrayLike, calibration: Calibration) -> Numbers:
+    scaled = np.asarray(logits, dtype=np.float64) / calibration.temperature
+    return scaled + np.asarray(calibration.bias) if calibration.bias else scaled

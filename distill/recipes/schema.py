@@ -61,14 +61,19 @@ def _weights(value: object) -> object:
     raise ValueError(f"must be a number of at least 0, or a list of them, found {value!r}")
 
 
+LIGHTEST, HEAVIEST = 1e-6, 1e6
+"""Of a class: float32 holds the ratio of any two."""
+
+
 def _class_weights(value: object) -> object:
     if value in ("none", "balanced"):
         return value
     if isinstance(value, dict) and value:
         for name, weight in value.items():
-            if type(weight) not in (int, float) or not 0 < weight < math.inf:
+            if type(weight) not in (int, float) or not LIGHTEST <= weight <= HEAVIEST:
                 raise ValueError(
-                    f"the weight of {name!r} must be a number greater than 0, found {weight!r}"
+                    f"the weight of {name!r} must be a number greater than 0 (from "
+                    f"{LIGHTEST:g} to {HEAVIEST:g}), found {weight!r}"
                 )
         return {name: float(weight) for name, weight in value.items()}
     raise ValueError(

@@ -265,7 +265,7 @@ def _answer(
         return [{prediction: round(float(score), DIGITS)} for score in logits[:, 0]]
     shares = classifier.probabilities(logits)
     columns = list(names.values())[1:]
-    rows = zip(classifier.named(shares, abstain_below), shares.tolist(), strict=True)
+    rows = zip(classifier.named(logits, abstain_below), shares.tolist(), strict=True)
     return [
         {prediction: label}
         | {name: round(p, DIGITS) for name, p in zip(columns, [max(own), *own], strict=True)}

@@ -27,7 +27,7 @@ from distill.evaluation.pytorch import torch_backend
 from distill.evaluation.results import MeasuredOn
 from distill.evaluation.target import EvaluationTarget
 from distill.evaluation.thresholds import SHARES, Numbers, OperatingPoint, Ranked
-from distill.inference.probabilities import UNCALIBRATED, probabilities
+from distill.inference.probabilities import UNCALIBRATED, most_probable, probabilities
 from distill.models.loading import open_classifier, own_length
 from distill.runs.records import Record
 
@@ -132,24 +132,25 @@ def find_thresholds(
         model: Folder, run directory or hub name.
         version: A version or a reference to one.
         teacher: Likewise: who answers below a threshold.
-        split: The first validation split if left out.
+        split: The first labeled validation split if left out.
         precision: Also find the threshold from which on so many answers are right.
         label: Of those that name this label.
         abstain: Also find the threshold that leaves at most this share without an answer.
 
     Raises:
         UsageError: The task has no labels, or not this one.
+        DataInvalid: No row is labeled.
         Fault: With a sentence that says what to do.
     """
     quiet_libraries()
     opened = open_checked(version)
     task = opened.task
     _check(task, precision, label, abstain)
-    split = split or next(name for name in task.splits.validation if name in opened.splits)
     models = [model, *([teacher] if teacher else [])]
     with scratch() as folder:
         targets = [_target(opened, name, split, folder) for name in models]
-        rows, labels = targets[0].rows, np.asarray(targets[0].rows["labels"])
+        split, rows = next(iter(targets[0].splits.items()))
+        labels = np.asarray(rows["labels"])
         answers = [_answers(target) for target in targets]
         times = [own.batch_1 for own in _times(targets, opened)] if teacher else []
     own = answers[0]
@@ -199,7 +200,7 @@ def _check(
         )
 
 
-def _target(version: Version, model: str, split: str, folder: Path) -> EvaluationTarget:
+def _target(version: Version, model: str, split: str | None, folder: Path) -> EvaluationTarget:
     classifier = open_classifier(model, version.task)
     length = own_length(classifier, version.task)
     rows = labeled_splits(version, split, classifier, length, folder)
@@ -209,8 +210,8 @@ def _target(version: Version, model: str, split: str, folder: Path) -> Evaluatio
 def _answers(target: EvaluationTarget) -> Answers:
     """A model's answers, as it gives them: by its calibrated probabilities."""
     logits = predict(target.classifier, target.rows)
-    shares = probabilities(logits, target.classifier.calibration)
-    return Answers(shares.argmax(axis=1), shares.max(axis=1))
+    own = target.classifier.calibration
+    return Answers(most_probable(logits, own), probabilities(logits, own).max(axis=1))
 
 
 def _times(targets: Sequence[EvaluationTarget], version: Version) -> list[EndToEnd]:

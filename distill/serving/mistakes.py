@@ -20,7 +20,7 @@ from distill.data.versions import batches
 from distill.errors import UsageError
 from distill.evaluation.compare import labeled_splits
 from distill.evaluation.evaluate import predict
-from distill.inference.probabilities import probabilities
+from distill.inference.probabilities import most_probable, probabilities
 from distill.models.loading import Classifier, open_classifier, own_length
 from distill.runs.records import Record
 from distill.serving.predict import write_table
@@ -139,7 +139,7 @@ def _mistakes(
             )
         ]
     names, shares = version.task.label.names, probabilities(logits, classifier.calibration)
-    answers = shares.argmax(axis=-1)
+    answers = most_probable(logits, classifier.calibration)
     wrong = np.flatnonzero(answers != labels)
     index = np.asarray(rows["idx"])
     texts = _texts(version, split, index[wrong].tolist())

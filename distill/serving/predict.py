@@ -23,7 +23,8 @@ from distill.data.scratch import scratch
 from distill.data.versions import token_columns, tokenize_split
 from distill.errors import DataInvalid, UsageError
 from distill.evaluation.evaluate import predict
-from distill.inference.probabilities import Numbers, probabilities
+from distill.inference.probabilities import Numbers, most_probable, probabilities
+from distill.inference.settings import Calibration
 from distill.models.loading import Classifier, open_classifier, own_length
 from distill.progress import Gauge, Narrator
 from distill.runs.records import Record
@@ -53,19 +54,22 @@ class Predictions:
     Attributes:
         index: ``idx`` of each row, shape (rows,).
         variant: ``variant`` of each row, shape (rows,).
-        answers: Calibrated probabilities in the order of the data's labels, shape (rows, classes);
-            scores of shape (rows, 1) for a regression.
+        logits: In the order of the data's labels, shape (rows, classes); scores of shape (rows, 1)
+            for a regression.
+        calibration: Of the model, for labels in that order.
     """
 
     index: NDArray[np.int64]
     variant: NDArray[np.int64]
-    answers: Numbers
+    logits: Numbers
+    calibration: Calibration
 
     def values(self, task: TaskSpec) -> list[str] | list[float]:
         """Label names, or scores."""
         if task.label.kind == "regression":
-            return [float(score) for score in self.answers[:, 0]]
-        return [task.label.names[best] for best in self.answers.argmax(axis=-1)]
+            return [float(score) for score in self.logits[:, 0]]
+        best = most_probable(self.logits, self.calibration)
+        return [task.label.names[at] for at in best]
 
 
 class PredictionTable(Record):
@@ -180,10 +184,10 @@ def _predict_split(
     length = own_length(classifier, version.task)
     with scratch() as cache:
         rows = tokenize_split(version, split, classifier.tokenizer, length, cache)
-        answers = _answers(classifier, version.task, rows, split, narrator)
+        logits = _logits(classifier, rows, split, narrator)
         index, variant = (np.asarray(rows[name], dtype=np.int64) for name in ("idx", "variant"))
     order = np.lexsort((variant, index))
-    return Predictions(index[order], variant[order], answers[order])
+    return Predictions(index[order], variant[order], logits[order], classifier.calibration)
 
 
 def _predict_diagnostic(
@@ -193,14 +197,15 @@ def _predict_diagnostic(
     texts = [list(pairs.premises), list(pairs.hypotheses)]
     columns = token_columns(texts, classifier.tokenizer, own_length(classifier, task))
     rows = datasets.Dataset.from_dict(columns)
-    answers = _answers(classifier, task, rows, "diagnostic", narrator)
+    logits = _logits(classifier, rows, "diagnostic", narrator)
     index = np.asarray(pairs.index, dtype=np.int64)
     order = np.argsort(index, kind="stable")
-    return Predictions(index[order], np.zeros_like(index), answers[order])
+    variant = np.zeros_like(index)
+    return Predictions(index[order], variant, logits[order], classifier.calibration)
 
 
-def _answers(
-    classifier: Classifier, task: TaskSpec, rows: datasets.Dataset, title: str, narrator: Narrator
+def _logits(
+    classifier: Classifier, rows: datasets.Dataset, title: str, narrator: Narrator
 ) -> Numbers:
     with closing(Gauge(narrator, title)) as gauge:
         logits = predict(
@@ -208,9 +213,7 @@ def _answers(
             rows,
             lambda done: gauge.show(done / len(rows), f"{done:,} of {len(rows):,} rows"),
         )
-    if task.label.kind == "regression":
-        return logits.astype(np.float64)
-    return probabilities(logits, classifier.calibration)
+    return logits.astype(np.float64)
 
 
 def _text(file: SubmissionFile, task: TaskSpec, predictions: Predictions) -> str:
@@ -236,9 +239,8 @@ def _frame(task: TaskSpec, by_split: dict[str, Predictions]) -> pd.DataFrame:
             "variant": predictions.variant,
             "prediction": predictions.values(task),
         }
-        columns |= {
-            f"p_{name}": predictions.answers[:, at] for at, name in enumerate(task.label.names)
-        }
+        shares = probabilities(predictions.logits, predictions.calibration)
+        columns |= {f"p_{name}": shares[:, at] for at, name in enumerate(task.label.names)}
         frames.append(pd.DataFrame(columns))
     frame = pd.concat(frames, ignore_index=True)
     same = ["split"] if len(by_split) == 1 else []

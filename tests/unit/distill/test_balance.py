@@ -176,6 +176,8 @@ def test_recipes_that_say_nothing_are_what_they_were(section: str) -> None:
         ({"teacher": {"class_weights": {"a": 0}}}, "weight of 'a' must be a number greater than 0"),
         ({"plain": {"class_weights": {"a": float("nan")}}}, "must be a number greater than 0"),
         ({"plain": {"class_weights": {"a": True}}}, "must be a number greater than 0"),
+        ({"plain": {"class_weights": {"a": 1e300}}}, "from 1e-06 to 1e+06"),
+        ({"plain": {"class_weights": {"a": 10**400}}}, "from 1e-06 to 1e+06"),
         ({"plain": {"class_weights": {}}}, 'must be "none", "balanced" or a table'),
         ({"plain": {"class_weights": "even"}}, 'must be "none", "balanced" or a table'),
         ({"plain": {"sampling": "even"}}, "'natural' or 'balanced'"),

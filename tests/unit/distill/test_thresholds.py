@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,21 @@ import torch
 from transformers import BertTokenizerFast
 from typer.testing import CliRunner
 
-from augment.contract import Label, TaskSpec, Version
+from augment.contract import Label, Splits, TaskSpec, Version
 from distill.cli import app
-from distill.errors import UsageError
+from distill.errors import DataInvalid, UsageError
 from distill.evaluation.thresholds import Ranked, rounded
 from distill.inference.probabilities import probabilities
 from distill.inference.settings import Calibration
 from distill.models.loading import load_classifier
 from distill.serving.cascade import Answers, cascade, find_thresholds
-from tests.unit.distill.helpers import SENTIMENT, make_good_teacher, save, write_version
+from tests.unit.distill.helpers import (
+    SENTIMENT,
+    make_good_teacher,
+    mood_rows,
+    save,
+    write_version,
+)
 
 CONFIDENCE = np.array([0.99999, 0.9, 0.9, 0.75, 0.61239, 0.5])
 RIGHT = np.array([True, True, False, True, False, True])
@@ -75,6 +82,13 @@ def test_a_wanted_precision_answers_the_most_rows_that_have_it(seed: int, wanted
 def test_a_precision_that_nobody_has() -> None:
     assert Ranked.of(CONFIDENCE.repeat(5), RIGHT.repeat(5)).for_precision(1.0) is None
     assert Ranked.of(np.array([]), np.array([], dtype=bool)).for_precision(0.5) is None
+
+
+def test_a_wanted_precision_of_very_many_rows_takes_no_time() -> None:
+    confidence, right = drawn(400_000)
+    began = time.monotonic()
+    assert Ranked.of(confidence, right).for_precision(0.9) is not None
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("most", [0.0, 0.1, 0.25, 0.5, 1.0])
@@ -204,6 +218,20 @@ def test_a_share_is_from_0_to_1(student: Path, version: Version) -> None:
     for options in ({"precision": float("nan")}, {"abstain": -0.1}):
         with pytest.raises(UsageError, match="is no share"):
             find_thresholds(str(student), version, **options)
+
+
+def test_the_first_split_with_labels_is_taken(student: Path, tmp_path: Path) -> None:
+    task = SENTIMENT.model_copy(
+        update={"splits": Splits(train="train", validation=("validation_a", "validation_b"))}
+    )
+    known, unknown = mood_rows(20, 1), [{**row, "label": -1} for row in mood_rows(20, 2)]
+    splits = {"train": known, "validation_a": unknown, "validation_b": known}
+    version = write_version(tmp_path / "second", task, splits)
+    assert find_thresholds(str(student), version).rows == {"validation_b": 20}
+    for number, none in enumerate(({}, {"validation_a": unknown})):
+        version = write_version(tmp_path / f"none{number}", task, {"train": known, **none})
+        with pytest.raises(DataInvalid, match="no labeled validation rows"):
+            find_thresholds(str(student), version)
 
 
 def test_of_scores_there_is_no_confidence(student: Path, tmp_path: Path) -> None:

@@ -288,6 +288,16 @@ def test_of_hundreds_of_classes_with_few_rows_embeddings_are_left_out(
         assert [own.name for own in found][1:] == ["TF-IDF + logistic regression"]
 
 
+def test_of_very_many_classes_words_are_left_out(tmp_path: Path) -> None:
+    made = write_version(
+        tmp_path, SENTIMENT, {"train": mood_rows(60, 1), "validation": mood_rows(20, 2)}
+    )
+    with mock.patch.object(baselines, "MOST_FITTED", 30):
+        assert find_baselines(made, ("validation",), tmp_path / "some")[-1].rows == 30
+    with mock.patch.object(baselines, "MOST_FITTED", 9):
+        assert len(find_baselines(made, ("validation",), tmp_path / "none")) == 1
+
+
 def test_of_a_pair_the_embeddings_know_which_text_is_which(
     tokenizer: BertTokenizerFast, tmp_path: Path
 ) -> None:
