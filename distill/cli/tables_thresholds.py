@@ -10,6 +10,11 @@ from distill.cli.tables import Cells, print_table
 from distill.evaluation.thresholds import FEWEST, OperatingPoint
 from distill.serving.cascade import WITHIN, Cascade, CascadePoint, ThresholdResult, Wanted
 
+_USES = {
+    "training": "a model of this version was trained on these rows",
+    "selection": "these rows also chose the model's step and calibration",
+}
+
 
 def print_thresholds(result: ThresholdResult, console: Console) -> None:
     """Print who is answered at each threshold, what was asked for, and the cascade."""
@@ -20,8 +25,8 @@ def print_thresholds(result: ThresholdResult, console: Console) -> None:
     notes = [f"answered = of {rows:,} rows; right = of those answered"]
     if not result.calibrated:
         notes.append("the model holds no calibration; distill export fits one")
-    if split == result.selection.split:
-        notes.append("these rows also chose the model's step and calibration: --split test tells")
+    if result.used_for:
+        notes.append(f"{_USES[result.used_for]}: --split test tells")
     for note in notes:
         console.print(f"  {shown(note)}")
     for wanted in result.wanted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +92,7 @@ class ThresholdResult(MeasuredOn):
     Attributes:
         model: What the user called it.
         calibrated: Whether it holds a calibration.
+        used_for: What a model of this version needed the split for; nothing where it is new to it.
         points: From the threshold that answers all on.
         wanted: What was asked for beside them.
         cascade: With a teacher, where one was named.
@@ -98,6 +100,7 @@ class ThresholdResult(MeasuredOn):
 
     model: str
     calibrated: bool
+    used_for: Literal["training", "selection"] | None
     points: tuple[OperatingPoint, ...]
     wanted: tuple[Wanted, ...]
     cascade: Cascade | None
@@ -169,6 +172,7 @@ def find_thresholds(
         {split: rows},
         model=model,
         calibrated=targets[0].classifier.calibration != UNCALIBRATED,
+        used_for=_used_for(opened, split),
         points=ranked.curve(),
         wanted=tuple(wanted),
         cascade=cascade(
@@ -198,6 +202,14 @@ def _check(
             "--label says whose precision is wanted, and --precision is not given.",
             "Give both: --label NAME --precision 0.95",
         )
+
+
+def _used_for(version: Version, split: str) -> Literal["training", "selection"] | None:
+    known = version.task.splits
+    if split == known.train:
+        return "training"
+    first = next((own for own in known.validation if own in version.splits), None)
+    return "selection" if split == first else None
 
 
 def _target(version: Version, model: str, split: str | None, folder: Path) -> EvaluationTarget:

@@ -234,6 +234,29 @@ def test_the_first_split_with_labels_is_taken(student: Path, tmp_path: Path) -> 
             find_thresholds(str(student), version)
 
 
+@pytest.mark.parametrize(
+    ("split", "note"),
+    [
+        ("train", "was trained on these rows"),
+        ("validation", "these rows also chose"),
+        ("test", ""),
+    ],
+)
+def test_it_says_what_the_rows_were_used_for(
+    split: str, note: str, student: Path, tmp_path: Path
+) -> None:
+    rows = mood_rows(12, 1)
+    names = ("train", "validation", "test")
+    version = write_version(tmp_path, SENTIMENT, dict.fromkeys(names, rows))
+    found = CliRunner().invoke(
+        app, ["thresholds", str(student), str(version.path), "--split", split]
+    )
+
+    assert found.exit_code == 0
+    assert note in found.output
+    assert ("--split test tells" in found.output) == bool(note)
+
+
 def test_of_scores_there_is_no_confidence(student: Path, tmp_path: Path) -> None:
     task = TaskSpec(
         name="stars",
