@@ -45,11 +45,15 @@ def test_the_table_of_small_sets_is_that_of_the_results() -> None:
 
     assert len(shown) >= 6
     for name, row in shown.items():
-        found = results["sets"][name]
-        figures = [found["before"], found["default"], *found["grid"].values()]
-        known = {f"{figure:.3f}" for figure in figures if figure is not None}
-        assert {cell.strip() for cell in row[1:]} - {"–"} <= known, name
-        assert row[-1] == (f"{found['default']:.3f}" if found["default"] else "–"), name
+        arms = results["sets"][name]["arms"]
+        first = {arm: scores["first"] for arm, scores in arms.items() if scores["first"]}
+        *grid, default, behind = (cell.strip() for cell in row[2:])
+        known = {f"{figure:.3f}" for figure in first.values()}
+        best = max(score for arm, score in first.items() if arm != "before")
+        assert row[1] == f"{arms['default']['mean']:.3f} ± {arms['default']['sd']:.3f}", name
+        assert set(grid) - {"–"} <= known, name
+        assert default == f"{first['default']:.3f}", name
+        assert behind == f"{best - first['default']:.3f}", name
 
 
 def test_the_tables_of_calibration_are_those_of_the_results() -> None:
