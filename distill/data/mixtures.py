@@ -27,7 +27,8 @@ def shares_of(total: int, shares: Sequence[float]) -> tuple[int, ...]:
         shares: At least 0, not all of them 0.
     """
     exact = [Fraction(share) for share in shares]
-    quotas = [total * share / sum(exact) for share in exact]
+    whole = sum(exact)
+    quotas = [total * share / whole for share in exact]
     counts = [int(quota) for quota in quotas]
     by_rest = sorted(range(len(shares)), key=lambda at: counts[at] - quotas[at])
     for at in by_rest[: total - sum(counts)]:
@@ -114,9 +115,11 @@ def mix(numbers: NDArray[np.integer[Any]], shares: Sequence[float]) -> Mixture:
 
     Args:
         numbers: The part of each row, shape (rows,); each of these has a share.
-        shares: Of the parts by number; each part with one has rows.
+        shares: Of the parts by number. One without rows, as when all of its rows are left out, is
+            not drawn from.
     """
-    drawn = [number for number, share in enumerate(shares) if share > 0]
+    held = np.bincount(numbers, minlength=len(shares))
+    drawn = [number for number, share in enumerate(shares) if share > 0 and held[number]]
     draws = shares_of(len(numbers), [shares[number] for number in drawn])
     return Mixture(
         tuple(

@@ -151,6 +151,15 @@ def test_hundreds_of_classes_and_some_rows_left_out() -> None:
     assert len({*rows.mixture.epoch(0, 0).tolist()}) > 400
 
 
+def test_a_part_whose_rows_are_all_left_out_is_not_drawn_from() -> None:
+    rows = balanced(rows_of([0] * 50 + [1] * 5 + [2]))
+    assert rows.mixture is not None
+    kept = rows.mixture.keep(np.array([True] * 50 + [False] * 5 + [True]))
+
+    assert len(kept) == 51
+    assert Counter(kept.epoch(0, 0).tolist())[50] >= 25
+
+
 def test_the_lines_that_are_advised_work_when_pasted() -> None:
     first, *lines = rare_advice("tickets.v2", "prediction").split("\n")
 
