@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
 MOST_ROWS = 20_000
+ROWS_AT_ONCE = 10_000
 MANY_ROWS = 2_000
 """Among more rows, what stands in one of them alone is left out."""
 WORDS = r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+"
@@ -92,9 +93,12 @@ class _Linear:
     feature_bytes: int
 
     def answers(self, texts: Sequence[Sequence[str]]) -> Array:
-        """Class numbers or scores, shape (rows,)."""
-        found: Array = self.model.predict(self.features(texts))
-        return found
+        """Class numbers or scores, shape (rows,); features of some rows at a time."""
+        parts = [
+            self.model.predict(self.features([own[at : at + ROWS_AT_ONCE] for own in texts]))
+            for at in range(0, len(texts[0]), ROWS_AT_ONCE)
+        ]
+        return np.concatenate(parts)
 
     @property
     def file_bytes(self) -> int:

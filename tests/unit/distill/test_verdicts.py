@@ -288,6 +288,18 @@ def test_of_hundreds_of_classes_with_few_rows_embeddings_are_left_out(
         assert [own.name for own in found][1:] == ["TF-IDF + logistic regression"]
 
 
+def test_rows_are_answered_some_at_a_time(
+    tokenizer: BertTokenizerFast, version: Version, tmp_path: Path
+) -> None:
+    table = TokenTable.of(make_bert(tokenizer), tokenizer)
+    whole = find_baselines(version, ("validation",), tmp_path / "whole", table)
+    with mock.patch.object(baselines, "ROWS_AT_ONCE", 7):
+        parts = find_baselines(version, ("validation",), tmp_path / "parts", table)
+
+    assert [own.scores for own in parts] == [own.scores for own in whole]
+    assert [own.resampled for own in parts] == [own.resampled for own in whole]
+
+
 def test_of_very_many_classes_words_are_left_out(tmp_path: Path) -> None:
     made = write_version(
         tmp_path, SENTIMENT, {"train": mood_rows(60, 1), "validation": mood_rows(20, 2)}
