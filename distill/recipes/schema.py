@@ -150,8 +150,8 @@ class Course(Section):
         weight_decay: AdamW's; biases and layer norms are left out.
         max_grad_norm: The gradient's global norm is clipped to it.
         dropout: Of the student while the stage lasts; ``auto`` is what its config says.
-        evaluations: Evaluations on validation over the stage, the last step included; the best
-            is kept. The intermediate stage is not evaluated and keeps its last step.
+        evaluations: Evaluations on validation over the stage, the last step included. The
+            intermediate stage is not evaluated and keeps its last step.
     """
 
     schedule: Literal["linear", "cosine", "constant"] = "linear"
