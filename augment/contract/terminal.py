@@ -46,7 +46,7 @@ def number(text: str, *, least: float = 0, most: float = 10**15) -> Any:
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 _LONGEST_LINE = 20_000
-_FREE_TEXT = ("--text", "--text-b", "--text-column", "--label-column")
+_FREE_TEXT = ("--text", "--text-b", "--text-column", "--label-column", "--label")
 _OUT_OF_MEMORY = (
     "can't allocate memory", "Cannot allocate memory", "bad_alloc", "bad allocation",
     "could not create a primitive", "can't start new thread",

@@ -201,6 +201,7 @@ def test_confidence_is_that_of_the_calibrated_probabilities(
     [
         (["--label", "negativ", "--precision", "0.9"], "mood has no label 'negativ'"),
         (["--label", "negative"], "--precision is not given"),
+        (["--label", "long" * 100, "--precision", "1"], "mood has no label 'longlong"),
         (["--precision", "nan"], "less than or equal to 1"),
         (["--abstain", "1.5"], "less than or equal to 1"),
     ],
