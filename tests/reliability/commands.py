@@ -28,6 +28,7 @@ WITHOUT_PLACES = (
     "arm",
     "text",
     "text_b",
+    "label",
     "text_column",
 )
 """Parameters of text that name no file, folder or model."""
