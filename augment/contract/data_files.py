@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from unicodedata import is_normalized
 
 from augment.contract.errors import Fault
-from augment.contract.reading import guarded, remedy
+from augment.contract.reading import encodes, guarded, remedy
 from augment.contract.recipes import twice
 
 MAX_CHARACTERS = 1 << 24
@@ -194,14 +194,10 @@ def flaw_of(text: str, stream: TextIOWrapper) -> str:
     """What is wrong with a text of a stream of ``open_text``; empty where nothing is."""
     if "\0" in text:
         return "holds a NUL character"
-    if text.isascii():
+    if encodes(text):
         return ""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        encoding = stream.encoding.upper().removesuffix("-SIG")
-        return f"is not {encoding}{_OTHER if encoding == 'UTF-8' else ''}"
-    return ""
+    encoding = stream.encoding.upper().removesuffix("-SIG")
+    return f"is not {encoding}{_OTHER if encoding == 'UTF-8' else ''}"
 
 
 def read_lines(file: DataFile) -> Iterator[Line]:

@@ -141,13 +141,18 @@ def text_flaw(text: str) -> str:
     """What no text may hold, whatever kind of file spells it; empty where nothing is wrong."""
     if "\0" in text:
         return "holds a NUL character"
+    return "" if encodes(text) else "holds half a surrogate pair, which is no character"
+
+
+def encodes(text: str) -> bool:
+    """Whether a text has characters alone: no half of a surrogate pair, no byte that was none."""
     if text.isascii():
-        return ""
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "holds half a surrogate pair, which is no character"
-    return ""
+        return False
+    return True
 
 
 def is_failure(error: BaseException) -> bool:
