@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from augment.contract import progress
-from augment.contract.progress import Gauge, span
+from augment.contract import terminal
+from augment.contract.terminal import Gauge, span
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class Progress:
         return next(iter(self.due.values()), 0.0)
 
 
-class Narrator(progress.Narrator):
+class Narrator(terminal.Narrator):
     """Tells the story of a run; a Python caller hears nothing unless it asks."""
 
     def __init__(self, *, quiet: bool = True) -> None:

@@ -35,8 +35,8 @@ from benchmarks.teacher_cache import teacher_cache
 from distill.data.batching import Collator, lengths_of, spread
 from distill.evaluation.cost import parameter_counts
 from distill.models.bf16 import frozen, uses_bfloat16
-from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe, load_recipe
+from distill.runs.progress import Narrator
 from distill.stages import IntermediateStage, PredictionStage, Stage
 from distill.training.budget import STEPS, measure_steps
 from distill.training.job import Job

@@ -43,11 +43,11 @@ from distill.models.loading import (
     tried,
 )
 from distill.models.seeding import seeded
-from distill.progress import Narrator
 from distill.recipes.auto import Facts, resolve
 from distill.recipes.load import load_recipe
 from distill.recipes.schema import Original
 from distill.runs.directory import RUN, RunDirectory
+from distill.runs.progress import Narrator
 from distill.runs.records import Record
 from distill.stages import HardLabelStage
 from distill.training.context import TaskContext, open_context

@@ -17,11 +17,11 @@ from distill.evaluation.results import Role, Run
 from distill.models.folders import folder_digest
 from distill.models.guides import parse_guides
 from distill.pipeline import distill_task
-from distill.progress import Narrator
 from distill.recipes.auto import Facts, resolve
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.recipes.mixtures import Part, Shares, count_parts, labeled_only
 from distill.runs.directory import RESULT, RUNS, RunDirectory
+from distill.runs.progress import Narrator
 from distill.runs.records import Record, flaw, read_json, write_sealed_json
 from distill.training.context import run_identity
 

@@ -20,7 +20,6 @@ from distill.data.blocks import Blocks, Split, block_spec, split, tokenize_corpu
 from distill.data.corpus import Corpus, Source, open_corpus
 from distill.data.text_files import IN_FOLDERS
 from distill.data.unknown import warn_of_unknown
-from distill.distributed import barrier, device, main_process_first, on_main_process
 from distill.errors import DataInvalid
 from distill.evaluation.results import BlockCounts, CorpusCounts, GeneralResult
 from distill.models.bf16 import slow_format
@@ -36,9 +35,10 @@ from distill.models.students import (
     checkpoint_projections,
     parse_student,
 )
-from distill.progress import Narrator, span
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.runs.directory import STUDENT, RunDirectory, reuse
+from distill.runs.distributed import barrier, device, main_process_first, on_main_process
+from distill.runs.progress import Narrator, span
 from distill.runs.records import commit_sealed, discard, read_json, write_sealed_json
 from distill.stages import IntermediateStage
 from distill.stages.layer_mapping import arrows, layer_map

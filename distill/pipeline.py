@@ -14,7 +14,6 @@ from augment.contract.files import new_place
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts, count_taught
-from distill.distributed import device, main_process_first, on_main_process
 from distill.errors import WeakTeacher
 from distill.evaluation.evaluate import fitness, judge
 from distill.evaluation.results import EvaluationResult, Judgment, Role, Run
@@ -26,7 +25,6 @@ from distill.models.limits import check_length
 from distill.models.loading import Classifier, Encoder, Student, describe
 from distill.models.seeding import seeded
 from distill.models.students import Init, ShapeSpec, StudentSpec, build_student
-from distill.progress import Narrator
 from distill.recipes.auto import recipe_for
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe
 from distill.runs.directory import (
@@ -36,6 +34,8 @@ from distill.runs.directory import (
     RunDirectory,
     reuse,
 )
+from distill.runs.distributed import device, main_process_first, on_main_process
+from distill.runs.progress import Narrator
 from distill.runs.records import read_json, write_sealed_json
 from distill.stages import HardLabelStage, IntermediateStage, PredictionStage
 from distill.stages.layer_mapping import arrows, layer_map

@@ -19,7 +19,6 @@ from augment.contract.files import (
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts
-from distill.distributed import barrier, on_main_process
 from distill.errors import ModelInvalid, UsageError
 from distill.evaluation.results import EvaluationResult
 from distill.evaluation.static_embeddings import TokenTable
@@ -37,10 +36,11 @@ from distill.models.loading import (
     tried,
 )
 from distill.models.seeding import seeded
-from distill.progress import Narrator
 from distill.recipes.auto import recipe_for
 from distill.recipes.load import DEFAULT_RECIPE
 from distill.runs.directory import LOCK, RunDirectory
+from distill.runs.distributed import barrier, on_main_process
+from distill.runs.progress import Narrator
 from distill.runs.records import (
     Origin,
     Record,

@@ -27,9 +27,9 @@ LAYERS = {
         "derive", "analysis", "pipeline", "__init__", "cli",
     ),
     "distill": (
-        "errors", "inference", "distributed", "progress", "runs", "recipes",
+        "errors", "inference", "runs", "recipes",
         "models", "data", "stages", "evaluation", "training", "pipeline", "teacher", "general",
-        "ablation", "doctor", "serving", "__init__", "cli",
+        "ablation", "doctor", "serving", "tables", "__init__", "cli",
     ),
 }  # fmt: skip
 MODULES = {

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augment.analysis.coverage import coverage
-from augment.contract.progress import span
+from augment.contract.terminal import span
 from augment.errors import UsageError
 from augment.executor.base import Chunk
 from augment.executor.models import Models

@@ -31,11 +31,11 @@ from augment.cli.options import (
 from augment.cli.output import show_preview, show_summary, stderr, stdout
 from augment.contract import UsageError
 from augment.contract.data_files import listed
-from augment.contract.progress import labeled
 from augment.contract.terminal import (
     MOST_PROCESSES,
     AsJson,
     after_commit,
+    labeled,
     number,
     print_document,
     print_json,

@@ -21,8 +21,14 @@ from augment.contract import (
     verify,
 )
 from augment.contract.foreign import shown
-from augment.contract.progress import labeled
-from augment.contract.terminal import AsJson, number, print_document, print_json, print_lines
+from augment.contract.terminal import (
+    AsJson,
+    labeled,
+    number,
+    print_document,
+    print_json,
+    print_lines,
+)
 from augment.replacement.edits import Edit, undo_edits
 
 app = typer.Typer()

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from augment.contract import Derivation, Manifest, Version
 from augment.contract.foreign import shown
-from augment.contract.progress import labeled, open_console
+from augment.contract.terminal import labeled, open_console
 from augment.replacement.edits import Edit
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from augment.contract import Asset, Manifest, Parent, SourceSplit, Version, open_version
 from augment.contract.files import disk_errors
-from augment.contract.progress import Gauge
+from augment.contract.terminal import Gauge
 from augment.contract.version import source_of
 from augment.progress import Narrator
 from augment.versions.rows import ChunkOutput

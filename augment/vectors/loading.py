@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from augment.contract.progress import Gauge
+from augment.contract.terminal import Gauge
 from augment.errors import AssetInvalid
 from augment.progress import Narrator
 from augment.vectors.cache import Entry

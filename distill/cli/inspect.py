@@ -32,10 +32,10 @@ def errors(
     would compute begin with an apostrophe.
     """
     use(threads)
-    from augment.contract.progress import labeled
+    from augment.contract.terminal import labeled
     from distill.cli.output import emit
-    from distill.cli.tables_mistakes import print_mistakes
     from distill.serving.mistakes import write_mistakes
+    from distill.tables.mistakes import print_mistakes
 
     result = write_mistakes(model, version, out=out, split=split)
     emit(result, as_json, print_mistakes, labeled("written", result.place), kept=out)
@@ -74,8 +74,8 @@ def thresholds(
     """
     use(threads)
     from distill.cli.output import emit
-    from distill.cli.tables_thresholds import print_thresholds
     from distill.serving.cascade import find_thresholds
+    from distill.tables.thresholds import print_thresholds
 
     result = find_thresholds(
         model,

@@ -11,14 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from augment.contract.foreign import shown
-from augment.contract.progress import labeled, open_console
-from augment.contract.terminal import after_commit, print_json
-from distill.cli.tables import Cells, print_table
-from distill.cli.tables_calibration import print_calibration
-from distill.cli.tables_classes import print_classes
-from distill.cli.tables_intervals import interval_notes, score_cells, score_heads
-from distill.cli.tables_times import print_times
-from distill.distributed import is_main_process
+from augment.contract.terminal import after_commit, labeled, open_console, print_json
 from distill.evaluation.results import (
     EvaluationResult,
     GeneralResult,
@@ -28,8 +21,14 @@ from distill.evaluation.results import (
     SoftLabelUse,
     metric_columns,
 )
-from distill.progress import megabytes, short
+from distill.runs.distributed import is_main_process
+from distill.runs.progress import megabytes, short
 from distill.runs.records import Record
+from distill.tables.calibration import print_calibration
+from distill.tables.cells import Cells, print_table
+from distill.tables.classes import print_classes
+from distill.tables.intervals import interval_notes, score_cells, score_heads
+from distill.tables.times import print_times
 
 if TYPE_CHECKING:
     from distill.ablation import AblationLine, AblationResult

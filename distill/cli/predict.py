@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from augment.contract.foreign import shown
-from augment.contract.progress import labeled, open_console
-from augment.contract.terminal import AsJson, after_commit, number, print_json
+from augment.contract.terminal import (
+    AsJson,
+    after_commit,
+    labeled,
+    number,
+    open_console,
+    print_json,
+)
 from distill.cli.options import Quiet, Threads, use
 from distill.errors import UsageError
 

@@ -76,7 +76,7 @@ def export(
     with those of the model. The extra "onnx" is needed for ONNX.
     """
     use(threads)
-    from augment.contract.progress import labeled
+    from augment.contract.terminal import labeled
     from distill.cli.output import emit, print_export
     from distill.serving.export import FORMS, export_model
 

@@ -37,7 +37,7 @@ def teacher(
 ) -> None:
     """Fine-tune a teacher on the original rows of a version."""
     use(threads)
-    from augment.contract.progress import labeled
+    from augment.contract.terminal import labeled
     from distill.cli.output import emit, print_result
     from distill.models.guides import model_name
     from distill.teacher import fine_tune_teacher
@@ -102,7 +102,7 @@ def run(
     The same command again goes on where it was interrupted.
     """
     use(threads)
-    from augment.contract.progress import labeled
+    from augment.contract.terminal import labeled
     from distill.cli.output import emit, print_result
     from distill.errors import UsageError
     from distill.pipeline import distill_task

@@ -40,10 +40,10 @@ def trim(
     row is split with both vocabularies, and both models are scored on validation.
     """
     use(threads)
-    from augment.contract.progress import labeled
+    from augment.contract.terminal import labeled
     from distill.cli.output import emit
-    from distill.cli.tables_trim import print_trim
     from distill.serving.trim import trim_model
+    from distill.tables.trim import print_trim
 
     result = trim_model(model, version, out=out, min_count=min_count, size=size, quiet=quiet)
     emit(result, as_json, print_trim, labeled("written", str(out)), kept=out)

@@ -28,8 +28,8 @@ from distill.data.packing import BlockSpec, CorpusCounts, PackedBlocks
 from distill.data.tokenize_pool import TokenizedBatch, tokenize_batches
 from distill.data.versions import tokenizer_rules
 from distill.errors import DataInvalid, ModelInvalid
-from distill.progress import Gauge, Narrator
 from distill.runs.directory import reuse
+from distill.runs.progress import Gauge, Narrator
 from distill.runs.records import Origin, commit_sealed, digest_of, discard, read_json
 
 FORMAT = 1

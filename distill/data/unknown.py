@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from distill.progress import Narrator
+from distill.runs.progress import Narrator
 
 FIRST_ROWS = 1000
 MANY_UNKNOWN = 0.02

@@ -20,12 +20,12 @@ from transformers import PreTrainedTokenizerBase
 from augment.contract import UNLABELED, TaskSpec, Version, models
 from distill.data.batching import evenly_spread
 from distill.data.row_sets import RowSet, row_set
-from distill.distributed import main_process_first
 from distill.errors import DataInvalid
 from distill.models.limits import NO_LIMIT
-from distill.progress import Narrator
 from distill.recipes.mixtures import Data, unlabeled_split
 from distill.runs.directory import reuse
+from distill.runs.distributed import main_process_first
+from distill.runs.progress import Narrator
 from distill.runs.records import Origin, digest_of, write_sealed
 
 ROWS_AT_ONCE = 4096

@@ -25,7 +25,6 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from augment.contract import Version
 from distill.data.batching import longest, spread
 from distill.data.versions import TokenizedSplits, tokenize_sample
-from distill.distributed import device
 from distill.evaluation.evaluate import predict
 from distill.evaluation.results import Judgment
 from distill.models.bf16 import autocast
@@ -40,11 +39,12 @@ from distill.pipeline import (
     train_on_labels,
     train_prediction,
 )
-from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
 from distill.recipes.mixtures import Part, parts_of
 from distill.recipes.schema import PredictionWeights, Training
 from distill.runs.directory import RUN, FirstStage, RunDirectory
+from distill.runs.distributed import device
+from distill.runs.progress import Narrator
 from distill.stages import Stage
 from distill.stages.losses import has_label
 from distill.training.context import TaskContext

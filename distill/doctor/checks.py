@@ -21,7 +21,6 @@ from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts, count_taught
 from distill.data.unknown import MANY_UNKNOWN, unknown_share
 from distill.data.versions import count_split, labeled, sample, sample_drawn, tokenize_sample
-from distill.distributed import device
 from distill.doctor.calibrate import STAGES, StageName, Timings, Trial
 from distill.doctor.forecast import Forecast, Rows, make_forecast
 from distill.errors import DataInvalid, ModelInvalid, WeakTeacher
@@ -31,11 +30,12 @@ from distill.models.guides import GuideSpec, LoadedGuides, load_guides
 from distill.models.limits import check_length
 from distill.models.loading import Classifier, Encoder, describe
 from distill.pipeline import describe_student, intermediate_stage, prediction_stage
-from distill.progress import span
 from distill.recipes.auto import recipe_for
 from distill.recipes.load import DistillRecipe
 from distill.recipes.mixtures import count_parts
 from distill.runs.directory import RUN
+from distill.runs.distributed import device
+from distill.runs.progress import span
 from distill.training.advice import teacher_advice
 from distill.training.kept_labels import keep_labels
 from distill.training.teacher_logits import holds_logits

@@ -21,8 +21,8 @@ from distill.models.loading import Classifier
 from distill.models.shapes import NAMED
 from distill.models.students import Init
 from distill.pipeline import start_student
-from distill.progress import Narrator
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe
+from distill.runs.progress import Narrator
 from distill.runs.records import Record
 
 CHECKS = (

@@ -21,7 +21,6 @@ from augment.contract.checkpoint import SEQUENCE_HEAD, Checkpoint
 from augment.contract.model_folders import PROBE, SHORTEST_INPUT, check_size
 from augment.contract.models import WHOLE_WEIGHTS, loading, max_input_length
 from augment.contract.weights import Part
-from distill.distributed import device
 from distill.errors import ModelInvalid, VocabularyMismatch
 from distill.inference.settings import Calibration
 from distill.inference.vocabulary import MARK, check_vocabulary
@@ -35,7 +34,8 @@ from distill.models.labels import (
 )
 from distill.models.limits import NO_LIMIT, PAIR_LENGTH, filter_inputs, resolve_length
 from distill.models.projections import Pretrained
-from distill.progress import short
+from distill.runs.distributed import device
+from distill.runs.progress import short
 
 UNREAD: tuple[Part, ...] = ("pooler",)
 """What an encoder alone may lack: only a head reads the pooler."""

@@ -26,9 +26,9 @@ from typing import Any, TypeVar
 
 from augment.contract import Fault, OutputUnwritable
 from augment.contract.files import disk_errors, locked, nearest, partial_of
-from distill.distributed import is_main_process, main_process_first
 from distill.errors import DataInvalid, ModelInvalid, ModelNotFound, RunDiffers, UsageError
-from distill.progress import Narrator
+from distill.runs.distributed import is_main_process, main_process_first
+from distill.runs.progress import Narrator
 from distill.runs.records import (
     Origin,
     Record,

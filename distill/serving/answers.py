@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from augment.contract.files import check_output, new_place, sole_writer, write_file
-from augment.contract.progress import Gauge, Narrator
+from augment.contract.terminal import Gauge, Narrator
 from distill.errors import UsageError
 from distill.inference.classifier import Classifier
 from distill.inference.graph import GraphModel

@@ -26,7 +26,7 @@ from distill.evaluation.evaluate import predict
 from distill.inference.probabilities import Numbers, most_probable, probabilities
 from distill.inference.settings import Calibration
 from distill.models.loading import Classifier, open_classifier, own_length
-from distill.progress import Gauge, Narrator
+from distill.runs.progress import Gauge, Narrator
 from distill.runs.records import Record
 from distill.serving.glue_diagnostic import read_diagnostic
 from distill.serving.glue_submission import (

@@ -25,7 +25,6 @@ from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.scratch import scratch
 from distill.data.versions import batches, check_labels
-from distill.distributed import device
 from distill.errors import ModelInvalid, UsageError
 from distill.evaluation.compare import labeled_splits
 from distill.evaluation.cost import weight_bytes
@@ -35,7 +34,8 @@ from distill.inference.vocabulary import vocabulary_digest
 from distill.models.folders import folder_digest
 from distill.models.loading import open_classifier, read_tokenizer
 from distill.models.trimming import Source, open_source, write_trimmed
-from distill.progress import Gauge, Narrator
+from distill.runs.distributed import device
+from distill.runs.progress import Gauge, Narrator
 from distill.runs.records import Record, read_json
 from distill.serving.segmentation import Numbers, Pieces, compare, split_rows
 

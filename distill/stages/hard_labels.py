@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from distill.data.batching import model_inputs
-from distill.distributed import gradient_scale
 from distill.models.limits import filter_inputs
+from distill.runs.distributed import gradient_scale
 from distill.stages.base import Stage
 from distill.stages.losses import label_counts, label_loss
 

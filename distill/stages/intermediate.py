@@ -10,11 +10,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from distill.data.batching import model_inputs
-from distill.distributed import gradient_scale
 from distill.errors import ShapeMismatch
 from distill.models.capture import ActivationCapture, Activations
 from distill.models.projections import Kind, Pretrained, Projections
 from distill.recipes.schema import Layerwise
+from distill.runs.distributed import gradient_scale
 from distill.stages.base import Stage
 from distill.stages.losses import (
     Reduction,

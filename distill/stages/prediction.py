@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from distill.data.batching import SOFT_LABELS, model_inputs
-from distill.distributed import gradient_scale
 from distill.errors import ShapeMismatch
 from distill.models.capture import ActivationCapture, Activations
 from distill.models.limits import filter_inputs
 from distill.models.projections import Kind, Pretrained, Projections
 from distill.recipes.schema import Prediction, PredictionWeights
+from distill.runs.distributed import gradient_scale
 from distill.stages.base import Stage
 from distill.stages.hard_labels import LabelTerm
 from distill.stages.losses import cosine_loss, logits_loss, patient_loss

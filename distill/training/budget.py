@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from distill.data.batching import spread
-from distill.distributed import barrier
 from distill.errors import UsageError
-from distill.progress import Narrator
+from distill.runs.distributed import barrier
+from distill.runs.progress import Narrator
 from distill.training.callbacks import StepClock
 from distill.training.job import Job
 from distill.training.metric_log import MetricLog

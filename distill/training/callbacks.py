@@ -15,8 +15,8 @@ from transformers import TrainerControl as Control
 from typing_extensions import override
 
 from augment.contract.process import Interrupted, signals_heard
-from distill.distributed import any_rank, is_main_process
-from distill.progress import Gauge, Narrator, span
+from distill.runs.distributed import any_rank, is_main_process
+from distill.runs.progress import Gauge, Narrator, span
 from distill.training.selection import StepSelection
 
 EVERY = 50

@@ -18,8 +18,8 @@ from torch import nn
 from augment.contract import Fault
 from augment.contract.files import disk_errors, nearest, sync_folder
 from augment.contract.reading import read_json
-from distill.distributed import is_main_process
-from distill.progress import Narrator
+from distill.runs.distributed import is_main_process
+from distill.runs.progress import Narrator
 from distill.runs.records import Origin, discard, flaw, seal
 
 COMPLETE = "complete"

@@ -24,7 +24,6 @@ from distill.data.versions import (
     tokenize,
     tokenize_tests,
 )
-from distill.distributed import main_process_first, on_main_process
 from distill.evaluation.baselines import find_baselines
 from distill.evaluation.evaluate import calibrate, judge, measure
 from distill.evaluation.metrics import guess_score, most_of_luck
@@ -40,11 +39,12 @@ from distill.models.limits import resolve_length
 from distill.models.loading import Classifier, Student, eval_mode, read_config, read_weights
 from distill.models.seeding import seeded
 from distill.models.students import StudentSpec
-from distill.progress import Narrator
 from distill.recipes.load import DistillRecipe
 from distill.recipes.mixtures import count_parts, parts_of
 from distill.recipes.schema import Labeled, Layerwise, Optimization, Training
 from distill.runs.directory import RunDirectory
+from distill.runs.distributed import main_process_first, on_main_process
+from distill.runs.progress import Narrator
 from distill.runs.records import Origin, commit_sealed, discard
 from distill.stages import IntermediateStage, Stage
 from distill.training.advice import advice, rare_advice

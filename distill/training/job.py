@@ -11,8 +11,8 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from distill.data.batching import Collator
 from distill.data.mixtures import Mixture
-from distill.progress import Narrator
 from distill.recipes.schema import Optimization
+from distill.runs.progress import Narrator
 from distill.stages import Stage
 from distill.training.metric_log import MetricLog
 from distill.training.schedule import total_steps

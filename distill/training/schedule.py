@@ -15,9 +15,9 @@ from torch import nn
 
 from distill.data.batching import LengthGrouped, lengths_of
 from distill.data.mixtures import Mixture
-from distill.distributed import world_size
 from distill.errors import UsageError
 from distill.recipes.schema import Optimization
+from distill.runs.distributed import world_size
 
 
 @contextmanager

@@ -18,9 +18,9 @@ from augment.contract import Version
 from distill.data.batching import SOFT_LABELS
 from distill.data.row_batches import Places
 from distill.evaluation.target import Logits
-from distill.progress import Narrator
 from distill.recipes.mixtures import Data
 from distill.runs.directory import RunDirectory, reuse
+from distill.runs.progress import Narrator
 from distill.runs.records import Origin, digest_of, write_sealed
 from distill.training.kept_labels import KeptLabels
 from distill.training.teacher_logits import compute_logits, held_places, holds_logits, write_held

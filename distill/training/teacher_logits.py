@@ -23,8 +23,8 @@ from distill.evaluation.target import Logits, Row, classifier_logits
 from distill.models.bf16 import autocast
 from distill.models.folders import model_folder
 from distill.models.loading import Classifier
-from distill.progress import Gauge, Narrator
 from distill.recipes.mixtures import Data
+from distill.runs.progress import Gauge, Narrator
 from distill.runs.records import ITSELF, Origin, Seal, discard, read_seal, seal_of, write_seal
 from distill.training.finite_checks import check_logits
 from distill.training.teachers import Teacher

@@ -20,12 +20,12 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState
 from typing_extensions import override
 
 from augment.contract.process import Interrupted
-from distill.distributed import LONGEST_WAIT, barrier, is_main_process, main_process_first
 from distill.errors import DataInvalid
 from distill.inference.probabilities import UNCALIBRATED
 from distill.models.bf16 import uses_bfloat16
 from distill.models.labels import store_calibration
 from distill.models.loading import eval_mode
+from distill.runs.distributed import LONGEST_WAIT, barrier, is_main_process, main_process_first
 from distill.runs.records import Origin
 from distill.training.callbacks import Patience, PeriodicCheckpoint, ReleaseMemory, StageProgress
 from distill.training.checkpoints import (

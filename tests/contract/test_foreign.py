@@ -10,7 +10,7 @@ import pytest
 
 from augment.contract import Fault
 from augment.contract.foreign import LONGEST, escaped, is_unseen, shown
-from augment.contract.progress import labeled, open_console
+from augment.contract.terminal import labeled, open_console
 
 NASTY = "a\x1b[31mb\x1b]8;;http://x\x07c\u202ed\u200be\u2028f\r\b\x9b[old]\udc80\n\t\U000e0041"
 

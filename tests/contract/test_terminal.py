@@ -7,8 +7,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from augment.contract import OutputUnwritable
-from augment.contract.progress import Gauge, Narrator, labeled, span
-from augment.contract.terminal import command_line
+from augment.contract.terminal import Gauge, Narrator, command_line, labeled, span
 
 app = command_line("weave", "Weave.", resumes=("carpet",), completion=False)
 RAISED: dict[str, BaseException] = {
@@ -95,7 +94,7 @@ def test_progress_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("augment.contract.progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("augment.contract.terminal.time.monotonic", lambda: now)
     gauge = Gauge(Narrator(), "rows", first=0.2)
     for share in (0.2, 0.4, 0.6, 0.8):
         gauge.show(share, f"{share:.0%}")

@@ -16,8 +16,8 @@ from augment.recipes.schema import AugmentRecipe
 from distill.data.versions import tokenize
 from distill.evaluation.results import Judgment
 from distill.models.loading import Classifier, load_classifier
-from distill.progress import Narrator
 from distill.runs.directory import RunDirectory
+from distill.runs.progress import Narrator
 from distill.training.soft_labels import SoftLabels, soft_labels
 from distill.training.teacher_logits import holds_logits, teacher_digest
 from distill.training.teachers import Teacher

@@ -68,7 +68,7 @@ def test_the_time_that_is_left_comes_in_the_first_seconds(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("augment.contract.progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("augment.contract.terminal.time.monotonic", lambda: now)
     tell = Narrator(quiet=False)
     tell.start(1000, 0, {0: 50.0, 1: 50.0})
     tell.expects(1000)

@@ -9,9 +9,9 @@ import torch
 
 from augment.contract.terminal import print_json
 from distill.data.corpus import Source
-from distill.distributed import is_main_process
 from distill.general import distill_general
 from distill.pipeline import distill_task
+from distill.runs.distributed import is_main_process
 from distill.training.budget import Budget
 
 

@@ -19,7 +19,7 @@ from distill.data.blocks import block_spec, split, tokenize_corpus
 from distill.data.corpus import Corpus, Source, open_corpus
 from distill.data.tokenize_pool import BATCH_CHARACTERS
 from distill.errors import DataInvalid, ModelInvalid
-from distill.progress import Narrator
+from distill.runs.progress import Narrator
 from tests.unit.distill.helpers import BAD, GOOD, PLAIN, make_tokenizer
 
 ROOT = Path(__file__).resolve().parents[3]

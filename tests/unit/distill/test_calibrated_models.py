@@ -13,8 +13,7 @@ from rich.console import Console
 from transformers import BertConfig, BertTokenizerFast
 
 from augment.contract import Label, Splits, Version
-from augment.contract.progress import open_console
-from distill.cli.tables_calibration import print_calibration
+from augment.contract.terminal import open_console
 from distill.data.versions import labeled, sample, token_columns, tokenize_sample
 from distill.errors import ModelInvalid
 from distill.evaluation.evaluate import answers_of, calibrate, judge, predict
@@ -24,6 +23,7 @@ from distill.inference.probabilities import UNCALIBRATED
 from distill.inference.settings import KEY, Calibration, ServingSettings
 from distill.models.labels import settings_of, store_calibration
 from distill.models.loading import Classifier, load_classifier
+from distill.tables.calibration import print_calibration
 from tests.unit.distill.helpers import SENTIMENT, make_bert, mood_rows, save
 
 BIASED = Calibration(2.0, (0.75, -0.75))

@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from distill.cli.tables_classes import print_classes
 from distill.evaluation.classes import class_report
 from distill.evaluation.results import EvaluationResult, Role
 from distill.evaluation.verdicts import with_verdicts
+from distill.tables.classes import print_classes
 from tests.unit.distill.test_results import stored
 
 

@@ -45,9 +45,9 @@ from distill.models.loading import load_classifier
 from distill.models.projections import Projections
 from distill.models.students import checkpoint_projections, parse_student
 from distill.pipeline import start_student
-from distill.progress import Narrator
 from distill.recipes.load import load_recipe
 from distill.runs.directory import RunDirectory
+from distill.runs.progress import Narrator
 from distill.runs.records import write_sealed_json
 from distill.training.budget import Budget, Plan, Timing
 from distill.training.context import RunContext

@@ -15,11 +15,11 @@ from transformers import BertTokenizerFast
 
 from augment.contract import Label, Splits, TaskSpec, Version
 from distill.cli import app
-from distill.cli.tables_mistakes import print_mistakes
 from distill.errors import DataInvalid, UsageError
 from distill.inference.settings import KEY, Calibration, ServingSettings
 from distill.serving import mistakes
 from distill.serving.mistakes import write_mistakes
+from distill.tables.mistakes import print_mistakes
 from tests.unit.distill.helpers import SENTIMENT, make_bert, mood_rows, save, write_version
 
 NASTY = ('=HYPERLINK("http://x","y") good', "+1 good", "-1 good", "@SUM(A1) good", "\tgood", "good")

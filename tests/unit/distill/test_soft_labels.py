@@ -21,9 +21,9 @@ from distill.evaluation.evaluate import predict
 from distill.evaluation.results import Judgment
 from distill.evaluation.target import Logits
 from distill.models.loading import Classifier
-from distill.progress import Narrator
 from distill.recipes.schema import Prediction, Training
 from distill.runs.directory import RunDirectory
+from distill.runs.progress import Narrator
 from distill.training.schedule import row_order, rows_drawn
 from distill.training.soft_labels import SoftLabels, SoftRows, soft_labels
 from distill.training.teachers import Teacher, averaged_scores, teacher_name

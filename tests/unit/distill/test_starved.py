@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from augment.contract import Version
-from augment.contract.progress import open_console
+from augment.contract.terminal import open_console
 from distill.cli.output import print_result
 from distill.doctor.checks import check_score
 from distill.errors import WeakTeacher

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from augment.contract import progress
-from augment.contract.progress import Gauge, span
-from distill.distributed import is_main_process
+from augment.contract import terminal
+from augment.contract.terminal import Gauge, span
+from distill.runs.distributed import is_main_process
 
 __all__ = ["Gauge", "Narrator", "megabytes", "short", "span"]
 
 
-class Narrator(progress.Narrator):
+class Narrator(terminal.Narrator):
     """Says on stderr what happens; ``quiet``, and all processes but the first, say nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from rich.console import Console
 
 from augment.contract.foreign import shown
-from augment.contract.progress import labeled
-from distill.cli.tables import print_table
+from augment.contract.terminal import labeled
 from distill.evaluation.classes import ClassReport
 from distill.evaluation.results import EvaluationResult
+from distill.tables.cells import print_table
 
 MOST_CLASSES = 12
 """More are not shown one by one, nor as a matrix."""

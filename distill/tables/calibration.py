@@ -5,10 +5,10 @@ from __future__ import annotations
 from rich.console import Console
 
 from augment.contract.foreign import shown
-from augment.contract.progress import labeled
-from distill.cli.tables import Cells, print_table
+from augment.contract.terminal import labeled
 from distill.evaluation.reliability import CalibrationReport
 from distill.evaluation.results import EvaluationResult
+from distill.tables.cells import Cells, print_table
 
 
 def print_calibration(result: EvaluationResult, console: Console) -> None:

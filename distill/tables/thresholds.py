@@ -5,10 +5,10 @@ from __future__ import annotations
 from rich.console import Console
 
 from augment.contract.foreign import shown
-from augment.contract.progress import labeled
-from distill.cli.tables import Cells, print_table
+from augment.contract.terminal import labeled
 from distill.evaluation.thresholds import FEWEST, OperatingPoint
 from distill.serving.cascade import WITHIN, Cascade, CascadePoint, ThresholdResult, Wanted
+from distill.tables.cells import Cells, print_table
 
 _USES = {
     "training": "a model of this version was trained on these rows",

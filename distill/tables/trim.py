@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from augment.contract.foreign import shown
-from augment.contract.progress import labeled
-from distill.cli.tables import print_table
+from augment.contract.terminal import labeled
 from distill.evaluation.results import metric_columns
-from distill.progress import megabytes
+from distill.runs.progress import megabytes
+from distill.tables.cells import print_table
 
 if TYPE_CHECKING:
     from distill.serving.trim import Sizes, TrimResult

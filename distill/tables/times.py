@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
-from augment.contract.progress import labeled
-from distill.cli.tables import print_table
+from augment.contract.terminal import labeled
 from distill.evaluation.answer_times import EndToEnd, TimeShares
+from distill.tables.cells import print_table
 
 
 def print_times(named: Iterable[tuple[str, tuple[EndToEnd, ...]]], console: Console) -> None:

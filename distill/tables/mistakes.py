@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 
 from augment.contract.foreign import shown
-from augment.contract.progress import labeled
-from distill.cli.tables import print_table
+from augment.contract.terminal import labeled
 from distill.serving.mistakes import SURE, Mistake, Mistakes
+from distill.tables.cells import print_table
 
 TEXT_WIDTH, NAME_WIDTH = 60, 24
 
