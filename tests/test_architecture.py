@@ -29,7 +29,7 @@ LAYERS = {
     "distill": (
         "errors", "inference", "runs", "recipes",
         "models", "data", "stages", "evaluation", "training", "pipeline", "teacher", "general",
-        "ablation", "doctor", "serving", "tables", "__init__", "cli",
+        "ablation", "diagnosis", "serving", "tables", "__init__", "cli",
     ),
 }  # fmt: skip
 MODULES = {

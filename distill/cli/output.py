@@ -32,7 +32,7 @@ from distill.tables.times import print_times
 
 if TYPE_CHECKING:
     from distill.ablation import AblationLine, AblationResult
-    from distill.doctor.diagnose import Diagnosis
+    from distill.diagnosis.diagnose import Diagnosis
     from distill.serving.export import ExportResult
     from distill.serving.glue_submission import Submission
     from distill.serving.predict import PredictionTable

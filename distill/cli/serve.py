@@ -135,7 +135,7 @@ def doctor(
     """
     use(threads)
     from distill.cli.output import emit, print_diagnosis
-    from distill.doctor.diagnose import diagnose
+    from distill.diagnosis.diagnose import diagnose
 
     result = diagnose(
         teacher,

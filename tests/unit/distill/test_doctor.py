@@ -19,9 +19,9 @@ from augment.contract import Label, Version
 from distill import distill_task
 from distill.cli import app
 from distill.data.versions import count_split, sample
-from distill.doctor.calibrate import StageName, Timings, Trial, calibrate
-from distill.doctor.diagnose import CHECKS, CheckResult, Diagnosis, diagnose
-from distill.doctor.forecast import Rows, make_forecast
+from distill.diagnosis.calibrate import StageName, Timings, Trial, calibrate
+from distill.diagnosis.diagnose import CHECKS, CheckResult, Diagnosis, diagnose
+from distill.diagnosis.forecast import Rows, make_forecast
 from distill.recipes.auto import numbers
 from distill.recipes.load import DistillRecipe
 from tests.unit.distill.helpers import (

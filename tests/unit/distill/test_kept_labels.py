@@ -21,8 +21,8 @@ from distill import distill_task
 from distill.ablation import ablate_task
 from distill.cli import app
 from distill.data.row_sets import count_taught
-from distill.doctor.calibrate import StageName, Timings
-from distill.doctor.diagnose import CheckResult, Diagnosis, diagnose
+from distill.diagnosis.calibrate import StageName, Timings
+from distill.diagnosis.diagnose import CheckResult, Diagnosis, diagnose
 from distill.errors import DataInvalid, ModelInvalid, UsageError, WeakTeacher
 from distill.evaluation.results import Run
 from distill.models.guides import LABELS, GuideSpec, model_name, parse_guides

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from augment.contract import Version
 from distill.cli import app
-from distill.doctor.calibrate import Timings, Trial
-from distill.doctor.diagnose import diagnose
+from distill.diagnosis.calibrate import Timings, Trial
+from distill.diagnosis.diagnose import diagnose
 from distill.errors import DataInvalid
 from distill.pipeline import distill_task
 from distill.serving.predict import write_predictions

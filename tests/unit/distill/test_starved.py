@@ -12,7 +12,7 @@ import pytest
 from augment.contract import Version
 from augment.contract.terminal import open_console
 from distill.cli.output import print_result
-from distill.doctor.checks import check_score
+from distill.diagnosis.checks import check_score
 from distill.errors import WeakTeacher
 from distill.evaluation.compare import evaluate_models
 from distill.models.loading import open_classifier

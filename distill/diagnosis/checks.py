@@ -21,8 +21,8 @@ from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts, count_taught
 from distill.data.unknown import MANY_UNKNOWN, unknown_share
 from distill.data.versions import count_split, labeled, sample, sample_drawn, tokenize_sample
-from distill.doctor.calibrate import STAGES, StageName, Timings, Trial
-from distill.doctor.forecast import Forecast, Rows, make_forecast
+from distill.diagnosis.calibrate import STAGES, StageName, Timings, Trial
+from distill.diagnosis.forecast import Forecast, Rows, make_forecast
 from distill.errors import DataInvalid, ModelInvalid, WeakTeacher
 from distill.evaluation.evaluate import fitness, judge
 from distill.models.bf16 import slow_format, uses_bfloat16

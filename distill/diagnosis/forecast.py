@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from distill.data.mixtures import draws_of
-from distill.doctor.calibrate import STAGES, StageName, Timings
+from distill.diagnosis.calibrate import STAGES, StageName, Timings
 from distill.recipes.load import DistillRecipe
 from distill.recipes.mixtures import Part as PartName
 from distill.recipes.schema import Training

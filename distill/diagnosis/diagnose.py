@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from augment.contract import Fault, Version
 from augment.contract.models import quiet_libraries
 from distill.data.scratch import scratch
-from distill.doctor import checks
-from distill.doctor.calibrate import STAGES, Timings, Trial, calibrate, open_trial
-from distill.doctor.checks import Check
-from distill.doctor.forecast import Forecast
+from distill.diagnosis import checks
+from distill.diagnosis.calibrate import STAGES, Timings, Trial, calibrate, open_trial
+from distill.diagnosis.checks import Check
+from distill.diagnosis.forecast import Forecast
 from distill.errors import LabelMismatch
 from distill.models.guides import GuideSpec, LoadedGuides, parse_guides
 from distill.models.limits import resolve_length
