@@ -3,26 +3,37 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# nothing but what the lock names, byte for byte, and no code of a package at installation
-LOCKED := $(PIP) install --require-hashes --no-deps --only-binary :all: -r
+# nothing but what the locks name, byte for byte, and no code of a package at installation …
+LOCKED := $(PIP) install --require-hashes --no-deps --only-binary :all:
+# … but for the one that has no wheel, and whose only use is in the tests
+SOURCE := --no-binary jsonpath-rw --no-build-isolation
 READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
 DEMO := demo
 
-.PHONY: setup test lint demo audit soak clean
+.PHONY: setup setup-dev test lint demo audit soak clean
 
 setup: $(READY)
 
-$(READY): $(wildcard requirements*.lock) pyproject.toml
+setup-dev: $(READY_DEV)
+
+$(READY): requirements.lock requirements-cpu.lock requirements-cuda.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing the pinned dependencies (about two minutes) …"
-	@$(LOCKED) requirements-cpu.lock || echo "no CPU build of torch here: the index's own build is taken"
-	@$(LOCKED) requirements.lock
-	@! $(PIP) check | grep -q '^torch .* requires cuda-' || $(LOCKED) requirements-cuda.lock
+	@echo "installing the pinned dependencies (about a minute and a half) …"
+	@$(LOCKED) -r requirements-cpu.lock || echo "no CPU build of torch here: the index's own build is taken"
+	@$(LOCKED) -r requirements.lock
+	@! $(PIP) check | grep -q '^torch .* requires cuda-' || $(LOCKED) -r requirements-cuda.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@$(PIP) check
 	@touch $(READY)
 
-lint: setup
+$(READY_DEV): $(READY) requirements-dev.lock
+	@echo "installing what the tests, the documentation and every extra need …"
+	@$(LOCKED) $(SOURCE) -r requirements-dev.lock
+	@$(PIP) check
+	@touch $(READY_DEV)
+
+lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -42,11 +53,11 @@ demo: setup
 audit: setup
 	$(PYTHON) -m venv $(VENV)/audit
 	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
-	$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock -r requirements-cuda.lock
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock -r requirements-dev.lock -r requirements-cuda.lock
 
 # the long part of the tests of reliability: about an hour, as root where disks are to be mounted
 RELIABLE = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false
-soak: setup
+soak: setup-dev
 	$(RELIABLE) RELIABILITY_SOAK=1 $(BIN)/pytest -n 2 tests/reliability
 	$(RELIABLE) $(BIN)/python -m tests.reliability.mutations --json benchmarks/results/soak_mutations.json
 	$(PIP) install --quiet --no-deps --target $(VENV)/fuzz atheris==3.0.0

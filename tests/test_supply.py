@@ -19,9 +19,12 @@ from packaging.version import Version
 
 from tests.conftest import ROOT
 
-LOCKS = ["requirements.lock", "requirements-cpu.lock", "requirements-cuda.lock"]
+BASE, DEV = "requirements.lock", "requirements-dev.lock"
+LOCKS = [BASE, DEV, "requirements-cpu.lock", "requirements-cuda.lock"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+BUILD = {name: Requirement(name) for name in ("hatchling", "editables")}
+"""What installs the checkout itself."""
 
 FREE = {
     *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CNRI-Python"),
@@ -32,6 +35,7 @@ SPOKEN = {
     "Apache 2.0": "Apache-2.0",
     "Apache 2.0 License": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
+    "BSD": "BSD-3-Clause",
     "BSD License": "BSD-3-Clause",
     "3-Clause BSD License": "BSD-3-Clause",
     "ISC License (ISCL)": "ISC",
@@ -40,6 +44,8 @@ SPOKEN = {
     "Python Software Foundation License": "PSF-2.0",
 }
 """What packages without an SPDX expression call theirs."""
+UNSAID = {"mlcroissant": "Apache-2.0"}
+"""What a package's repository says, where its wheel says nothing."""
 COPYLEFT = {
     "certifi": "MPL-2.0",
     "gensim": "LGPL-2.1-only",
@@ -79,7 +85,7 @@ def pins(lock: str) -> list[Pin]:
     return [Pin(Requirement(pin), tuple(hashes)) for pin, *hashes in parts]
 
 
-LOCKED = {pin.name: pin for lock in ("requirements-cuda.lock", LOCKS[0]) for pin in pins(lock)}
+LOCKED = {pin.name: pin for lock in ("requirements-cuda.lock", DEV, BASE) for pin in pins(lock)}
 
 
 def declared(extra: str | None = None) -> dict[str, Requirement]:
@@ -88,9 +94,9 @@ def declared(extra: str | None = None) -> dict[str, Requirement]:
     return {canonicalize_name(each.name): each for each in found if each.name != PROJECT["name"]}
 
 
-def used() -> dict[str, Distribution]:
-    """What is installed and reached from the project with all its extras."""
-    todo = [Requirement(f"{PROJECT['name']}[dev,notebooks,onnx,ray]")]
+def reached(*groups: dict[str, Requirement]) -> dict[str, Distribution]:
+    """What is installed and needed by these groups, with what that needs."""
+    todo = [requirement for group in groups for requirement in group.values()]
     seen: set[str] = set()
     found: dict[str, Distribution] = {}
     while todo:
@@ -102,14 +108,14 @@ def used() -> dict[str, Distribution]:
             continue
         seen.add(str(requirement))
         for each in map(Requirement, package.requires or []):
-            extras = {"", *requirement.extras}
-            if each.marker is None or any(each.marker.evaluate({"extra": e}) for e in extras):
+            names = {"", *requirement.extras}
+            if each.marker is None or any(each.marker.evaluate({"extra": e}) for e in names):
                 todo.append(each)
-    del found[PROJECT["name"]]
     return found
 
 
-USED = used()
+BASE_USED = reached(declared(), BUILD)
+USED = reached(declared(), BUILD, *map(declared, EXTRAS))
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -139,8 +145,11 @@ def test_the_cpu_build_is_one_of_those_the_lock_allows() -> None:
 def test_setup_installs_by_digest_alone() -> None:
     make = (ROOT / "Makefile").read_text(encoding="utf-8")
 
-    assert "install --require-hashes --no-deps --only-binary :all: -r" in make
-    assert all(lock in make for lock in LOCKS)
+    assert "install --require-hashes --no-deps --only-binary :all:\n" in make
+    assert set(re.findall(r"install .* -r (\S+)|LOCKED\).* -r (\S+)", make)) == {
+        ("", lock) for lock in LOCKS
+    }
+    assert re.findall(r"--no-binary (\S+)", make) == ["jsonpath-rw"]
 
 
 def test_what_the_project_needs_is_installed_as_locked() -> None:
@@ -154,9 +163,19 @@ def test_what_the_project_needs_is_installed_as_locked() -> None:
 
 
 def test_what_is_locked_is_installed() -> None:
-    wanted = {pin.name: str(pin.version) for pin in pins(LOCKS[0]) if pin.wanted}
+    wanted = {
+        pin.name: str(pin.version) for lock in (BASE, DEV) for pin in pins(lock) if pin.wanted
+    }
 
     assert {name: Version(version(name)).public for name in wanted} == wanted
+
+
+def test_a_user_without_extras_installs_what_the_base_needs_and_no_more() -> None:
+    """The demo waits for these downloads; what builds the project itself is among them."""
+    base, dev = ({pin.name for pin in pins(lock) if pin.wanted} for lock in (BASE, DEV))
+
+    assert base == set(BASE_USED)
+    assert dev == set(USED) - base
 
 
 @pytest.mark.parametrize("extra", [None, *EXTRAS])
@@ -177,7 +196,9 @@ def licenses(package: Distribution) -> set[str]:
         return set(re.findall(r"[\w.+-]+", expression)) - {"AND", "OR", "WITH"}
     classifiers = [each for each in data.get_all("Classifier") or [] if each.startswith("License")]
     spoken = [each.rpartition(" :: ")[2] for each in classifiers]
-    spoken = spoken or re.split(r" AND | OR ", data.get("License") or "none")
+    spoken = spoken or re.split(
+        r" AND | OR ", data.get("License") or UNSAID.get(data["Name"], "none")
+    )
     return {SPOKEN.get(each, each) for each in spoken}
 
 
