@@ -29,9 +29,9 @@ from augment.recipes.schema import AugmentRecipe
 from augment.tasks import get_task
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED, VECTORS
-from distill.runs.records import read_json
-from distill.teacher import TeacherRecord, fine_tune_teacher
-from distill.training.advice import TEACHER_RECORD
+from distill.evaluation.results import TeacherRecord
+from distill.runs.records import TEACHER_RECORD, read_json
+from distill.teacher import fine_tune_teacher
 
 TRAINING = """
 [teacher]

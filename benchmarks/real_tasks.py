@@ -24,14 +24,14 @@ from benchmarks.arms import ARMS, INHERITED, SEEDS, STEPS, TRIALS, recipe_of
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED, VECTORS
 from distill.ablation import Arm
-from distill.evaluation.results import GeneralResult, Role, Run
+from distill.evaluation.results import GeneralResult, Role, TeacherRecord
 from distill.general import distill_general
 from distill.pipeline import distill_task
 from distill.runs.directory import RESULT
 from distill.runs.directory import STUDENT as STUDENT_FOLDER
-from distill.runs.records import Record, read_json
-from distill.teacher import TeacherRecord, fine_tune_teacher
-from distill.training.advice import TEACHER_RECORD
+from distill.runs.listing import Run
+from distill.runs.records import TEACHER_RECORD, Record, read_json
+from distill.teacher import fine_tune_teacher
 from distill.training.budget import Budget
 
 STUDENT = "3x312-1200-12"

@@ -25,9 +25,9 @@ from augment.contract.version import open_version
 from benchmarks.machine import arguments
 from benchmarks.places import MLM, SHARED
 from benchmarks.small_data import MOOD, QUEUES
-from distill.evaluation.results import Run
 from distill.pipeline import distill_task
 from distill.recipes.load import load_recipe
+from distill.runs.listing import Run
 from distill.teacher import fine_tune_teacher
 
 STUDENT, TEST = "4x312-1200-12", "test"

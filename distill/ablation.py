@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from augment.contract.files import new_place
 from augment.contract.recipes import twice
 from augment.contract.version import open_checked
 from distill.errors import UsageError
-from distill.evaluation.results import Role, Run
+from distill.evaluation.results import AblationLine, AblationResult, Role
 from distill.models.folders import folder_digest
 from distill.models.guides import parse_guides
 from distill.pipeline import distill_task
@@ -21,41 +21,11 @@ from distill.recipes.auto import Facts, resolve
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.recipes.mixtures import Part, Shares, count_parts, labeled_only
 from distill.runs.directory import RESULT, RUNS, RunDirectory
+from distill.runs.journal import note_call
+from distill.runs.listing import Run
 from distill.runs.progress import Narrator
-from distill.runs.records import Record, flaw, read_json, write_sealed_json
+from distill.runs.records import flaw, read_json, write_sealed_json
 from distill.training.context import run_identity
-
-
-class AblationLine(Record):
-    """One arm's outcome.
-
-    Attributes:
-        meaning: What it leaves out.
-        scores: The selection metric on the first validation split, one for each seed.
-        deviation: Their standard deviation (n - 1), or nothing for a single seed.
-        retention: The mean in percent of the teacher's score.
-        paper: TinyBERT4's figure for this task, in percent, where the paper has one.
-    """
-
-    arm: str
-    meaning: str
-    scores: tuple[float, ...]
-    mean: float
-    deviation: float | None
-    retention: float
-    paper: float | None
-
-
-class AblationResult(Record):
-    """The table of an ablation: scores by the selection metric on the first validation split."""
-
-    version: str
-    task: str
-    metric: str
-    split: str
-    seeds: tuple[int, ...]
-    teacher: float
-    arms: tuple[AblationLine, ...]
 
 
 def ablate_task(
@@ -109,6 +79,12 @@ def ablate_task(
         say.say("finished", f"{directory.path} was finished before; nothing is trained again")
         return read_json(file, AblationResult)
     with directory.claim(identity, say) as claim, claim.preparing():
+        note_call(
+            directory.path,
+            version=str(opened.path.resolve()),
+            recipe=str(recipe),
+            facts=asdict(Facts.of(opened)),
+        )
         finished: dict[str, list[Run]] = {}
         for arm in chosen:
             for seed in seeds:

@@ -38,6 +38,7 @@ from distill.models.students import (
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
 from distill.runs.directory import STUDENT, RunDirectory, reuse
 from distill.runs.distributed import barrier, device, main_process_first, on_main_process
+from distill.runs.journal import note_call, timed
 from distill.runs.progress import Narrator, span
 from distill.runs.records import commit_sealed, discard, read_json, write_sealed_json
 from distill.stages import IntermediateStage
@@ -106,7 +107,8 @@ def distill_general(
     with run.claim(identity, narrator) as claim:
         if slow := slow_format(settings.precision):
             narrator.say("bfloat16", slow)
-        with claim.preparing():
+        note_call(run.path, recipe=str(recipe))
+        with claim.preparing(), timed(run.path, "preparation"):
             encoder = open_teacher(str(teacher), settings)
             length = settings.general.length
             context = RunContext(settings, encoder.tokenizer, length, run, narrator)
@@ -119,7 +121,8 @@ def distill_general(
         with main_process_first():
             trained = run.reuse(run.path / STUDENT, run.origin(STUDENT), narrator)
         if not trained:
-            train(context, start(), parts, plan, budget, began)
+            with timed(run.path, STAGE):
+                train(context, start(), parts, plan, budget, began)
         # here, because an earlier call may have been killed after the commit
         on_main_process(lambda: discard(run.work / STAGE))
         result = summary(context, encoder.name, text, blocks, parts, plan)

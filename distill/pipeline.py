@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import datasets
@@ -16,7 +17,7 @@ from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts, count_taught
 from distill.errors import WeakTeacher
 from distill.evaluation.evaluate import fitness, judge
-from distill.evaluation.results import EvaluationResult, Judgment, Role, Run
+from distill.evaluation.results import EvaluationResult, Judgment, Role
 from distill.evaluation.static_embeddings import TokenTable
 from distill.evaluation.target import EvaluationTarget
 from distill.models.bf16 import slow_format
@@ -25,7 +26,7 @@ from distill.models.limits import check_length
 from distill.models.loading import Classifier, Encoder, Student, describe
 from distill.models.seeding import seeded
 from distill.models.students import Init, ShapeSpec, StudentSpec, build_student
-from distill.recipes.auto import recipe_for
+from distill.recipes.auto import Facts, recipe_for
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe
 from distill.runs.directory import (
     PLAIN_STUDENT,
@@ -35,6 +36,8 @@ from distill.runs.directory import (
     reuse,
 )
 from distill.runs.distributed import device, main_process_first, on_main_process
+from distill.runs.journal import note_call, timed
+from distill.runs.listing import Kind, Run
 from distill.runs.progress import Narrator
 from distill.runs.records import read_json, write_sealed_json
 from distill.stages import HardLabelStage, IntermediateStage, PredictionStage
@@ -99,11 +102,17 @@ def distill_task(
     choices = [(STUDENT, PLAIN_STUDENT), *([] if plain else [(STUDENT,)])]
     if finished := run.result(EvaluationResult, *choices, narrator=narrator):
         narrator.say("finished", f"{run.path} was finished before; nothing is trained again")
-        return Run(run.path, finished)
+        return Run.finished(run.path, Kind.TASK, identity, finished)
     with run.claim(identity, narrator) as claim:
         if slow := slow_format(settings.precision):
             narrator.say("bfloat16", slow)
-        with claim.preparing():
+        note_call(
+            run.path,
+            version=str(opened.path.resolve()),
+            recipe="" if isinstance(recipe, DistillRecipe) else str(recipe),
+            facts=asdict(Facts.of(opened, taught=taught)),
+        )
+        with claim.preparing(), timed(run.path, "preparation"):
             loaded = load_guides(named, opened.task, settings.seed)
             started = start_student(spec, opened.task, settings, loaded.model)
             context = open_context(
@@ -128,9 +137,10 @@ def distill_task(
             again = start_student(spec, opened.task, settings, loaded.model)
             rivals = {Role.PLAIN: train_on_labels(context, again), **rivals}
         students = choices[0] if plain else (STUDENT,)
-        on_main_process(lambda: run.finish(compare(context, guides, rivals), *students))
+        with timed(run.path, "measuring"):
+            on_main_process(lambda: run.finish(compare(context, guides, rivals), *students))
         result = run.made(EvaluationResult, students)
-    return Run(run.path, result)
+    return Run.finished(run.path, Kind.TASK, identity, result)
 
 
 def start_student(
@@ -278,7 +288,7 @@ def train_prediction(
     chosen = guides.kept.chosen if guides.kept else None
     drawn, labels = context.drawn(recipe, chosen), None
     if recipe.weights.logits and not final.is_dir():
-        with main_process_first():
+        with main_process_first(), timed(context.run.path, "soft labels"):
             labels = soft_labels(
                 guides.teachers,
                 context.version,

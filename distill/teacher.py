@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts
 from distill.errors import ModelInvalid, UsageError
-from distill.evaluation.results import EvaluationResult
+from distill.evaluation.results import EvaluationResult, TeacherRecord
 from distill.evaluation.static_embeddings import TokenTable
 from distill.evaluation.target import EvaluationTarget
 from distill.models.bf16 import slow_format
@@ -36,14 +37,16 @@ from distill.models.loading import (
     tried,
 )
 from distill.models.seeding import seeded
-from distill.recipes.auto import recipe_for
+from distill.recipes.auto import Facts, recipe_for
 from distill.recipes.load import DEFAULT_RECIPE
 from distill.runs.directory import LOCK, RunDirectory
 from distill.runs.distributed import barrier, on_main_process
+from distill.runs.journal import copy_journal, note_call, timed
 from distill.runs.progress import Narrator
 from distill.runs.records import (
+    TEACHER_RECORD,
+    TEACHER_SEAL,
     Origin,
-    Record,
     digest_of,
     discard,
     flaw,
@@ -52,17 +55,9 @@ from distill.runs.records import (
     seal,
 )
 from distill.stages import HardLabelStage
-from distill.training.advice import TEACHER_RECORD
 from distill.training.context import TaskContext, open_context
 
-SEAL, MODEL = ".seal", "model"
-
-
-class TeacherRecord(Record):
-    """``teacher.json``: what a teacher was made from and how good it is."""
-
-    identity: dict[str, Any]
-    result: EvaluationResult
+MODEL = "model"
 
 
 def fine_tune_teacher(
@@ -111,7 +106,13 @@ def fine_tune_teacher(
     tokenizer, length = read_tokenizer(init), resolve_length(settings.max_length, opened.task)
     check_length(length, init, config)
     with run.claim(identity, narrator) as claim:
-        with claim.preparing():
+        note_call(
+            run.path,
+            version=str(opened.path.resolve()),
+            recipe=str(recipe),
+            facts=asdict(Facts.of(opened, config.hidden_size)),
+        )
+        with claim.preparing(), timed(run.path, "preparation"):
             untuned = seeded(settings.seed, lambda: read_weights(init, config, may_start=UNTUNED))
             table = TokenTable.of(untuned, tokenizer)
             context = open_context(opened, settings, tokenizer, run, narrator, table=table)
@@ -134,13 +135,15 @@ def _commit(
 ) -> None:
     """Measure the teacher and give it its name."""
     target = EvaluationTarget(out.name, made, context.tokens.validation, context.max_length)
-    result = context.result([target], {out.name: "teacher"}, folder=str(out))
+    with timed(context.run.path, "measuring"):
+        result = context.result([target], {out.name: "teacher"}, folder=str(out))
     record = TeacherRecord(identity=identity, result=result)
 
     def fill(folder: Path) -> None:
         shutil.copytree(context.run.work / MODEL, folder, dirs_exist_ok=True)
         write_json(folder / TEACHER_RECORD, record.to_json())
-        seal(folder, origin, place=folder / SEAL)
+        copy_journal(context.run.path, folder)
+        seal(folder, origin, place=folder / TEACHER_SEAL)
 
     commit_folder(out, fill)
 
@@ -161,7 +164,10 @@ def _finished(out: Path, origin: Origin) -> EvaluationResult | None:
     """
     if not out.exists():
         return None
-    sealed, why = read_seal(out, place=out / SEAL), flaw(out, origin, place=out / SEAL)
+    sealed, why = (
+        read_seal(out, place=out / TEACHER_SEAL),
+        flaw(out, origin, place=out / TEACHER_SEAL),
+    )
     if not sealed or sealed.origin != origin:
         raise UsageError(
             f"{out} exists and is not this teacher: it {why}.",

@@ -28,8 +28,8 @@ LAYERS = {
     ),
     "distill": (
         "errors", "inference", "runs", "recipes",
-        "models", "data", "stages", "evaluation", "training", "pipeline", "teacher", "general",
-        "ablation", "diagnosis", "serving", "tables", "__init__", "cli",
+        "models", "data", "stages", "evaluation", "training", "runs.listing", "pipeline",
+        "teacher", "general", "ablation", "diagnosis", "serving", "tables", "__init__", "cli",
     ),
 }  # fmt: skip
 MODULES = {
@@ -51,8 +51,9 @@ def imports(module: str) -> Iterator[str]:
 
 
 def layer(module: str) -> str:
-    """The sub-package or top-level file that a module belongs to."""
-    return [*module.split("."), "__init__"][1]
+    """The sub-package or top-level file that a module belongs to; or a file with its own layer."""
+    package, _, inside = module.partition(".")
+    return inside if inside in LAYERS[package] else inside.partition(".")[0] or "__init__"
 
 
 @pytest.mark.parametrize("package", LAYERS)

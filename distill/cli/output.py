@@ -13,6 +13,8 @@ from rich.text import Text
 from augment.contract.foreign import shown
 from augment.contract.terminal import after_commit, labeled, open_console, print_json
 from distill.evaluation.results import (
+    AblationLine,
+    AblationResult,
     EvaluationResult,
     GeneralResult,
     Latency,
@@ -31,7 +33,6 @@ from distill.tables.intervals import interval_notes, score_cells, score_heads
 from distill.tables.times import print_times
 
 if TYPE_CHECKING:
-    from distill.ablation import AblationLine, AblationResult
     from distill.diagnosis.diagnose import Diagnosis
     from distill.serving.export import ExportResult
     from distill.serving.glue_submission import Submission

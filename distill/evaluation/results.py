@@ -1,11 +1,9 @@
-"""What was measured: models, scores, cost, retention; and a finished run."""
+"""What was measured: models, scores, cost, retention; what is stored of each kind of run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field
@@ -16,7 +14,6 @@ from distill.evaluation.classes import ClassReport
 from distill.evaluation.collapse import Collapse
 from distill.evaluation.intervals import Interval
 from distill.evaluation.reliability import CalibrationReport
-from distill.runs.directory import STUDENT
 from distill.runs.records import Record
 
 if TYPE_CHECKING:
@@ -336,23 +333,40 @@ def metric_columns(scores: Scores) -> list[tuple[str, float]]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A finished run: its directory, and what was measured."""
+class TeacherRecord(Record):
+    """``teacher.json``: what a teacher was made from and how good it is."""
 
-    path: Path
+    identity: dict[str, Any]
     result: EvaluationResult
 
-    @property
-    def student(self) -> Path:
-        """The distilled student: a plain transformers folder."""
-        return self.path / STUDENT
 
-    @property
-    def verdicts(self) -> tuple[str, ...]:
-        """Sentences: which model has collapsed, and what the distilled student loses to."""
-        return tuple(verdict.sentence for verdict in self.result.verdicts)
+class AblationLine(Record):
+    """One arm's outcome.
 
-    def table(self) -> pd.DataFrame:
-        """Teacher and students, one row each: scores, retention, parameters, latency."""
-        return self.result.table()
+    Attributes:
+        meaning: What it leaves out.
+        scores: The selection metric on the first validation split, one for each seed.
+        deviation: Their standard deviation (n - 1), or nothing for a single seed.
+        retention: The mean in percent of the teacher's score.
+        paper: TinyBERT4's figure for this task, in percent, where the paper has one.
+    """
+
+    arm: str
+    meaning: str
+    scores: tuple[float, ...]
+    mean: float
+    deviation: float | None
+    retention: float
+    paper: float | None
+
+
+class AblationResult(Record):
+    """The table of an ablation: scores by the selection metric on the first validation split."""
+
+    version: str
+    task: str
+    metric: str
+    split: str
+    seeds: tuple[int, ...]
+    teacher: float
+    arms: tuple[AblationLine, ...]

@@ -34,9 +34,10 @@ from distill.runs.records import (
     Record,
     digest_of,
     discard,
+    flatten,
     flaw,
-    parse_object,
     read_json,
+    read_object,
     read_seal,
     seal_of,
     write_sealed_json,
@@ -179,7 +180,7 @@ class RunDirectory:
         file, origin = self.path / RUN, _run_origin(identity)
         if not (why := flaw(file, origin)):
             return False
-        stored, sealed = _read_object(file), read_seal(file)
+        stored, sealed = read_object(file), read_seal(file)
         if not file.is_dir() and sealed and sealed.origin == origin:
             return True
         if stored is None:
@@ -205,7 +206,7 @@ class RunDirectory:
             ) from missing
 
     def _compare(self, stored: dict[str, Any], asked: dict[str, Any]) -> None:
-        old, new = _flatten(stored), _flatten(asked)
+        old, new = flatten(stored), flatten(asked)
         keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
         if keys:
             pairs = [(key, _brief(old.get(key)), _brief(new.get(key))) for key in keys[:6]]
@@ -361,7 +362,7 @@ def check_student(run: Path) -> None:
 @lru_cache(maxsize=32)
 def _student_flaw(run: Path, stamps: tuple[tuple[str, int, int], ...]) -> str:  # noqa: ARG001
     """Read once, though a command opens a model several times; ``stamps`` tell of a change."""
-    begun, identity = read_seal(run / RUN), _read_object(run / RUN)
+    begun, identity = read_seal(run / RUN), read_object(run / RUN)
     digest = begun.origin.made_from if begun else digest_of(identity)
     return flaw(run / STUDENT, Origin(made_from=digest, part=STUDENT))
 
@@ -396,25 +397,7 @@ def _run_origin(identity: dict[str, Any]) -> Origin:
     return Origin(made_from=digest_of(identity), part="run")
 
 
-def _read_object(file: Path) -> dict[str, Any] | None:
-    """The JSON object in a file; None where there is none."""
-    try:
-        return parse_object(file.read_bytes()) if file.is_file() else None  # a pipe would wait
-    except OSError:
-        return None
-
-
 def _brief(value: Any) -> str:
     """A digest by its first digits."""
     text = str(value)
     return text[:12] if re.fullmatch("[0-9a-f]{64}", text) else text
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as key paths."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= (
-            _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
-    return flat

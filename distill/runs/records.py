@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,8 @@ from distill.errors import DataInvalid
 T = TypeVar("T")
 
 ITSELF = "."
+TEACHER_RECORD, TEACHER_SEAL = "teacher.json", ".seal"
+"""In the folder of a teacher that was made here: from what, and how good it is; its seal."""
 _DECIDING = (".json", ".safetensors", ".bin", ".pt", ".pth", ".txt", ".model")
 """Files that a reader of a folder may look for: one that was not sealed is no part of it."""
 
@@ -66,6 +68,24 @@ def parse_object(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return row if isinstance(row, dict) else None
+
+
+def read_object(file: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None where there is none."""
+    try:
+        return parse_object(file.read_bytes()) if file.is_file() else None  # a pipe would wait
+    except OSError:
+        return None
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as key paths."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= (
+            flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat
 
 
 class Origin(BaseModel):

@@ -14,11 +14,9 @@ from pydantic import ValidationError
 from augment.contract import Fault
 from distill.recipes.auto import Numbers, numbers
 from distill.recipes.schema import Optimization, Training
-from distill.runs.records import read_json
+from distill.runs.records import TEACHER_RECORD, read_json
 from distill.training.schedule import total_steps
 
-TEACHER_RECORD = "teacher.json"
-"""In the folder of a teacher that was made here: from what, and how good it is."""
 FAR = 4
 """Times the usual rate, or a part of it, from which on a rate is suspected."""
 LONGER = 3

@@ -44,6 +44,7 @@ from distill.recipes.mixtures import count_parts, parts_of
 from distill.recipes.schema import Labeled, Layerwise, Optimization, Training
 from distill.runs.directory import RunDirectory
 from distill.runs.distributed import main_process_first, on_main_process
+from distill.runs.journal import timed
 from distill.runs.progress import Narrator
 from distill.runs.records import Origin, commit_sealed, discard
 from distill.stages import IntermediateStage, Stage
@@ -239,7 +240,8 @@ class TaskContext(RunContext):
 
     def _finish(self, job: Job, final: Path, origin: Origin) -> None:
         """Train, and give the student its place."""
-        outcome = train_stage(job)
+        with timed(self.run.path, job.stage.name):
+            outcome = train_stage(job)
         if outcome.steps < total_steps(len(job.rows), job.training):
             assert job.selection is not None
             without = f"no better {job.selection.metric} in {counted(job.patience)}"

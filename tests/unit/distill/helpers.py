@@ -40,9 +40,9 @@ from augment.contract import (
     sha256_file,
 )
 from augment.sources.examples import source_split
-from distill.evaluation.results import Run
 from distill.models.shapes import InputSpec, config_of, parse_shape
 from distill.runs.directory import LOCK
+from distill.runs.listing import Run
 from distill.training import callbacks, trainer
 
 GOOD = ("good", "great", "fine", "warm", "bright", "fresh")

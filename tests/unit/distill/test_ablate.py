@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from augment.contract import Version
-from distill.ablation import ARMS, BY_NAME, AblationResult, Arm, ablate_task, arm_recipe
+from distill.ablation import ARMS, BY_NAME, Arm, ablate_task, arm_recipe
 from distill.cli import app
 from distill.errors import MappingInvalid, RunDiffers, UsageError
+from distill.evaluation.results import AblationResult
 from distill.recipes.load import RECIPES, DistillRecipe, load_recipe
 from distill.recipes.mixtures import Data, Part, Shares
 from distill.runs.records import read_json

@@ -24,10 +24,10 @@ from distill.data.row_sets import count_taught
 from distill.diagnosis.calibrate import StageName, Timings
 from distill.diagnosis.diagnose import CheckResult, Diagnosis, diagnose
 from distill.errors import DataInvalid, ModelInvalid, UsageError, WeakTeacher
-from distill.evaluation.results import Run
 from distill.models.guides import LABELS, GuideSpec, model_name, parse_guides
 from distill.recipes.auto import numbers, recipe_for
 from distill.recipes.load import RECIPES
+from distill.runs.listing import Run
 from distill.stages.losses import logits_loss
 from distill.training.kept_labels import filled, keep_labels
 from distill.training.soft_labels import LEAST, mixed

@@ -23,9 +23,9 @@ from distill.errors import (
     WeakTeacher,
 )
 from distill.evaluation.compare import evaluate_models
-from distill.evaluation.results import Run
 from distill.inference.settings import serving_settings
 from distill.runs.directory import RunDirectory
+from distill.runs.listing import Run
 from distill.teacher import fine_tune_teacher
 from tests.unit.distill.helpers import Go, make_bert, make_good_teacher, save, stopping, written
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from augment.contract import OutputUnwritable, Version, open_version
 from distill import distill_task
 from distill.errors import ModelNotFound, RunDiffers, TrainingFailed
-from distill.evaluation.results import Run
+from distill.runs.listing import Run
 from tests.unit.distill.helpers import SENTIMENT, Go, mood_rows, stopping, write_version
 
 

@@ -17,9 +17,10 @@ from distill.cli.output import print_result
 from distill.evaluation import baselines, static_embeddings
 from distill.evaluation.baselines import find_baselines
 from distill.evaluation.collapse import Collapse
-from distill.evaluation.results import Baseline, EvaluationResult, Measurement, Role, Run, Selection
+from distill.evaluation.results import Baseline, EvaluationResult, Measurement, Role, Selection
 from distill.evaluation.static_embeddings import TokenTable
 from distill.evaluation.verdicts import find_verdicts
+from distill.runs.listing import Run
 from tests.unit.distill.helpers import BAD, GOOD, SENTIMENT, make_bert, mood_rows, write_version
 
 SELECTION = Selection(metric="macro_f1", split="validation")
@@ -161,7 +162,7 @@ def test_the_table_shows_baselines_and_ends_in_verdicts(
         ["[a]"],
         ["b", "=", "1"],
     ]
-    assert Run(tmp_path, result).verdicts == ("It loses.",)
+    assert Run(tmp_path, outcome=result).verdicts == ("It loses.",)
     assert list(result.table()["model"]) == [own.model for own in result.models]
 
 

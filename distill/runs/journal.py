@@ -1,0 +1,121 @@
+"""``journal.jsonl`` of a run: who called it with what, and how long each part took.
+
+It is a log, and decides nothing: a run whose journal is lost is the same run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from distill.runs.distributed import device, is_main_process, world_size
+from distill.runs.records import Record, parse_object
+
+JOURNAL = "journal.jsonl"
+_PACKAGES = ("augment-distill", "torch", "transformers", "datasets", "numpy")
+
+
+class Call(Record):
+    """A command, or a call from Python, that worked on a run.
+
+    Attributes:
+        at: When it began, in UTC, as ISO 8601.
+        command: Its words; none of a call from Python.
+        version: The folder of the version, where there is one.
+        recipe: What the user called it.
+        facts: What numbers of the recipe were found by, see ``recipes.auto.Facts``.
+        environment: Versions of packages, the machine.
+    """
+
+    at: str
+    command: tuple[str, ...] = ()
+    version: str | None = None
+    recipe: str = ""
+    facts: dict[str, int | None] | None = None
+    environment: dict[str, str] = Field(default_factory=dict)
+
+
+class Part(Record):
+    """A part of a run that a call worked on, whether or not it came to its end."""
+
+    part: str
+    seconds: float
+
+
+def note_call(run: Path, **known: Any) -> None:
+    """Add this call to a run's journal; ``known`` are fields of ``Call``."""
+    if is_main_process():
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        _append(run, Call(at=at, command=_command(), environment=environment(), **known))
+
+
+def _command() -> tuple[str, ...]:
+    program = Path(sys.argv[0])
+    ours = program.name == "distill" or program.parts[-3:] == ("distill", "cli", "__main__.py")
+    return ("distill", *sys.argv[1:]) if ours else ()
+
+
+@contextmanager
+def timed(run: Path, part: str) -> Iterator[None]:
+    """Around a part of a run: its seconds go to the journal, also where it is interrupted."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        if is_main_process():
+            _append(run, Part(part=part, seconds=round(time.monotonic() - began, 3)))
+
+
+def read_journal(run: Path) -> tuple[Call | Part, ...]:
+    """The lines of a run's journal; what cannot be read is left out."""
+    file = run / JOURNAL
+    try:
+        lines = file.read_bytes().splitlines() if file.is_file() else []
+    except OSError:
+        return ()
+    return tuple(_lines(lines))
+
+
+def copy_journal(run: Path, folder: Path) -> None:
+    """Give a finished folder the journal of the run that made it."""
+    with suppress(OSError):
+        if (run / JOURNAL).is_file():
+            shutil.copy(run / JOURNAL, folder / JOURNAL)
+
+
+def environment() -> dict[str, str]:
+    """Versions of packages, and the machine."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    found |= {"platform": platform.platform(), "processors": str(len(os.sched_getaffinity(0)))}
+    return {**found, "device": device().type, "processes": str(world_size())}
+
+
+def _lines(lines: Iterable[bytes]) -> Iterator[Call | Part]:
+    for line in lines:
+        row = parse_object(line)
+        with suppress(ValidationError):
+            if row:
+                yield (Part if "part" in row else Call).model_validate(row)
+
+
+def _append(run: Path, row: Record) -> None:
+    """A line more; a journal that cannot be written ends no run."""
+    file = run / JOURNAL
+    if file.is_file() or (run.is_dir() and not os.path.lexists(file)):
+        with suppress(OSError), file.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row.to_json()) + "\n")
