@@ -6,24 +6,76 @@ TYPE_CHECKING = False  # "typing" would take longer than all of this
 if TYPE_CHECKING:
     from typing import Any
 
-    from augment.contract import Version, open_version
+    from augment.analysis.plan import plan_task as plan
+    from augment.analysis.preview import preview
+    from augment.analysis.stats import difference as diff
+    from augment.analysis.stats import version_stats as stats
+    from augment.contract import Version, list_versions, open_version, verify
+    from augment.derive.add import add_rows
+    from augment.derive.filter import filter_version
+    from augment.derive.merge import merge_versions
     from augment.derive.write import write_version
     from augment.pipeline import augment_task
+    from augment.recipes.load import load_recipe
+    from augment.replacement.candidate_store import candidate_store
+    from augment.sources.task_files import draft_task
+    from augment.vectors.cache import vector_tables
 
+    __version__: str
 
-__all__ = ["Version", "augment_task", "open_version", "write_version"]
+__all__ = [
+    "Version",
+    "__version__",
+    "add_rows",
+    "augment_task",
+    "candidate_store",
+    "diff",
+    "draft_task",
+    "filter_version",
+    "list_versions",
+    "load_recipe",
+    "merge_versions",
+    "open_version",
+    "plan",
+    "preview",
+    "stats",
+    "vector_tables",
+    "verify",
+    "write_version",
+]
 _PLACES = {
-    "Version": "augment.contract.version",
-    "augment_task": "augment.pipeline",
-    "open_version": "augment.contract.version",
-    "write_version": "augment.derive.write",
+    "Version": "contract.version",
+    "add_rows": "derive.add",
+    "augment_task": "pipeline",
+    "candidate_store": "replacement.candidate_store",
+    "diff": "analysis.stats:difference",
+    "draft_task": "sources.task_files",
+    "filter_version": "derive.filter",
+    "list_versions": "contract.version",
+    "load_recipe": "recipes.load",
+    "merge_versions": "derive.merge",
+    "open_version": "contract.version",
+    "plan": "analysis.plan:plan_task",
+    "preview": "analysis.preview",
+    "stats": "analysis.stats:version_stats",
+    "vector_tables": "vectors.cache",
+    "verify": "contract.version",
+    "write_version": "derive.write",
 }
+"""Name → module, and what it is called there where that is another name."""
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: a command listens for Ctrl-C before anything else is loaded."""
-    from importlib import import_module
+    from importlib import import_module, metadata
 
+    if name == "__version__":
+        return metadata.version("augment-distill")
     if name in _PLACES:
-        return getattr(import_module(_PLACES[name]), name)
-    raise AttributeError(f"module 'augment' has no attribute {name!r}")
+        module, _, other = _PLACES[name].partition(":")
+        return getattr(import_module(f"{__name__}.{module}"), other or name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,27 +6,76 @@ TYPE_CHECKING = False  # "typing" would take longer than all of this
 if TYPE_CHECKING:
     from typing import Any
 
+    from distill.ablation import ablate_task
     from distill.data.corpus import Source
+    from distill.diagnosis.diagnose import diagnose as doctor
+    from distill.evaluation.compare import evaluate_models as evaluate
     from distill.general import distill_general
     from distill.inference.classifier import Classifier
     from distill.pipeline import distill_task
+    from distill.recipes.load import load_recipe
+    from distill.serving.answers import predict
+    from distill.serving.cascade import find_thresholds
+    from distill.serving.export import export_model as export
+    from distill.serving.glue_submission import check_submission
+    from distill.serving.mistakes import write_mistakes
+    from distill.serving.trim import trim_model as trim
+    from distill.teacher import fine_tune_teacher as distill_teacher
     from distill.training.budget import Budget
 
+    __version__: str
 
-__all__ = ["Budget", "Classifier", "Source", "distill_general", "distill_task"]
+__all__ = [
+    "Budget",
+    "Classifier",
+    "Source",
+    "__version__",
+    "ablate_task",
+    "check_submission",
+    "distill_general",
+    "distill_task",
+    "distill_teacher",
+    "doctor",
+    "evaluate",
+    "export",
+    "find_thresholds",
+    "load_recipe",
+    "predict",
+    "trim",
+    "write_mistakes",
+]
 _PLACES = {
-    "Budget": "distill.training.budget",
-    "Classifier": "distill.inference.classifier",
-    "Source": "distill.data.corpus",
-    "distill_general": "distill.general",
-    "distill_task": "distill.pipeline",
+    "Budget": "training.budget",
+    "Classifier": "inference.classifier",
+    "Source": "data.corpus",
+    "ablate_task": "ablation",
+    "check_submission": "serving.glue_submission",
+    "distill_general": "general",
+    "distill_task": "pipeline",
+    "distill_teacher": "teacher:fine_tune_teacher",
+    "doctor": "diagnosis.diagnose:diagnose",
+    "evaluate": "evaluation.compare:evaluate_models",
+    "export": "serving.export:export_model",
+    "find_thresholds": "serving.cascade",
+    "load_recipe": "recipes.load",
+    "predict": "serving.answers",
+    "trim": "serving.trim:trim_model",
+    "write_mistakes": "serving.mistakes",
 }
+"""Name → module, and what it is called there where that is another name."""
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: ``import distill`` loads neither torch nor transformers."""
-    from importlib import import_module
+    from importlib import import_module, metadata
 
+    if name == "__version__":
+        return metadata.version("augment-distill")
     if name in _PLACES:
-        return getattr(import_module(_PLACES[name]), name)
-    raise AttributeError(f"module 'distill' has no attribute {name!r}")
+        module, _, other = _PLACES[name].partition(":")
+        return getattr(import_module(f"{__name__}.{module}"), other or name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

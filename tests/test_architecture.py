@@ -225,8 +225,9 @@ def error_of(value: object) -> str:
 
 
 def test_public_names() -> None:
-    assert augment.__all__ == ["Version", "augment_task", "open_version", "write_version"]
-    assert distill.__all__ == ["Budget", "Classifier", "Source", "distill_general", "distill_task"]
+    assert {"Version", "augment_task", "open_version", "write_version"} <= {*augment.__all__}
+    shipped = {"Budget", "Classifier", "Source", "distill_general", "distill_task"}
+    assert shipped <= {*distill.__all__}
     for module in (augment, distill, augment.contract, augment.errors, distill.errors):
         assert all(getattr(module, name) is not None for name in module.__all__)
         assert len(set(module.__all__)) == len(module.__all__)

@@ -1,13 +1,26 @@
-"""One sentence under the lens: each word's route, its candidates and a few variants."""
+"""One row under the lens: each word's route, its candidates and a few variants."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from augment.contract import UsageError
+from augment.contract.data_files import listed
+from augment.executor.models import Models
+from augment.recipes.load import load_recipe
+from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidates import CandidateFinder
 from augment.replacement.edits import Variant
 from augment.replacement.sampling import TextOfRow, sample_texts
+from augment.tasks import get_task
 from augment.tokenization.words import Route
+from augment.vectors import cache_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +33,7 @@ class WordView:
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class TextPreview:
     """Everything a run would do to one text."""
 
     text: str
@@ -28,7 +41,83 @@ class Preview:
     variants: tuple[Variant, ...]
 
 
-def preview(text: str, finder: CandidateFinder, task: str, column: str) -> Preview:
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a run would do to a row.
+
+    Attributes:
+        texts: Text column → what becomes of its text.
+    """
+
+    texts: dict[str, TextPreview]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A line for each candidate, and one for each word without any."""
+        import pandas as pd
+
+        columns = ["column", "at", "word", "route", "rank", "candidate", "score"]
+        return pd.DataFrame(
+            [
+                (column, at, word.word, word.route, rank, *candidate)
+                for column, view in self.texts.items()
+                for at, word in enumerate(view.words)
+                for rank, candidate in enumerate(word.candidates or [("", None)], start=1)
+            ],
+            columns=columns,
+        )
+
+
+def preview(
+    task: str,
+    text: str | Sequence[str],
+    *,
+    mlm: str | Path | None = None,
+    vectors: str | Path | None = None,
+    recipe: str | Path | AugmentRecipe = "official",
+    variants: int | None = None,
+    device: str = "cpu",
+    vectors_cache: str | Path | bool = True,
+) -> Preview:
+    """Show each word's route and candidates, and some variants, before anything runs.
+
+    Args:
+        task: A GLUE task's name or a task file.
+        text: The text to look at; of a pair both, in the order of the task's columns.
+        mlm: Folder or hub name of the masked LM.
+        vectors: Vectors file or a name of gensim's downloader.
+        recipe: ``official``, ``paper``, a recipe file, or a recipe object.
+        variants: At most so many variants of a text; the recipe's number if left out.
+        device: Where the masked LM runs.
+        vectors_cache: Folder for tables of vectors; True: the user's cache, False: none is kept.
+
+    Raises:
+        UsageError: There are more texts than the task has columns.
+        Fault: A model or a recipe cannot be used.
+    """
+    spec, texts = get_task(task).spec, [text] if isinstance(text, str) else list(text)
+    plan = load_recipe(recipe, spec.name)
+    if len(texts) > len(spec.text_columns):
+        raise UsageError(
+            f"{len(texts)} texts are given; {spec.name} has "
+            f"{len(spec.text_columns)}: {listed(spec.text_columns)}.",
+            "Give one for each text column, in this order.",
+        )
+    mlm, vectors = (None if name is None else str(name) for name in (mlm, vectors))
+    models = Models(mlm, vectors, device=device, vectors_cache=cache_folder(vectors_cache))
+    finder = models.load_finder(plan)
+    columns = dict(zip(spec.text_columns, texts, strict=False))
+    finder.refuse_long([(f"the {column}", of) for column, of in columns.items()])
+    return Preview(
+        {
+            column: preview_text(of, finder, spec.name, column, most=variants)
+            for column, of in columns.items()
+        }
+    )
+
+
+def preview_text(
+    text: str, finder: CandidateFinder, task: str, column: str, *, most: int | None = None
+) -> TextPreview:
     """Explain what the recipe does to a text in a column, drawing as for row 0.
 
     Candidates are those of the original sentence; recipes that condition on the copy draw from
@@ -38,12 +127,12 @@ def preview(text: str, finder: CandidateFinder, task: str, column: str) -> Previ
     found = finder.for_sentences([words])[0]
     scored = {at: tuple(zip(of.words, of.scores, strict=True)) for at, of in found.items()}
     samples = sample_texts([TextOfRow(0, column, text, words)], finder, task)[0]
-    return Preview(
+    return TextPreview(
         text=text,
         words=tuple(
             WordView(text[word.start : word.end], word.route.value, scored.get(at, ()))
             for at, word in enumerate(words)
             if word.route is not Route.SPACE
         ),
-        variants=tuple(sample.variant for sample in samples if not sample.reason),
+        variants=tuple(sample.variant for sample in samples if not sample.reason)[:most],
     )

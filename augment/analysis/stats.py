@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from augment.contract import GENERATOR, SOFT_LABELS, Version
+from augment.contract import GENERATOR, SOFT_LABELS, Version, open_version
 from augment.sources.digests import normalized
 
 
@@ -83,8 +84,9 @@ class Difference:
     examples: tuple[dict[str, Any], ...]
 
 
-def version_stats(version: Version) -> VersionStats:
+def version_stats(version: Version | str | Path) -> VersionStats:
     """Read the training split once and count; of rows without labels less is told."""
+    version = _opened(version)
     task, train = version.task, version.to_pandas(version.task.splits.train)
     parts = {"original": train[train.variant == 0], "generated": train[train.variant > 0]}
     texts = {name: _texts(part, version) for name, part in parts.items()}
@@ -126,6 +128,10 @@ def made_by(version: Version) -> dict[str, dict[str, int]]:
     return found
 
 
+def _opened(version: Version | str | Path) -> Version:
+    return version if isinstance(version, Version) else open_version(version)
+
+
 def _unlabeled_rows(version: Version) -> dict[str, int]:
     split = version.task.splits.unlabeled
     if split is None or split not in version.splits:
@@ -156,8 +162,11 @@ def _mean_entropy(version: Version, nats: float) -> dict[str, float]:
     return {} if version.task.label.kind == "regression" else {"entropy": nats}
 
 
-def difference(first: Version, second: Version, examples: int = 5) -> Difference:
+def difference(
+    first: Version | str | Path, second: Version | str | Path, examples: int = 5
+) -> Difference:
     """Compare recipes, counts and the rows to train on of two versions of one task."""
+    first, second = _opened(first), _opened(second)
     a, b = _keyed(first, "a"), _keyed(second, "b")
     both = a.join(b, how="inner")
     changed = both[both.a != both.b]

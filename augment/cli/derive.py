@@ -43,7 +43,6 @@ def add(
     with a label alone is a new training row, one with neither goes to the split `unlabeled`.
     """
     from augment.derive.add import add_rows
-    from augment.executor.models import Models
     from augment.progress import Narrator
 
     made = add_rows(
@@ -52,7 +51,9 @@ def add(
         generator=source,
         out=out,
         recipe=recipe,
-        models=Models(teacher=teacher, similarity_model=similarity_model, device=device),
+        teacher=teacher,
+        similarity_model=similarity_model,
+        device=device,
         skip_malformed=skip_malformed,
         narrator=Narrator(quiet=False),
     )
@@ -75,12 +76,16 @@ def filter_command(
 ) -> None:
     """Apply a recipe's gates to rows that were generated or added, as a new version."""
     from augment.derive.filter import filter_version
-    from augment.executor.models import Models
     from augment.progress import Narrator
 
-    models = Models(teacher=teacher, similarity_model=similarity_model, device=device)
     made = filter_version(
-        version, recipe=recipe, out=out, models=models, narrator=Narrator(quiet=False)
+        version,
+        recipe=recipe,
+        out=out,
+        teacher=teacher,
+        similarity_model=similarity_model,
+        device=device,
+        narrator=Narrator(quiet=False),
     )
     _tell(made, as_json)
 

@@ -30,7 +30,6 @@ from augment.cli.options import (
 )
 from augment.cli.output import show_preview, show_summary, stderr, stdout
 from augment.contract import UsageError
-from augment.contract.data_files import listed
 from augment.contract.terminal import (
     MOST_PROCESSES,
     AsJson,
@@ -197,23 +196,11 @@ def preview_command(
 ) -> None:
     """Show each word's route and candidates, and some variants, before anything runs."""
     from augment.analysis.preview import preview
-    from augment.executor.models import Models
-    from augment.tasks import get_task
-    from augment.vectors import cache_folder
 
-    spec = get_task(task).spec
-    plan = load_recipe(recipe, spec.name)
-    if len(text) > len(spec.text_columns):
-        raise UsageError(
-            f"--text stands {len(text)} times; {spec.name} has "
-            f"{len(spec.text_columns)}: {listed(spec.text_columns)}.",
-            "Give one for each text column, in this order.",
-        )
-    kept_in = cache_folder(tables_kept(vectors_cache, no_vectors_cache))
-    finder = Models(mlm, vectors, device=device, vectors_cache=kept_in).load_finder(plan)
-    columns = dict(zip(spec.text_columns, text, strict=False))
-    finder.refuse_long([(f"the {column}", of) for column, of in columns.items()])
-    views = {column: preview(of, finder, spec.name, column) for column, of in columns.items()}
+    views = preview(
+        task, text, mlm=mlm, vectors=vectors, recipe=recipe, device=device,
+        vectors_cache=tables_kept(vectors_cache, no_vectors_cache),
+    ).texts  # fmt: skip
     if as_json:
         shown_as = [{"column": column, **asdict(view)} for column, view in views.items()]
         print_json(shown_as if len(shown_as) > 1 else shown_as[0])

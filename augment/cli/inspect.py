@@ -223,11 +223,10 @@ def store_command(
     as_json: AsJson = False,
 ) -> None:
     """Show how large a candidate store is, and prune it."""
-    from augment.replacement.candidate_store import describe_store
-    from augment.replacement.candidate_store import prune as prune_store
+    from augment.replacement.candidate_store import candidate_store
 
-    dropped = prune_store(folder, int(prune * 2**30)) if prune is not None else 0
-    files = describe_store(folder)
+    found = candidate_store(folder, prune_gb=prune)
+    files, dropped = found.files, found.dropped
     if as_json:
         entries = [{"file": f.path.name, "entries": f.entries, "bytes": f.bytes} for f in files]
         print_json({"files": entries, "dropped": dropped})
@@ -254,23 +253,12 @@ def vectors_command(
     as_json: AsJson = False,
 ) -> None:
     """Show the tables of word vectors that are kept for later starts."""
-    from augment.vectors.cache import cache_folder, entries
-    from augment.vectors.cache import clear as remove
-    from augment.vectors.storage import load
+    from augment.vectors.cache import vector_tables
 
-    place = cache_folder(folder or True) or Path()
-    tables: list[dict[str, Any]] = [
-        {
-            "entry": path.name,
-            **({} if note is None else note.model_dump(include={"source", "rows", "dimensions"})),
-            "bytes": 0 if note is None else note.bytes,
-            "state": "damaged" if note is None or (verify and load(path) is None) else "whole",
-        }
-        for path, note in entries(place).items()
-    ]
-    removed = remove(place) if clear else 0
+    found = vector_tables(folder, verify=verify, clear=clear)
+    place, tables, removed = found.folder, found.tables, found.removed
     if as_json:
-        print_json({"folder": str(place), "tables": tables, "removed": removed})
+        print_json({"folder": str(place), "tables": list(tables), "removed": removed})
         return
     for row in tables:
         state = "" if row["state"] == "whole" else " · damaged: it is made again when needed"

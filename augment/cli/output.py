@@ -14,7 +14,7 @@ from augment.contract.terminal import labeled, open_console
 from augment.replacement.edits import Edit
 
 if TYPE_CHECKING:
-    from augment.analysis.preview import Preview
+    from augment.analysis.preview import TextPreview
 
 stdout = open_console()
 stderr = open_console(err=True)
@@ -146,7 +146,7 @@ def marked(text: str, edits: list[Edit]) -> Text:
     return line.append(shown(text[at:]))
 
 
-def show_preview(view: Preview, variants: int, top: int) -> None:
+def show_preview(view: TextPreview, variants: int, top: int) -> None:
     """The preview as two blocks: words with candidates, then variants."""
     table = Table(box=None, pad_edge=False)
     for heading in ("word", "route", "candidates (score)"):

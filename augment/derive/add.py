@@ -28,8 +28,6 @@ from augment.sources.examples import SourceRow, whole
 from augment.sources.labels import short
 from augment.sources.row_files import read_rows
 
-_NO_MODELS = Models()
-
 
 def add_rows(
     version: Version | str | Path,
@@ -38,7 +36,9 @@ def add_rows(
     generator: str,
     out: str | Path | None = None,
     recipe: str = "official",
-    models: Models = _NO_MODELS,
+    teacher: str | None = None,
+    similarity_model: str | None = None,
+    device: str = "cpu",
     skip_malformed: bool = False,
     narrator: Narrator | None = None,
 ) -> Version:
@@ -50,7 +50,9 @@ def add_rows(
         generator: What made them, for the rows' column of that name.
         out: The root of all versions; that of the version by default.
         recipe: A preset or a recipe file: its gates count.
-        models: What its gates ask.
+        teacher: Folder or hub name of a fine-tuned classifier, where the gates ask one.
+        similarity_model: The same of a sentence encoder.
+        device: Where these models run.
         skip_malformed: Leave malformed rows out, counted.
         narrator: Hears what is going on.
 
@@ -66,6 +68,7 @@ def add_rows(
             "rows are added without logits, but the recipe has teacher_logits = true.",
             "Add them first, then let augment filter compute the logits of all rows.",
         )
+    models = Models(teacher=teacher, similarity_model=similarity_model, device=device)
     gates = Gates.load(plan, models, parent)
     groups = groups_of(parent, parent.task.splits.train)
     screen = SourceRows(np.sort(groups.idx[: groups.sourced]), parent.reference, skip_malformed)

@@ -37,15 +37,15 @@ from augment.recipes.load import load_recipe
 from augment.versions.manifest import Made
 from augment.versions.rows import ChunkOutput
 
-_NO_MODELS = Models()
-
 
 def filter_version(
     version: Version | str | Path,
     *,
     recipe: str,
     out: str | Path | None = None,
-    models: Models = _NO_MODELS,
+    teacher: str | None = None,
+    similarity_model: str | None = None,
+    device: str = "cpu",
     narrator: Narrator | None = None,
 ) -> Version:
     """Apply a recipe's gates to the rows of a version that are no source rows, as a new version.
@@ -55,7 +55,9 @@ def filter_version(
         recipe: A preset or a recipe file: its gates count. With ``teacher_logits`` those of all
             training rows are computed, and of rows without labels that were generated.
         out: The root of all versions; that of the version by default.
-        models: What its gates ask.
+        teacher: Folder or hub name of a fine-tuned classifier, where the gates ask one.
+        similarity_model: The same of a sentence encoder.
+        device: Where these models run.
         narrator: Hears what is going on.
 
     Raises:
@@ -63,6 +65,7 @@ def filter_version(
     """
     tell = narrator or Narrator()
     parent = open_checked(version)
+    models = Models(teacher=teacher, similarity_model=similarity_model, device=device)
     gates = Gates.load(load_recipe(recipe, parent.task.name), models, parent)
     filtering = Filtering(parent, gates, *_judged(parent))
     if parent.manifest.teacher_logits and not filtering.keeps_logits:

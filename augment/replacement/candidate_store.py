@@ -43,6 +43,14 @@ class StoreFile:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class StoreView:
+    """The files of a store, and how many entries were dropped just now."""
+
+    files: tuple[StoreFile, ...]
+    dropped: int
+
+
 def key_of(query: MaskedInput) -> bytes:
     """The address of a position: a digest of everything the model reads."""
     head = struct.pack("<qqq", query.first_segment, query.mask_at, int(not query.spaced))
@@ -202,6 +210,21 @@ def describe_store(folder: Path) -> list[StoreFile]:
         size = sum(part.stat().st_size for part in folder.glob(f"{path.name}*"))
         files.append(StoreFile(path, entries, size))
     return files
+
+
+def candidate_store(folder: str | Path, *, prune_gb: float | None = None) -> StoreView:
+    """Look at a candidate store, dropping its oldest entries first where it is to be smaller.
+
+    Args:
+        folder: The store, such as ``data/versions/.candidates``.
+        prune_gb: The largest size that stays.
+
+    Raises:
+        StoreInvalid: A file is damaged or busy.
+    """
+    place = Path(folder)
+    dropped = 0 if prune_gb is None else prune(place, int(prune_gb * 2**30))
+    return StoreView(tuple(describe_store(place)), dropped)
 
 
 def prune(folder: Path, limit: int) -> int:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from augment.contract.files import locked, sync
 from augment.vectors.storage import CacheUnusable, Metadata, cache_errors, gather_in, load, save
@@ -123,12 +124,46 @@ def entries(folder: Path) -> dict[Path, Metadata | None]:
     return found
 
 
-def clear(folder: Path) -> int:
-    """Remove all tables of a cache; returns how many. A process that maps one keeps it."""
-    removed = list(entries(folder))
-    for path in removed:
+@dataclass(frozen=True, slots=True)
+class CacheView:
+    """What a cache holds.
+
+    Attributes:
+        folder: The cache.
+        tables: Of each table ``entry``, ``bytes`` and ``state`` (``whole`` or ``damaged``); where
+            that can be read, ``source``, ``rows`` and ``dimensions``.
+        removed: How many of them were removed just now.
+    """
+
+    folder: Path
+    tables: tuple[dict[str, Any], ...]
+    removed: int
+
+
+def vector_tables(
+    folder: str | Path | None = None, *, verify: bool = False, clear: bool = False
+) -> CacheView:
+    """Look at the tables of word vectors that are kept for later starts.
+
+    Args:
+        folder: Another cache than the user's own.
+        verify: Read every byte and compare it with the digests.
+        clear: Remove all: files are parsed again when needed. A process that maps one keeps it.
+    """
+    place = cache_folder(folder or True) or Path()
+    found = entries(place)
+    tables = tuple(
+        {
+            "entry": path.name,
+            **({} if note is None else note.model_dump(include={"source", "rows", "dimensions"})),
+            "bytes": 0 if note is None else note.bytes,
+            "state": "damaged" if note is None or (verify and load(path) is None) else "whole",
+        }
+        for path, note in found.items()
+    )
+    for path in found if clear else ():
         shutil.rmtree(path, ignore_errors=True)
-    return len(removed)
+    return CacheView(place, tables, len(found) if clear else 0)
 
 
 def _sample(file: Path, size: int) -> str:

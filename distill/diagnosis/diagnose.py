@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,7 +176,7 @@ class _Examination:
 
 
 def diagnose(
-    teacher: str,
+    teacher: str | os.PathLike[str],
     version: Version | str | Path,
     *,
     student: str = DEFAULT_STUDENT,
@@ -202,14 +203,14 @@ def diagnose(
         calibrate: Times the stages of a trial.
     """
     quiet_libraries()
-    narrator = Narrator(quiet=quiet)
+    narrator, name = Narrator(quiet=quiet), os.fspath(teacher)
     done = _Examination(
-        teacher, encoder, version, student, recipe, init, plain, Path(out), narrator, calibrate
+        name, encoder, version, student, recipe, init, plain, Path(out), narrator, calibrate
     )
     forecast = done.examine()
     found = {name: done.found.get(name, NOT_REACHED) for name in CHECKS}
     return Diagnosis(
-        teacher=teacher,
+        teacher=name,
         version=str(version.reference if isinstance(version, Version) else version),
         student=student,
         recipe=str(recipe),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,12 +28,15 @@ from distill.models.loading import Classifier, open_classifier, own_length
 
 
 def evaluate_models(
-    models: Sequence[str], version: Version | str | Path, *, split: str | None = None
+    models: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    version: Version | str | Path,
+    *,
+    split: str | None = None,
 ) -> EvaluationResult:
     """Score, weigh and time classifiers on the same rows.
 
     Args:
-        models: Folders, run directories or hub names.
+        models: A folder, run directory or hub name, or several.
         version: A version or a reference to one.
         split: A labeled split; all validation splits, and the test splits that have labels, each
             by itself, if left out.
@@ -42,20 +46,21 @@ def evaluate_models(
         Fault: With a sentence that says what to do.
     """
     quiet_libraries()
-    opened = open_checked(version)
+    several = [models] if isinstance(models, str | os.PathLike) else models
+    named, opened = [os.fspath(model) for model in several], open_checked(version)
     with scratch() as folder:
-        targets, named = [], () if split else labeled_tests(opened)
-        for model, name in zip(models, _short(models), strict=True):
+        targets, with_labels = [], () if split else labeled_tests(opened)
+        for model, name in zip(named, _short(named), strict=True):
             classifier = open_classifier(model, opened.task)
             length = own_length(classifier, opened.task)
             splits = labeled_splits(opened, split, classifier, length, folder)
-            tests = tokenize_tests(opened, named, classifier.tokenizer, length, folder)
+            tests = tokenize_tests(opened, with_labels, classifier.tokenizer, length, folder)
             targets.append(EvaluationTarget(name, classifier, splits, length, tests=tests))
         found = EvaluationResult.on(
             opened,
             {**targets[0].splits, **targets[0].tests},
             models=_with_times(measure(targets, opened.task), targets, opened),
-            **({"tests": named} if named else {}),
+            **({"tests": with_labels} if with_labels else {}),
         )
         return with_verdicts(found)
 

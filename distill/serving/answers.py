@@ -1,26 +1,37 @@
-"""Answers to raw texts: a few at once, or those of a file, whose own columns are carried over."""
+"""Answers to raw texts: a few at once, or those of a table, whose own columns are carried over."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from augment.contract import Version
 from augment.contract.files import check_output, new_place, sole_writer, write_file
+from augment.contract.tables import kind_of
 from augment.contract.terminal import Gauge, Narrator
+from distill.data.scratch import scratch
 from distill.errors import UsageError
 from distill.inference.classifier import Classifier
 from distill.inference.graph import GraphModel
-from distill.inference.texts import Text
+from distill.inference.texts import USUAL, Text, as_texts, is_pandas
 from distill.runs.records import Record
-from distill.serving.rows import STDIN, InputRow, input_file, open_rows, refuse
+from distill.serving.rows import KINDS, STDIN, InputRow, input_file, open_rows, refuse
 from distill.serving.writers import Values, check_kind, open_writer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from distill.serving.glue_submission import Submission
+    from distill.serving.predict import PredictionTable
 
 DIGITS = 6
 """Decimals of probabilities and scores; more than float32 holds would be noise."""
@@ -69,6 +80,127 @@ class AnsweredFile(Record):
     columns: tuple[str, ...]
     renamed: tuple[str, ...]
     rows_per_second: float
+
+
+def predict(
+    model: str | os.PathLike[str] | Classifier,
+    data: Any,
+    *,
+    out: str | Path | None = None,
+    text_columns: Sequence[str] | str = (),
+    abstain_below: float | None = None,
+    skip_malformed: bool = False,
+    form: str | None = None,
+    split: str = "test",
+    diagnostic: str | Path | None = None,
+    threads: int | None = None,
+    quiet: bool = True,
+) -> Answers | pd.DataFrame | AnsweredFile | PredictionTable | Submission:
+    """Answer texts, the rows of a table, or those of a version.
+
+    Args:
+        model: What ``Classifier.load`` takes, or a classifier that is loaded.
+        data: A list of texts, or of pairs of them; a pandas Series or DataFrame, or a
+            ``datasets.Dataset``; the path of a file; a version or a reference to one.
+        out: A table to write: .csv, .tsv, .jsonl, .parquet. Of a version also ``FILE.zip`` or a
+            folder: GLUE's submission. Without it, answers to rows come as a data frame.
+        text_columns: One, or two for pairs; if left out, those of the model's data, or the only
+            one with text, or ``text``.
+        abstain_below: Give no label where its probability is lower.
+        skip_malformed: Leave rows of a file out that cannot be read, and count them.
+        form: Of an export, see ``Classifier.load``.
+        split: Of a version; ``test`` also means ``test_matched`` and ``test_mismatched``.
+        diagnostic: GLUE's diagnostic set, for a model of MNLI.
+        threads: CPU threads; all of them if left out.
+        quiet: Say nothing on stderr.
+
+    Returns:
+        For texts ``Answers``; for rows a data frame with the columns of the input, then
+        ``prediction``, ``confidence`` and ``p_LABEL``; with ``out`` a record of what was written.
+
+    Raises:
+        UsageError: The arguments do not go together.
+        Fault: With a sentence that says what to do.
+    """
+    columns = (text_columns,) if isinstance(text_columns, str) else tuple(text_columns)
+    is_place = isinstance(data, str | os.PathLike)
+    is_file = is_place and (os.path.isfile(data) or kind_of(Path(data)) in KINDS)
+    if isinstance(data, Version) or (is_place and not is_file):
+        return _of_version(model, data, out, split, diagnostic, quiet=quiet)
+    opened = model
+    if not isinstance(opened, Classifier):
+        opened = open_model(os.fspath(opened), form, threads)
+    if is_place:
+        options: dict[str, Any] = {"text_columns": columns, "abstain_below": abstain_below}
+        options |= {"skip_malformed": skip_malformed, "quiet": quiet}
+        place = os.fspath(data)
+        if out is not None:
+            return answer_file(opened, place, out=out, **options)
+        return _as_frame(lambda table: answer_file(opened, place, out=table, **options))
+    if out is not None:
+        raise UsageError("out is for the rows of a file or a version.", "Write the frame yourself.")
+    if type(data).__module__.partition(".")[0] == "datasets" and hasattr(data, "to_pandas"):
+        data = data.to_pandas()
+    if is_pandas(data):
+        return _of_frame(opened, data, columns, abstain_below)
+    return answer_texts(opened, as_texts(data, opened.backend.head), abstain_below=abstain_below)
+
+
+def _of_version(
+    model: str | os.PathLike[str] | Classifier,
+    version: Version | str | Path,
+    out: str | Path | None,
+    split: str,
+    diagnostic: str | Path | None,
+    *,
+    quiet: bool,
+) -> pd.DataFrame | PredictionTable | Submission:
+    from distill.serving.predict import write_predictions
+
+    if isinstance(model, Classifier):
+        raise UsageError(
+            "rows of a version are answered by a model that is named.", "Give its folder."
+        )
+    answer = partial(
+        write_predictions,
+        model,
+        version,
+        split=split,
+        diagnostic=diagnostic,
+        quiet=quiet,
+    )
+    return _as_frame(lambda table: answer(out=table)) if out is None else answer(out=out)
+
+
+def _as_frame(write: Callable[[Path], object]) -> pd.DataFrame:
+    """What is written as a table, as a data frame."""
+    import pandas as pd
+
+    with scratch() as folder:
+        write(folder / "answers.parquet")
+        return pd.read_parquet(folder / "answers.parquet")
+
+
+def _of_frame(
+    classifier: Classifier,
+    data: Any,
+    columns: Sequence[str],
+    abstain_below: float | None,
+) -> pd.DataFrame:
+    """A frame, or a column as one, with the answers to its rows."""
+    import pandas as pd
+
+    _require_labels(classifier, abstain_below)
+    frame = data if hasattr(data, "columns") else data.to_frame(data.name or USUAL)
+    if missing := [name for name in columns if name not in frame.columns]:
+        there = ", ".join(map(str, frame.columns))
+        raise UsageError(f"the frame has no column {missing[0]!r}; there are {there}.")
+    texts = as_texts(frame[list(columns)] if columns else frame, classifier.backend.head)
+    names = _free_names(_columns(classifier), [str(name) for name in frame.columns])
+    answers = _answer(classifier, texts, names, abstain_below) if texts else []
+    own = pd.DataFrame(answers, index=frame.index, columns=list(names.values()))
+    found: pd.DataFrame = pd.concat([frame, own], axis=1)
+    return found
 
 
 def open_model(model: str, form: str | None, threads: int | None) -> Classifier:

@@ -5,6 +5,7 @@ In a cascade the student answers where it is sure, and the teacher where it is n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,10 +121,10 @@ class Answers:
 
 
 def find_thresholds(
-    model: str,
+    model: str | os.PathLike[str],
     version: Version | str | Path,
     *,
-    teacher: str | None = None,
+    teacher: str | os.PathLike[str] | None = None,
     split: str | None = None,
     precision: float | None = None,
     label: str | None = None,
@@ -149,7 +150,7 @@ def find_thresholds(
     opened = open_checked(version)
     task = opened.task
     _check(task, precision, label, abstain)
-    models = [model, *([teacher] if teacher else [])]
+    models = [os.fspath(name) for name in (model, teacher) if name]
     with scratch() as folder:
         targets = [_target(opened, name, split, folder) for name in models]
         split, rows = next(iter(targets[0].splits.items()))
@@ -170,13 +171,13 @@ def find_thresholds(
     return ThresholdResult.on(
         opened,
         {split: rows},
-        model=model,
+        model=models[0],
         calibrated=targets[0].classifier.calibration != UNCALIBRATED,
         used_for=_used_for(opened, split),
         points=ranked.curve(),
         wanted=tuple(wanted),
         cascade=cascade(
-            own, answers[1], labels, task, name=teacher, milliseconds=(times[0], times[1])
+            own, answers[1], labels, task, name=models[1], milliseconds=(times[0], times[1])
         )
         if teacher
         else None,

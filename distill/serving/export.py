@@ -9,6 +9,7 @@ DIR/onnx-int8/      the same with 8-bit weights, whose answers do not depend on 
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
@@ -146,7 +147,7 @@ class ExportResult(MeasuredOn, _Exported):
 
 
 def export_model(
-    model: str,
+    model: str | os.PathLike[str],
     version: Version | str | Path,
     *,
     out: str | Path,
@@ -182,7 +183,7 @@ def export_model(
         check_output(out)
         opened, narrator = open_checked(version), Narrator(quiet=quiet)
         wanted = _Trimming(trim_size) if trim or trim_size is not None else None
-        return _export(model, opened, out, forms, wanted, narrator)
+        return _export(os.fspath(model), opened, out, forms, wanted, narrator)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ a ``.zip`` or a folder is a submission, to which each task adds its own files.
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ class PredictionTable(Record):
 
 
 def write_predictions(
-    model: str,
+    model: str | os.PathLike[str],
     version: Version | str | Path,
     *,
     out: str | Path,
@@ -108,7 +109,7 @@ def write_predictions(
     quiet_libraries()
     opened, place, narrator = open_checked(version), new_place(out), Narrator(quiet=quiet)
     with sole_writer(place):
-        return _write_predictions(model, opened, place, split, diagnostic, narrator)
+        return _write_predictions(os.fspath(model), opened, place, split, diagnostic, narrator)
 
 
 def _write_predictions(

@@ -6,6 +6,7 @@ FOLDER/   config.json model.safetensors tokenizer.json tokenizer_config.json
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import chain
@@ -126,7 +127,7 @@ class TrimResult(Record):
 
 
 def trim_model(
-    model: str,
+    model: str | os.PathLike[str],
     version: Version | str | Path,
     *,
     out: str | Path,
@@ -159,7 +160,8 @@ def trim_model(
         check_output(out)
         opened, narrator = open_checked(version), Narrator(quiet=quiet)
         least = MIN_COUNT if min_count is None else min_count
-        commit_folder(out, lambda at: fill_trimmed(at, model, opened, size, least, narrator))
+        name = os.fspath(model)
+        commit_folder(out, lambda at: fill_trimmed(at, name, opened, size, least, narrator))
     return read_json(out / RECORD, TrimResult)
 
 

@@ -94,7 +94,7 @@ def test_preview_takes_both_texts_of_a_pair(augment: Augment, options: list[Any]
 
     third = augment("preview", "mrpc", *texts, "--text", "more", *models)
     assert third.exit_code == 2
-    assert "--text stands 3 times; mrpc has 2: sentence1, sentence2." in third.stderr
+    assert "3 texts are given; mrpc has 2: sentence1, sentence2." in third.stderr
 
 
 def test_rows_as_they_are_need_no_models(augment: Augment, source: Path, tmp_path: Path) -> None:

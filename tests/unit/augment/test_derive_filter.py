@@ -102,7 +102,7 @@ def test_a_teacher_judges_and_its_logits_are_kept(tmp_path: Path, mlm_dir: Path)
     again = filter_version(version, recipe="official")
     assert again.manifest.teacher_logits  # nobody was asked: they stay
     judged = filter_version(
-        version, recipe=recipe(tmp_path, teacher_agreement="gold"), models=Models(teacher=other)
+        version, recipe=recipe(tmp_path, teacher_agreement="gold"), teacher=other
     )
     assert not judged.manifest.teacher_logits  # whose would they be?
     assert LOGITS not in judged.schema().names
@@ -117,9 +117,7 @@ def test_rows_without_labels_are_judged_where_they_were_generated(tmp_path: Path
     gates = recipe(
         tmp_path, normalised_duplicates=True, keep_rejected=True, teacher_agreement="unchanged"
     )
-    version = filter_version(
-        parent(tmp_path, unlabeled=unlabeled), recipe=gates, models=Models(teacher=teacher)
-    )
+    version = filter_version(parent(tmp_path, unlabeled=unlabeled), recipe=gates, teacher=teacher)
 
     assert version.to_pandas("unlabeled").sentence.tolist() == ["tea?", "what"]
     assert version.manifest.counts["unlabeled.dropped.normalised_duplicate"] == 1

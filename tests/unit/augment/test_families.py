@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from augment.analysis.preview import preview
+from augment.analysis.preview import preview_text
 from augment.errors import AssetInvalid
 from augment.masked_lm.inputs import MaskedInput, pack
 from augment.masked_lm.loading import load_masked_lm
@@ -223,7 +223,7 @@ def test_the_longest_input_is_read(folder: Path) -> None:
 def test_preview_shows_words_as_they_stand(folder: Path, vectors_file: Path) -> None:
     finder = finder_of(folder, vectors_file, top_k_of="words", variants=8)
     text = "Good film,  the ukulele (music) isn't BAD"
-    view = preview(text, finder, "sst2", "sentence")
+    view = preview_text(text, finder, "sst2", "sentence")
     routes = {word.word: word.route for word in view.words}
 
     assert [routes[w] for w in ("Good", "film", "ukulele", "music")] == [

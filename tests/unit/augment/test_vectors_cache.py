@@ -20,7 +20,7 @@ from augment.errors import AssetInvalid
 from augment.progress import Narrator
 from augment.tokenization.base import is_plain
 from augment.vectors import Vectors, cache, cache_folder, load_vectors, loading
-from augment.vectors.cache import clear, entries
+from augment.vectors.cache import entries, vector_tables
 from augment.vectors.storage import METADATA, Metadata, load
 from augment.vectors.table import Block
 
@@ -372,7 +372,7 @@ def test_clear(place: Place) -> None:
     place.load(100)
     kept = place.load(200)
 
-    assert clear(place.folder) == 2
+    assert vector_tables(place.folder, clear=True).removed == 2
     assert not entries(place.folder)
     assert kept.neighbors([kept.words[0]], 3)[0].words  # still mapped
     assert foreign.is_dir()
