@@ -29,6 +29,7 @@ from augment.recipes.load import load_recipe, with_variants
 from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidate_store import prune_after_run
 from augment.sources.digests import row_digest
+from augment.sources.own_file import Columns, names_file, task_of_file
 from augment.sources.read import Source, read_source
 from augment.sources.unlabeled import unlabeled_line
 from augment.tasks import get_task
@@ -53,6 +54,9 @@ def augment_task(
     limit: int | None = None,
     skip_malformed: bool = False,
     unlabeled: Sequence[str | Path] | str | Path = (),
+    text: Sequence[str] | str = (),
+    label: str | None = None,
+    split: str | None = None,
     engine: str | Engine = "local",
     address: str | None = None,
     workers: int | None = None,
@@ -68,7 +72,8 @@ def augment_task(
     """Augment a task's training split and commit everything as one version.
 
     Args:
-        task: A GLUE task's name or a task file.
+        task: A GLUE task's name, a task file, or a data file: its task is drafted and its splits
+            are made, see ``sources.own_file``.
         mlm: Folder or hub name of the masked LM; not needed where ``variants`` is 0.
         vectors: Vectors file or a name of gensim's downloader; the same holds.
         source: Folder, file or hub name; the task file's folder by default.
@@ -78,6 +83,9 @@ def augment_task(
         limit: Use only the first rows of the training split.
         skip_malformed: Leave malformed rows out, counted.
         unlabeled: Files or hub data sets of rows without labels, a split of their own.
+        text: Of a data file: the columns of its texts, one or two; found if left out.
+        label: Likewise that of its label.
+        split: Likewise the shares of its splits, such as ``80/20``.
         engine: ``local`` or ``ray``; or an ``augment.executor.base.Engine`` instead of this and
             the next three.
         address: Of a Ray cluster.
@@ -94,7 +102,13 @@ def augment_task(
     Raises:
         Fault: Something is not usable; nothing half-written remains.
     """
-    tell, chosen = narrator or Narrator(), get_task(task)
+    tell = narrator or Narrator()
+    own = Columns((text,) if isinstance(text, str) else tuple(text), label, split)
+    if names_file(task) and source is None:
+        chosen = task_of_file(Path(task), own, Path(out), tell.say, skip_malformed=skip_malformed)
+    else:
+        own.refuse_elsewhere(task)
+        chosen = get_task(task)
     if unlabeled:
         chosen = chosen.with_unlabeled(unlabeled)
     where = validate(_engine(engine, workers, threads, address))
@@ -117,8 +131,8 @@ def augment_task(
     if line := gates_line(worker):
         tell.say("gates", line)
     work = Work.of(data.splits, chosen.spec, plan, where)
-    for split in augmented_splits(chosen.spec, plan):
-        worker.refuse_long(data.splits[split], split)
+    for name in augmented_splits(chosen.spec, plan):
+        worker.refuse_long(data.splits[name], name)
     draft = draft_manifest(data, chosen.spec, plan, worker.assets(), limit)
     folder = Path(out) / chosen.spec.name
     if (present := find_committed(folder, draft.id)) is not None:

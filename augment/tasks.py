@@ -144,16 +144,26 @@ def get_task(name: str) -> Task:
     """
     if name.endswith(".toml"):
         return load_task(Path(name))
-    key = name.lower().replace("-", "").replace("_", "")
-    if key not in GLUE:
+    if not is_glue(name):
         raise RecipeInvalid(f"{name!r} is no GLUE task; known: {', '.join(GLUE)}.", _meant(name))
-    return GLUE[key]
+    return GLUE[_key(name)]
+
+
+def is_glue(name: str) -> bool:
+    """Whether a name is that of a GLUE task, however it is spelled."""
+    return _key(name) in GLUE
+
+
+def _key(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
 
 
 def _meant(name: str) -> str:
     """What to do about a name that is no task: it may be a data file, or lack its ending."""
     if os.path.isfile(f"{name}.toml"):  # asks without raising, whatever the name
         return f"The task file of that name ends in .toml: {shlex.quote(name)}.toml"
+    if os.path.isdir(name):
+        return "It is a folder: name the file of training rows in it, or a task file."
     data = shlex.quote(name) if os.path.isfile(name) else "DATA"
     return f"Make a task file of your own data and its splits: augment init {data} --split 70/15/15"
 

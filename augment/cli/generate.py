@@ -12,6 +12,7 @@ import typer
 
 from augment.cli.options import (
     Device,
+    LabelColumn,
     Limit,
     Mlm,
     NoVectorsCache,
@@ -20,7 +21,9 @@ from augment.cli.options import (
     SkipMalformed,
     Source,
     TaskName,
+    TaskOrFile,
     Teacher,
+    TextColumns,
     Threads,
     Unlabeled,
     Variants,
@@ -47,21 +50,29 @@ STORE = ".candidates"
 ENCODER = "google-bert/bert-base-uncased"
 """What a masked LM and a teacher may be, where the user has named no model yet."""
 VECTORS = "glove-wiki-gigaword-100"
+STUDENT = "tinybert-4l-312d"
 
 
 @app.command(
     epilog="Examples: augment run sst2 --source glue/SST-2 --mlm google-bert/bert-base-uncased "
-    "--vectors glove-wiki-gigaword-100 · your own data: augment run tickets.toml --mlm … "
-    "--vectors … · the rows as they are, without any model: augment run tickets.toml --variants 0",
+    "--vectors glove-wiki-gigaword-100 · your own data: augment run tickets.csv --mlm … "
+    "--vectors … · the rows as they are, without any model: augment run tickets.csv --variants 0",
 )
 def run(
-    task: TaskName,
+    task: TaskOrFile,
     mlm: Mlm = None,
     vectors: VectorsFile = None,
     source: Source = None,
     out: Annotated[Path, typer.Option(help="The root of all versions.")] = Path("data/versions"),
     recipe: RecipeName = "official",
     variants: Variants = None,
+    text: TextColumns = None,
+    label: LabelColumn = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Likewise the shares of its splits: 70/15/15, or 80/20 without test."),
+    ] = None,
+    unlabeled: Unlabeled = None,
     limit: Limit = None,
     engine: Annotated[str, typer.Option(help="Where chunks run: local or ray.")] = "local",
     address: Annotated[
@@ -80,7 +91,6 @@ def run(
     teacher: Teacher = None,
     similarity_model: SimilarityModel = None,
     skip_malformed: SkipMalformed = False,
-    unlabeled: Unlabeled = None,
     store: Annotated[
         Path | None, typer.Option(help="Candidate store; by default OUT/.candidates.")
     ] = None,
@@ -92,7 +102,7 @@ def run(
     no_vectors_cache: NoVectorsCache = False,
     as_json: AsJson = False,
 ) -> None:
-    """Augment a task's training split and commit it as one version."""
+    """Augment a task's training split, or your own file's, and commit it as one version."""
     from augment.pipeline import augment_task
     from augment.progress import Narrator
 
@@ -107,6 +117,9 @@ def run(
         limit=limit,
         skip_malformed=skip_malformed,
         unlabeled=unlabeled or (),
+        text=text or (),
+        label=label,
+        split=split,
         engine=engine,
         address=address,
         workers=workers,
@@ -129,7 +142,7 @@ def run(
         stdout.print(labeled("next", shlex.join(command)))
         if version.manifest.soft_labels:
             command = ["distill", "run", place, "--teacher", "labels", "--encoder", init]
-            command += ["--student", "tinybert-4l-312d", "--out", f"runs/{name}"]
+            command += ["--student", STUDENT, "--out", f"runs/{name}"]
             stdout.print(labeled("or", shlex.join(command)))
 
 
@@ -233,13 +246,8 @@ def init(
         str | None,
         typer.Option(help="Also write splits: train/validation/test as 70/15/15, or 80/20."),
     ] = None,
-    text_column: Annotated[
-        list[str] | None,
-        typer.Option(help="The column of the text, if another than is found; twice for a pair."),
-    ] = None,
-    label_column: Annotated[
-        str | None, typer.Option(help="The column of the label, if another than is found.")
-    ] = None,
+    text: TextColumns = None,
+    label: LabelColumn = None,
     seed: Annotated[int, number("Decides which rows go into which split.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Where splits and task file go; by default beside DATA.")
@@ -257,7 +265,7 @@ def init(
     from augment.sources.write_splits import split_file
 
     shares = parse_shares(split) if split is not None else None
-    draft = draft_of(data, texts=text_column or [], label=label_column)
+    draft = draft_of(data, texts=text or [], label=label)
     if shares is None:
         if out is not None or unlabeled or skip_malformed:
             raise UsageError(

@@ -10,6 +10,23 @@ import typer
 from augment.contract.terminal import MOST_PROCESSES, number
 
 TaskName = Annotated[str, typer.Argument(help="A GLUE task (sst2, …) or a task file (.toml).")]
+TaskOrFile = Annotated[
+    str,
+    typer.Argument(help="A GLUE task (sst2, …), a task file (.toml), or a CSV of your own."),
+]
+TextColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--text",
+        "--text-column",
+        help="Of your own file: the column of the text, if another than is found; twice for a "
+        "pair.",
+    ),
+]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option("--label", "--label-column", help="Likewise the column of the label."),
+]
 Mlm = Annotated[str | None, typer.Option(help="Masked LM: a folder or a hub name.")]
 VectorsFile = Annotated[
     str | None, typer.Option(help="Vectors: GloVe or word2vec file, or gensim name.")

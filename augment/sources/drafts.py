@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tomlkit
 
@@ -15,6 +16,13 @@ UNEVEN = 2.0
 """With so many times the rows of the smallest class in the largest, classes are uneven."""
 _SHOWN = 20
 """Classes whose rows are told of."""
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+}
+"""What people call a split, in files and in columns."""
+_SPLIT_COLUMNS = ("split", "set", "subset", "fold", "partition")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,9 @@ class Draft:
         counts: Rows of each class among those that were looked at.
         reasons: Column → what it was taken for, and why.
         about: What a person should know of the file.
+        rivals: Other columns that may be the label as well.
+        worded: All columns that hold texts.
+        doubts: Why the label or the rows may be meant otherwise.
     """
 
     path: Path
@@ -40,6 +51,9 @@ class Draft:
     counts: Mapping[str, int]
     reasons: Mapping[str, str]
     about: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
+    worded: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -100,3 +114,19 @@ def with_second_file(draft: Draft) -> str:
     }
     make = "validation: a second file with the same columns; --split makes it from this one."
     return draft.toml(splits, [make])
+
+
+def split_doubts(columns: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Whether a column says in which split a row is, which nobody reads."""
+    known = {name for names in SPLIT_NAMES.values() for name in names}
+    said = [
+        name
+        for name, values in columns.items()
+        if name.strip().casefold() in _SPLIT_COLUMNS
+        and {str(value).strip().casefold() for value in values if value is not None} <= known
+    ]
+    return [
+        f"The column {name!r} names splits: write the rows of each into a file of its own, called "
+        "train, validation and test, or take the column out."
+        for name in said
+    ]

@@ -19,7 +19,7 @@ from augment.contract.recipes import twice
 from augment.contract.task import RESERVED_COLUMNS, SAFE_NAME
 from augment.errors import RowMalformed, SourceInvalid, SourceMissing, UsageError
 from augment.sources.columnar import SUFFIXES, open_records
-from augment.sources.drafts import Draft, with_second_file
+from augment.sources.drafts import Draft, split_doubts, with_second_file
 from augment.sources.examples import Columns, SourceTableBuilder
 from augment.tasks import GLUE, SoftLabelPlace, parse_task
 
@@ -94,8 +94,10 @@ def draft_of(path: Path, *, texts: Sequence[str] = (), label: str | None = None)
     how = f"named, {_variety(given[label])}" if label is not None else ""
     soft = _soft_label_columns(given, columns)
     others = {name: values for name, values in given.items() if name not in soft}
-    label = label if label is not None else _find_label(others, list(columns), path.name)
-    read = tuple(texts) or tuple(_find_texts(columns, label, path.name))
+    found = [label] if label is not None else _find_labels(others, list(columns), path.name)
+    label = found[0]
+    worded = list(texts) or _find_texts(columns, label, path.name)
+    read = tuple(worded[:_MOST_TEXTS])
     names = _class_names(given[label], label)
     counts = Counter(_spelled_label(value) for value in given[label])
     reasons = _reasons([record.values for record in head], columns, read, label)
@@ -110,16 +112,25 @@ def draft_of(path: Path, *, texts: Sequence[str] = (), label: str | None = None)
             f"Rows without a label: {bare} of {len(head)}; --split puts such rows into a file of "
             "their own."
         )
+    doubts = []
     if not names and _are_whole(given[label]):
-        about.append("The labels are decimals without a fraction: for classes write whole numbers.")
+        doubts += ["The labels are decimals without a fraction: for classes write whole numbers."]
     if label in names or _is_number(label):
-        about.append(
+        doubts.append(
             f"The label's column is called {label!r}, as a label: is the first line a row? Then "
             "put a line with the columns' names before it."
         )
+    about += doubts
+    doubts += split_doubts(columns)
     if problems:
         about.append(f"Rows that cannot be read as they are: {len(problems)}. {problems[0]}")
-    return replace(draft, about=tuple(about))
+    return replace(
+        draft,
+        about=tuple(about),
+        rivals=_rivals(found),
+        worded=tuple(worded),
+        doubts=tuple(doubts),
+    )
 
 
 def _spelled_label(value: Any) -> str:
@@ -235,15 +246,18 @@ def _soft_label_columns(labels: Mapping[str, Values], present: Collection[str]) 
     return {place.column}
 
 
-def _find_label(labels: dict[str, Values], columns: list[str], file: str) -> str:
-    """The column that is called so; else the last one with few values that repeat."""
+def _find_labels(labels: dict[str, Values], columns: list[str], file: str) -> list[str]:
+    """Columns that may be the label: those called so, else few values that repeat, the last first.
+
+    Raises:
+        SourceInvalid: None may.
+    """
     distinct = {name: len(set(map(str, values))) for name, values in labels.items()}
     called = [name for known in LABEL_NAMES for name in labels if name.strip().casefold() == known]
     repeating = [name for name, values in labels.items() if distinct[name] < len(values)]
     short = [name for name in repeating if not _is_wordy(labels[name])]
-    for name in called or (short or repeating)[::-1]:
-        if distinct[name] > 1:
-            return name
+    if found := [name for name in called or (short or repeating)[::-1] if distinct[name] > 1]:
+        return found
     raise SourceInvalid(
         f"{file}: no column looks like a label: two or more texts or numbers that repeat"
         f"{f'; not so {called[0]!r}' if called else ''}. Found: {listed(columns)}.",
@@ -251,8 +265,13 @@ def _find_label(labels: dict[str, Values], columns: list[str], file: str) -> str
     )
 
 
+def _rivals(found: Sequence[str]) -> tuple[str, ...]:
+    """Columns that may be the label as well as the first: not where that is called so outright."""
+    return () if found[0].strip().casefold() in LABEL_NAMES[:2] else tuple(found[1:])
+
+
 def _find_texts(columns: dict[str, Values], label: str, file: str) -> list[str]:
-    """The first two columns with several words; else the one with the most different words.
+    """The columns with several words; else the one with the most different words.
 
     Columns of few values that repeat are taken only where there is no other.
     """
@@ -266,7 +285,7 @@ def _find_texts(columns: dict[str, Values], label: str, file: str) -> list[str]:
     distinct = {name: len(set(values)) for name, values in worded.items()}
     various = [n for n in wordy if distinct[n] > FEW_CLASSES or 2 * distinct[n] > len(worded[n])]
     if wordy:
-        return (various or wordy)[:_MOST_TEXTS]
+        return various or wordy
     if best := max(distinct, key=distinct.__getitem__, default=None):
         return [best]
     raise SourceInvalid(

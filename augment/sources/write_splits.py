@@ -156,7 +156,7 @@ def split_file(
                 shutil.copyfile(copied, aside / name)
         (aside / place.name).write_bytes(toml.encode())
 
-    is_new = _put(place, fill)
+    is_new = put_files(place, fill)
     counts = {split: len(records) for split, records in of_split.items()}
     if others:
         counts[UNLABELED_SPLIT] = len(rows.bare) + others
@@ -305,7 +305,7 @@ def _copies(sources: Sequence[str], folder: Path, taken: set[str]) -> dict[str, 
     return found
 
 
-def _put(place: Path, fill: Callable[[Path], None]) -> bool:
+def put_files(place: Path, fill: Callable[[Path], object]) -> bool:
     """Make files aside and put them beside the task file, which comes last; False if all are there.
 
     Raises:
