@@ -17,7 +17,6 @@ from augment.contract import Fault, Version, open_version, verify
 from augment.derive.add import add_rows
 from augment.derive.filter import filter_version
 from augment.derive.merge import merge_versions
-from augment.executor.models import Models
 from augment.versions import staging
 from tests.unit.augment.conftest import make_classifier
 from tests.unit.augment.derived import PAIRS, SCORES, frame, lines, made_by, parent
@@ -107,16 +106,14 @@ def test_gates_of_the_recipe_are_asked(tmp_path: Path, mlm_dir: Path) -> None:
         "normalised_duplicates = true\nmin_similarity = 0.2\nkeep_rejected = true\n"
         'teacher_agreement = "unchanged"\n'
     )
-    models = Models(
-        teacher=str(make_classifier(tmp_path / "teacher", ("bad", "good"))),
-        similarity_model=str(mlm_dir),
-    )
+    teacher = make_classifier(tmp_path / "teacher", ("bad", "good"))
+    models = {"teacher": str(teacher), "similarity_model": str(mlm_dir)}
     rows = [
         {"sentence": f"{text} {end}", "idx": 0, **label}
         for text in ("GOOD", "fox", "the lazy dog", "a fine film", "quick guitar")
         for end, label in (("tea", {}), ("cat", {"label": "bad"}), ("dog", {"label": "good"}))
     ]
-    version = added(tmp_path, *rows, recipe=str(recipe), models=models)
+    version = added(tmp_path, *rows, recipe=str(recipe), **models)
     refused = pd.concat(batch.to_pandas() for batch in version.rejected())
     counts = version.manifest.counts
 
@@ -125,7 +122,7 @@ def test_gates_of_the_recipe_are_asked(tmp_path: Path, mlm_dir: Path) -> None:
     assert {str(asset.kind) for asset in version.manifest.assets} == {"teacher", "sentence_encoder"}
     recipe.write_text("teacher_logits = true\n")
     with pytest.raises(Fault, match="teacher_logits = true"):
-        added(tmp_path, *rows, recipe=str(recipe), models=models)
+        added(tmp_path, *rows, recipe=str(recipe), **models)
 
 
 def test_soft_labels_are_inherited_with_the_label(tmp_path: Path) -> None:

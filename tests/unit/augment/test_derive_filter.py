@@ -13,7 +13,6 @@ from augment.cli import app
 from augment.contract import LOGITS, Fault, Version, verify
 from augment.derive.add import add_rows
 from augment.derive.filter import filter_version
-from augment.executor.models import Models
 from tests.unit.augment.conftest import make_classifier
 from tests.unit.augment.derived import frame, lines, made_by, parent
 
@@ -86,8 +85,8 @@ def test_a_teacher_judges_and_its_logits_are_kept(tmp_path: Path, mlm_dir: Path)
     gates = recipe(
         tmp_path, teacher_agreement="gold", teacher_logits=True, min_similarity=0.1, distinct=False
     )
-    models = Models(teacher=teacher, similarity_model=str(mlm_dir))
-    version = filter_version(parent(tmp_path, train=MADE), recipe=gates, models=models)
+    models = {"teacher": teacher, "similarity_model": str(mlm_dir)}
+    version = filter_version(parent(tmp_path, train=MADE), recipe=gates, **models)
     kept = version.to_pandas("train")
     logits = {tuple(row.teacher_logits) for row in kept.itertuples() if row.sentence == "good tea"}
 
@@ -127,12 +126,12 @@ def test_rows_without_labels_are_judged_where_they_were_generated(tmp_path: Path
 def test_models_and_gates_must_agree(tmp_path: Path, mlm_dir: Path) -> None:
     version = parent(tmp_path)
     for gates, models in (
-        (recipe(tmp_path, min_similarity=0.5), Models()),
-        ("official", Models(teacher=str(mlm_dir))),
-        ("official", Models(similarity_model=str(mlm_dir), device="nowhere")),
+        (recipe(tmp_path, min_similarity=0.5), {}),
+        ("official", {"teacher": str(mlm_dir)}),
+        ("official", {"similarity_model": str(mlm_dir), "device": "nowhere"}),
     ):
         with pytest.raises(Fault) as caught:
-            filter_version(version, recipe=gates, models=models)
+            filter_version(version, recipe=gates, **models)
         assert caught.value.exit_code == 2
 
 
