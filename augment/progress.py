@@ -54,10 +54,10 @@ class Progress:
 
 
 class Narrator(terminal.Narrator):
-    """Tells the story of a run; a Python caller hears nothing unless it asks."""
+    """Tells the story of a run; a Python caller hears nothing unless it asks, or is a notebook."""
 
-    def __init__(self, *, quiet: bool = True) -> None:
-        super().__init__(quiet=quiet)
+    def __init__(self, *, quiet: bool | None = None) -> None:
+        super().__init__(quiet=not terminal.in_notebook() if quiet is None else quiet)
         self._gauge: Gauge | None = None
         self._progress = Progress(0.0)
         self._rows = self._rows_done = self._masks = 0

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augment.analysis.coverage import coverage
+from augment.contract.foreign import Displayed
 from augment.contract.terminal import span
 from augment.errors import UsageError
 from augment.executor.base import Chunk
@@ -36,8 +37,8 @@ PIECE_TOKENS = 2048
 """Tokens that are timed at once; a row of more is cut for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+@dataclass(frozen=True, slots=True, repr=False)
+class Plan(Displayed):
     """The size of a run.
 
     Attributes:

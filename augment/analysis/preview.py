@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from augment.contract import UsageError
 from augment.contract.data_files import listed
+from augment.contract.foreign import Displayed, marked, markup
 from augment.executor.models import Models
 from augment.recipes.load import load_recipe
 from augment.recipes.schema import AugmentRecipe
@@ -41,8 +42,8 @@ class TextPreview:
     variants: tuple[Variant, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Preview:
+@dataclass(frozen=True, slots=True, repr=False)
+class Preview(Displayed):
     """What a run would do to a row.
 
     Attributes:
@@ -65,6 +66,42 @@ class Preview:
             ],
             columns=columns,
         )
+
+    def _repr_html_(self) -> str:
+        return "".join(
+            _words_html(view, column if len(self.texts) > 1 else "")
+            for column, view in self.texts.items()
+        )
+
+
+def _words_html(view: TextPreview, column: str) -> str:
+    """Each word with its best candidates, the surer the darker, and the variants, edits marked."""
+    rows = (
+        f"<tr><td><b>{markup(word.word)}</b></td><td>{word.route.replace('_', ' ')}</td>"
+        f"<td style='text-align:left'>{_candidates_html(word.candidates)}</td></tr>"
+        for word in view.words
+    )
+    variants = (
+        f"<li>{marked(view.text, map(asdict, variant.edits))}</li>"
+        for variant in view.variants[:_VARIANTS]
+    )
+    head = f"<p><b>{markup(column)}</b></p>" if column else ""
+    return f"{head}<table>{''.join(rows)}</table><ol>{''.join(variants)}</ol>"
+
+
+def _candidates_html(candidates: Sequence[tuple[str, float]]) -> str:
+    """Candidates on a green that is the stronger the nearer a score is to the best one."""
+    least = min((score for _, score in candidates), default=0.0)
+    spread = max((score - least for _, score in candidates), default=0.0) or 1.0
+    return " ".join(
+        f"<span style='background:rgba(10,125,75,{0.08 + 0.42 * (score - least) / spread:.2f});"
+        f"border-radius:3px;padding:1px 4px' title='{score:.2f}'>{markup(name)}</span>"
+        for name, score in candidates
+    )
+
+
+_VARIANTS = 6
+"""Variants that a notebook shows; ``texts`` has all."""
 
 
 def preview(

@@ -13,11 +13,12 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from augment.contract import GENERATOR, SOFT_LABELS, Version, open_version
+from augment.contract.foreign import Displayed
 from augment.sources.digests import normalized
 
 
-@dataclass(frozen=True, slots=True)
-class VersionStats:
+@dataclass(frozen=True, slots=True, repr=False)
+class VersionStats(Displayed):
     """Figures of a version's training split.
 
     Attributes:
@@ -53,8 +54,8 @@ class VersionStats:
     generators: dict[str, dict[str, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+@dataclass(frozen=True, slots=True, repr=False)
+class Difference(Displayed):
     """How version B differs from version A.
 
     Attributes:

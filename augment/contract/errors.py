@@ -49,11 +49,14 @@ class Fault(Exception):
 
         Names and values of others in it are made visible; they add no line and steer no terminal.
         """
+        return "\n".join(self._render_traceback_()) + f"   (exit {self.exit_code})"
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in the place of a traceback: the same lines."""
         hint = self.hint.rstrip("\n").split("\n") if self.hint else []
         if len(hint) > _LINES:
             hint = [*hint[:_LINES], f"… and {len(hint) - _LINES:,} more"]
-        lines = [f"error: {shown(self.problem)}", *(f"       {shown(line)}" for line in hint)]
-        return "\n".join(lines) + f"   (exit {self.exit_code})"
+        return [f"error: {shown(self.problem)}", *(f"       {shown(line)}" for line in hint)]
 
 
 class ContractError(Fault, ValueError):

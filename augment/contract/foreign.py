@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import category
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Language = Literal["json", "toml"]
 LONGEST = 2000
@@ -72,3 +80,133 @@ def _in_json(char: str) -> str:
 
 def _in_toml(char: str) -> str:
     return f"\\U{ord(char):08x}"
+
+
+def markup(text: object) -> str:
+    """A text as HTML shows it: what would act there, or on a terminal, is made visible."""
+    return escape(shown(text))
+
+
+def marked(text: str, edits: Iterable[Mapping[str, Any]]) -> str:
+    """The original text as HTML, with the words that an edit takes out and puts in.
+
+    Args:
+        text: Before the edits.
+        edits: With ``start`` and ``end`` in that text, ``before`` and ``after``; in order.
+    """
+    parts, at = [], 0
+    for edit in edits:
+        parts.append(markup(text[at : edit["start"]]))
+        parts.append(f"<del style='opacity:.6'>{markup(edit['before'])}</del> ")
+        parts.append(f"<ins style='{_INSERTED}'>{markup(edit['after'])}</ins>")
+        at = edit["end"]
+    return "".join([*parts, markup(text[at:])])
+
+
+_INSERTED = "text-decoration:none;font-weight:bold;color:#0a7d4b"
+
+
+class Displayed:
+    """A result as Python shows it: a short ``repr``, HTML in a notebook, rows as a data frame."""
+
+    __slots__ = ()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The rows of the result, or the one row that it is; nested values as ``a.b``."""
+        import pandas as pd
+
+        values = _values(self)
+        several = (v for v in values.values() if _is_table(v))
+        return pd.json_normalize([_plain(row) for row in next(several, (self,))])
+
+    def __repr__(self) -> str:
+        kept = {n: v for n, v in _values(self).items() if not (v is None or v in ("", (), {}, []))}
+        facts = (
+            f"{name}: {len(value)}" if isinstance(value, _MANY) else f"{name}={_short(value)}"
+            for name, value in kept.items()
+        )
+        text = shown(f"{type(self).__name__}({', '.join(facts)})", limit=sys.maxsize)
+        return text if len(text) <= _SHORT else f"{text[: _SHORT - 3]} …)"
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        frame = self.to_pandas()
+        cells = frame.head(_ROWS).map(lambda v: shown(v, limit=300) if isinstance(v, str) else v)
+        cells.columns = [shown(name) for name in cells.columns]
+        more = f"<p>… and {len(frame) - _ROWS:,} more rows</p>" if len(frame) > _ROWS else ""
+        return f"<p>{markup(repr(self))}</p>{cells.to_html(index=False, border=0)}{more}"
+
+
+_MANY = (tuple, list, dict)
+_SHORT, _ROWS = 160, 20
+
+
+def _values(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass or a pydantic model."""
+    names = getattr(record, "__dataclass_fields__", None) or type(record).model_fields
+    return {name: getattr(record, name) for name in names if not name.startswith("_")}
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "model_dump"):
+        found: dict[str, Any] = value.model_dump(mode="json", exclude_none=True)
+        return found
+    return asdict(value)
+
+
+def _is_table(value: Any) -> bool:
+    """Whether a value is a list of records."""
+    if not isinstance(value, tuple) or not value:
+        return False
+    return (
+        is_dataclass(value[0]) or isinstance(value[0], Mapping) or hasattr(value[0], "model_dump")
+    )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    simple = value is None or isinstance(value, str | int | Path)
+    return (
+        shown(repr(str(value) if isinstance(value, Path) else value), limit=60) if simple else "…"
+    )
+
+
+def rows_html(
+    rows: Sequence[Mapping[str, Any]], texts: Sequence[str], label: str, names: Sequence[str]
+) -> str:
+    """Rows of a version as an HTML table, their edits marked.
+
+    Args:
+        rows: Source rows, each followed by those made from it.
+        texts: The text columns.
+        label: The column of the label.
+        names: Its classes; none of a number.
+    """
+    sources = {row["idx"]: row for row in rows if not row["variant"]}
+    lines = [_row_html(("idx", "variant", label, *texts), "th")]
+    for row in rows:
+        source = sources.get(row["idx"], row)
+        value = row[label]
+        if names:
+            value = "" if value is None or value < 0 else names[value]
+        edited = {
+            column: [edit for edit in row["edits"] or () if edit["column"] == column]
+            for column in texts
+        }
+        cells = [
+            marked(source[column], edits) if edits and row["variant"] else markup(row[column])
+            for column, edits in edited.items()
+        ]
+        lines.append(_row_html((row["idx"], row["variant"], value), "td", cells))
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _row_html(values: Iterable[object], kind: str, cells: Sequence[str] = ()) -> str:
+    shown_as = [f"<{kind}>{markup(value)}</{kind}>" for value in values]
+    more = [f"<{kind} style='text-align:left'>{cell}</{kind}>" for cell in cells]
+    return f"<tr>{''.join([*shown_as, *more])}</tr>"

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -26,7 +27,7 @@ from typer.core import TyperGroup
 
 from augment.contract.errors import Fault, MemoryTooSmall, UsageError
 from augment.contract.files import check_name, check_text, os_fault
-from augment.contract.foreign import Language, escaped, shown
+from augment.contract.foreign import Language, escaped, markup, shown
 from augment.contract.models import first_line
 from augment.contract.process import (
     STOPPED,
@@ -103,15 +104,50 @@ def labeled(label: str, text: str = "") -> Text:
     return Text.assemble("  ", (f"{shown(label):<11}", "bold"), " ", shown(text))
 
 
+def in_notebook() -> bool:
+    """Whether a person looks at cells of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
+
+
+class Cell:
+    """What a notebook shows of a call at work: its lines, and a bar that moves in their place."""
+
+    def __init__(self) -> None:
+        self._lines = ""
+        self._handle: Any = None
+
+    def line(self, label: str, text: str) -> None:
+        """One fact more."""
+        left = "style='text-align:left'"
+        self._lines += f"<tr><th {left}>{markup(label)}</th><td {left}>{markup(text)}</td></tr>"
+        self.bar()
+
+    def bar(self, title: str = "", share: float | None = None, note: str = "") -> None:
+        """How far something is; nothing takes the bar away."""
+        value = "" if share is None else f" value='{share:.3f}'"
+        bar = f"<p>{markup(title)} <progress{value}></progress> {markup(note)}</p>" if title else ""
+        show: Any = import_module("IPython.display")
+        content = show.HTML(f"<table>{self._lines}</table>{bar}")
+        if self._handle is None:
+            self._handle = show.display(content, display_id=True)
+        else:
+            self._handle.update(content)
+
+
 class Narrator:
-    """Says on stderr what happens."""
+    """Says on stderr what happens; in a notebook, in the cell."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = open_console(err=True, quiet=quiet)
+        self.cell = Cell() if in_notebook() and not quiet else None
 
     def say(self, label: str, text: str) -> None:
         """One fact, a line."""
-        self.console.print(labeled(label, text))
+        if self.cell is not None:
+            self.cell.line(label, text)
+        else:
+            self.console.print(labeled(label, text))
 
 
 class Gauge:
@@ -149,7 +185,12 @@ class Gauge:
         """
         now = time.monotonic()
         paid = 0.0 if share is None else share - self._first - free
-        if self._bar is not None:
+        if self.narrator.cell is not None:
+            if now >= self._next or share == 1:
+                self._next = now + LEFT_EVERY
+                left = self._time_left(share, paid, now)
+                self.narrator.cell.bar(self.title, share, f"{note}{left}")
+        elif self._bar is not None:
             if now >= self._next:
                 self._next = now + LEFT_EVERY
                 self._left = self._time_left(share, paid, now)
@@ -171,6 +212,8 @@ class Gauge:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+        if self.narrator.cell is not None:
+            self.narrator.cell.bar()
 
 
 def span(seconds: float) -> str:

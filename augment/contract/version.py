@@ -26,6 +26,7 @@ from augment.contract.errors import (
     UnsafePath,
     VersionNotFound,
 )
+from augment.contract.foreign import markup, rows_html, shown
 from augment.contract.manifest import (
     DATA,
     REJECTED,
@@ -59,11 +60,13 @@ MANIFEST = "manifest.json"
 CARD = "README.md"
 _STRANGE = ".huggingface.yaml"
 """A hidden file that ``datasets`` believes more than the card."""
+_SHOWN_ROWS = 10
+"""Rows that a notebook shows of a version."""
 MAX_MANIFEST_BYTES = 16 * 2**20
 _VERSION_NAME = re.compile(r"v[0-9]{4,}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Version:
     """A committed, immutable version on disk: its directory and its parsed manifest."""
 
@@ -139,12 +142,46 @@ class Version:
         )
 
     def to_pandas(self, split: str = "train") -> pd.DataFrame:
-        """A split as a data frame."""
+        """A split as a data frame; beside the number of a class stands its name, ``label_name``."""
+        import pandas as pd
+
         frame: pd.DataFrame = self.table(split).to_pandas()
+        label, name = self.task.label, f"{self.task.label.column}_name"
+        if label.names and name not in frame:
+            codes = frame[label.column].fillna(-1).to_numpy("int64")
+            named = pd.Series(pd.Categorical.from_codes(codes, pd.Index(label.names)), frame.index)
+            frame.insert(list(frame).index(label.column) + 1, name, named)
         return frame
 
-    def load(self) -> datasets.DatasetDict:
+    def describe(self) -> pd.DataFrame:
+        """Each split: its rows, those that were generated, and the rows of each class."""
+        import pandas as pd
+
+        label, found = self.task.label, {}
+        for split in self.splits:
+            rows = self.table(split, [label.column, "variant"]).to_pandas()
+            counts = {"rows": len(rows), "generated": int((rows.variant > 0).sum())}
+            of_class = rows[label.column].value_counts()
+            found[split] = counts | {n: of_class.get(i, 0) for i, n in enumerate(label.names)}
+        return pd.DataFrame.from_dict(found, orient="index")
+
+    def __repr__(self) -> str:
+        rows = " · ".join(f"{split} {self.rows(split):,}" for split in self.splits)
+        return shown(f"Version({self.reference} {self.manifest.id[:6]}: {rows}; {self.path})")
+
+    def _repr_html_(self) -> str:
+        """What it holds, with the first rows of the training split and their edits marked."""
+        label, train = self.task.label, self.task.splits.train
+        first = next(self.batches(train, rows=_SHOWN_ROWS)).to_pylist()
+        rows = rows_html(first, self.task.text_columns, label.column, label.names)
+        return f"<p>{markup(repr(self))}</p>{rows}"
+
+    def to_datasets(self) -> datasets.DatasetDict:
         """All splits as a ``datasets.DatasetDict``, ``ClassLabel`` included."""
+        return self.load()
+
+    def load(self) -> datasets.DatasetDict:
+        """The same as ``to_datasets``."""
         import datasets
 
         loaded = {}

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from augment.contract.foreign import Displayed
 from augment.errors import StoreInvalid
 from augment.masked_lm.inputs import MaskedInput
 from augment.masked_lm.model import TIE_GAP, Ranking
@@ -43,8 +44,8 @@ class StoreFile:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class StoreView:
+@dataclass(frozen=True, slots=True, repr=False)
+class StoreView(Displayed):
     """The files of a store, and how many entries were dropped just now."""
 
     files: tuple[StoreFile, ...]

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.contract.files import locked, sync
+from augment.contract.foreign import Displayed
 from augment.vectors.storage import CacheUnusable, Metadata, cache_errors, gather_in, load, save
 from augment.vectors.table import Block, Table, build
 
@@ -124,8 +125,8 @@ def entries(folder: Path) -> dict[Path, Metadata | None]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class CacheView:
+@dataclass(frozen=True, slots=True, repr=False)
+class CacheView(Displayed):
     """What a cache holds.
 
     Attributes:

@@ -261,6 +261,10 @@ class EvaluationResult(MeasuredOn):
 
         return pd.DataFrame([self._numbers(model) for model in self.models])
 
+    def to_pandas(self) -> pd.DataFrame:
+        """The same as ``table``."""
+        return self.table()
+
     def _numbers(self, model: Measurement) -> dict[str, Any]:
         return {
             "model": model.model,

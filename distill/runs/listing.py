@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from augment.contract import Fault, sha256_file
 from augment.contract.files import beside
+from augment.contract.foreign import Displayed, shown
 from distill.errors import DataInvalid
 from distill.evaluation.results import (
     AblationResult,
@@ -96,7 +97,7 @@ class Change(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Run(Displayed):
     """A run directory, or the folder of a teacher.
 
     Attributes:
@@ -191,6 +192,19 @@ class Run:
     def table(self) -> pd.DataFrame:
         """Teacher and students, one row each: scores, retention, parameters, latency."""
         return self.result.table()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The rows of what was measured; none of a run that has no result yet."""
+        import pandas as pd
+
+        return self.outcome.to_pandas() if self.outcome else pd.DataFrame()
+
+    def __repr__(self) -> str:
+        facts = filter(None, (self.task, str(self.state), self.problem))
+        return shown(f"Run({self.path}: {' · '.join([str(self.kind), *facts])})")
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
 
 def recipe_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from augment.contract import Fault, reading, sha256_file
 from augment.contract.files import beside, commit_folder, write_file, write_json, write_text
+from augment.contract.foreign import Displayed
 from distill.errors import DataInvalid
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ _DECIDING = (".json", ".safetensors", ".bin", ".pt", ".pth", ".txt", ".model")
 """Files that a reader of a folder may look for: one that was not sealed is no part of it."""
 
 
-class Record(BaseModel):
+class Record(Displayed, BaseModel):
     """A frozen record; its fields are the keys of its JSON, base classes first."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
