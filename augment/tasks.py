@@ -18,6 +18,7 @@ from pydantic import Field
 
 from augment.contract import UNLABELED_SPLIT, Label, Splits, TaskSpec
 from augment.contract.data_files import quoted
+from augment.contract.manifest import LanguageCode, LicenseId
 from augment.contract.reading import guarded
 from augment.contract.recipes import faults, parse_toml, refuse, twice
 from augment.contract.task import METRICS_OF, StrictRecord
@@ -66,6 +67,18 @@ class SoftLabelPlace(StrictRecord):
         return " or ".join(named)
 
 
+class Terms(StrictRecord):
+    """Under which license the rows are and in which languages, in the words of the hub's cards.
+
+    Attributes:
+        license: Such as ``cc-by-4.0``; None where nobody says.
+        language: Codes such as ``en``.
+    """
+
+    license: LicenseId | None = None
+    language: tuple[LanguageCode, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A task and, for custom ones, where its splits lie.
@@ -77,6 +90,7 @@ class Task:
         soft_labels: Where the rows of the source have distributions over the classes.
         unlabeled: Names of files of rows without labels, as the task file has them.
         more_unlabeled: Such files wherever they lie, as the user has named them.
+        terms: The license of the rows and their languages, as the task file says.
     """
 
     spec: TaskSpec
@@ -85,6 +99,7 @@ class Task:
     soft_labels: SoftLabelPlace = field(default_factory=SoftLabelPlace)
     unlabeled: tuple[str, ...] = ()
     more_unlabeled: tuple[str, ...] = ()
+    terms: Terms = field(default_factory=Terms)
 
     def with_unlabeled(self, sources: Sequence[str | Path] | str | Path = ()) -> Task:
         """The same with a split for rows without labels, of these files and hub data sets too."""
@@ -111,7 +126,8 @@ def _glue(
             metrics=metrics,
             selection_metric=metrics[-1],
             splits=splits,
-        )
+        ),
+        terms=Terms(language=("en",)),
     )
 
 
@@ -174,7 +190,8 @@ def load_task(path: Path) -> Task:
     The file has ``name``, ``text_columns``, ``metrics``, ``selection_metric``, a table ``[label]``
     (``column``, ``kind``, ``names``) and a table ``[splits]`` of split name = file name, where
     ``train`` and ``validation`` (or ``validation_*``) are needed, ``test`` is optional and
-    ``unlabeled`` may be several files. ``[soft_labels]`` says where distributions stand.
+    ``unlabeled`` may be several files. ``[soft_labels]`` says where distributions stand;
+    ``license`` and ``language`` are for the card of the version.
 
     Raises:
         SourceMissing: No file is there.
@@ -205,9 +222,13 @@ def parse_task(content: bytes, where: str, folder: Path) -> Task:
     if unlabeled:
         splits["unlabeled"] = UNLABELED_SPLIT
     place = raw.pop("soft_labels", {})
+    terms = {key: raw.pop(key) for key in Terms.model_fields if key in raw}
+    if isinstance(language := terms.get("language"), str):
+        terms["language"] = (language,)
     described = {**raw, "splits": splits}
     found = faults(TaskSpec, described)
     found |= {f"soft_labels.{key}": what for key, what in faults(SoftLabelPlace, place).items()}
+    found |= faults(Terms, terms)
     every = [*files.values(), *unlabeled]
     refuse(where, found or _meant_otherwise(TaskSpec.model_validate(described), files, every))
     if not splits["validation"] or "train" not in files:
@@ -216,7 +237,8 @@ def parse_task(content: bytes, where: str, folder: Path) -> Task:
             "'train' and 'validation' are needed."
         )
     spec, soft = TaskSpec.model_validate(described), SoftLabelPlace.model_validate(place)
-    return Task(spec, dict(files), folder, soft, unlabeled)
+    told = Terms.model_validate(terms)
+    return Task(spec, dict(files), folder, soft, unlabeled, terms=told)
 
 
 def check_spec(spec: TaskSpec) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -210,3 +211,44 @@ def _row_html(values: Iterable[object], kind: str, cells: Sequence[str] = ()) ->
     shown_as = [f"<{kind}>{markup(value)}</{kind}>" for value in values]
     more = [f"<{kind} style='text-align:left'>{cell}</{kind}>" for cell in cells]
     return f"<tr>{''.join([*shown_as, *more])}</tr>"
+
+
+def as_code(value: object) -> str:
+    """A value as Markdown code, whatever is in it: on one line, fenced by backticks enough."""
+    text = shown(value) or " "
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence, space = "`" * (longest + 1), " " * (longest > 0)
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def front_matter(values: Mapping[str, Any]) -> str:
+    """The YAML head of a card: nested mappings, sequences and plain values, ``---`` around them.
+
+    Every text is quoted and on one line, so that none is taken for a number, a word with a meaning
+    (``no``, ``null``) or the end of the head, by readers of YAML 1.1 and 1.2 alike.
+    """
+    return "---\n" + "".join(f"{line}\n" for line in _yaml_lines(values)) + "---\n"
+
+
+def _yaml_lines(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [line for key, item in value.items() for line in _yaml_entry(f"{key}:", item)]
+    return [line for item in value for line in _yaml_entry("-", item)]
+
+
+def _yaml_entry(head: str, item: Any) -> list[str]:
+    if isinstance(item, Mapping | list | tuple):
+        if not item:
+            return [f"{head} {'{}' if isinstance(item, Mapping) else '[]'}"]
+        below = _yaml_lines(item)
+        if head == "-":
+            return [f"- {below[0]}", *(f"  {line}" for line in below[1:])]
+        return [head, *(f"  {line}" for line in below)]
+    return [f"{head} {_yaml_scalar(item)}"]
+
+
+def _yaml_scalar(value: Any) -> str:
+    if not isinstance(value, str):
+        return json.dumps(value)  # numbers, true, false, null
+    quoted = json.dumps(shown(value), ensure_ascii=False)
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in quoted)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -14,6 +14,10 @@ from augment.contract.task import CONTRACT, SAFE_NAME, StrictRecord, TaskSpec
 
 SHA256 = r"^[0-9a-f]{64}$"
 LabelRule = Literal["names", "positions"]
+UNKNOWN_LICENSE = "other"
+LicenseId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,63}$")]
+"""As the hub writes them: ``cc-by-4.0``, ``apache-2.0``, ``other``."""
+LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$|^multilingual$")]
 DATA = "data"
 REJECTED = "rejected"
 
@@ -113,7 +117,10 @@ class Manifest(StrictRecord):
         measured: What the run measured about itself, such as ``precision.overlap``.
         libraries: Versions of the libraries in use; information, not part of the id.
         created: UTC time of the commit, ISO 8601.
+        license: Of the source, as it says itself; nothing where it does not.
+        language: Of the source's texts, where that is known.
         card: SHA-256 of ``README.md``, by which other tools find the splits; none in older ones.
+        croissant: SHA-256 of ``croissant.json``, likewise.
         checksum: SHA-256 over all the rest, see ``sealed``; versions made before it have none.
     """
 
@@ -137,7 +144,10 @@ class Manifest(StrictRecord):
     measured: dict[str, float] = Field(default_factory=dict)
     libraries: dict[str, str]
     created: str
+    license: LicenseId | None = None
+    language: tuple[LanguageCode, ...] = ()
     card: str | None = Field(default=None, pattern=SHA256)
+    croissant: str | None = Field(default=None, pattern=SHA256)
     checksum: str | None = Field(default=None, pattern=SHA256)
 
     @field_validator("files", "rejected")
@@ -179,7 +189,8 @@ class Manifest(StrictRecord):
 
     def to_json(self) -> str:
         """The manifest as indented JSON with sorted keys, as it is stored."""
-        without = {"label_rule"} if self.label_rule is None else None
+        later = ("label_rule", "license", "language", "croissant")
+        without = {key for key in later if not getattr(self, key)}
         stored = self.model_dump(mode="json", exclude=without)
         return json.dumps(stored, indent=2, sort_keys=True) + "\n"
 

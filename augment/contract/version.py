@@ -1,6 +1,7 @@
 """Opening, listing and checking versions.
 
-    <root>/<task>/v0003/manifest.json README.md data/{train,validation,test}-*.parquet
+    <root>/<task>/v0003/manifest.json README.md croissant.json
+                        data/{train,validation,test}-*.parquet
                         rejected/train-*.parquet    refused rows, where the recipe keeps them
 
 A reference is ``<root>/<task>`` (the newest), ``<root>/<task>@v0003``,
@@ -57,7 +58,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MANIFEST = "manifest.json"
-CARD = "README.md"
+CARD, CROISSANT = "README.md", "croissant.json"
+"""What other tools read; versions that were made earlier have no second one."""
 _STRANGE = ".huggingface.yaml"
 """A hidden file that ``datasets`` believes more than the card."""
 _SHOWN_ROWS = 10
@@ -375,11 +377,14 @@ def verify(version: Version, *, whole: bool = True) -> int:
 
 def _check_card(version: Version) -> None:
     """Check what tells other tools which files hold which split."""
-    path, expected = version.path / CARD, version.manifest.card
-    with guarded(path, FileDamaged, f"the card of {version.reference}", RESTORE):
-        if expected is not None and sha256_file(path) != expected:
-            raise FileDamaged(f"{version.reference}: {CARD} is not as it was written.", RESTORE)
-        known = {MANIFEST, CARD, DATA, REJECTED}
+    manifest = version.manifest
+    for name, expected in {CARD: manifest.card, CROISSANT: manifest.croissant}.items():
+        path = version.path / name
+        with guarded(path, FileDamaged, f"a file of {version.reference}", RESTORE):
+            if expected is not None and sha256_file(path) != expected:
+                raise FileDamaged(f"{version.reference}: {name} is not as it was written.", RESTORE)
+    known = {MANIFEST, CARD, DATA, REJECTED, *[CROISSANT] * (manifest.croissant is not None)}
+    with guarded(version.path / MANIFEST, FileDamaged, "a manifest", RESTORE):
         names = {place.name for place in version.path.iterdir()} - known
     strange = sorted(name for name in names if not name.startswith(".") or name == _STRANGE)
     if strange:

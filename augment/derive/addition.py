@@ -149,6 +149,8 @@ class Addition:
             teacher_logits=False,
             label_rule=parent.label_rule,
             limit=parent.limit,
+            license=parent.license,
+            language=parent.language,
         )
 
     def _values(self, column: str) -> Iterator[list[Any]]:

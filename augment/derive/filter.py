@@ -130,6 +130,8 @@ class Filtering:
             teacher_logits=self.keeps_logits,
             label_rule=manifest.label_rule,
             limit=manifest.limit,
+            license=manifest.license,
+            language=manifest.language,
         )
 
     def rows(self) -> Rows:

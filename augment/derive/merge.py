@@ -75,6 +75,8 @@ def merge_versions(
         teacher_logits=logits,
         label_rule=first.label_rule,
         limit=first.limit,
+        license=first.license if len({v.manifest.license for v in opened}) == 1 else None,
+        language=tuple(dict.fromkeys(code for v in opened for code in v.manifest.language)),
     )
     others = {
         split: conformed_split(opened[0], split, schema)

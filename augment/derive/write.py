@@ -78,7 +78,8 @@ def write_version(
         SourceInvalid: A column, a label or a split is missing, or a row is malformed.
         OutputUnwritable: There is no room.
     """
-    spec = _spec(task, splits)
+    whole = _task(task, splits)
+    spec = whole.spec
     labels = LabelReader(spec.label)
     read = {
         name: _read(name, splits[name], spec, labels)
@@ -104,11 +105,13 @@ def write_version(
         soft_labels=soft,
         teacher_logits=False,
         label_rule="positions" if labels.rule == "positions" else None,
+        license=whole.terms.license,
+        language=whole.terms.language,
     )
     return build(made.draft(), _rows(tables, spec, counts), Path(out), tell)
 
 
-def _spec(task: str | Task | TaskSpec, splits: Mapping[str, Any]) -> TaskSpec:
+def _task(task: str | Task | TaskSpec, splits: Mapping[str, Any]) -> Task:
     """The task, with a split for unlabeled rows where there are any.
 
     Raises:
@@ -129,7 +132,7 @@ def _spec(task: str | Task | TaskSpec, splits: Mapping[str, Any]) -> TaskSpec:
         needed = f"{spec.splits.train} and {' or '.join(spec.splits.validation)}"
         found = listed(list(splits)) or "nothing"
         raise SourceMissing(f"{needed} are needed to write a version; found {found}.")
-    return spec
+    return whole
 
 
 def _read(split: str, rows: Any, spec: TaskSpec, labels: LabelReader) -> pa.Table:

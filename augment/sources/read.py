@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,8 +30,9 @@ from augment.sources.split_files import (
     one_level_down,
     refuse_shared,
 )
+from augment.sources.terms import terms_of
 from augment.sources.unlabeled import Unlabeled, read_unlabeled
-from augment.tasks import Task
+from augment.tasks import Task, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Source:
         counts: Rows left out by reason, as the manifest has them: ``source.skipped`` in all.
         label_rule: How classes were read, see ``labels``; None for a regression.
         warnings: Sentences that a person should see.
+        terms: License and languages, where the task file or the source's card says them.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Source:
     counts: Mapping[str, int]
     label_rule: LabelRule | None = None
     warnings: tuple[str, ...] = ()
+    terms: Terms = field(default_factory=Terms)
 
     @property
     def skipped(self) -> int:
@@ -103,6 +106,7 @@ def read_source(
         _counts([rows.skipped for rows in builders.values()], unlabeled),
         labels.rule,
         (*own, *(unlabeled.warnings if unlabeled else ())),
+        terms_of(source, task),
     )
 
 

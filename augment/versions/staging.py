@@ -37,8 +37,9 @@ from augment.contract.files import disk_errors, locked, write_file, write_text
 from augment.contract.manifest import checksum_of
 from augment.contract.reading import read_json
 from augment.contract.task import StrictRecord
-from augment.contract.version import CARD, MANIFEST
-from augment.versions.manifest import card
+from augment.contract.version import CARD, CROISSANT, MANIFEST
+from augment.versions.card import card
+from augment.versions.croissant import croissant
 from augment.versions.parquet import describe_files, write_split
 from augment.versions.rows import ChunkOutput
 
@@ -248,7 +249,10 @@ def commit(
         facts = {"files": files, "rejected": rejected, "version": target.name}
         manifest = draft.model_copy(update=facts)
         write_text(building / CARD, card(manifest))
-        described = manifest.model_copy(update={"card": sha256_file(building / CARD)})
+        write_text(building / CROISSANT, croissant(manifest))
+        digests = {file: sha256_file(building / file) for file in (CARD, CROISSANT)}
+        beside = {"card": digests[CARD], "croissant": digests[CROISSANT]}
+        described = manifest.model_copy(update=beside)
         write_text(building / MANIFEST, described.sealed().to_json())
         sync(data)
         sync(building)

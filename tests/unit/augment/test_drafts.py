@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from augment.contract import Manifest
+from augment.contract.foreign import as_code
 from augment.errors import SourceInvalid, SourceMissing
 from augment.recipes.load import describe, load_recipe
 from augment.recipes.schema import AugmentRecipe
 from augment.sources.infer import draft_of, sniff
 from augment.sources.read import read_source
 from augment.tasks import Task, load_task
-from augment.versions.manifest import as_code
 
 Row = dict[str, Any]
 
