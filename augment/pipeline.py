@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from augment.analysis.coverage import coverage, generated_little, why_little
 from augment.analysis.precision_check import measure_agreement
 from augment.contract import (
+    UNLABELED_SPLIT,
     Manifest,
     TaskSpec,
     Version,
@@ -43,13 +45,13 @@ STORE_BYTES = 20 * 2**30
 
 
 def augment_task(
-    task: str,
+    task: str | Path,
     *,
-    mlm: str | None = None,
-    vectors: str | None = None,
-    source: str | None = None,
+    mlm: str | Path | None = None,
+    vectors: str | Path | None = None,
+    source: str | Path | Mapping[str, Any] | None = None,
     out: str | Path = "data/versions",
-    recipe: str | AugmentRecipe = "official",
+    recipe: str | Path | AugmentRecipe = "official",
     variants: int | None = None,
     limit: int | None = None,
     skip_malformed: bool = False,
@@ -62,8 +64,8 @@ def augment_task(
     workers: int | None = None,
     threads: int | None = None,
     device: str = "cpu",
-    teacher: str | None = None,
-    similarity_model: str | None = None,
+    teacher: str | Path | None = None,
+    similarity_model: str | Path | None = None,
     store: str | Path | None = None,
     store_limit: int = STORE_BYTES,
     vectors_cache: str | Path | bool = True,
@@ -76,7 +78,8 @@ def augment_task(
             are made, see ``sources.own_file``.
         mlm: Folder or hub name of the masked LM; not needed where ``variants`` is 0.
         vectors: Vectors file or a name of gensim's downloader; the same holds.
-        source: Folder, file or hub name; the task file's folder by default.
+        source: Folder, file or hub name; the task file's folder by default. Or splits in memory:
+            name → a data frame, a ``datasets.Dataset`` or an Arrow table, ``unlabeled`` included.
         out: The root of all versions; a finished or interrupted run is found there again.
         recipe: ``official``, ``paper``, a recipe file, or a recipe object.
         variants: N instead of the recipe's; 0 makes a version of the rows as they are.
@@ -102,21 +105,23 @@ def augment_task(
     Raises:
         Fault: Something is not usable; nothing half-written remains.
     """
-    tell = narrator or Narrator()
+    tell, task = narrator or Narrator(), str(task)
     own = Columns((text,) if isinstance(text, str) else tuple(text), label, split)
     if names_file(task) and source is None:
         chosen = task_of_file(Path(task), own, Path(out), tell.say, skip_malformed=skip_malformed)
     else:
         own.refuse_elsewhere(task)
         chosen = get_task(task)
-    if unlabeled:
+    if unlabeled or (isinstance(source, Mapping) and UNLABELED_SPLIT in source):
         chosen = chosen.with_unlabeled(unlabeled)
     where = validate(_engine(engine, workers, threads, address))
     plan = with_variants(load_recipe(recipe, chosen.spec.name), variants)
     tell.say("recipe", recipe_line(plan))
     if slow := precision_line(plan.precision, device):
         tell.say("bfloat16", slow)
-    models = Models(mlm, vectors, teacher, similarity_model, device, cache_folder(vectors_cache))
+    models = Models.named(
+        mlm, vectors, teacher, similarity_model, device, cache_folder(vectors_cache)
+    )
     models.refuse_unfit(plan)
     data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
     tell.say("source", source_line(chosen.spec, data))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from distill.inference.classifier import Classifier
     from distill.pipeline import distill_task
     from distill.recipes.load import load_recipe
+    from distill.runs.listing import Run, list_runs, open_run
     from distill.serving.answers import predict
     from distill.serving.cascade import find_thresholds
     from distill.serving.export import export_model as export
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Budget",
     "Classifier",
+    "Run",
     "Source",
     "__version__",
     "ablate_task",
@@ -39,7 +41,9 @@ __all__ = [
     "evaluate",
     "export",
     "find_thresholds",
+    "list_runs",
     "load_recipe",
+    "open_run",
     "predict",
     "trim",
     "write_mistakes",
@@ -47,6 +51,7 @@ __all__ = [
 _PLACES = {
     "Budget": "training.budget",
     "Classifier": "inference.classifier",
+    "Run": "runs.listing",
     "Source": "data.corpus",
     "ablate_task": "ablation",
     "check_submission": "serving.glue_submission",
@@ -57,7 +62,9 @@ _PLACES = {
     "evaluate": "evaluation.compare:evaluate_models",
     "export": "serving.export:export_model",
     "find_thresholds": "serving.cascade",
+    "list_runs": "runs.listing",
     "load_recipe": "recipes.load",
+    "open_run": "runs.listing",
     "predict": "serving.answers",
     "trim": "serving.trim:trim_model",
     "write_mistakes": "serving.mistakes",

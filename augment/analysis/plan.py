@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augment.analysis.coverage import coverage
+from augment.contract import UNLABELED_SPLIT
 from augment.contract.foreign import Displayed
 from augment.contract.terminal import span
 from augment.errors import UsageError
@@ -21,6 +23,7 @@ from augment.executor.models import Models
 from augment.executor.work import augmented_splits
 from augment.executor.worker import Worker, WorkerSpec
 from augment.recipes.load import load_recipe, with_variants
+from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidates import CandidateFinder
 from augment.sources.read import read_source
 from augment.tasks import get_task
@@ -103,20 +106,20 @@ class Plan(Displayed):
 
 
 def plan_task(
-    task: str,
+    task: str | Path,
     *,
-    mlm: str | None = None,
-    vectors: str | None = None,
-    source: str | None = None,
-    recipe: str = "official",
+    mlm: str | Path | None = None,
+    vectors: str | Path | None = None,
+    source: str | Path | Mapping[str, Any] | None = None,
+    recipe: str | Path | AugmentRecipe = "official",
     variants: int | None = None,
     limit: int | None = None,
     skip_malformed: bool = False,
     unlabeled: Sequence[str | Path] | str | Path = (),
     threads: int | None = None,
     device: str = "cpu",
-    teacher: str | None = None,
-    similarity_model: str | None = None,
+    teacher: str | Path | None = None,
+    similarity_model: str | Path | None = None,
     vectors_cache: str | Path | bool = True,
 ) -> Plan:
     """Count the words of the texts, of many those of some, then augment a few rows to time it.
@@ -128,8 +131,8 @@ def plan_task(
         Fault: As the run itself would, or there is nothing to plan: the recipe generates nothing.
     """
     started = time.perf_counter()
-    chosen = get_task(task)
-    if unlabeled:
+    chosen = get_task(str(task))
+    if unlabeled or (isinstance(source, Mapping) and UNLABELED_SPLIT in source):
         chosen = chosen.with_unlabeled(unlabeled)
     plan = with_variants(load_recipe(recipe, chosen.spec.name), variants)
     if not plan.variants:
@@ -137,7 +140,9 @@ def plan_task(
             "with variants 0 nothing is generated: there is nothing to plan.",
             "The run itself takes seconds: augment run TASK --variants 0",
         )
-    models = Models(mlm, vectors, teacher, similarity_model, device, cache_folder(vectors_cache))
+    models = Models.named(
+        mlm, vectors, teacher, similarity_model, device, cache_folder(vectors_cache)
+    )
     models.refuse_unfit(plan)
     data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
     worker = Worker.load(WorkerSpec(chosen.spec, plan, models, threads=threads))

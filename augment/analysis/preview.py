@@ -105,7 +105,7 @@ _VARIANTS = 6
 
 
 def preview(
-    task: str,
+    task: str | Path,
     text: str | Sequence[str],
     *,
     mlm: str | Path | None = None,
@@ -131,7 +131,7 @@ def preview(
         UsageError: There are more texts than the task has columns.
         Fault: A model or a recipe cannot be used.
     """
-    spec, texts = get_task(task).spec, [text] if isinstance(text, str) else list(text)
+    spec, texts = get_task(str(task)).spec, [text] if isinstance(text, str) else list(text)
     plan = load_recipe(recipe, spec.name)
     if len(texts) > len(spec.text_columns):
         raise UsageError(
@@ -139,8 +139,7 @@ def preview(
             f"{len(spec.text_columns)}: {listed(spec.text_columns)}.",
             "Give one for each text column, in this order.",
         )
-    mlm, vectors = (None if name is None else str(name) for name in (mlm, vectors))
-    models = Models(mlm, vectors, device=device, vectors_cache=cache_folder(vectors_cache))
+    models = Models.named(mlm, vectors, device=device, vectors_cache=cache_folder(vectors_cache))
     finder = models.load_finder(plan)
     columns = dict(zip(spec.text_columns, texts, strict=False))
     finder.refuse_long([(f"the {column}", of) for column, of in columns.items()])

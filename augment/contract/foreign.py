@@ -15,6 +15,8 @@ from unicodedata import category
 if TYPE_CHECKING:
     import pandas as pd
 
+    from augment.contract.task import Label
+
 Language = Literal["json", "toml"]
 LONGEST = 2000
 """Characters of one text that are shown; what lies between its beginning and its end is counted."""
@@ -177,24 +179,21 @@ def _short(value: Any) -> str:
     )
 
 
-def rows_html(
-    rows: Sequence[Mapping[str, Any]], texts: Sequence[str], label: str, names: Sequence[str]
-) -> str:
+def rows_html(rows: Sequence[Mapping[str, Any]], texts: Sequence[str], label: Label) -> str:
     """Rows of a version as an HTML table, their edits marked.
 
     Args:
         rows: Source rows, each followed by those made from it.
         texts: The text columns.
-        label: The column of the label.
-        names: Its classes; none of a number.
+        label: What the label is.
     """
     sources = {row["idx"]: row for row in rows if not row["variant"]}
-    lines = [_row_html(("idx", "variant", label, *texts), "th")]
+    lines = [_row_html(("idx", "variant", label.column, *texts), "th")]
     for row in rows:
         source = sources.get(row["idx"], row)
-        value = row[label]
-        if names:
-            value = "" if value is None or value < 0 else names[value]
+        value = row[label.column]
+        if label.names:
+            value = "" if value is None or value < 0 else label.names[value]
         edited = {
             column: [edit for edit in row["edits"] or () if edit["column"] == column]
             for column in texts

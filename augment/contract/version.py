@@ -10,6 +10,7 @@ A reference is ``<root>/<task>`` (the newest), ``<root>/<task>@v0003``,
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from augment.contract.errors import (
     ManifestInvalid,
     SplitNotFound,
     UnsafePath,
+    UsageError,
     VersionNotFound,
 )
 from augment.contract.foreign import markup, rows_html, shown
@@ -62,8 +64,7 @@ CARD, CROISSANT = "README.md", "croissant.json"
 """What other tools read; versions that were made earlier have no second one."""
 _STRANGE = ".huggingface.yaml"
 """A hidden file that ``datasets`` believes more than the card."""
-_SHOWN_ROWS = 10
-"""Rows that a notebook shows of a version."""
+_WRITE_IT = 'Write rows first: augment.write_version(task, {"train": frame, "validation": frame})'
 MAX_MANIFEST_BYTES = 16 * 2**20
 _VERSION_NAME = re.compile(r"v[0-9]{4,}")
 
@@ -173,17 +174,12 @@ class Version:
 
     def _repr_html_(self) -> str:
         """What it holds, with the first rows of the training split and their edits marked."""
-        label, train = self.task.label, self.task.splits.train
-        first = next(self.batches(train, rows=_SHOWN_ROWS)).to_pylist()
-        rows = rows_html(first, self.task.text_columns, label.column, label.names)
+        first = next(self.batches(self.task.splits.train, rows=10)).to_pylist()
+        rows = rows_html(first, self.task.text_columns, self.task.label)
         return f"<p>{markup(repr(self))}</p>{rows}"
 
     def to_datasets(self) -> datasets.DatasetDict:
         """All splits as a ``datasets.DatasetDict``, ``ClassLabel`` included."""
-        return self.load()
-
-    def load(self) -> datasets.DatasetDict:
-        """The same as ``to_datasets``."""
         import datasets
 
         loaded = {}
@@ -198,6 +194,8 @@ class Version:
                     paths, config_name=self.manifest.config_name
                 )
         return datasets.DatasetDict(loaded)
+
+    load = to_datasets
 
     def shards(self, split: str) -> tuple[Shard, ...]:
         """The files of a split, in order.
@@ -257,6 +255,8 @@ def open_version(reference: str | Path) -> Version:
         VersionNotFound: Nothing is there, or an id prefix fits more than one version.
         ContractError: The manifest or a file breaks the contract.
     """
+    if not isinstance(reference, str | os.PathLike):
+        raise UsageError(f"{type(reference).__name__} is no version.", _WRITE_IT)
     path = Path(reference)
     with guarded(path / MANIFEST, VersionNotFound, "a version", "Name a version: augment list"):
         version = _read(_resolve(path))

@@ -36,8 +36,8 @@ def add_rows(
     generator: str,
     out: str | Path | None = None,
     recipe: str = "official",
-    teacher: str | None = None,
-    similarity_model: str | None = None,
+    teacher: str | Path | None = None,
+    similarity_model: str | Path | None = None,
     device: str = "cpu",
     skip_malformed: bool = False,
     narrator: Narrator | None = None,
@@ -68,7 +68,7 @@ def add_rows(
             "rows are added without logits, but the recipe has teacher_logits = true.",
             "Add them first, then let augment filter compute the logits of all rows.",
         )
-    models = Models(teacher=teacher, similarity_model=similarity_model, device=device)
+    models = Models.named(teacher=teacher, similarity_model=similarity_model, device=device)
     gates = Gates.load(plan, models, parent)
     groups = groups_of(parent, parent.task.splits.train)
     screen = SourceRows(np.sort(groups.idx[: groups.sourced]), parent.reference, skip_malformed)

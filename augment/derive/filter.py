@@ -43,8 +43,8 @@ def filter_version(
     *,
     recipe: str,
     out: str | Path | None = None,
-    teacher: str | None = None,
-    similarity_model: str | None = None,
+    teacher: str | Path | None = None,
+    similarity_model: str | Path | None = None,
     device: str = "cpu",
     narrator: Narrator | None = None,
 ) -> Version:
@@ -65,7 +65,7 @@ def filter_version(
     """
     tell = narrator or Narrator()
     parent = open_checked(version)
-    models = Models(teacher=teacher, similarity_model=similarity_model, device=device)
+    models = Models.named(teacher=teacher, similarity_model=similarity_model, device=device)
     gates = Gates.load(load_recipe(recipe, parent.task.name), models, parent)
     filtering = Filtering(parent, gates, *_judged(parent))
     if parent.manifest.teacher_logits and not filtering.keeps_logits:

@@ -41,6 +41,21 @@ class Models:
     device: str = "cpu"
     vectors_cache: Path | None = None
 
+    @classmethod
+    def named(
+        cls,
+        mlm: str | Path | None = None,
+        vectors: str | Path | None = None,
+        teacher: str | Path | None = None,
+        similarity_model: str | Path | None = None,
+        device: str = "cpu",
+        vectors_cache: Path | None = None,
+    ) -> Models:
+        """The models that a caller names, by strings or paths."""
+        given = (mlm, vectors, teacher, similarity_model)
+        names = [None if name is None else str(name) for name in given]
+        return cls(names[0], names[1], names[2], names[3], device, vectors_cache)
+
     def load_finder(
         self, recipe: AugmentRecipe, store: Path | None = None, narrator: Narrator | None = None
     ) -> CandidateFinder:

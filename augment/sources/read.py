@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -22,6 +23,7 @@ from augment.errors import SourceInvalid, SourceMissing, UsageError
 from augment.sources.examples import FLOATS, SourceTableBuilder
 from augment.sources.glue import COLUMNS, read_tsv, tsv_file
 from augment.sources.hub import hub_records, load_hub, names_hub
+from augment.sources.in_memory import as_files
 from augment.sources.labels import LabelReader
 from augment.sources.row_files import add_columns, columns_of, soft_label_reader
 from augment.sources.split_files import (
@@ -64,16 +66,16 @@ class Source:
 
 def read_source(
     task: Task,
-    source: str | None,
+    source: str | Path | Mapping[str, Any] | None,
     *,
     limit: int | None = None,
     skip_malformed: bool = False,
 ) -> Source:
     """Read every split that is there; training and one validation split are needed.
 
-    The source is a folder, a file, a hub name, or None for the folder of a custom task's file; a
-    limit keeps that many training rows; malformed ones raise, or are left out and counted. Files of
-    rows without labels are those that the task names.
+    The source is a folder, a file, a hub name, splits in memory, or None for the folder of a custom
+    task's file; a limit keeps that many training rows; malformed ones raise, or are left out and
+    counted. Files of rows without labels are those that the task names.
 
     Raises:
         UsageError: The limit leaves no rows.
@@ -82,7 +84,10 @@ def read_source(
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit} must be at least 1.")
-    source = source if source is not None else str(task.folder or "")
+    if isinstance(source, Mapping):
+        with as_files(task, source) as (of_files, folder):
+            return read_source(of_files, folder, limit=limit, skip_malformed=skip_malformed)
+    source = str(source if source is not None else task.folder or "")
     if not source:
         raise SourceMissing("no source is given.", "Name a folder or a hub data set: --source")
     train, labels = task.spec.splits.train, LabelReader(task.spec.label)

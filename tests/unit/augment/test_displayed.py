@@ -113,10 +113,11 @@ def test_rows_of_a_result_become_rows() -> None:
 def test_marks_never_carry_markup(text: str) -> None:
     edit = {"start": 0, "end": len(text), "before": text, "after": NASTY, "column": "t"}
     row = {"idx": 0, "variant": 1, "t": NASTY, "y": -1, "edits": [edit]}
+    classes, number = Label(column="y", names=("<a>", "b")), Label(column="y", kind="regression")
 
     assert no_markup(marked(text, [edit]))
-    assert no_markup(rows_html([row, {**row, "y": None, "edits": None}], ["t"], "y", ["<a>"]))
-    assert no_markup(rows_html([{**row, "y": 2.5}], ["t"], "y", []))
+    assert no_markup(rows_html([row, {**row, "y": None, "edits": None}], ["t"], classes))
+    assert no_markup(rows_html([{**row, "y": 2.5}], ["t"], number))
 
 
 def test_a_notebook_shows_the_sentence_alone(capsys: pytest.CaptureFixture[str]) -> None:
