@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+PIP := -m pip --disable-pip-version-check
 # nothing but what the locks name, byte for byte, and no code of a package at installation …
 LOCKED := $(PIP) install --require-hashes --no-deps --only-binary :all:
 # … but for the one that has no wheel, and whose only use is in the tests
@@ -11,7 +11,16 @@ READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 DEMO := demo
 
-.PHONY: setup setup-dev test lint demo audit soak clean
+RELEASE := build/release
+
+.PHONY: setup setup-dev test lint demo docs release-check audit soak clean
+
+# what a user without extras needs, by the Python of an environment
+define install_base
+@$(1) $(LOCKED) -r requirements-cpu.lock || echo "no CPU build of torch here: the index's own build is taken"
+@$(1) $(LOCKED) -r requirements.lock
+@! $(1) $(PIP) check | grep -q '^torch .* requires cuda-' || $(1) $(LOCKED) -r requirements-cuda.lock
+endef
 
 setup: $(READY)
 
@@ -20,17 +29,15 @@ setup-dev: $(READY_DEV)
 $(READY): requirements.lock requirements-cpu.lock requirements-cuda.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the pinned dependencies (about a minute and a half) …"
-	@$(LOCKED) -r requirements-cpu.lock || echo "no CPU build of torch here: the index's own build is taken"
-	@$(LOCKED) -r requirements.lock
-	@! $(PIP) check | grep -q '^torch .* requires cuda-' || $(LOCKED) -r requirements-cuda.lock
-	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
-	@$(PIP) check
+	$(call install_base,$(BIN)/python)
+	@$(BIN)/python $(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@$(BIN)/python $(PIP) check
 	@touch $(READY)
 
 $(READY_DEV): $(READY) requirements-dev.lock
 	@echo "installing what the tests, the documentation and every extra need …"
-	@$(LOCKED) $(SOURCE) -r requirements-dev.lock
-	@$(PIP) check
+	@$(BIN)/python $(LOCKED) $(SOURCE) -r requirements-dev.lock
+	@$(BIN)/python $(PIP) check
 	@touch $(READY_DEV)
 
 lint: setup-dev
@@ -49,6 +56,20 @@ demo: setup
 	$(BIN)/distill run $(DEMO)/versions/reviews --teacher $(DEMO)/teacher --student 2x64-256-4 --recipe demo --out $(DEMO)/run
 	@echo "everything is in $(DEMO)/: versions/reviews, teacher, run/student, run/plain-student"
 
+# the documentation as a site in build/site, read from the disk; a warning is an error
+docs: setup-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# the wheel as a user gets it: in an environment of its own, without extras, from a file of rows to an answer
+release-check: setup
+	@rm -rf $(RELEASE)
+	$(BIN)/python $(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir $(RELEASE) .
+	$(PYTHON) -m venv $(RELEASE)/venv
+	$(call install_base,$(RELEASE)/venv/bin/python)
+	$(RELEASE)/venv/bin/python $(PIP) install --quiet --no-deps $(RELEASE)/*.whl
+	$(RELEASE)/venv/bin/python $(PIP) check
+	$(PYTHON) -m tests.smoke $(RELEASE)/venv/bin $(RELEASE)/smoke
+
 # known vulnerabilities of what is locked; the only target that asks more of the network than packages
 audit: setup
 	$(PYTHON) -m venv $(VENV)/audit
@@ -60,7 +81,7 @@ RELIABLE = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=fals
 soak: setup-dev
 	$(RELIABLE) RELIABILITY_SOAK=1 $(BIN)/pytest -n 2 tests/reliability
 	$(RELIABLE) $(BIN)/python -m tests.reliability.mutations --json benchmarks/results/soak_mutations.json
-	$(PIP) install --quiet --no-deps --target $(VENV)/fuzz atheris==3.0.0
+	$(BIN)/python $(PIP) install --quiet --no-deps --target $(VENV)/fuzz atheris==3.0.0
 	$(RELIABLE) PYTHONPATH=$(VENV)/fuzz $(BIN)/python -m tests.reliability.fuzz --json benchmarks/results/soak_fuzz.json
 	$(RELIABLE) $(BIN)/python -m tests.reliability.soak --json benchmarks/results/soak_faults.json
 

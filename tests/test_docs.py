@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
+
+from docs.tools import picture, table
 
 ROOT = Path(__file__).parents[1]
 METHOD = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
@@ -88,3 +91,39 @@ def test_the_table_of_trimming_is_that_of_the_results() -> None:
         if "after" in found:
             assert row[6:8] == [f"{found['weight_bytes'] / 1e6:.1f}", f"{found['after']:.3f}"]
             assert row[8] == f"{100 * found['drop']:.1f}"
+
+
+def test_the_picture_and_the_table_of_readme_are_what_their_scripts_make() -> None:
+    """Neither is typed: ``python -m docs.tools.picture`` and ``python -m docs.tools.table``."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    assert picture.TARGET.read_text(encoding="utf-8") == picture.picture()
+    assert ElementTree.fromstring(picture.picture()).get("aria-label")
+    assert readme == table.filled(readme)
+    assert len(table.table().splitlines()) == 6
+
+
+def test_readme_fits_two_screens_and_counts_departures() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    departures = re.findall(r"^\*\*(\d+)\. ", METHOD, re.MULTILINE)
+
+    assert len(readme.splitlines()) <= 110
+    assert f"[{len(departures)} departures]" in readme
+
+
+def test_what_pages_link_to_is_there() -> None:
+    """Files and folders; the site's own build looks at anchors."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "data" / "README.md"]
+    for page in pages:
+        for place in re.findall(r"\]\(([^()\s:#]+)(?:#[^()\s]*)?\)", page.read_text("utf-8")):
+            assert (page.parent / place).exists(), f"{page.name} links to {place}"
+
+
+def test_docs_have_few_entries_a_folder_and_each_page_is_in_the_navigation() -> None:
+    folders = [ROOT / "docs", *(each for each in (ROOT / "docs").iterdir() if each.is_dir())]
+    listed = set(re.findall(r": ([\w/.-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.M))
+    there = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+
+    for folder in folders:
+        assert len([each for each in folder.iterdir() if each.name != "__pycache__"]) <= 20, folder
+    assert there <= listed

@@ -230,7 +230,7 @@ def imports(folder: Path) -> Iterator[str]:
 )
 def test_what_is_imported_is_declared(folders: list[str], extras: list[str]) -> None:
     own = {path.stem for folder in folders for path in (ROOT / folder).rglob("*.py")}
-    own |= {*sys.stdlib_module_names, *TOOLS, "augment", "distill", "tests", "benchmarks"}
+    own |= {*sys.stdlib_module_names, *TOOLS, "augment", "distill", "tests", "benchmarks", "docs"}
     found = {name for folder in folders for name in imports(ROOT / folder)} - own
     allowed = {name for extra in (None, *extras) for name in declared(extra)}
     owners = packages_distributions()

@@ -36,7 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         torch.set_num_threads(1)
-        for line in "".join(blocks("sh")).splitlines():
+        for line in "".join(blocks("bash")).splitlines():
             program, *words = shlex.split(line)
             done = CliRunner().invoke(APPS[program], words)
             assert done.exit_code == 0, f"{line}\n{done.output}"

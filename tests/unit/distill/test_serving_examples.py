@@ -1,4 +1,4 @@
-"""What docs/serving.md and the README print runs as it stands there."""
+"""What docs/serving.md prints runs as it stands there."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ import pytest
 from distill import Classifier
 from tests.conftest import ROOT
 
-PAGES = {
-    name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/serving.md")
-}
+PAGES = {"docs/serving.md": (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")}
 
 
 def code(page: str, beginning: str) -> str:
@@ -32,7 +30,6 @@ def code(page: str, beginning: str) -> str:
 @pytest.mark.parametrize(
     ("page", "beginning"),
     [
-        ("README.md", "from distill import Classifier"),
         ("docs/serving.md", "from distill import Classifier"),
         ("docs/serving.md", "import json\n\nimport numpy"),
     ],

@@ -1,0 +1,1 @@
+"""What is drawn, listed and generated for README and the site."""
