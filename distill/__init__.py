@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from distill.evaluation.compare import evaluate_models as evaluate
     from distill.general import distill_general
     from distill.inference.classifier import Classifier
-    from distill.pipeline import distill_task
     from distill.recipes.load import load_recipe
+    from distill.reports.task import distill_task
     from distill.runs.listing import Run, list_runs, open_run
     from distill.serving.answers import predict
     from distill.serving.cascade import find_thresholds
@@ -56,7 +56,7 @@ _PLACES = {
     "ablate_task": "ablation",
     "check_submission": "serving.glue_submission",
     "distill_general": "general",
-    "distill_task": "pipeline",
+    "distill_task": "reports.task",
     "distill_teacher": "teacher:fine_tune_teacher",
     "doctor": "diagnosis.diagnose:diagnose",
     "evaluate": "evaluation.compare:evaluate_models",

@@ -38,7 +38,7 @@ from distill.models.loading import (
 )
 from distill.models.seeding import seeded
 from distill.recipes.auto import Facts, recipe_for
-from distill.recipes.load import DEFAULT_RECIPE
+from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe
 from distill.runs.directory import LOCK, RunDirectory
 from distill.runs.distributed import barrier, on_main_process
 from distill.runs.journal import copy_journal, note_call, timed
@@ -65,7 +65,7 @@ def fine_tune_teacher(
     *,
     init: str,
     out: str | Path,
-    recipe: str | Path = DEFAULT_RECIPE,
+    recipe: str | Path | DistillRecipe = DEFAULT_RECIPE,
     quiet: bool = False,
 ) -> EvaluationResult:
     """Fine-tune a pre-trained encoder on a version's task; the best step on validation is kept.
@@ -109,7 +109,7 @@ def fine_tune_teacher(
         note_call(
             run.path,
             version=str(opened.path.resolve()),
-            recipe=str(recipe),
+            recipe="" if isinstance(recipe, DistillRecipe) else str(recipe),
             facts=asdict(Facts.of(opened, config.hidden_size)),
         )
         with claim.preparing(), timed(run.path, "preparation"):

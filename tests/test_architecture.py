@@ -29,7 +29,8 @@ LAYERS = {
     "distill": (
         "errors", "inference", "runs", "recipes",
         "models", "data", "stages", "evaluation", "training", "runs.listing", "pipeline",
-        "teacher", "general", "ablation", "diagnosis", "serving", "tables", "__init__", "cli",
+        "teacher", "general", "ablation", "diagnosis", "serving", "tables", "reports", "__init__",
+        "cli",
     ),
 }  # fmt: skip
 MODULES = {

@@ -38,11 +38,7 @@ CALLS = {
     "augment plan": Call("plan"),
     "augment preview": Call("preview", {"top": "to_pandas() has all candidates"}),
     "augment recipe": Call("load_recipe", {"preset": "source", "source": "preset"}),
-    "augment init": Call(
-        "draft_task",
-        {"text_column": "text", "label_column": "label", "text": "text_column"}
-        | {"label": "label_column"},
-    ),
+    "augment init": Call("draft_task"),
     "augment add": Call("add_rows", {"source": "generator", "generator": "source"}),
     "augment filter": Call("filter_version"),
     "augment merge": Call("merge_versions"),
@@ -54,9 +50,7 @@ CALLS = {
     "augment stats": Call("stats", {"reference": "version", "version": "reference"}),
     "augment diff": Call("diff"),
     "distill teacher": Call("distill_teacher"),
-    "distill run": Call(
-        "distill_task", {"fine_tune": "distill_teacher before it", "shared": "of an ablation"}
-    ),
+    "distill run": Call("distill_task"),
     "distill recipe": Call("load_recipe", {"name": "source", "source": "name", "task": ""}),
     "distill general": Call(
         "distill_general",

@@ -17,15 +17,15 @@ TaskOrFile = Annotated[
 TextColumns = Annotated[
     list[str] | None,
     typer.Option(
-        "--text",
         "--text-column",
+        "--text",
         help="Of your own file: the column of the text, if another than is found; twice for a "
         "pair.",
     ),
 ]
 LabelColumn = Annotated[
     str | None,
-    typer.Option("--label", "--label-column", help="Likewise the column of the label."),
+    typer.Option("--label-column", "--label", help="Likewise the column of the label."),
 ]
 Mlm = Annotated[str | None, typer.Option(help="Masked LM: a folder or a hub name.")]
 VectorsFile = Annotated[

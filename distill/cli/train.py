@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from augment.contract.terminal import AsJson, print_document, print_lines
+from augment.contract.terminal import AsJson, labeled, print_document, print_lines
 from distill.cli.options import Init, Quiet, Recipe, Threads, Version, use
 
 app = typer.Typer()
@@ -37,7 +38,6 @@ def teacher(
 ) -> None:
     """Fine-tune a teacher on the original rows of a version."""
     use(threads)
-    from augment.contract.terminal import labeled
     from distill.cli.output import emit, print_result
     from distill.models.guides import model_name
     from distill.teacher import fine_tune_teacher
@@ -49,10 +49,10 @@ def teacher(
 
 
 @app.command(
-    epilog="Example: distill run data/versions/sst2 --teacher models/sst2-teacher --student "
+    epilog="Example: distill run data/versions/tickets --teacher-init "
+    "google-bert/bert-base-uncased --student tinybert-4l-312d --minutes 30 --out runs/tickets\n\n"
+    "Example: distill run data/versions/sst2 --teacher models/sst2-teacher --student "
     "tinybert-4l-312d --out runs/sst2\n\n"
-    "Example: distill run data/versions/tickets --fine-tune google-bert/bert-base-uncased "
-    "--student tinybert-4l-312d --out runs/tickets\n\n"
     "Example: distill run data/versions/tickets --teacher labels --encoder "
     "google-bert/bert-base-uncased --student tinybert-4l-312d --out runs/tickets"
 )
@@ -68,11 +68,22 @@ def run(
             "but the soft labels that the version's rows came with (a folder so called: ./labels)."
         ),
     ] = None,
-    fine_tune: Annotated[
+    teacher_init: Annotated[
         str | None,
         typer.Option(
+            "--fine-tune",
+            "--teacher-init",
             help="In the place of --teacher: an encoder, folder or hub name, that is fine-tuned on "
-            "the version first, as distill teacher does. The teacher is kept in OUT-teacher."
+            "the version first, as distill teacher does. The teacher is kept in OUT-teacher.",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="What may be spent, from start to end: decides the steps of every part, by what "
+            "a few of them take. The student is exported, too, into OUT/export, in the smallest "
+            "form that keeps its score.",
+            show_default=False,
         ),
     ] = None,
     encoder: Annotated[
@@ -102,21 +113,14 @@ def run(
     The same command again goes on where it was interrupted.
     """
     use(threads)
-    from augment.contract.terminal import labeled
     from distill.cli.output import emit, print_result
-    from distill.errors import UsageError
-    from distill.pipeline import distill_task
-    from distill.teacher import fine_tune_teacher
+    from distill.reports.task import distill_task
 
-    if fine_tune is not None:
-        if teacher:
-            raise UsageError("--fine-tune makes the teacher that --teacher names.", "Give one.")
-        made = out.with_name(f"{out.name}-teacher")
-        fine_tune_teacher(version, init=fine_tune, out=made, recipe=recipe, quiet=quiet)
-        teacher = [str(made)]
     done = distill_task(
         version,
         teacher=teacher or (),
+        teacher_init=teacher_init,
+        minutes=minutes,
         student=student,
         out=out,
         encoder=encoder,
@@ -126,7 +130,20 @@ def run(
         allow_weak_teacher=allow_weak_teacher,
         quiet=quiet,
     )
-    emit(done.result, as_json, print_result, labeled("student", str(done.student)), kept=out)
+    ends = _ends_of(out, served=minutes is not None)
+    emit(done.result, as_json, print_result, ends, kept=out)
+
+
+def _ends_of(out: Path, *, served: bool) -> Text:
+    """Where the student lies, and what to do next."""
+    from distill.reports.task import EXPORT
+    from distill.runs.directory import STUDENT
+
+    lines = [labeled("student", str(out / STUDENT))]
+    if served:
+        command = ["distill", "predict", str(out / EXPORT), "--text", "…"]
+        lines += [labeled("export", str(out / EXPORT)), labeled("next", shlex.join(command))]
+    return Text("\n").join(lines)
 
 
 @app.command(epilog="Example: distill recipe quick > my.toml")

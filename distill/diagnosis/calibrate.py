@@ -175,7 +175,12 @@ def _splits(version: Version, rows: datasets.Dataset) -> TokenizedSplits:
 
 
 def calibrate(
-    trial: Trial, stages: Sequence[StageName], clock: Clock = time.perf_counter
+    trial: Trial,
+    stages: Sequence[StageName],
+    clock: Clock = time.perf_counter,
+    *,
+    most: float = MOST_SECONDS,
+    memory: bool = True,
 ) -> Timings:
     """Train every stage for some steps on rows whose lengths are spread like the version's.
 
@@ -183,9 +188,11 @@ def calibrate(
         trial: The run.
         stages: Those that it has.
         clock: Gives seconds.
+        most: About so many of them are spent on each stage.
+        memory: Whether steps on the longest rows are made, too.
     """
     context, rows, teaching = trial.context, trial.context.tokens.train, math.inf
-    steps = {stage: _seconds_a_step(trial, stage, clock) for stage in stages}
+    steps = {stage: seconds_a_step(trial, stage, clock, most) for stage in stages}
     some = trial.on(spread(rows, ANSWERED))
     for teacher in some.guides.teachers:
         with autocast(teacher.classifier.model.device, context.recipe.precision):
@@ -193,9 +200,10 @@ def calibrate(
     nn.Module.to(trial.student.model, device())
     student = Classifier("student", eval_mode(trial.student.model), context.tokenizer)
     answering = _rate(student, some.context.tokens.train, clock)
-    heaviest = stages[0]
-    batch_size = STAGES[heaviest](context.recipe).numbers.batch_size
-    _run(trial.on(longest(rows, batch_size)), heaviest, steps=2, clock=clock)
+    if memory:
+        heaviest = stages[0]
+        batch_size = STAGES[heaviest](context.recipe).numbers.batch_size
+        _run(trial.on(longest(rows, batch_size)), heaviest, steps=2, clock=clock, most=most)
     tokens = float(np.mean(rows["length"]))
     return Timings(steps, trial.tokenizing, teaching, answering, tokens, peak_bytes())
 
@@ -215,14 +223,16 @@ def _rate(classifier: Classifier, rows: datasets.Dataset, clock: Clock) -> float
     return len(rows) / (clock() - began)
 
 
-def _seconds_a_step(trial: Trial, stage: StageName, clock: Clock) -> float:
+def seconds_a_step(
+    trial: Trial, stage: StageName, clock: Clock = time.perf_counter, most: float = MOST_SECONDS
+) -> float:
     """Mean over the second pass through a few batches; over what there is, if that is late."""
     section = STAGES[stage](trial.context.recipe)
     trial = trial.on(_drawn(trial.context.tokens.train, parts_of(section.draws_from)))
     rows, size = trial.context.tokens.train, section.numbers.batch_size
     batches = max(1, min(BATCHES, len(rows) // size))
     some = trial.on(spread(rows, batches * size))
-    starts = _run(some, stage, steps=2 * batches + 1, clock=clock)
+    starts = _run(some, stage, steps=2 * batches + 1, clock=clock, most=most)
     first = batches if len(starts) > 2 * batches else 1
     return (starts[-1] - starts[first]) / (len(starts) - 1 - first)
 
@@ -234,7 +244,7 @@ def _drawn(rows: datasets.Dataset, parts: Sequence[Part]) -> NDArray[np.int64]:
     return np.flatnonzero((known | blind) & (~known | (len(parts) > blind)))
 
 
-def _run(trial: Trial, stage: StageName, *, steps: int, clock: Clock) -> list[float]:
+def _run(trial: Trial, stage: StageName, *, steps: int, clock: Clock, most: float) -> list[float]:
     """Train a stage on a fresh student.
 
     Returns:
@@ -250,7 +260,7 @@ def _run(trial: Trial, stage: StageName, *, steps: int, clock: Clock) -> list[fl
     student, guides = trial.fresh_student(), trial.guides
     with (
         tempfile.TemporaryDirectory(dir=trial.context.run.path) as folder,
-        _starts(clock) as starts,
+        _starts(clock, most) as starts,
         suppress(_Enough),
     ):
         (Path(folder) / RUN).touch()  # without it a run would end: its directory were gone
@@ -271,14 +281,14 @@ def _run(trial: Trial, stage: StageName, *, steps: int, clock: Clock) -> list[fl
 
 
 @contextmanager
-def _starts(clock: Clock) -> Iterator[list[float]]:
+def _starts(clock: Clock, most: float) -> Iterator[list[float]]:
     """Note when each forward pass of a stage begins; stop when there is no time for more."""
     starts: list[float] = []
 
     def note(module: nn.Module, _: Any) -> None:
         if isinstance(module, Stage):
             starts.append(clock())
-            if len(starts) > 2 and starts[-1] - starts[0] > MOST_SECONDS:
+            if len(starts) > 2 and starts[-1] - starts[0] > most:
                 raise _Enough
 
     handle = register_module_forward_pre_hook(note)

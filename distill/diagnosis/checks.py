@@ -218,24 +218,28 @@ def check_student(trial: Trial) -> Check[Trial]:
     return seen(trial, describe_student(trial.student))
 
 
-def check_time(
-    trial: Trial, stages: Sequence[StageName], calibrate: Callable[..., Timings]
-) -> Check[Forecast]:
-    """How long the run takes, from a few real steps of every stage."""
+def count_rows(trial: Trial) -> Rows:
+    """How many rows the run has, from the manifest of its version."""
     version, recipe = trial.context.version, trial.context.recipe
     task, teachers = version.task, trial.guides.teachers
     rows = count_parts(version)
     stored = [version.rows(split) for split in task.splits.validation if split in version.splits]
-    answered = all(holds_logits(version, own.classifier) for own in teachers)
-    counted = Rows(
+    return Rows(
         augmented=rows["original"] + rows["augmented"],
         original=rows["original"],
         validation=sum(stored),
         selecting=stored[0],
-        answered=answered,
+        answered=all(holds_logits(version, own.classifier) for own in teachers),
         unlabeled=rows["unlabeled"] if recipe.draws_unlabeled else 0,
         taught=None if teachers else count_taught(version),
     )
+
+
+def check_time(
+    trial: Trial, stages: Sequence[StageName], calibrate: Callable[..., Timings]
+) -> Check[Forecast]:
+    """How long the run takes, from a few real steps of every stage."""
+    recipe, counted = trial.context.recipe, count_rows(trial)
     parameters = sum(weight.numel() for weight in trial.student.model.parameters())
     forecast = make_forecast(recipe, counted, calibrate(trial, stages), parameters)
     parts = [

@@ -14,7 +14,8 @@ from distill.errors import ModelInvalid, ModelNotFound
 from distill.inference.forms import is_graph
 from distill.inference.vocabulary import MARK
 from distill.models.labels import store_vocabulary
-from distill.runs.directory import RUN, RUNS, STUDENT, check_student
+from distill.runs.directory import RUN, RUNS, STUDENT
+from distill.runs.students import check_student
 
 __all__ = [
     "SAFETENSORS",

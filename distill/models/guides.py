@@ -113,7 +113,7 @@ def parse_guides(
         raise UsageError(
             "no teacher is named.",
             "Name a fine-tuned classifier, or labels: --teacher. Or an encoder that becomes one: "
-            "--fine-tune",
+            "--teacher-init",
         )
     if LABELS in names and len(names) > 1:
         raise UsageError(

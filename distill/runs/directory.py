@@ -1,6 +1,7 @@
 """A run directory: what it belongs to, and what is finished.
 
 run.json          what the run is made of: recipe, version, teacher, student
+minutes/          with --minutes: the steps that were chosen before the run, as a recipe too
 metrics.jsonl     losses and scores by stage and step
 result.json       the result table, when the run has finished
 student/          the distilled student        plain-student/  the one it is compared with
@@ -16,11 +17,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +49,8 @@ RUN, RESULT = "run.json", "result.json"
 RUNS = "arms"
 """Where an ablation has its runs."""
 STUDENT, PLAIN_STUDENT = "student", "plain-student"
+MINUTES = "minutes"
+"""A folder that may lie there before the run begins."""
 LATER = ("prediction", "plain")
 """Sections of a recipe that the student after stage 1 does not depend on."""
 
@@ -139,15 +140,28 @@ class RunDirectory:
                     self.path.rmdir()
                 raise _gone(self.path) from error
 
-    def _begin(self, identity: dict[str, Any], held: ExitStack, narrator: Narrator | None) -> bool:
-        file, begun = self.path / RUN, self.begun
-        ours = {self.path / LOCK, partial_of(file)}  # left where this very method was killed
+    @property
+    def chosen(self) -> set[Path]:
+        """What was chosen before the run begins, and its seal."""
+        return {self.path / MINUTES, seal_of(self.path / MINUTES)}
+
+    def refuse_foreign(self) -> None:
+        """Check that the directory is a run's, or as good as empty.
+
+        Raises:
+            UsageError: It holds other things.
+        """
+        ours = {self.path / LOCK, partial_of(self.path / RUN), *self.chosen}  # left by a kill
         if self.work.is_dir() and not any(self.work.iterdir()):
             ours.add(self.work)
-        if not begun and set(self.path.glob("*")) - ours:
+        if not self.begun and set(self.path.glob("*")) - ours:
             raise UsageError(
                 f"{self.path} is not empty and holds no run.", "Choose another --out directory."
             )
+
+    def _begin(self, identity: dict[str, Any], held: ExitStack, narrator: Narrator | None) -> bool:
+        file, begun = self.path / RUN, self.begun
+        self.refuse_foreign()
         lost = begun and self._lost(identity)
         with disk_errors(nearest(self.path)):
             self.work.mkdir(parents=True, exist_ok=True)
@@ -188,7 +202,7 @@ class RunDirectory:
                 f"{file} {why}: nobody can say whether {self.path} holds this run.",
                 "Put the file back, or choose another --out directory.",
             )
-        self._compare(stored, identity)
+        self.compare(stored, identity)
         return True
 
     @contextmanager
@@ -205,7 +219,12 @@ class RunDirectory:
                 "where it lies now; its contents count, not its place.",
             ) from missing
 
-    def _compare(self, stored: dict[str, Any], asked: dict[str, Any]) -> None:
+    def compare(self, stored: dict[str, Any], asked: dict[str, Any]) -> None:
+        """Check that what the directory was begun with is what is asked for.
+
+        Raises:
+            RunDiffers: The sentence says what differs.
+        """
         old, new = flatten(stored), flatten(asked)
         keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
         if keys:
@@ -328,8 +347,15 @@ class Claim:
             ours = self.run.begun or not is_main_process()  # else somebody removed it before us
             if ours and not self.begun and not any(self.run.path.glob(f"{RUNS}/*")):
                 self.refused = True
-                shutil.rmtree(self.run.path, ignore_errors=True)
+                self._clear()
             raise
+
+    def _clear(self) -> None:
+        """Leave nothing of the run but what was chosen before it, which a resume goes by."""
+        for left in set(self.run.path.iterdir()) - self.run.chosen:
+            discard(left)
+        with suppress(OSError):
+            self.run.path.rmdir()
 
 
 def _result_part(students: Sequence[str]) -> str:
@@ -342,29 +368,6 @@ class FirstStage:
 
     folder: Path
     origin: Origin
-
-
-def check_student(run: Path) -> None:
-    """See that the student in a run directory is the one that the run made.
-
-    Raises:
-        ModelInvalid: It is another one, or was changed.
-    """
-    files = [*run.iterdir(), *(run / STUDENT).iterdir()]
-    stats = [(str(file), file.stat()) for file in files if file.is_file()]
-    if why := _student_flaw(run, tuple((n, at.st_mtime_ns, at.st_size) for n, at in stats)):
-        raise ModelInvalid(
-            f"{run / STUDENT} {why}.",
-            f"Put it back. To use it as it is, name the folder itself: {run / STUDENT}",
-        )
-
-
-@lru_cache(maxsize=32)
-def _student_flaw(run: Path, stamps: tuple[tuple[str, int, int], ...]) -> str:  # noqa: ARG001
-    """Read once, though a command opens a model several times; ``stamps`` tell of a change."""
-    begun, identity = read_seal(run / RUN), read_object(run / RUN)
-    digest = begun.origin.made_from if begun else digest_of(identity)
-    return flaw(run / STUDENT, Origin(made_from=digest, part=STUDENT))
 
 
 def reuse(path: Path, origin: Origin, narrator: Narrator | None = None) -> bool:

@@ -184,7 +184,7 @@ def test_a_teacher_is_named_or_made_not_both(
     both, none = call(*rest, "--fine-tune", encoder, "--teacher", "a"), call(*rest)
 
     assert (both.exit_code, none.exit_code) == (2, 2)
-    assert "--fine-tune makes the teacher that --teacher names" in both.stderr
+    assert "--teacher-init makes the teacher that --teacher names" in both.stderr
     assert "no teacher is named" in none.stderr
     assert not list(tmp_path.glob("run*"))
 
