@@ -3,34 +3,51 @@
     python -m benchmarks.student_to_answer --folder goal --json FILE
 
 One command from nothing: each task as a version of its rows as they are, a teacher of 6 x 384 and
-students of 4 x 312 by the recipe ``quick``. Steps are selected on rows held out of the training
+students by the recipe ``quick``, each in float32 and int8; one more that is trimmed to few tokens
+and learns from the teacher's logits again. Steps are selected on rows held out of the training
 rows; scores are those of rows that select nothing: ``test_clean.csv`` of the tickets, GLUE's
-validation split of the others. What is finished in the folder is not done again.
+validation split of the others, with the middle 95% of a thousand resamples of the mean over seeds.
+All answer raw texts, one thread, in turns. What is finished in the folder is not done again;
+``--train`` stops before anything is timed.
 """
 
 from __future__ import annotations
 
 import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+import torch
 
 from augment import write_version
 from augment.contract import Label, Splits, TaskSpec, Version
 from augment.contract.version import open_version
-from benchmarks.machine import arguments
+from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED
 from benchmarks.small_data import MOOD, QUEUES
+from distill.evaluation.intervals import interval, resample
+from distill.evaluation.metrics import score
+from distill.inference.classifier import Classifier
 from distill.pipeline import distill_task
 from distill.recipes.load import load_recipe
-from distill.runs.listing import Run
+from distill.serving.export import Processor, export_model
+from distill.serving.trim import trim_model
 from distill.teacher import fine_tune_teacher
 
-STUDENT, TEST = "4x312-1200-12", "test"
+SHAPES, TEST = ("4x312-1200-12", "2x312-1200-12"), "test"
+SIZES = {"tickets": 3_000, "mrpc": 5_000, "sst2": 5_000}
+"""Tokens of the trimmed student of the first shape."""
+AGAIN = 600
+"""Steps that it learns again."""
+TURNS, BURST, MANY = 12, 6, 96
 Rows = list[dict[str, Any]]
 
 
@@ -81,7 +98,7 @@ SOURCES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Campaign:
     """Where everything lies."""
 
@@ -111,15 +128,203 @@ class Campaign:
         fine_tune_teacher(self.version(name), init=str(MLM), out=place)
         return place
 
-    def student(self, name: str, seed: int) -> Run:
-        """A distilled student and one on labels only."""
+    def student(self, name: str, shape: str, seed: int) -> Path:
+        """The run of a distilled student; with the first seed also of one on labels only."""
+        short = shape.partition("-")[0]
+        out = self.folder / "students" / f"{name}-{seed}"
+        if shape != SHAPES[0]:
+            out = out.with_name(f"{name}-{short}-{seed}")
+        recipe = load_recipe("quick", name).model_copy(update={"seed": seed})
         return distill_task(
             self.version(name),
             teacher=self.teacher(name),
-            student=STUDENT,
-            out=self.folder / "students" / f"{name}-{seed}",
-            recipe=load_recipe("quick", name).model_copy(update={"seed": seed}),
+            student=shape,
+            out=out,
+            recipe=recipe,
+            plain=seed == 0 and shape == SHAPES[0],
+        ).path
+
+    def small(self, name: str, run: Path, size: int, seed: int) -> Path:
+        """A trimmed copy that has learnt from the whole teacher again, in its own pieces."""
+        copy = self.folder / "trimmed" / f"{run.name}-{size}"
+        if not copy.is_dir():
+            trim_model(str(run), self.version(name), out=copy, size=size)
+        logits = load_recipe("logits", name)
+        again = {"max_steps": AGAIN, "learning_rate": 1e-4, "data": "all", "evaluations": 4}
+        recipe = logits.model_copy(
+            update={"seed": seed, "prediction": logits.prediction.model_copy(update=again)}
         )
+        return distill_task(
+            self.version(name),
+            teacher=self.teacher(name),
+            student=str(copy),
+            out=self.folder / "again" / copy.name,
+            recipe=recipe,
+            plain=False,
+        ).path
+
+    def exported(self, name: str, run: Path) -> Path:
+        """Its forms."""
+        out = self.folder / "exports" / f"{run.parent.name}-{run.name}"
+        if not out.is_dir():
+            export_model(str(run), self.version(name), out=out, forms=["onnx", "onnx-int8"])
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A row of the table: one model a seed.
+
+    Attributes:
+        name: What it is.
+        classifiers: That answer raw texts, a seed each.
+        file_bytes: Of weights and tokenizer, of the first seed.
+    """
+
+    name: str
+    classifiers: tuple[Any, ...]
+    file_bytes: int
+
+
+def rivals(campaign: Campaign, name: str, seeds: Sequence[int]) -> Iterator[Rival]:
+    """All that is compared on a task."""
+
+    def of(title: str, folders: Sequence[Path]) -> Rival:
+        models = tuple(Classifier.load(folder) for folder in folders)
+        return Rival(title, models, file_bytes(folders[0]))
+
+    yield linear_model(campaign.version(name))
+    yield of("teacher 6 x 384", [campaign.teacher(name)])
+    first = campaign.student(name, SHAPES[0], seeds[0])
+    yield of("4 x 312, labels only", [first / "plain-student"])
+    for shape in SHAPES:
+        short = " x ".join(shape.split("-")[0].split("x"))
+        runs = [campaign.student(name, shape, seed) for seed in seeds]
+        exports = [campaign.exported(name, run) for run in runs]
+        yield of(f"{short}, PyTorch", [run / "student" for run in runs])
+        for form, title in (("onnx", "float32 graph"), ("onnx-int8", "int8")):
+            yield of(f"{short}, {title}", [out / form for out in exports])
+        if shape == SHAPES[0]:
+            size = SIZES[name]
+            small = [
+                campaign.small(name, run, size, at) for at, run in zip(seeds, runs, strict=True)
+            ]
+            graphs = [campaign.exported(name, run) / "onnx-int8" for run in small]
+            yield of(f"{short}, {size:,} tokens, int8", graphs)
+
+
+def file_bytes(folder: Path) -> int:
+    """Weights (or the graph) and the tokenizer."""
+    kinds = ("*.safetensors", "model.onnx", "tokenizer.json")
+    return sum(file.stat().st_size for kind in kinds for file in folder.glob(kind))
+
+
+def texts_of(version: Version, split: str) -> list[str | tuple[str, ...]]:
+    """Raw texts, or pairs."""
+    frame = version.to_pandas(split)[list(version.task.text_columns)]
+    rows = frame.itertuples(index=False, name=None)
+    return [row[0] if len(row) == 1 else row for row in rows]
+
+
+def linear_model(version: Version) -> Rival:
+    """TF-IDF of words and pairs of them with a logistic regression, by scikit-learn."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    names = np.array(version.task.label.names)
+    train = version.to_pandas("train")
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=1 + (len(train) > 2_000))
+    model = make_pipeline(words, LogisticRegression(C=10.0, max_iter=1_000))
+    model.fit(joined(texts_of(version, "train")), names[train["label"]])
+    size = sum(len(word.encode()) for word in words.vocabulary_) + words.idf_.nbytes
+    return Rival("TF-IDF + logistic regression", (Linear(model),), size + model[1].coef_.nbytes)
+
+
+def joined(texts: Sequence[str | tuple[str, ...]]) -> list[str]:
+    """Each as one text."""
+    return [text if isinstance(text, str) else " ".join(text) for text in texts]
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """scikit-learn's pipeline, asked as a classifier is."""
+
+    model: Any
+
+    def predict(self, texts: Sequence[str | tuple[str, ...]], **_: int) -> Any:
+        """All at once."""
+        return self.model.predict(joined(texts))
+
+
+def scores(version: Version, found: Sequence[Rival]) -> dict[str, dict[str, Any]]:
+    """Of the rows that select nothing: mean over seeds, its interval, and that of differences."""
+    task, texts = version.task, texts_of(version, TEST)
+    names, metric = task.label.names, task.selection_metric
+    labels = version.to_pandas(TEST)["label"].to_numpy()
+    lines, drawn = {}, {}
+    for rival in found:
+        answers = [
+            np.array([names.index(answer) for answer in own.predict(texts, batch_size=32)])
+            for own in rival.classifiers
+        ]
+        each = [score((metric,), own, labels, len(names))[metric] for own in answers]
+        resampled = [resample(metric, own, labels, len(names)) for own in answers]
+        drawn[rival.name] = np.mean(resampled, axis=0)
+        lines[rival.name] = {
+            "score": float(np.mean(each)),
+            "seeds": [round(own, 4) for own in each],
+            "interval": interval(drawn[rival.name]).to_json(),
+            "megabytes": round(rival.file_bytes / 1e6, 2),
+        }
+    linear, teacher = (drawn[rival.name] for rival in found[:2])
+    for name, line in lines.items():
+        line["above TF-IDF"] = interval(drawn[name] - linear).to_json()
+        line["below the teacher"] = interval(teacher - drawn[name]).to_json()
+    return lines
+
+
+def times(version: Version, found: Sequence[Rival]) -> dict[str, dict[str, float]]:
+    """Median milliseconds a text, one at a time and in batches of 32; all take turns."""
+    texts = texts_of(version, TEST)
+    own = [texts[at] for at in np.random.default_rng(0).permutation(len(texts))]
+    spent: dict[str, dict[str, list[float]]] = {rival.name: {"1": [], "32": []} for rival in found}
+    for turn in range(TURNS):
+        some = own[turn * BURST :][:BURST]
+        for rival in found:
+            model = rival.classifiers[0]
+            for call, text in enumerate(some):
+                took = timed(lambda text=text, model=model: model.predict([text], batch_size=1))
+                if turn and call:  # the first call finds its weights out of the caches
+                    spent[rival.name]["1"].append(took)
+            if turn % 3 == 0:
+                took = timed(lambda model=model: model.predict(own[:MANY], batch_size=32))
+                if turn:
+                    spent[rival.name]["32"].append(took / min(MANY, len(own)))
+    return {
+        name: {f"batch_{size}_ms": round(statistics.median(own), 3) for size, own in took.items()}
+        for name, took in spent.items()
+    }
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Milliseconds."""
+    began = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - began)
+
+
+def table(campaign: Campaign, tasks: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
+    """Scores, sizes and times of every task, printed as they come."""
+    lines = {}
+    for name in tasks:
+        version, found = campaign.version(name), list(rivals(campaign, name, seeds))
+        scored, timed_all = scores(version, found), times(version, found)
+        lines[name] = {rival: scored[rival] | timed_all[rival] for rival in scored}
+        print(name, version.task.selection_metric)
+        for rival, line in lines[name].items():
+            print(f"  {rival:<32}", {k: v for k, v in line.items() if k != "seeds"}, flush=True)
+    return lines
 
 
 def main() -> None:
@@ -128,12 +333,22 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--tasks", nargs="+", default=list(SOURCES), choices=SOURCES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--train", action="store_true", help="train only")
     options = parser.parse_args()
+    torch.set_num_threads(1)
     campaign = Campaign(options.folder.resolve())
     for seed in options.seeds:
         for name in options.tasks:
-            run = campaign.student(name, seed)
-            print(name, seed, run.result.selected_scores(), flush=True)
+            for shape in SHAPES:
+                run = campaign.student(name, shape, seed)
+                campaign.exported(name, run)
+                if shape == SHAPES[0]:
+                    campaign.exported(name, campaign.small(name, run, SIZES[name], seed))
+            print(name, seed, flush=True)
+    if not options.train:
+        lines = table(campaign, options.tasks, options.seeds)
+        machine = {**describe(), **Processor.here().to_json()}
+        keep({"machine": machine, "seeds": options.seeds, "tasks": lines}, options.json)
 
 
 if __name__ == "__main__":
