@@ -3,8 +3,8 @@
     python -m benchmarks.student_to_answer --folder goal --json FILE
 
 One command from nothing: each task as a version of its rows as they are, a teacher of 6 x 384 and
-students by the recipe ``quick``, each in float32 and int8; one more that is trimmed to few tokens
-and learns from the teacher's logits again. Steps are selected on rows held out of the training
+students by the recipe ``quick`` in fewer steps, each in float32 and int8; one more that is trimmed
+to few tokens and learns from the teacher's logits again. Steps are selected on rows held out of the training
 rows; scores are those of rows that select nothing: ``test_clean.csv`` of the tickets, GLUE's
 validation split of the others, with the middle 95% of a thousand resamples of the mean over seeds.
 All answer raw texts, one thread, in turns. What is finished in the folder is not done again;
@@ -45,8 +45,8 @@ from distill.teacher import fine_tune_teacher
 SHAPES, TEST = ("4x312-1200-12", "2x312-1200-12"), "test"
 SIZES = {"tickets": 3_000, "mrpc": 5_000, "sst2": 5_000}
 """Tokens of the trimmed student of the first shape."""
-AGAIN = 600
-"""Steps that it learns again."""
+STEPS = {"tickets": (600, 400), "mrpc": (250, 250), "sst2": (800, 600)}
+"""Of stage 1 and stage 2; labels only has as many as both, a trimmed copy those of stage 2."""
 TURNS, BURST, MANY = 12, 6, 96
 Rows = list[dict[str, Any]]
 
@@ -134,7 +134,14 @@ class Campaign:
         out = self.folder / "students" / f"{name}-{seed}"
         if shape != SHAPES[0]:
             out = out.with_name(f"{name}-{short}-{seed}")
-        recipe = load_recipe("quick", name).model_copy(update={"seed": seed})
+        quick = load_recipe("quick", name)
+        first, second = STEPS[name]
+        parts = {"intermediate": first, "prediction": second, "plain": first + second}
+        fixed = {
+            part: getattr(quick, part).model_copy(update={"max_steps": most, "epochs": 1_000.0})
+            for part, most in parts.items()
+        }
+        recipe = quick.model_copy(update={"seed": seed, **fixed})
         return distill_task(
             self.version(name),
             teacher=self.teacher(name),
@@ -150,7 +157,7 @@ class Campaign:
         if not copy.is_dir():
             trim_model(str(run), self.version(name), out=copy, size=size)
         logits = load_recipe("logits", name)
-        again = {"max_steps": AGAIN, "learning_rate": 1e-4, "data": "all", "evaluations": 4}
+        again = {"max_steps": STEPS[name][1], "epochs": 1_000.0, "data": "all", "evaluations": 4}
         recipe = logits.model_copy(
             update={"seed": seed, "prediction": logits.prediction.model_copy(update=again)}
         )
