@@ -4,7 +4,7 @@
 
 One command from nothing: each task as a version of its rows as they are, a teacher of 6 x 384 and
 students by the recipe ``quick`` in fewer steps, each in float32 and int8; one more that is trimmed
-to few tokens and learns from the teacher's logits again. Steps are selected on rows held out of the training
+to few tokens and learns from the teacher again. Steps are selected on rows held out of the training
 rows; scores are those of rows that select nothing: ``test_clean.csv`` of the tickets, GLUE's
 validation split of the others, with the middle 95% of a thousand resamples of the mean over seeds.
 All answer raw texts, one thread, in turns. What is finished in the folder is not done again;
