@@ -13,7 +13,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Self
@@ -60,8 +60,8 @@ from distill.serving.onnx import (
     write_int8,
     write_onnx,
 )
-from distill.serving.trim import MIN_COUNT, fill_trimmed
 from distill.serving.trim import RECORD as TRIM_RECORD
+from distill.serving.trim import Way, fill_trimmed
 
 FORMS = ("transformers", "onnx", "onnx-int8")
 RECORD, GRAPH = "export.json", "model.onnx"
@@ -182,15 +182,8 @@ def export_model(
             raise UsageError(f"{out} exists.", "Choose another --out, or remove it.")
         check_output(out)
         opened, narrator = open_checked(version), Narrator(quiet=quiet)
-        wanted = _Trimming(trim_size) if trim or trim_size is not None else None
+        wanted = Way(size=trim_size) if trim or trim_size is not None else None
         return _export(os.fspath(model), opened, out, forms, wanted, narrator)
-
-
-@dataclass(frozen=True, slots=True)
-class _Trimming:
-    """That tokens are left out first, and how many stay, where that is given."""
-
-    size: int | None
 
 
 def _export(
@@ -198,7 +191,7 @@ def _export(
     opened: Version,
     out: Path,
     forms: Sequence[str],
-    trimming: _Trimming | None,
+    trimming: Way | None,
     narrator: Narrator,
 ) -> ExportResult:
     packages = ["torch", "transformers"]  # that write the forms
@@ -245,7 +238,7 @@ def _export(
 def _trim(
     source: EvaluationTarget,
     version: Version,
-    trimming: _Trimming,
+    trimming: Way,
     out: Path,
     cache: Path,
     narrator: Narrator,
@@ -254,7 +247,7 @@ def _trim(
     folder = cache / "trimmed"
     folder.mkdir()
     whole = source.classifier
-    fill_trimmed(folder, whole.name, version, trimming.size, MIN_COUNT, narrator)
+    fill_trimmed(folder, whole.name, version, trimming, narrator)
     shutil.copy(folder / TRIM_RECORD, out / TRIM_RECORD)
     classifier = load_classifier(str(folder), version.task)
     classifier.calibrate(whole.calibration)

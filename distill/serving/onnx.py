@@ -129,7 +129,7 @@ def write_int8(
         if plain is None or writes_bert(source.classifier.model):
             plain = place / file.name
             write_onnx(source, plain, cut=True)
-        quantize(plain, file, feeds)
+        quantize(plain, file, feeds, source.classifier.codebooks)
 
 
 def count_nodes(file: Path) -> dict[str, int]:

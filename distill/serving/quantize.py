@@ -2,7 +2,7 @@
 
 Products with weights take 8-bit numbers on both sides. The range of their inputs is fixed
 beforehand, by what training rows send through the graph (``ranges``). Weights have a scale for each
-output, tables one for each row.
+output, tables one for each row, or the numbers of the pieces that they are put together from.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from distill.models.codebooks import PIECES, Codebooks, read_codebooks
 from distill.serving.graph_writer import CONTRIBUTED, save_graph, tensor_of
 from distill.serving.products import GraphIndex, Product
 from distill.serving.ranges import Feed, Range, observe
@@ -56,19 +57,20 @@ def _rounded(weight: Array, scales: NDArray[np.floating[Any]]) -> Quantized:
     return Quantized(np.rint(weight / scales).astype(np.int8), scales)
 
 
-def quantize(source: Path, target: Path, feeds: Iterable[Feed]) -> None:
+def quantize(source: Path, target: Path, feeds: Iterable[Feed], codebooks: int = 0) -> None:
     """Write a float32 graph with 8-bit products and tables.
 
     Args:
         source: The graph, which stays as it is.
         target: The new graph.
         feeds: Inputs from training rows, one row each.
+        codebooks: Columns of a piece, where vectors of tokens were put together from shared pieces.
     """
     model = onnx.load(source)
     index = GraphIndex(model)
     products = list(index.products())
     ranges = observe(model, sorted({product.states for product in products}), feeds)
-    rewriter = _Rewriter(model, ranges)
+    rewriter = _Rewriter(model, ranges, codebooks)
     for product in products:
         rewriter.product(product)
     for lookup in index.lookups():
@@ -79,9 +81,10 @@ def quantize(source: Path, target: Path, feeds: Iterable[Feed]) -> None:
 class _Rewriter:
     """Replaces nodes of a model, each by several."""
 
-    def __init__(self, model: onnx.ModelProto, ranges: dict[str, Range]) -> None:
+    def __init__(self, model: onnx.ModelProto, ranges: dict[str, Range], codebooks: int) -> None:
         self.model = model
         self.ranges = ranges
+        self.codebooks = codebooks
         self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
         self.replaced: dict[str, list[onnx.NodeProto]] = {}
         self.numbers: dict[str, str] = {}
@@ -108,7 +111,12 @@ class _Rewriter:
     def lookup(self, node: onnx.NodeProto) -> None:
         """Let rows of a table be 8-bit numbers with a scale for each row."""
         name, output = node.input[0], node.output[0]
-        found = quantize_table(self._array(name))
+        table = self._array(name)
+        many = node.op_type == "Gather" and len(table) > PIECES
+        if many and (shared := read_codebooks(table, self.codebooks)):
+            self.replaced[output] = self._pieces(name, node, shared)
+            return
+        found = quantize_table(table)
         nodes = []
         for part, array in (("int8", found.values), ("scales", found.scales)):
             taken = onnx.NodeProto()
@@ -120,6 +128,33 @@ class _Rewriter:
         cast = helper.make_node("Cast", [f"{output}.int8"], numbers, to=TensorProto.FLOAT)
         scaled = helper.make_node("Mul", [*numbers, f"{output}.scales"], [output])
         self.replaced[output] = [*nodes, cast, scaled]
+
+    def _pieces(self, name: str, node: onnx.NodeProto, shared: Codebooks) -> list[onnx.NodeProto]:
+        """Take the numbers of a row's pieces, then these, and put them side by side."""
+        groups, _, width = shared.pieces.shape
+        arrays: dict[str, NDArray[Any]] = {
+            "codes": shared.codes,
+            "pieces": shared.pieces.reshape(-1, width),
+            "first": np.arange(groups, dtype=np.int32) * PIECES,
+            "scales": shared.scales[:, None],
+            "shape": np.array([0, 0, groups * width]),
+        }
+        stored = {part: self._store(f"{name}.{part}", own) for part, own in arrays.items()}
+        output = node.output[0]
+
+        def step(operator: str, part: str, *inputs: str, **settings: Any) -> onnx.NodeProto:
+            made = output if part == "whole" else f"{output}.{part}"
+            return helper.make_node(operator, [*inputs], [made], name=made, **settings)
+
+        return [
+            step("Gather", "codes", stored["codes"], node.input[1]),
+            step("Cast", "numbers", f"{output}.codes", to=TensorProto.INT32),
+            step("Add", "places", f"{output}.numbers", stored["first"]),
+            step("Gather", "pieces", stored["pieces"], f"{output}.places"),
+            step("Cast", "values", f"{output}.pieces", to=TensorProto.FLOAT),
+            step("Mul", "scaled", f"{output}.values", stored["scales"]),
+            step("Reshape", "whole", f"{output}.scaled", stored["shape"]),
+        ]
 
     def finish(self) -> onnx.ModelProto:
         """The model with its new nodes, and without weights that nobody reads any more."""
