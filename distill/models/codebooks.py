@@ -93,9 +93,11 @@ def read_codebooks(table: Array, width: int) -> Codebooks | None:
 def hold_codebooks(model: PreTrainedModel) -> None:
     """Let training leave token vectors as they are, where they consist of shared pieces."""
     width = settings_of("the student", model.config).codebooks
-    table = model.get_input_embeddings().weight
-    if width and read_codebooks(table.detach().float().cpu().numpy(), width):
-        nn.Module.requires_grad_(model.get_input_embeddings(), False)
+    table = model.get_input_embeddings()
+    if not width or not isinstance(table, nn.Embedding):
+        return
+    if read_codebooks(table.weight.detach().float().cpu().numpy(), width):
+        nn.Module.requires_grad_(table, False)
 
 
 def _groups(table: Array, width: int) -> list[Array]:
