@@ -119,11 +119,8 @@ def test_what_pages_link_to_is_there() -> None:
             assert (page.parent / place).exists(), f"{page.name} links to {place}"
 
 
-def test_docs_have_few_entries_a_folder_and_each_page_is_in_the_navigation() -> None:
+def test_docs_have_few_entries_a_folder() -> None:
     folders = [ROOT / "docs", *(each for each in (ROOT / "docs").iterdir() if each.is_dir())]
-    listed = set(re.findall(r": ([\w/.-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.M))
-    there = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
 
     for folder in folders:
         assert len([each for each in folder.iterdir() if each.name != "__pycache__"]) <= 20, folder
-    assert there <= listed

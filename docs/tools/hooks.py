@@ -70,5 +70,6 @@ def names() -> str:
         parts.append(f"## {package}")
         for name in sorted(name for name in module.__all__ if name != "__version__"):
             found = getattr(module, name)
-            parts.append(f"### {name}\n\n::: {found.__module__}.{found.__qualname__}")
+            heading = f"    options:\n      heading: {name}\n      toc_label: {name}"
+            parts.append(f"::: {found.__module__}.{found.__qualname__}\n{heading}")
     return "\n\n".join(parts) + "\n"
