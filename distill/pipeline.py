@@ -45,6 +45,7 @@ from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.advice import teacher_advice
 from distill.training.context import RunContext, TaskContext, open_context, run_identity
 from distill.training.kept_labels import KeptLabels, check_kept, keep_labels
+from distill.training.row_answers import keep_answers
 from distill.training.schedule import rows_drawn
 from distill.training.soft_labels import soft_labels
 from distill.training.teachers import Guides, Teacher, averaged_scores, teacher_name
@@ -328,6 +329,7 @@ def compare(
     sections: dict[str, str] = {Role.DISTILLED: "prediction", Role.PLAIN: "plain"}
     baseline = {"baseline": Role.TEACHER} if teachers else {}
     kept = {"soft_labels": guides.kept.use} if guides.kept else {}
+    keep_answers(context, targets)
     return context.result(targets, sections, **baseline, **several, **kept)
 
 

@@ -23,6 +23,7 @@ from augment.contract import (
 from augment.contract.foreign import shown
 from augment.contract.terminal import (
     AsJson,
+    after_commit,
     labeled,
     number,
     print_document,
@@ -304,3 +305,16 @@ def diff_command(
         place = f"{example['split']} row {example['idx']} variant {example['variant']}"
         print_lines("", f"  {place}")
         print_lines(f"    - {example['first']}", f"    + {example['second']}")
+
+
+@app.command(epilog="Example: augment report data/versions/sst2 --out sst2.html")
+def report(
+    reference: Reference,
+    out: Annotated[Path, typer.Option(help="The page to write; its name ends in .html.")],
+) -> None:
+    """Write what a version holds as one HTML page: counts, figures, rows with marked edits."""
+    from augment.analysis.report import write_report
+
+    place = write_report(reference, out)
+    with after_commit(place):
+        stdout.print(labeled("report", str(place)))

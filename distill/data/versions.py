@@ -304,6 +304,21 @@ def count_split(version: Version, split: str) -> SplitCounts:
     return SplitCounts(version.rows(split), original, counts)
 
 
+def texts_of_rows(version: Version, split: str, index: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """The texts of some original rows by their number."""
+    wanted, found = pa.array(index, pa.int64()), {}
+    for batch in batches(version, split):
+        chosen = pc.and_(
+            pc.equal(batch.column("variant"), 0),
+            pc.is_in(pc.cast(batch.column("idx"), pa.int64()), wanted),
+        )
+        some = batch.filter(chosen)
+        columns = [some.column(name).to_pylist() for name in version.task.text_columns]
+        for number, *texts in zip(some.column("idx").to_pylist(), *columns, strict=True):
+            found[number] = tuple(texts)
+    return found
+
+
 def sample(version: Version, split: str, most: int) -> pa.Table:
     """Rows at even distances over a split, at most ``most``; their labels are checked.
 

@@ -3,7 +3,7 @@
 run.json          what the run is made of: recipe, version, teacher, student
 minutes/          with --minutes: the steps that were chosen before the run, as a recipe too
 metrics.jsonl     losses and scores by stage and step
-result.json       the result table, when the run has finished
+result.json       the result table, when the run has finished; answers.parquet: row by row
 student/          the distilled student        plain-student/  the one it is compared with
 work/             tokens, the teachers' scores, the student after stage 1, checkpoints of an
                   unfinished stage

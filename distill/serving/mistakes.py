@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 import datasets
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from augment.contract import Version
 from augment.contract.files import check_output, new_place, sole_writer, write_file
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.scratch import scratch
-from distill.data.versions import batches
+from distill.data.versions import texts_of_rows
 from distill.errors import UsageError
 from distill.evaluation.compare import labeled_splits
 from distill.evaluation.evaluate import predict
@@ -131,7 +129,7 @@ def _mistakes(
     labels, logits = np.asarray(rows["labels"]), predict(classifier, rows)
     if not version.task.label.names:
         errors = np.abs(logits[:, 0] - labels)
-        texts = _texts(version, split, rows["idx"])
+        texts = texts_of_rows(version, split, rows["idx"])
         return [
             Mistake(split=split, idx=i, texts=texts[i], label=own, prediction=answer, error=error)
             for i, own, answer, error in zip(
@@ -142,7 +140,7 @@ def _mistakes(
     answers = most_probable(logits, classifier.calibration)
     wrong = np.flatnonzero(answers != labels)
     index = np.asarray(rows["idx"])
-    texts = _texts(version, split, index[wrong].tolist())
+    texts = texts_of_rows(version, split, index[wrong].tolist())
     return [
         Mistake(
             split=split,
@@ -155,21 +153,6 @@ def _mistakes(
         )
         for at in wrong
     ]
-
-
-def _texts(version: Version, split: str, index: Sequence[int]) -> dict[int, tuple[str, ...]]:
-    """The texts of some original rows by their number."""
-    wanted, found = pa.array(index, pa.int64()), {}
-    for batch in batches(version, split):
-        chosen = pc.and_(
-            pc.equal(batch.column("variant"), 0),
-            pc.is_in(pc.cast(batch.column("idx"), pa.int64()), wanted),
-        )
-        some = batch.filter(chosen)
-        columns = [some.column(name).to_pylist() for name in version.task.text_columns]
-        for number, *texts in zip(some.column("idx").to_pylist(), *columns, strict=True):
-            found[number] = tuple(texts)
-    return found
 
 
 def _frame(version: Version, found: Sequence[Mistake], *, several: bool) -> pd.DataFrame:
