@@ -36,7 +36,7 @@ from distill.runs.directory import (
     reuse,
 )
 from distill.runs.distributed import device, main_process_first, on_main_process
-from distill.runs.journal import note_call, timed
+from distill.runs.journal import note_call, note_layers, timed
 from distill.runs.listing import Kind, Run
 from distill.runs.progress import Narrator
 from distill.runs.records import read_json, write_sealed_json
@@ -130,6 +130,9 @@ def distill_task(
             guides = check_guides(context, loaded, allow_weak_teacher)
             report_student(context, spec, started)
             first = validate_stages(context, started, guides)
+            if guides.network is not None and started.mapping:
+                depth = guides.network.config.num_hidden_layers
+                note_layers(run.path, depth, started.mapping)
         model = started.model
         if not (run.path / STUDENT).is_dir():  # where it is, stage 1 has done its work
             model = train_intermediate(context, started, first, run.first_stage(identity))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -97,6 +98,6 @@ def _labels(found: VersionStats) -> tuple[Markup, ...]:
 
 
 def _share(value: float | None, bars: bool) -> Cell:
-    if value is None or value != value:  # a version without generated rows has no shares of them
+    if value is None or math.isnan(value):  # without generated rows there is no mean of them
         return number(None)
     return Cell(f"{value:.1%}", value, min(1.0, value)) if bars else number(value)

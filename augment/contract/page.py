@@ -42,13 +42,14 @@ class Cell:
     Attributes:
         text: What stands there.
         value: What it is sorted by where that is not its text.
-        bar: A share from 0 to 1 that is drawn behind it.
+        bar: A share from 0 to 1 that is drawn behind it; ``heat`` likewise, as its depth of color.
         foreign: Whether it is text of the data, which may run from right to left.
     """
 
     text: object
     value: float | None = None
     bar: float | None = None
+    heat: float | None = None
     foreign: bool = False
 
 
@@ -300,7 +301,7 @@ font-weight:inherit;text-align:inherit}thead button::after{content:" \\2195";col
 th[aria-sort=ascending] button::after{content:" \\2191"}th[aria-sort=descending] button::after{
 content:" \\2193"}.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.foreign{
 min-width:15rem;max-width:36rem;overflow-wrap:anywhere;unicode-bidi:plaintext}.bar{
-background:linear-gradient(to right,var(--fill) calc(var(--b)*100%),transparent 0)}.heat td{
+background:linear-gradient(to right,var(--fill) calc(var(--b)*100%),transparent 0)}.heat{
 background:color-mix(in srgb,var(--accent) calc(var(--b,0)*70%),transparent)}.tools{display:flex;
 flex-wrap:wrap;gap:.4rem 1rem;align-items:center;margin:.4rem 0}dl{display:grid;
 grid-template-columns:minmax(7rem,max-content) 1fr;gap:.2rem 1rem;margin:.6rem 0}dt{
@@ -372,9 +373,11 @@ _TABLE = """
 </tr></thead><tbody>{% for row in rows %}<tr>{% for own in row %}
 {%- set tag = 'td' if loop.index0 else 'th scope="row"'|safe -%}
 <{{ tag }} class="{{ 'n ' if columns[loop.index0].number }}{{ 'bar ' if own.bar is not none }}
-{{- 'foreign' if own.foreign }}"{% if own.foreign %} dir="auto"{% endif %}
+{{- 'heat ' if own.heat is not none }}{{ 'foreign' if own.foreign }}"
+{%- if own.foreign %} dir="auto"{% endif %}
 {%- if own.value is not none %} data-v="{{ own.value }}"{% endif %}
-{%- if own.bar is not none %} style="--b:{{ '%.4f' % own.bar }}"{% endif -%}
+{%- set share = own.heat if own.bar is none else own.bar %}
+{%- if share is not none %} style="--b:{{ '%.4f' % share }}"{% endif -%}
 >{{ own.text }}</{{ tag[:2] }}>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>
 """

@@ -54,6 +54,24 @@ class Part(Record):
     seconds: float
 
 
+class Layers(Record):
+    """Which layers of what stage 1 learns from teach those of the student.
+
+    Attributes:
+        teacher: Its layers.
+        mapping: The teacher layer of each student layer, counted from 1.
+    """
+
+    teacher: int
+    mapping: tuple[int, ...]
+
+
+def note_layers(run: Path, teacher: int, mapping: tuple[int, ...]) -> None:
+    """Add to a run's journal which layers teach which."""
+    if is_main_process():
+        _append(run, Layers(teacher=teacher, mapping=mapping))
+
+
 def note_call(run: Path, **known: Any) -> None:
     """Add this call to a run's journal; ``known`` are fields of ``Call``."""
     if is_main_process():
@@ -78,7 +96,7 @@ def timed(run: Path, part: str) -> Iterator[None]:
             _append(run, Part(part=part, seconds=round(time.monotonic() - began, 3)))
 
 
-def read_journal(run: Path) -> tuple[Call | Part, ...]:
+def read_journal(run: Path) -> tuple[Line, ...]:
     """The lines of a run's journal; what cannot be read is left out."""
     file = run / JOURNAL
     try:
@@ -105,12 +123,16 @@ def environment() -> dict[str, str]:
     return {**found, "device": device().type, "processes": str(world_size())}
 
 
-def _lines(lines: Iterable[bytes]) -> Iterator[Call | Part]:
+def _lines(lines: Iterable[bytes]) -> Iterator[Line]:
     for line in lines:
         row = parse_object(line)
         with suppress(ValidationError):
             if row:
-                yield (Part if "part" in row else Call).model_validate(row)
+                kind = Part if "part" in row else Layers if "mapping" in row else Call
+                yield kind.model_validate(row)
+
+
+Line = Call | Part | Layers
 
 
 def _append(run: Path, row: Record) -> None:

@@ -28,7 +28,7 @@ from distill.evaluation.results import (
 from distill.recipes.auto import Facts, resolve
 from distill.recipes.load import DEFAULT_RECIPE, load_recipe
 from distill.runs.directory import PLAIN_STUDENT, RESULT, RUN, STUDENT
-from distill.runs.journal import Call, Part, read_journal
+from distill.runs.journal import Call, Layers, Part, read_journal
 from distill.runs.records import (
     TEACHER_RECORD,
     TEACHER_SEAL,
@@ -124,6 +124,12 @@ class Run(Displayed):
     def finished(cls, path: Path, kind: Kind, identity: Mapping[str, Any], outcome: Outcome) -> Run:
         """A run that this process has finished, or found so."""
         return cls(path, kind, State.FINISHED, identity, outcome, *_journal(path))
+
+    @property
+    def layers(self) -> Layers | None:
+        """Which teacher layers its student's layers learn from, as the journal tells."""
+        known = [line for line in read_journal(self.path) if isinstance(line, Layers)]
+        return known[-1] if known else None
 
     @property
     def result(self) -> EvaluationResult:

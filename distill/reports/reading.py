@@ -1,0 +1,141 @@
+"""What a report reads of a run: as much as is there; for the rest, why it is not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from augment.contract import Fault
+from distill.errors import DataInvalid
+from distill.evaluation.results import AblationResult, EvaluationResult, GeneralResult
+from distill.runs.answers import ANSWERS, RowAnswers, read_answers
+from distill.runs.listing import Kind, Run, State, Unreadable, open_run
+from distill.runs.records import parse_object
+
+METRICS = "metrics.jsonl"
+MOST_LOG = 64 * 2**20
+"""Bytes of a log that are read: its end."""
+_ABOUT = ("stage", "step", "epoch", "learning_rate", "grad_norm")
+
+
+@dataclass(frozen=True, slots=True)
+class StageLog:
+    """What one stage logged.
+
+    Attributes:
+        name: ``intermediate``, ``prediction``, ``plain``, ``general``.
+        losses: Term to the points (step, mean value), the sum of all as ``loss``.
+        scores: The same of what was measured on rows that are not trained on.
+    """
+
+    name: str
+    losses: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    scores: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRun:
+    """A run with what is left of it.
+
+    Attributes:
+        name: Short, and no other run's of the page.
+        run: As it was opened; where it could not be, its ``problem`` says why.
+        stages: Its log.
+        answers: Row by row, where they were kept.
+        without: Why there are none.
+    """
+
+    name: str
+    run: Run
+    stages: tuple[StageLog, ...] = ()
+    answers: RowAnswers | None = None
+    without: str = ""
+
+    @property
+    def result(self) -> EvaluationResult | None:
+        """Its table of models, if it has one."""
+        own = self.run.outcome
+        return own if isinstance(own, EvaluationResult) else None
+
+    @property
+    def general(self) -> GeneralResult | None:
+        """What a general distillation came to."""
+        return own if isinstance(own := self.run.outcome, GeneralResult) else None
+
+    @property
+    def ablation(self) -> AblationResult | None:
+        """The arms of an ablation."""
+        return own if isinstance(own := self.run.outcome, AblationResult) else None
+
+
+def read_runs(places: Sequence[str | Path]) -> tuple[ReadRun, ...]:
+    """Read runs; one that is damaged, or of another release, has its problem in its place.
+
+    Raises:
+        DataInvalid: At a place is no run at all, or nothing of any can be shown.
+    """
+    paths = list({Path(place).resolve(): Path(place) for place in places}.values())
+    found = [_read(path, name) for path, name in zip(paths, _names(paths), strict=True)]
+    if not any(own.run.outcome or own.stages or own.run.identity for own in found):
+        first = found[0].run
+        raise DataInvalid(first.problem, "A report needs a run that can be read.")
+    return tuple(found)
+
+
+def _read(path: Path, name: str) -> ReadRun:
+    try:
+        run = open_run(path)
+    except Unreadable as fault:
+        run = Run(path, state=fault.state, problem=fault.problem)
+    answers, without = None, "answers by row are kept when a distill run ends."
+    if run.kind is Kind.TASK and run.state is State.FINISHED:
+        try:
+            answers = read_answers(path)
+        except Fault as fault:
+            old = not (path / ANSWERS).exists()
+            without = "the release that made it kept no answers by row." if old else fault.problem
+    return ReadRun(name, run, tuple(_stages(path)), answers, without)
+
+
+def _stages(path: Path) -> Iterable[StageLog]:
+    """What the log holds, stage by stage; a line that is cut or damaged is left out."""
+    found: dict[str, StageLog] = {}
+    for line in _lines(path / METRICS):
+        row = parse_object(line) or {}
+        stage, step = row.get("stage"), row.get("step")
+        if not isinstance(stage, str) or not isinstance(step, int) or len(found) > 20:
+            continue
+        own = found.setdefault(stage, StageLog(stage))
+        for key, value in row.items():
+            if key not in _ABOUT and _finite(value):
+                kept = own.scores if key.startswith("eval_") else own.losses
+                kept.setdefault(key.removeprefix("eval_"), []).append((step, float(value)))
+    return found.values()
+
+
+def _lines(file: Path) -> list[bytes]:
+    try:
+        if not file.is_file():
+            return []
+        with file.open("rb") as stream:
+            stream.seek(max(0, file.stat().st_size - MOST_LOG))
+            return stream.read(MOST_LOG).splitlines()
+    except OSError:
+        return []
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The last parts of the paths, as many as tell them apart."""
+    parts = [path.resolve().parts for path in paths]
+    for count in range(1, max(map(len, parts), default=1) + 1):
+        names = ["/".join(own[-count:]) for own in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]

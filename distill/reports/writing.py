@@ -1,0 +1,280 @@
+"""``distill report``: runs as one page; what cannot be read or shown is a sentence in its place."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from augment.contract import Fault, open_version
+from augment.contract.page import (
+    MOST_BYTES,
+    Cell,
+    Column,
+    Section,
+    code,
+    facts,
+    figures,
+    folded,
+    heading,
+    note,
+    number,
+    page,
+    page_place,
+    table,
+    version_parts,
+    write_page,
+)
+from augment.contract.terminal import span
+from distill.errors import UsageError
+from distill.evaluation.results import AblationResult, GeneralResult
+from distill.reports.charts import Bar, Curve, bars, curves, mapping
+from distill.reports.reading import ReadRun, StageLog, read_runs
+from distill.reports.rows import calibration_parts, disagreement_parts
+from distill.reports.scores import class_parts, overview, result_parts
+from distill.reports.trade_offs import trade_off_parts
+from distill.runs.listing import State
+from distill.runs.records import flatten
+
+_STAGES = {
+    "intermediate": "Stage 1: embeddings, hidden states, attention",
+    "prediction": "Stage 2: the teacher's answers",
+    "plain": "The plain student: labels only",
+    "teacher": "The teacher",
+    "general": "General distillation",
+}
+
+
+def write_report(runs: str | Path | Sequence[str | Path], out: str | Path) -> Path:
+    """Write runs as one HTML file that needs nothing else.
+
+    Args:
+        runs: Run directories or folders of teachers, finished or not; several are compared.
+        out: The new file; its name ends in ``.html``.
+
+    Returns:
+        Where it was written.
+
+    Raises:
+        UsageError: No run is named, or ``out`` is no name of a page.
+        DataInvalid: At a place is no run, or nothing of it can be shown.
+        OutputUnwritable: The file cannot be written.
+    """
+    places = [runs] if isinstance(runs, str | Path) else list(runs)
+    if not places:
+        raise UsageError("no run is named.", "Name a run directory: distill list shows them.")
+    place = page_place(out)
+    found = read_runs(places)
+    return write_page(place, _fitting(found))
+
+
+def _fitting(runs: Sequence[ReadRun]) -> str:
+    """The page with as many runs in full as it has room for."""
+    several = len(runs) > 1
+    shared = [Section("All runs", tuple(_comparison(runs)))] if several else []
+    shared_last = [Section("The data", tuple(_data(runs)))]
+    room = MOST_BYTES - len(_page(runs, [*shared, *shared_last]).encode())
+    sections, left = [], []
+    for own in runs:
+        parts = _of_several(own) if several else _of_one(own)
+        size = sum(len(part.encode()) for section in parts for part in section.parts)
+        if size > room:
+            left.append(own.name)
+            continue
+        room -= size + 2000
+        sections += parts
+    if left:
+        says = f"Not shown one by one, for the page would be too large: {', '.join(left)}."
+        sections.append(Section("More runs", (note(says),)))
+    return _page(runs, [*shared, *sections, *shared_last])
+
+
+def _page(runs: Sequence[ReadRun], sections: Sequence[Section]) -> str:
+    title = f"Run {runs[0].name}" if len(runs) == 1 else f"{len(runs)} runs"
+    return page(title, _lead(runs), sections)
+
+
+def _lead(runs: Sequence[ReadRun]) -> str:
+    """The one sentence for who reads no further."""
+    if len(runs) > 1:
+        return f"{', '.join(own.name for own in runs[:8])}{' …' if len(runs) > 8 else ''}"
+    own = runs[0]
+    if own.run.problem:
+        return own.run.problem
+    if (result := own.result) is not None:
+        made, chosen = result.made, result.selection
+        kept = result.retention(made) if result.baseline else None
+        of = f", {kept:.1f}% of the teacher's" if kept is not None else ""
+        score = f"{chosen.metric} {chosen.of(made.scores):.3f} on {chosen.split}{of}"
+        return f"{result.version}: {made.model} scores {score}."
+    if own.run.state is State.UNFINISHED:
+        return "This run is not finished: what it has logged so far."
+    return f"Made by distill {own.run.kind}."
+
+
+def _comparison(runs: Sequence[ReadRun]) -> Iterable[Markup]:
+    yield overview(runs)
+    if len({own.run.version_id for own in runs if own.result}) > 1:
+        yield note(
+            "These runs were measured on different data: scores are only comparable where the "
+            "data is the same.", "warning",
+        )  # fmt: skip
+    yield from trade_off_parts(runs)
+
+
+def _of_one(own: ReadRun) -> list[Section]:
+    """A page about one run: each topic is a section."""
+    return [Section(title, tuple(parts)) for title, parts in _topics(own)]
+
+
+def _of_several(own: ReadRun) -> list[Section]:
+    """One section of a page about several."""
+    parts: list[Markup] = []
+    for title, topic in _topics(own):
+        found = tuple(topic)
+        parts += [folded(title, *found)] if found else []
+    return [Section(own.name, tuple(parts))]
+
+
+def _topics(own: ReadRun) -> Iterable[tuple[str, Iterable[Markup]]]:
+    yield "Result", _result(own)
+    if own.result is not None:
+        yield "Size and speed", trade_off_parts([own])
+    yield "Learning curves", _learning(own.stages)
+    if own.result is not None:
+        yield "Classes", class_parts(own.result)
+    if own.answers is not None:
+        yield "Calibration", calibration_parts(own.answers)
+        yield "Where teacher and student disagree", disagreement_parts(own.answers)
+    elif own.result is not None:
+        yield "Where teacher and student disagree", [note(f"Not known: {own.without}")]
+    yield "How it was made", _making(own)
+
+
+def _result(own: ReadRun) -> Iterable[Markup]:
+    if own.run.problem:
+        yield note(own.run.problem, "warning")
+    elif own.run.state is State.UNFINISHED:
+        says = "It is not finished; the command that began it goes on from where it stopped."
+        yield note(says, "warning")
+    if own.result is not None:
+        yield from result_parts(own.result)
+    if own.ablation is not None:
+        yield from _ablation(own.ablation)
+    if own.general is not None:
+        yield _general(own.general)
+
+
+def _general(result: GeneralResult) -> Markup:
+    return facts(
+        {
+            "student": f"{result.student} · {result.size}",
+            "teacher": result.teacher,
+            "trained on": f"{result.tokens:,} tokens, {result.epochs:.2f} epochs of "
+            f"{result.corpus.name}, {result.steps:,} steps",
+            **{f"held-out {name}": f"{value:.4f}" for name, value in result.held_out.items()},
+        }
+    )
+
+
+def _ablation(result: AblationResult) -> Iterable[Markup]:
+    seeds = f"{len(result.seeds)} seed{'s' if len(result.seeds) > 1 else ''}"
+    drawn = [Bar(own.arm, own.mean, own.deviation) for own in result.arms]
+    about = f"{result.metric} on {result.split}, mean ± standard deviation of {seeds}"
+    yield figures(
+        [bars("What each part is worth", drawn, x=about, line=("teacher", result.teacher))]
+    )
+    heads = [Column("arm"), Column("leaves out"), Column("mean", number=True)]
+    heads += [Column(name, number=True) for name in ("deviation", "of teacher %", "paper %")]
+    lines = [
+        [Cell(own.arm), Cell(own.meaning), number(own.mean), number(own.deviation)]
+        + [number(value, 1) for value in (own.retention, own.paper)]
+        for own in result.arms
+    ]
+    yield table(about, heads, lines)
+
+
+def _learning(stages: Sequence[StageLog]) -> Iterable[Markup]:
+    if not stages:
+        yield note("There is no log of losses beside it.")
+    for stage in stages:
+        yield heading(_STAGES.get(stage.name, stage.name))
+        drawn = []
+        if losses := _lines(stage.losses):
+            drawn.append(curves("Losses, mean since the last point", losses, x="step", y="loss",
+                                log=True, alt=f"Losses of {stage.name}"))  # fmt: skip
+        if scores := _lines(stage.scores):
+            held = "held-out losses" if stage.name == "general" else "validation"
+            drawn.append(curves(f"On {held}", scores, x="step", y="value",
+                                log=stage.name == "general"))  # fmt: skip
+        yield figures(drawn)
+
+
+def _lines(values: dict[str, list[tuple[int, float]]]) -> list[Curve]:
+    """Curves by name; a sum of one term is no curve of its own."""
+    terms = [name for name in values if name != "loss"]
+    shown = terms if len(terms) == 1 else list(values)
+    return [Curve(n, [step for step, _ in values[n]], [y for _, y in values[n]]) for n in shown]
+
+
+def _making(own: ReadRun) -> Iterable[Markup]:
+    """Commands, machine, time by part, layers, recipe."""
+    run = own.run
+    for call in run.calls[-20:]:
+        yield note(f"{call.at}, recipe {call.recipe or 'default'}")
+        yield code(shlex.join(call.command) if call.command else "called from Python")
+    if run.calls:
+        yield facts(dict(run.calls[-1].environment))
+    if run.seconds:
+        most = max([1e-9, *run.seconds.values()])
+        yield table(
+            "Time by part, all calls together",
+            [Column("part"), Column("time", number=True)],
+            [[Cell(name), Cell(span(s), s, s / most)] for name, s in run.seconds.items()],
+        )
+    if (layers := run.layers) is not None:
+        yield figures([mapping(layers.mapping, layers.teacher)])
+    if run.identity:
+        yield from _recipe(own)
+
+
+def _recipe(own: ReadRun) -> Iterable[Markup]:
+    changes = [
+        [Cell(each.key), Cell(_value(each.before)), Cell(_value(each.after))]
+        for each in own.run.changes
+    ]
+    heads = [Column("key"), Column("default"), Column("this run")]
+    yield table("Recipe: what differs from the default", heads, changes)
+    whole = {key: str(value) for key, value in flatten(dict(own.run.recipe)).items()}
+    yield folded("The whole recipe", facts(whole))
+    made = {k: str(v) for k, v in own.run.identity.items() if k != "recipe"}
+    yield folded("What the run is made of: names and digests", facts(made))
+
+
+def _value(value: object) -> str:
+    return "–" if value is None else str(value)
+
+
+def _data(runs: Sequence[ReadRun]) -> Iterable[Markup]:
+    """Facts of each version that a run was made from, once."""
+    seen: set[str] = set()
+    for own in runs:
+        name, place = own.run.version_id, own.run.version_path
+        if not name or name in seen:
+            continue
+        seen.add(name)
+        if len(seen) > 1:
+            yield heading(f"Data {name[:12]}")
+        if place is None:
+            yield note(f"Version {name[:12]}: this run does not tell where it lay.")
+            continue
+        try:
+            version = open_version(place)
+            if version.manifest.id != name:
+                yield note(f"{place} now holds another version than the run began with.", "warning")
+                continue
+            yield from version_parts(version)
+        except Fault as fault:
+            yield note(f"The version of the run cannot be shown: {fault.problem}")
