@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 
     from augment.analysis.plan import plan_task as plan
     from augment.analysis.preview import preview
+    from augment.analysis.report import write_report as report
     from augment.analysis.stats import difference as diff
     from augment.analysis.stats import version_stats as stats
     from augment.contract import Version, list_versions, open_version, verify
@@ -38,6 +39,7 @@ __all__ = [
     "open_version",
     "plan",
     "preview",
+    "report",
     "stats",
     "vector_tables",
     "verify",
@@ -57,6 +59,7 @@ _PLACES = {
     "open_version": "contract.version",
     "plan": "analysis.plan:plan_task",
     "preview": "analysis.preview",
+    "report": "analysis.report:write_report",
     "stats": "analysis.stats:version_stats",
     "vector_tables": "vectors.cache",
     "verify": "contract.version",

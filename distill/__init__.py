@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from distill.inference.classifier import Classifier
     from distill.recipes.load import load_recipe
     from distill.reports.task import distill_task
+    from distill.reports.writing import write_report as report
     from distill.runs.listing import Run, list_runs, open_run
     from distill.serving.answers import predict
     from distill.serving.cascade import find_thresholds
@@ -45,6 +46,7 @@ __all__ = [
     "load_recipe",
     "open_run",
     "predict",
+    "report",
     "trim",
     "write_mistakes",
 ]
@@ -66,6 +68,7 @@ _PLACES = {
     "load_recipe": "recipes.load",
     "open_run": "runs.listing",
     "predict": "serving.answers",
+    "report": "reports.writing:write_report",
     "trim": "serving.trim:trim_model",
     "write_mistakes": "serving.mistakes",
 }

@@ -47,6 +47,7 @@ CALLS = {
     "augment verify": Call("verify", {"reference": "version", "version": "reference", "whole": ""}),
     "augment store": Call("candidate_store", {"prune": "prune_gb", "prune_gb": "prune"}),
     "augment vectors": Call("vector_tables"),
+    "augment report": Call("report", {"reference": "version", "version": "reference"}),
     "augment stats": Call("stats", {"reference": "version", "version": "reference"}),
     "augment diff": Call("diff"),
     "distill teacher": Call("distill_teacher"),
@@ -67,6 +68,7 @@ CALLS = {
         dict.fromkeys(("version", "text", "text_b", "input", "stdin_kind"), "data says what it is")
         | {"data": "version, text or input", "text_column": "text_columns", "text_columns": ""},
     ),
+    "distill report": Call("report"),
     "distill errors": Call("write_mistakes"),
     "distill thresholds": Call("find_thresholds"),
     "distill trim": Call("trim"),
