@@ -26,7 +26,6 @@ from augment.contract.version import Version
 LONGEST_CELL = 600
 """Characters of one text that are shown whole."""
 MOST_BYTES = 1_000_000
-"""Of a page."""
 NOTHING = "–"
 
 
@@ -117,16 +116,15 @@ def note(sentence: object, kind: str = "note") -> Markup:
     return Markup('<p class="{}">{}</p>').format(kind, html(sentence, 2000))
 
 
+def folded(title: str, *parts: Markup) -> Markup:
+    """Parts that are unfolded on demand."""
+    inside = Markup("").join(parts)
+    return Markup("<details><summary>{}</summary>{}</details>").format(html(title), inside)
+
+
 def heading(text: str) -> Markup:
     """A heading inside a section."""
     return Markup("<h3>{}</h3>").format(html(text))
-
-
-def folded(title: str, *parts: Markup) -> Markup:
-    """Parts that are unfolded on demand."""
-    return Markup("<details><summary>{}</summary>{}</details>").format(
-        html(title), Markup("").join(parts)
-    )
 
 
 def code(text: str) -> Markup:
@@ -185,15 +183,10 @@ def version_parts(version: Version, samples: int = 4) -> tuple[Markup, ...]:
 
 
 _KINDS = {
-    "rows": "training rows",
-    "dropped": "generated rows left out",
-    "words": "words, by route",
-    "replaced": "words replaced, by route",
-    "source": "source rows",
-    "unlabeled": "unlabeled rows",
-    "added": "rows of other tools",
-    "relabeled": "rows with another label than their source",
-}
+    "rows": "training rows", "dropped": "generated rows left out", "words": "words, by route",
+    "replaced": "words replaced, by route", "source": "source rows", "unlabeled": "unlabeled rows",
+    "added": "rows of other tools", "relabeled": "rows with another label than their source",
+}  # fmt: skip
 
 
 def _samples(version: Version, rows: int, variants: int = 3) -> Markup:
@@ -263,10 +256,10 @@ def _render(name: str, **values: Any) -> Markup:
 
 _THEMES = {
     "light": "--paper:#fff;--ink:#1d2430;--soft:#5b6472;--line:#d5dae1;--band:#f3f5f8;"
-    "--accent:#2458b8;--good:#1c6b3c;--bad:#a3261c;--warn:#fff3d6;"
+    "--accent:#2458b8;--warn:#fff3d6;"
     "--c1:#2458b8;--c2:#b3541e;--c3:#1d7a55;--c4:#8a3d8f;--c5:#8b6d00;--c6:#53606f",
     "dark": "--paper:#14181f;--ink:#e6e9ee;--soft:#a2abb8;--line:#39414d;--band:#1d232c;"
-    "--accent:#8ab4ff;--good:#7fd6a0;--bad:#ff9d92;--warn:#3b3014;"
+    "--accent:#8ab4ff;--warn:#3b3014;"
     "--c1:#8ab4ff;--c2:#f0a46c;--c3:#6fd0a4;--c4:#dc9ae0;--c5:#e0c25a;--c6:#aab6c4",
 }
 
@@ -278,44 +271,54 @@ def _style() -> str:
 
 
 _CSS = """
-*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);
-font:16px/1.5 system-ui,sans-serif}:root{--fill:color-mix(in srgb,var(--accent) 28%,transparent)}
-main,header{max-width:76rem;margin:0 auto;padding:0 1rem}header{padding-top:1.2rem}h1{
-font-size:1.6rem;line-height:1.2;margin:.2rem 0 .4rem;overflow-wrap:anywhere}h2{font-size:1.25rem;
-margin:2.2rem 0 .6rem;padding-top:.6rem;border-top:1px solid var(--line)}h3{font-size:1.05rem;
-margin:1.4rem 0 .4rem}p,dd,dt,summary{overflow-wrap:anywhere}p{margin:.5rem 0;max-width:46rem}a{
-color:var(--accent)}nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1rem;list-style:none;padding:0;
-margin:.8rem 0}nav a{display:inline-block;padding:.3rem 0}button,input,select{font:inherit;
-color:inherit;background:var(--paper);border:1px solid var(--soft);border-radius:.3rem;
-padding:.3rem .5rem;max-width:100%}button{cursor:pointer}:focus-visible{
-outline:3px solid var(--accent);outline-offset:1px}.skip{position:absolute;left:-99rem}.skip:focus{
-left:1rem;background:var(--paper);padding:.5rem}.top{display:flex;justify-content:space-between;
-align-items:start;gap:1rem}.note{color:var(--soft);font-size:.9rem}.warning{background:var(--warn);
-border-left:4px solid var(--c5);padding:.5rem .8rem}.scroll{overflow-x:auto;max-width:100%;
-margin:.6rem 0}table{border-collapse:collapse;font-size:.92rem;min-width:min(100%,24rem)}caption{
-text-align:left;color:var(--soft);padding:.2rem 0;max-width:90vw}th,td{padding:.3rem .6rem;
-border-bottom:1px solid var(--line);text-align:left;vertical-align:top}tbody th{font-weight:600;
-min-width:5rem;max-width:18rem;overflow-wrap:anywhere}thead th{background:var(--band);
-vertical-align:bottom;font-weight:600}thead button{border:0;background:none;padding:0;
-font-weight:inherit;text-align:inherit}thead button::after{content:" \\2195";color:var(--soft)}
-th[aria-sort=ascending] button::after{content:" \\2191"}th[aria-sort=descending] button::after{
-content:" \\2193"}.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.foreign{
-min-width:15rem;max-width:36rem;overflow-wrap:anywhere;unicode-bidi:plaintext}.bar{
-background:linear-gradient(to right,var(--fill) calc(var(--b)*100%),transparent 0)}.heat{
-background:color-mix(in srgb,var(--accent) calc(var(--b,0)*70%),transparent)}.tools{display:flex;
-flex-wrap:wrap;gap:.4rem 1rem;align-items:center;margin:.4rem 0}dl{display:grid;
-grid-template-columns:minmax(7rem,max-content) 1fr;gap:.2rem 1rem;margin:.6rem 0}dt{
-color:var(--soft)}dd{margin:0}pre{background:var(--band);padding:.6rem .8rem;overflow-x:auto;
-border-radius:.3rem;white-space:pre-wrap;overflow-wrap:anywhere}code{
-font:.88rem/1.45 ui-monospace,monospace}details{margin:.6rem 0}summary{cursor:pointer;
-padding:.2rem 0}del{color:var(--soft)}ins{background:color-mix(in srgb,var(--c3) 25%,transparent);
-text-decoration:none;font-weight:600;border-radius:.2rem;padding:0 .15rem}.charts{display:grid;
-grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1rem}figure{margin:0;
-min-width:0}figure svg{width:100%;height:auto;display:block;max-width:36rem}figure svg text{
-font-family:system-ui,sans-serif!important}figcaption{font-size:.9rem;color:var(--soft)}[hidden]{
-display:none!important}@media(max-width:600px){h1{font-size:1.35rem}dl{grid-template-columns:1fr}dd{
-margin-bottom:.4rem}th,td{padding:.3rem .4rem}.foreign{min-width:12rem}}@media print{
-.skip,.tools,#theme,nav{display:none}.scroll{overflow:visible}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
+:root{--fill:color-mix(in srgb,var(--accent) 28%,transparent)}
+main,header{max-width:76rem;margin:0 auto;padding:0 1rem}header{padding-top:1.2rem}
+h1{font-size:1.6rem;line-height:1.2;margin:.2rem 0 .4rem;overflow-wrap:anywhere}
+h2{font-size:1.25rem;margin:2.2rem 0 .6rem;padding-top:.6rem;border-top:1px solid var(--line)}
+h3{font-size:1.05rem;margin:1.4rem 0 .4rem}p,dd,dt,summary{overflow-wrap:anywhere}
+p{margin:.5rem 0;max-width:46rem}a{color:var(--accent)}
+nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1rem;list-style:none;padding:0;margin:.8rem 0}
+nav a{display:inline-block;padding:.3rem 0}
+button,input,select{font:inherit;color:inherit;background:var(--paper);border:1px solid var(--soft);
+border-radius:.3rem;padding:.3rem .5rem;max-width:100%}button{cursor:pointer}
+:focus-visible{outline:3px solid var(--accent);outline-offset:1px}
+.skip{position:absolute;left:-99rem}.skip:focus{left:1rem;background:var(--paper);padding:.5rem}
+.top{display:flex;justify-content:space-between;align-items:start;gap:1rem}
+.note{color:var(--soft);font-size:.9rem}
+.warning{background:var(--warn);border-left:4px solid var(--c5);padding:.5rem .8rem}
+.scroll{overflow-x:auto;max-width:100%;margin:.6rem 0}
+table{border-collapse:collapse;font-size:.9rem;min-width:min(100%,24rem)}
+caption{text-align:left;color:var(--soft);padding:.2rem 0;max-width:90vw}
+th,td{padding:.3rem .45rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
+tbody th{font-weight:600;max-width:18rem;overflow-wrap:anywhere}tbody th:not(.n){min-width:8rem}
+thead th{background:var(--band);vertical-align:bottom;font-weight:600}
+thead button{border:0;background:none;padding:0;font-weight:inherit;text-align:inherit}
+thead button::after{content:"\\2195";color:var(--soft)}
+th[aria-sort=ascending] button::after{content:"\\2191"}
+th[aria-sort=descending] button::after{content:"\\2193"}
+.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.foreign{max-width:36rem;overflow-wrap:break-word;unicode-bidi:plaintext}
+.long{min-width:15rem;overflow-wrap:anywhere}
+.bar{background:linear-gradient(to right,var(--fill) calc(var(--b)*100%),transparent 0)}
+.heat{background:color-mix(in srgb,var(--accent) calc(var(--b,0)*70%),transparent)}
+.tools{display:flex;flex-wrap:wrap;gap:.4rem 1rem;align-items:center;margin:.4rem 0}
+dl{display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.2rem 1rem;margin:.6rem 0}
+dt{color:var(--soft)}dd{margin:0}
+pre{background:var(--band);padding:.6rem .8rem;overflow-x:auto;border-radius:.3rem;
+white-space:pre-wrap;overflow-wrap:anywhere}code{font:.88rem/1.45 ui-monospace,monospace}
+details{margin:.6rem 0}summary{cursor:pointer;padding:.2rem 0}del{color:var(--soft)}
+ins{background:color-mix(in srgb,var(--c3) 25%,transparent);text-decoration:none;font-weight:600;
+border-radius:.2rem;padding:0 .15rem}
+.charts{display:grid;align-items:start;
+grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1rem}
+figure{margin:0;min-width:0}figure svg{width:100%;height:auto;display:block;max-width:30rem}
+figure svg text{font-family:system-ui,sans-serif!important}
+figcaption{font-size:.9rem;color:var(--soft)}[hidden]{display:none!important}
+@media(max-width:600px){h1{font-size:1.35rem}dl{grid-template-columns:1fr}dd{margin-bottom:.4rem}
+th,td{padding:.3rem .4rem}.long{min-width:12rem}}
+@media print{.skip,.tools,#theme,nav{display:none}.scroll{overflow:visible}}
 """
 _SCRIPT = """
 'use strict';
@@ -373,8 +376,8 @@ _TABLE = """
 </tr></thead><tbody>{% for row in rows %}<tr>{% for own in row %}
 {%- set tag = 'td' if loop.index0 else 'th scope="row"'|safe -%}
 <{{ tag }} class="{{ 'n ' if columns[loop.index0].number }}{{ 'bar ' if own.bar is not none }}
-{{- 'heat ' if own.heat is not none }}{{ 'foreign' if own.foreign }}"
-{%- if own.foreign %} dir="auto"{% endif %}
+{{- 'heat ' if own.heat is not none }}{{ 'foreign ' if own.foreign }}
+{{- 'long' if own.text|string|length > 30 }}"{% if own.foreign %} dir="auto"{% endif %}
 {%- if own.value is not none %} data-v="{{ own.value }}"{% endif %}
 {%- set share = own.heat if own.bar is none else own.bar %}
 {%- if share is not none %} style="--b:{{ '%.4f' % share }}"{% endif -%}

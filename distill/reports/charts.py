@@ -221,7 +221,8 @@ def _plain_numbers(axis: Any) -> None:
 
 def _legend(axes: Axes, count: int) -> None:
     if count > 1:
-        axes.legend(fontsize=8, loc="best", handlelength=2.6)
+        drawing: Any = axes.figure
+        drawing.legend(fontsize=8, loc="outside upper left", ncols=2, handlelength=2.4)
 
 
 def _drawn(axes: Axes, alt: str, caption: str) -> Markup:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
-from augment.contract.page import Cell, Column, heading, note, number, table
+from augment.contract.page import Cell, Column, figures, heading, note, number, table
 from distill.evaluation.classes import ClassReport
 from distill.evaluation.results import Baseline, EvaluationResult, Measurement, metric_columns
 from distill.reports.reading import ReadRun
@@ -81,7 +81,9 @@ def class_parts(result: EvaluationResult) -> Iterable[Markup]:
     names = made.by_recall[:MOST_CLASSES] if len(made.scores) > MOST_CLASSES else made.scores
     heads = [Column("class"), Column("rows", number=True)]
     heads += [
-        Column(f"{model}: {what}", number=True) for model in reports for what in ("P", "R", "F1")
+        Column(f"{model.removeprefix('student, ')} {what}", number=True)
+        for model in reports
+        for what in ("P", "R", "F1")
     ]
     by_name = [{own.name: own for own in report.scores} for report in reports.values()]
     lines = []
@@ -96,8 +98,7 @@ def class_parts(result: EvaluationResult) -> Iterable[Markup]:
     about = f"Classes on {split}: precision, recall and F1 of each model{more}"
     yield table(about, heads, lines, filters=len(lines) > 12)
     yield heading("What is taken for what")
-    for model, report in reports.items():
-        yield _confusion(model, report)
+    yield figures(_confusion(model, report) for model, report in reports.items())
 
 
 def _confusion(model: str, report: ClassReport) -> Markup:

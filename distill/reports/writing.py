@@ -39,10 +39,10 @@ from distill.runs.listing import State
 from distill.runs.records import flatten
 
 _STAGES = {
-    "intermediate": "Stage 1: embeddings, hidden states, attention",
-    "prediction": "Stage 2: the teacher's answers",
-    "plain": "The plain student: labels only",
-    "teacher": "The teacher",
+    "intermediate": "Stage 1",
+    "prediction": "Stage 2",
+    "plain": "Plain student",
+    "teacher": "Teacher",
     "general": "General distillation",
 }
 
@@ -197,19 +197,21 @@ def _ablation(result: AblationResult) -> Iterable[Markup]:
 
 
 def _learning(stages: Sequence[StageLog]) -> Iterable[Markup]:
+    """A chart of each stage's losses, and one of what was measured on other rows meanwhile."""
     if not stages:
         yield note("There is no log of losses beside it.")
+        return
+    drawn = []
     for stage in stages:
-        yield heading(_STAGES.get(stage.name, stage.name))
-        drawn = []
+        name, general = _STAGES.get(stage.name, stage.name), stage.name == "general"
         if losses := _lines(stage.losses):
-            drawn.append(curves("Losses, mean since the last point", losses, x="step", y="loss",
-                                log=True, alt=f"Losses of {stage.name}"))  # fmt: skip
+            drawn.append(curves(f"{name}: losses", losses, x="step", y="loss", log=True))
         if scores := _lines(stage.scores):
-            held = "held-out losses" if stage.name == "general" else "validation"
-            drawn.append(curves(f"On {held}", scores, x="step", y="value",
-                                log=stage.name == "general"))  # fmt: skip
-        yield figures(drawn)
+            what = "held-out losses" if general else "validation"
+            title = f"{name}: {what}"
+            drawn.append(curves(title, scores, x="step", y=what, log=general))
+    yield figures(drawn)
+    yield note("Losses are means since the point before; loss is their weighted sum.")
 
 
 def _lines(values: dict[str, list[tuple[int, float]]]) -> list[Curve]:
