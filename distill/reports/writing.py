@@ -126,7 +126,9 @@ def _comparison(runs: Sequence[ReadRun]) -> Iterable[Markup]:
 
 def _of_one(own: ReadRun) -> list[Section]:
     """A page about one run: each topic is a section."""
-    return [Section(title, tuple(parts)) for title, parts in _topics(own)]
+    sections = [Section(title, tuple(parts)) for title, parts in _topics(own)]
+    sections.insert(1, Section("Size and speed", tuple(trade_off_parts([own]))))
+    return sections
 
 
 def _of_several(own: ReadRun) -> list[Section]:
@@ -140,8 +142,6 @@ def _of_several(own: ReadRun) -> list[Section]:
 
 def _topics(own: ReadRun) -> Iterable[tuple[str, Iterable[Markup]]]:
     yield "Result", _result(own)
-    if own.result is not None:
-        yield "Size and speed", trade_off_parts([own])
     yield "Learning curves", _learning(own.stages)
     if own.result is not None:
         yield "Classes", class_parts(own.result)
