@@ -74,8 +74,7 @@ def number(value: float | None, digits: int = 3) -> Cell:
     """A cell of a number; of None a dash."""
     if value is None:
         return Cell(NOTHING)
-    whole = isinstance(value, int)
-    return Cell(f"{value:,}" if whole else f"{value:,.{digits}f}", float(value))
+    return Cell(f"{value:,.{0 if isinstance(value, int) else digits}f}", float(value))
 
 
 def table(
@@ -304,6 +303,7 @@ th[aria-sort=descending] button::after{content:"\\2193"}
 .bar{background:linear-gradient(to right,var(--fill) calc(var(--b)*100%),transparent 0)}
 .heat{background:color-mix(in srgb,var(--accent) calc(var(--b,0)*70%),transparent)}
 .tools{display:flex;flex-wrap:wrap;gap:.4rem 1rem;align-items:center;margin:.4rem 0}
+.tools select{max-width:60vw}
 dl{display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.2rem 1rem;margin:.6rem 0}
 dt{color:var(--soft)}dd{margin:0}
 pre{background:var(--band);padding:.6rem .8rem;overflow-x:auto;border-radius:.3rem;

@@ -28,7 +28,12 @@ def texts_of(version: Version, split: str) -> list[Text]:
     """Texts of a split at even ranks of length, in an order that has nothing to do with it."""
     table = sample(version, split, 8 * TEXTS)
     columns = [table[name].to_pylist() for name in version.task.text_columns]
-    texts: list[Any] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+    return spread_texts(columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)))
+
+
+def spread_texts(some: Sequence[Text]) -> list[Text]:
+    """``TEXTS`` of some texts at even ranks of length, in an order that does not go by it."""
+    texts: list[Any] = list(some)
     texts.sort(key=lambda text: len(text) if isinstance(text, str) else sum(map(len, text)))
     chosen = [texts[at] for at in evenly_spread(len(texts), TEXTS)]
     return [chosen[at * _STRIDE % TEXTS] for at in range(TEXTS)]

@@ -13,9 +13,10 @@ from distill.errors import DataInvalid
 from distill.evaluation.results import AblationResult, EvaluationResult, GeneralResult
 from distill.runs.answers import ANSWERS, RowAnswers, read_answers
 from distill.runs.listing import Kind, Run, State, Unreadable, open_run
-from distill.runs.records import parse_object
+from distill.runs.records import parse_object, read_json
+from distill.serving.export import RECORD, ExportedForm, ExportResult
 
-METRICS = "metrics.jsonl"
+METRICS, EXPORT = "metrics.jsonl", "export"
 MOST_LOG = 64 * 2**20
 """Bytes of a log that are read: its end."""
 _ABOUT = ("stage", "step", "epoch", "learning_rate", "grad_norm")
@@ -46,6 +47,7 @@ class ReadRun:
         stages: Its log.
         answers: Row by row, where they were kept.
         without: Why there are none.
+        forms: What was exported into its folder, with size and speed.
     """
 
     name: str
@@ -53,6 +55,7 @@ class ReadRun:
     stages: tuple[StageLog, ...] = ()
     answers: RowAnswers | None = None
     without: str = ""
+    forms: tuple[ExportedForm, ...] = ()
 
     @property
     def result(self) -> EvaluationResult | None:
@@ -97,7 +100,16 @@ def _read(path: Path, name: str) -> ReadRun:
         except Fault as fault:
             old = not (path / ANSWERS).exists()
             without = "the release that made it kept no answers by row." if old else fault.problem
-    return ReadRun(name, run, tuple(_stages(path)), answers, without)
+    return ReadRun(name, run, tuple(_stages(path)), answers, without, _exported(path))
+
+
+def _exported(path: Path) -> tuple[ExportedForm, ...]:
+    """The forms of an export in the run's own folder; none where there is none that can be read."""
+    file = path / EXPORT / RECORD
+    try:
+        return read_json(file, ExportResult).forms if file.is_file() else ()
+    except (Fault, OSError):
+        return ()
 
 
 def _stages(path: Path) -> Iterable[StageLog]:

@@ -34,9 +34,11 @@ from distill.reports.charts import Bar, Curve, bars, curves, mapping
 from distill.reports.reading import ReadRun, StageLog, read_runs
 from distill.reports.rows import calibration_parts, disagreement_parts
 from distill.reports.scores import class_parts, overview, result_parts
-from distill.reports.trade_offs import trade_off_parts
+from distill.reports.timing import time_students
+from distill.reports.trade_offs import Times, trade_off_parts
 from distill.runs.listing import State
 from distill.runs.records import flatten
+from distill.serving.export import ExportedForm
 
 _STAGES = {
     "intermediate": "Stage 1",
@@ -73,12 +75,13 @@ def write_report(runs: str | Path | Sequence[str | Path], out: str | Path) -> Pa
 def _fitting(runs: Sequence[ReadRun]) -> str:
     """The page with as many runs in full as it has room for."""
     several = len(runs) > 1
-    shared = [Section("All runs", tuple(_comparison(runs)))] if several else []
+    times = time_students(runs)
+    shared = [Section("All runs", tuple(_comparison(runs, times)))] if several else []
     shared_last = [Section("The data", tuple(_data(runs)))]
     room = MOST_BYTES - len(_page(runs, [*shared, *shared_last]).encode())
     sections, left = [], []
     for own in runs:
-        parts = _of_several(own) if several else _of_one(own)
+        parts = _of_several(own) if several else _of_one(own, times)
         size = sum(len(part.encode()) for section in parts for part in section.parts)
         if size > room:
             left.append(own.name)
@@ -114,20 +117,20 @@ def _lead(runs: Sequence[ReadRun]) -> str:
     return f"Made by distill {own.run.kind}."
 
 
-def _comparison(runs: Sequence[ReadRun]) -> Iterable[Markup]:
+def _comparison(runs: Sequence[ReadRun], times: Times) -> Iterable[Markup]:
     yield overview(runs)
     if len({own.run.version_id for own in runs if own.result}) > 1:
         yield note(
             "These runs were measured on different data: scores are only comparable where the "
             "data is the same.", "warning",
         )  # fmt: skip
-    yield from trade_off_parts(runs)
+    yield from trade_off_parts(runs, times)
 
 
-def _of_one(own: ReadRun) -> list[Section]:
+def _of_one(own: ReadRun, times: Times) -> list[Section]:
     """A page about one run: each topic is a section."""
     sections = [Section(title, tuple(parts)) for title, parts in _topics(own)]
-    sections.insert(1, Section("Size and speed", tuple(trade_off_parts([own]))))
+    sections.insert(1, Section("Size and speed", tuple(trade_off_parts([own], times))))
     return sections
 
 
@@ -161,10 +164,28 @@ def _result(own: ReadRun) -> Iterable[Markup]:
         yield note(says, "warning")
     if own.result is not None:
         yield from result_parts(own.result)
+    if own.forms:
+        yield _forms(own.forms)
     if own.ablation is not None:
         yield from _ablation(own.ablation)
     if own.general is not None:
         yield _general(own.general)
+
+
+def _forms(forms: Sequence[ExportedForm]) -> Markup:
+    """What was exported, and what it costs."""
+    heads = [
+        Column("form"),
+        Column("score lost", number=True),
+        Column("other answers", number=True),
+    ]
+    heads += [Column(name, number=True) for name in ("file MB", "ms a raw text")]
+    lines = []
+    for own in forms:
+        time = own.end_to_end[0].batch_1 if own.end_to_end else None
+        cells = [Cell(own.form), number(own.drop, 4), number(own.answers_changed)]
+        lines.append([*cells, number(own.file_bytes / 1e6, 1), number(time, 2)])
+    return table("Exported forms, against the student in PyTorch", heads, lines)
 
 
 def _general(result: GeneralResult) -> Markup:
