@@ -209,8 +209,8 @@ def _samples(version: Version, rows: int, variants: int = 3) -> Markup:
                 if task.label.names
                 else row[task.label.column]
             )
-            lines.append([number(row["idx"]), Cell(by), Cell(label), *texts])
-    names = ("row", "made by", "label", *task.text_columns)
+            lines.append([number(row["idx"]), *texts, Cell(label), Cell(by)])
+    names = ("row", *task.text_columns, "label", "made by")
     heads = [Column(name, number=not at) for at, name in enumerate(names)]
     return table("Rows, with what stood there struck out before what stands there", heads, lines)
 

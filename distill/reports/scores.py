@@ -133,29 +133,28 @@ def _most_confused(model: str, report: ClassReport) -> Markup:
 
 def overview(runs: Sequence[ReadRun]) -> Markup:
     """All runs, one a line."""
-    heads = [Column("run"), Column("made by"), Column("task", choice=True), Column("data")]
-    heads += [Column("model"), Column("metric"), Column("score", number=True), Column("95%")]
-    heads += [Column(name, number=True) for name in ("retention", "parameters", "file MB")]
-    lines = []
-    for own in runs:
-        about = [Cell(own.name), Cell(own.run.kind), Cell(own.run.task or "–")]
-        about.append(Cell(own.run.version_id[:12] or "–"))
-        if (result := own.result) is None:
-            says = "ablation" if own.ablation else str(own.run.state)
-            lines.append([*about, Cell(says), *[number(None)] * 6])
-            continue
-        made = result.made
-        found = made.intervals.get(result.selection.split)
-        lines.append(
-            [
-                *about,
-                Cell(made.model),
-                Cell(f"{result.selection.metric} on {result.selection.split}"),
-                number(result.selection.of(made.scores)),
-                Cell(f"{found.low:.3f}–{found.high:.3f}" if found else "–"),
-                number(result.retention(made) if result.baseline else None, 1),
-                Cell(short(made.parameters), made.parameters),
-                number(made.file_bytes / 1e6, 1),
-            ]
-        )
-    return table("All runs of this page", heads, lines, filters=len(runs) > 5)
+    names = ("score", "95%", "retention", "parameters", "file MB")
+    heads = [Column("run"), *(Column(name, number=True) for name in names), Column("model")]
+    heads += [Column("metric"), Column("task", choice=True), Column("data"), Column("made by")]
+    return table("All runs of this page", heads, map(_line, runs), filters=len(runs) > 5)
+
+
+def _line(own: ReadRun) -> list[Cell]:
+    made_by = f"distill {own.run.kind}"
+    about = [Cell(own.run.task or "–"), Cell(own.run.version_id[:12] or "–"), Cell(made_by)]
+    if (result := own.result) is None:
+        says = "ablation" if own.ablation else str(own.run.state)
+        return [Cell(own.name), *[number(None)] * 5, Cell(says), Cell("–"), *about]
+    made = result.made
+    found = made.intervals.get(result.selection.split)
+    return [
+        Cell(own.name),
+        number(result.selection.of(made.scores)),
+        Cell(f"{found.low:.3f}–{found.high:.3f}" if found else "–", found.low if found else None),
+        number(result.retention(made) if result.baseline else None, 1),
+        Cell(short(made.parameters), made.parameters),
+        number(made.file_bytes / 1e6, 1),
+        Cell(made.model),
+        Cell(f"{result.selection.metric} on {result.selection.split}"),
+        *about,
+    ]

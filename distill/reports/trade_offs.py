@@ -29,9 +29,9 @@ def trade_off_parts(runs: Sequence[ReadRun], times: Times) -> Iterable[Markup]:
         assert first is not None
         about = f"{metric} on {first.selection.split} of {first.version}"
         drawn = []
-        if sizes := [point for own in members for point in _sizes(own)]:
+        if sizes := _once(point for own in members for point in _sizes(own)):
             drawn.append(points(f"{about}, against size", sizes, x="MB on disk", y=metric))
-        if timed := [point for own in members for point in _times(own, times)]:
+        if timed := _once(point for own in members for point in _times(own, times)):
             drawn.append(points(f"{about}, against time", timed, x="ms a raw text", y=metric))
         yield figures(drawn)
         yield note(
@@ -41,13 +41,23 @@ def trade_off_parts(runs: Sequence[ReadRun], times: Times) -> Iterable[Markup]:
         )
 
 
+def _once(found: Iterable[Point]) -> list[Point]:
+    """Points without those that several runs share: a baseline, or the same teacher."""
+    kept: dict[object, Point] = {}
+    for own in found:
+        key = (own.group, "") if not own.name else (own.group, f"{own.x:.4g}", f"{own.y:.6f}")
+        kept.setdefault(key, own)
+    return list(kept.values())
+
+
 def _sizes(run: ReadRun) -> Iterable[Point]:
     result = run.result
     assert result is not None
-    named: list[tuple[str, Measurement | Baseline]] = [(own.model, own) for own in result.models]
-    for group, own in [*named, *((own.name, own) for own in result.baselines)]:
-        if own.file_bytes:
-            yield _point(run.name, group, result, own, own.file_bytes / 1e6)
+    for own in result.models:
+        yield _point(run.name, own.model, result, own, own.file_bytes / 1e6)
+    for simple in result.baselines:
+        if simple.file_bytes:
+            yield _point("", simple.name, result, simple, simple.file_bytes / 1e6)
     for form in _forms(run):
         yield Point(run.name, form.form, form.file_bytes / 1e6, result.selection.of(form.scores))
 
@@ -62,7 +72,7 @@ def _times(run: ReadRun, times: Times) -> Iterable[Point]:
             yield Point(run.name, form.form, own.batch_1, result.selection.of(form.scores))
     for simple in result.baselines:
         for own in simple.end_to_end[:1]:
-            yield _point(run.name, simple.name, result, simple, own.batch_1)
+            yield _point("", simple.name, result, simple, own.batch_1)
 
 
 def _forms(run: ReadRun) -> Iterable[ExportedForm]:

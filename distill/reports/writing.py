@@ -36,7 +36,7 @@ from distill.reports.rows import calibration_parts, disagreement_parts
 from distill.reports.scores import class_parts, overview, result_parts
 from distill.reports.timing import time_students
 from distill.reports.trade_offs import Times, trade_off_parts
-from distill.runs.listing import State
+from distill.runs.listing import Kind, State
 from distill.runs.records import flatten
 from distill.serving.export import ExportedForm
 
@@ -145,13 +145,14 @@ def _of_several(own: ReadRun) -> list[Section]:
 
 def _topics(own: ReadRun) -> Iterable[tuple[str, Iterable[Markup]]]:
     yield "Result", _result(own)
-    yield "Learning curves", _learning(own.stages)
+    if own.stages or own.run.kind is not Kind.TEACHER:
+        yield "Learning curves", _learning(own.stages)
     if own.result is not None:
         yield "Classes", class_parts(own.result)
     if own.answers is not None:
         yield "Calibration", calibration_parts(own.answers)
         yield "Where teacher and student disagree", disagreement_parts(own.answers)
-    elif own.result is not None:
+    elif own.run.kind is Kind.TASK and own.result is not None:
         yield "Where teacher and student disagree", [note(f"Not known: {own.without}")]
     yield "How it was made", _making(own)
 
