@@ -8,11 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from augment.contract import Version
 from augment.contract.page import MOST_BYTES
 from distill.errors import DataInvalid, UsageError
+from distill.evaluation.results import (
+    AblationLine,
+    AblationResult,
+    BlockCounts,
+    CorpusCounts,
+    GeneralResult,
+)
 from distill.reports import writing
 from distill.reports.writing import write_report
 from distill.runs.answers import ANSWERS, read_answers
+from distill.runs.directory import RunDirectory
+from distill.runs.journal import note_call
 from distill.runs.records import read_seal, write_sealed_json
 from tests.unit.distill.made_runs import NASTY, make_run
 
@@ -153,6 +163,64 @@ def test_many_runs_fit_and_say_who_is_left_out(
     assert (tmp_path / "report.html").stat().st_size < 150_000
     assert "Not shown one by one" in text
     assert "run2" in text
+
+
+def test_an_ablation_is_drawn_with_its_deviations(tmp_path: Path) -> None:
+    run, line = RunDirectory(tmp_path / "ablation"), {"scores": (0.7, 0.8), "meaning": NASTY}
+    identity = {"version": "a" * 64, "general": None, "recipe": {}}
+    run = run.of(identity)
+    arms = tuple(
+        AblationLine(arm=name, mean=0.75, deviation=sd, retention=90.0, paper=paper, **line)
+        for name, sd, paper in (("whole", 0.05, 82.8), ("no-da", None, None))
+    )
+    with run.claim(identity):
+        run.finish(
+            AblationResult(
+                version="mood@v0001", task="mood", metric="accuracy", split="validation",
+                seeds=(0, 1), teacher=0.9, arms=arms,
+            )
+        )  # fmt: skip
+
+    text = report(tmp_path, tmp_path / "ablation")
+
+    assert "What each part is worth" in text
+    assert "0.050" in text
+
+
+def test_a_general_distillation_has_held_out_losses(tmp_path: Path) -> None:
+    run, identity = RunDirectory(tmp_path / "general"), {"corpus": "c" * 64, "recipe": {}}
+    run = run.of(identity)
+    counts = {"name": NASTY, "blocks": 9, "tokens": 99, "empty": 0, "damaged": 0}
+    with run.claim(identity):
+        row = {"stage": "general", "eval_loss": 2.0, "eval_hidden": float("nan"), "step": 5}
+        (run.path / "metrics.jsonl").write_text(json.dumps(row) + "\n[1]\n\xff\n")
+        (run.path / "student").mkdir()
+        run.finish(
+            GeneralResult(
+                student="student", size="2 x 32", teacher="t", steps=5, tokens=99, epochs=1.0,
+                corpus=CorpusCounts(**counts, short=0, short_tokens=0), projections=1,
+                blocks=BlockCounts(train=8, held_out=1), held_out={"loss": 2.0},
+            ), "student",
+        )  # fmt: skip
+
+    text = report(tmp_path, tmp_path / "general")
+
+    assert "General distillation: held-out losses" in text
+    assert "held-out loss" in text
+
+
+def test_the_data_of_a_run_is_shown_while_it_is_that_version(
+    tmp_path: Path, version: Version
+) -> None:
+    make_run(tmp_path / "one", version=version.manifest.id)
+    make_run(tmp_path / "two")
+    for name in ("one", "two"):
+        note_call(tmp_path / name, version=str(version.path))
+
+    one, two = report(tmp_path, tmp_path / "one"), report(tmp_path, tmp_path / "two")
+
+    assert version.manifest.id in one
+    assert "now holds another version" in two
 
 
 @pytest.mark.parametrize("name", ["nothing", "empty", "file"])
