@@ -104,6 +104,10 @@ def run(
             "--allow-weak-teacher", help="Go on with a teacher, or soft labels, near chance."
         ),
     ] = False,
+    report: Annotated[
+        bool,
+        typer.Option("--report", help="Write OUT/report.html, too; with --minutes it is written."),
+    ] = False,
     threads: Threads = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -128,18 +132,21 @@ def run(
         init=init,
         plain=plain,
         allow_weak_teacher=allow_weak_teacher,
+        report=report,
         quiet=quiet,
     )
-    ends = _ends_of(out, served=minutes is not None)
+    ends = _ends_of(out, served=minutes is not None, shown=report or minutes is not None)
     emit(done.result, as_json, print_result, ends, kept=out)
 
 
-def _ends_of(out: Path, *, served: bool) -> Text:
-    """Where the student lies, and what to do next."""
-    from distill.reports.task import EXPORT
+def _ends_of(out: Path, *, served: bool, shown: bool) -> Text:
+    """Where the student and the report lie, and what to do next."""
+    from distill.reports.reading import EXPORT
+    from distill.reports.task import REPORT
     from distill.runs.directory import STUDENT
 
     lines = [labeled("student", str(out / STUDENT))]
+    lines += [labeled("report", str(out / REPORT))] * shown
     if served:
         command = ["distill", "predict", str(out / EXPORT), "--text", "…"]
         lines += [labeled("export", str(out / EXPORT)), labeled("next", shlex.join(command))]

@@ -4,6 +4,7 @@ OUT-teacher/          distill teacher, with ``teacher_init``
 OUT/                  distill run
 OUT/minutes/          with ``minutes``: the steps that were chosen, as a recipe too
 OUT/export/           with ``minutes``: distill export, in the smallest form that keeps the score
+OUT/report.html       with ``minutes`` or ``report``: distill report
 """
 
 from __future__ import annotations
@@ -27,14 +28,17 @@ from distill.errors import UsageError, WeakTeacher
 from distill.models.guides import parse_guides
 from distill.models.students import Init
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe
+from distill.reports.reading import EXPORT
+from distill.reports.writing import write_report
 from distill.runs.directory import RunDirectory
+from distill.runs.distributed import on_main_process
 from distill.runs.journal import timed
 from distill.runs.listing import Run
 from distill.runs.progress import Narrator, span
 from distill.serving.smallest import export_smallest
 from distill.teacher import fine_tune_teacher
 
-EXPORT = "export"
+REPORT = "report.html"
 
 
 def distill_task(
@@ -50,6 +54,7 @@ def distill_task(
     init: Init = "auto",
     plain: bool = True,
     allow_weak_teacher: bool = False,
+    report: bool = False,
     quiet: bool = False,
 ) -> Run:
     """Distil a teacher, or soft labels, into a student, in two stages, and measure it.
@@ -71,6 +76,7 @@ def distill_task(
         init: How a student given by shape starts, see ``students.parse_student``.
         plain: Also train the same student on labels only, to compare with.
         allow_weak_teacher: Go on with a teacher, or soft labels, near chance.
+        report: Write it all as a page, ``OUT/report.html``; with ``minutes`` in any case.
         quiet: Say nothing on stderr.
 
     Raises:
@@ -109,6 +115,8 @@ def distill_task(
                 str(done.path), open_checked(version), out=done.path / EXPORT, quiet=quiet
             )
         narrator.say("export", str(form))
+    if report or minutes is not None:
+        on_main_process(lambda: write_report(out, place / REPORT))
     if minutes is not None:
         given = span(60 * minutes)
         narrator.say("minutes", f"{span(time.monotonic() - began)} by now, {given} were given")
