@@ -304,7 +304,7 @@ th[aria-sort=descending] button::after{content:"\\2193"}
 .heat{background:color-mix(in srgb,var(--accent) calc(var(--b,0)*70%),transparent)}
 .tools{display:flex;flex-wrap:wrap;gap:.4rem 1rem;align-items:center;margin:.4rem 0}
 .tools select{max-width:60vw}
-dl{display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.2rem 1rem;margin:.6rem 0}
+dl{display:grid;grid-template-columns:fit-content(45%) 1fr;gap:.2rem 1rem;margin:.6rem 0}
 dt{color:var(--soft)}dd{margin:0}
 pre{background:var(--band);padding:.6rem .8rem;overflow-x:auto;border-radius:.3rem;
 white-space:pre-wrap;overflow-wrap:anywhere}code{font:.88rem/1.45 ui-monospace,monospace}
@@ -316,8 +316,7 @@ grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1rem}
 figure{margin:0;min-width:0}figure svg{width:100%;height:auto;display:block;max-width:30rem}
 figure svg text{font-family:system-ui,sans-serif!important}
 figcaption{font-size:.9rem;color:var(--soft)}[hidden]{display:none!important}
-@media(max-width:600px){h1{font-size:1.35rem}dl{grid-template-columns:1fr}dd{margin-bottom:.4rem}
-th,td{padding:.3rem .4rem}.long{min-width:12rem}}
+@media(max-width:600px){h1{font-size:1.35rem}th,td{padding:.3rem .4rem}.long{min-width:12rem}}
 @media print{.skip,.tools,#theme,nav{display:none}.scroll{overflow:visible}}
 """
 _SCRIPT = """

@@ -107,7 +107,7 @@ def points(
             axes.set_xscale("log")
             _plain_numbers(axes.xaxis)
         axes.margins(x=0.12, y=0.12)
-        if len(own) <= MOST_NAMED and len({point.name for point in own}) > 1:
+        if len(own) <= MOST_NAMED and len({p.name for p in own if p.name}) > 1:
             for point in own:
                 axes.annotate(
                     _name(point.name), (point.x, point.y), xytext=(5, 5), fontsize=7.5,
