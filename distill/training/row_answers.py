@@ -43,6 +43,6 @@ def answer_rows(version: Version, targets: Sequence[EvaluationTarget]) -> RowAns
         for own in targets
     }
     labels = np.asarray(first.rows["labels"])[at]
-    return RowAnswers(
-        split, total, task.label.names, index, tuple(texts[i] for i in index), labels, models
-    )
+    unknown = ("",) * len(task.text_columns)  # of a generated row, where a split has some
+    shown = tuple(texts.get(i, unknown) for i in index.tolist())
+    return RowAnswers(split, total, task.label.names, index, shown, labels, models)
