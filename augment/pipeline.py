@@ -104,6 +104,12 @@ def augment_task(
 
     Raises:
         Fault: Something is not usable; nothing half-written remains.
+
+    Example:
+        >>> from augment import augment_task
+        >>> version = augment_task("reviews.toml", mlm="mlm", vectors="vectors.txt", variants=2)
+        >>> version.reference
+        'reviews@v0001'
     """
     tell, task = narrator or Narrator(), str(task)
     own = Columns((text,) if isinstance(text, str) else tuple(text), label, split)

@@ -56,6 +56,15 @@ def ablate_task(
     Raises:
         UsageError: An arm is not known, or it needs what is not given.
         Fault: As ``distill_task``.
+
+    Example:
+        >>> from distill import ablate_task
+        >>> found = ablate_task(
+        ...     "data/versions/reviews", teacher="models/teacher", student="1x32-64-4",
+        ...     out="ablation", recipe="short.toml", arms=["no-trm"], quiet=True,
+        ... )
+        >>> found.to_pandas().arm.tolist()
+        ['whole', 'no-trm']
     """
     opened, say = open_checked(version), Narrator(quiet=quiet)
     chosen = _chosen(arms, general)

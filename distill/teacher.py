@@ -82,6 +82,15 @@ def fine_tune_teacher(
 
     Raises:
         Fault: With a sentence that says what to do.
+
+    Example:
+        >>> from distill import distill_teacher
+        >>> result = distill_teacher(
+        ...     "data/versions/reviews", init="mlm", out="models/teacher", recipe="short.toml",
+        ...     quiet=True,
+        ... )
+        >>> result.folder, list(result.selected_scores())
+        ('models/teacher', ['teacher'])
     """
     quiet_libraries()
     narrator, out = Narrator(quiet=quiet), new_place(out)

@@ -129,6 +129,11 @@ def plan_task(
 
     Raises:
         Fault: As the run itself would, or there is nothing to plan: the recipe generates nothing.
+
+    Example:
+        >>> from augment import plan
+        >>> plan("reviews.toml", mlm="mlm", vectors="vectors.txt", variants=2).rows_in
+        40
     """
     started = time.perf_counter()
     chosen = get_task(str(task))

@@ -130,6 +130,12 @@ def preview(
     Raises:
         UsageError: There are more texts than the task has columns.
         Fault: A model or a recipe cannot be used.
+
+    Example:
+        >>> from augment import preview
+        >>> view = preview("reviews.toml", "The soup was cold.", mlm="mlm", vectors="vectors.txt")
+        >>> view.to_pandas().query("rank == 1").word.tolist()
+        ['The', 'soup', 'was', 'cold', '.']
     """
     spec, texts = get_task(str(task)).spec, [text] if isinstance(text, str) else list(text)
     plan = load_recipe(recipe, spec.name)

@@ -86,7 +86,13 @@ class Difference(Displayed):
 
 
 def version_stats(version: Version | str | Path) -> VersionStats:
-    """Read the training split once and count; of rows without labels less is told."""
+    """Read the training split once and count; of rows without labels less is told.
+
+    Example:
+        >>> from augment import stats
+        >>> stats("data/versions/reviews@v0001").source_rows
+        40
+    """
     version = _opened(version)
     task, train = version.task, version.to_pandas(version.task.splits.train)
     parts = {"original": train[train.variant == 0], "generated": train[train.variant > 0]}
@@ -166,7 +172,13 @@ def _mean_entropy(version: Version, nats: float) -> dict[str, float]:
 def difference(
     first: Version | str | Path, second: Version | str | Path, examples: int = 5
 ) -> Difference:
-    """Compare recipes, counts and the rows to train on of two versions of one task."""
+    """Compare recipes, counts and the rows to train on of two versions of one task.
+
+    Example:
+        >>> from augment import diff
+        >>> diff("data/versions/reviews@v0001", "data/versions/reviews").changed
+        0
+    """
     first, second = _opened(first), _opened(second)
     a, b = _keyed(first, "a"), _keyed(second, "b")
     both = a.join(b, how="inner")

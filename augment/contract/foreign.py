@@ -143,7 +143,7 @@ class Displayed:
 
 
 _MANY = (tuple, list, dict)
-_SHORT, _ROWS = 160, 20
+_SHORT, _ROWS, _LONG = 160, 20, 40
 
 
 def _values(record: Any) -> dict[str, Any]:
@@ -173,10 +173,10 @@ def _is_table(value: Any) -> bool:
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    simple = value is None or isinstance(value, str | int | Path)
-    return (
-        shown(repr(str(value) if isinstance(value, Path) else value), limit=60) if simple else "…"
-    )
+    if not isinstance(value, str | int | Path):
+        return "…"
+    text = repr(str(value) if isinstance(value, Path) else value)
+    return text if len(text) <= _LONG else f"{text[:_LONG]}…"
 
 
 def rows_html(rows: Sequence[Mapping[str, Any]], texts: Sequence[str], label: Label) -> str:

@@ -178,6 +178,13 @@ class Recipes(Generic[M]):
 
         Raises:
             RecipeInvalid: Nothing has that name, it is not TOML, or has faults (all are listed).
+
+        Example:
+            >>> import augment, distill
+            >>> augment.load_recipe("official", "sst2").variants
+            20
+            >>> distill.load_recipe("quick", "sst2").max_length
+            'auto'
         """
         if isinstance(source, self.model):
             return source

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pyarrow as pa
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONTRACT = 2
 """The number of the file format that is written; 1 is read as well."""
@@ -74,6 +78,29 @@ class Label(StrictRecord):
         if len(set(self.names)) != len(self.names):
             raise ValueError("label names repeat")
         return self
+
+    def with_names(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Rows with the names of their classes beside the numbers, unless a column is called so."""
+        import pandas as pd
+
+        name = f"{self.column}_name"
+        if self.names and name not in frame:
+            codes = frame[self.column].fillna(-1).to_numpy("int64")
+            named = pd.Series(pd.Categorical.from_codes(codes, pd.Index(self.names)), frame.index)
+            frame.insert(list(frame).index(self.column) + 1, name, named)
+        return frame
+
+    def described(self, splits: Mapping[str, pa.Table]) -> pd.DataFrame:
+        """Rows, generated rows and rows of each class, by split."""
+        import pandas as pd
+
+        found = {}
+        for split, table in splits.items():
+            rows = table.to_pandas()
+            counts = {"rows": len(rows), "generated": int((rows.variant > 0).sum())}
+            of_class = rows[self.column].value_counts()
+            found[split] = counts | {n: of_class.get(i, 0) for i, n in enumerate(self.names)}
+        return pd.DataFrame.from_dict(found, orient="index")
 
 
 class Splits(StrictRecord):

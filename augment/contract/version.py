@@ -71,7 +71,18 @@ _VERSION_NAME = re.compile(r"v[0-9]{4,}")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Version:
-    """A committed, immutable version on disk: its directory and its parsed manifest."""
+    """A committed, immutable version on disk: its directory and its parsed manifest.
+
+    Example:
+        >>> from augment import list_versions, open_version, verify
+        >>> version = open_version("data/versions/reviews@v0001")
+        >>> version.to_pandas("validation").label_name.value_counts().to_dict()
+        {'negative': 10, 'positive': 10}
+        >>> verify(version)  # so many files agree with the manifest
+        2
+        >>> [found.reference for found in list_versions("data/versions")]
+        ['reviews@v0001']
+    """
 
     path: Path
     manifest: Manifest
@@ -146,27 +157,12 @@ class Version:
 
     def to_pandas(self, split: str = "train") -> pd.DataFrame:
         """A split as a data frame; beside the number of a class stands its name, ``label_name``."""
-        import pandas as pd
-
-        frame: pd.DataFrame = self.table(split).to_pandas()
-        label, name = self.task.label, f"{self.task.label.column}_name"
-        if label.names and name not in frame:
-            codes = frame[label.column].fillna(-1).to_numpy("int64")
-            named = pd.Series(pd.Categorical.from_codes(codes, pd.Index(label.names)), frame.index)
-            frame.insert(list(frame).index(label.column) + 1, name, named)
-        return frame
+        return self.task.label.with_names(self.table(split).to_pandas())
 
     def describe(self) -> pd.DataFrame:
         """Each split: its rows, those that were generated, and the rows of each class."""
-        import pandas as pd
-
-        label, found = self.task.label, {}
-        for split in self.splits:
-            rows = self.table(split, [label.column, "variant"]).to_pandas()
-            counts = {"rows": len(rows), "generated": int((rows.variant > 0).sum())}
-            of_class = rows[label.column].value_counts()
-            found[split] = counts | {n: of_class.get(i, 0) for i, n in enumerate(label.names)}
-        return pd.DataFrame.from_dict(found, orient="index")
+        columns = [self.task.label.column, "variant"]
+        return self.task.label.described({s: self.table(s, columns) for s in self.splits})
 
     def __repr__(self) -> str:
         rows = " · ".join(f"{split} {self.rows(split):,}" for split in self.splits)
@@ -227,12 +223,13 @@ class Version:
         return tuple(Shard(self.path, self.reference, entry, schema) for entry in entries)
 
 
-def list_versions(root: Path, *, skip_unreadable: bool = False) -> Iterator[Version]:
+def list_versions(root: str | Path, *, skip_unreadable: bool = False) -> Iterator[Version]:
     """Every committed version below ``<root>`` or ``<root>/<task>``, oldest first.
 
     Raises:
         ContractError: A manifest breaks the contract, unless such ones are skipped.
     """
+    root = Path(root)
     with guarded(root / MANIFEST, VersionNotFound, "a folder of versions"):
         places = [*root.glob("v*"), *root.glob("*/v*")]
     folders = [path for path in places if _VERSION_NAME.fullmatch(path.name)]

@@ -58,6 +58,14 @@ def add_rows(
 
     Raises:
         Fault: Something is not usable; nothing half-written remains.
+
+    Example:
+        >>> from augment import add_rows
+        >>> more = add_rows(
+        ...     "data/versions/reviews", "more.jsonl", generator="paraphrase", out="data/more"
+        ... )
+        >>> more.manifest.counts["added.paraphrase"]
+        1
     """
     tell = narrator or Narrator()
     check_generator(generator)

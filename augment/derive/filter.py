@@ -62,6 +62,13 @@ def filter_version(
 
     Raises:
         Fault: Something is not usable; nothing half-written remains.
+
+    Example:
+        >>> from augment import filter_version
+        >>> first = "data/versions/reviews"
+        >>> version = filter_version(first, recipe="official", out="data/filtered")
+        >>> version.manifest.derivation.command
+        'filter'
     """
     tell = narrator or Narrator()
     parent = open_checked(version)

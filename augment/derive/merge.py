@@ -41,6 +41,13 @@ def merge_versions(
     Raises:
         UsageError: They are of other tasks, or of other source rows.
         Fault: Something is not usable; nothing half-written remains.
+
+    Example:
+        >>> from augment import add_rows, merge_versions
+        >>> first = "data/versions/reviews"
+        >>> more = add_rows(first, "more.jsonl", generator="paraphrase", out="data/more")
+        >>> merge_versions([first, more], out="data/merged").rows("train") == more.rows("train")
+        True
     """
     tell = narrator or Narrator()
     opened = [open_checked(version) for version in versions]

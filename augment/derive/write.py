@@ -77,6 +77,15 @@ def write_version(
         RecipeInvalid: The task has faults.
         SourceInvalid: A column, a label or a split is missing, or a row is malformed.
         OutputUnwritable: There is no room.
+
+    Example:
+        >>> import pandas as pd
+        >>> from augment import write_version
+        >>> train = pd.DataFrame({"sentence": ["good tea", "cold soup"], "label": [1, 0]})
+        >>> validation = pd.DataFrame({"sentence": ["fine", "poor"], "label": [1, 0]})
+        >>> splits = {"train": train, "validation": validation}
+        >>> write_version("sst2", splits, out="data/written").rows("train")
+        2
     """
     whole = _task(task, splits)
     spec = whole.spec

@@ -222,6 +222,11 @@ def candidate_store(folder: str | Path, *, prune_gb: float | None = None) -> Sto
 
     Raises:
         StoreInvalid: A file is damaged or busy.
+
+    Example:
+        >>> from augment import candidate_store
+        >>> candidate_store("data/versions/.candidates", prune_gb=2).dropped
+        0
     """
     place = Path(folder)
     dropped = 0 if prune_gb is None else prune(place, int(prune_gb * 2**30))

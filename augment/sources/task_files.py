@@ -41,6 +41,12 @@ def draft_task(
     Raises:
         SourceInvalid: It cannot be said what is text and what is label, or a row is malformed.
         UsageError: A column is not there, or the shares are none.
+
+    Example:
+        >>> from augment import draft_task
+        >>> draft = draft_task("tickets.csv")
+        >>> draft.texts, draft.label, draft.names
+        (('message',), 'team', ('food', 'price', 'room', 'staff'))
     """
     path, texts = Path(data), [text] if isinstance(text, str) else list(text)
     shares = None if split is None else parse_shares(split)

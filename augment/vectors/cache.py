@@ -150,6 +150,11 @@ def vector_tables(
         folder: Another cache than the user's own.
         verify: Read every byte and compare it with the digests.
         clear: Remove all: files are parsed again when needed. A process that maps one keeps it.
+
+    Example:
+        >>> from augment import vector_tables
+        >>> vector_tables(verify=True).removed
+        0
     """
     place = cache_folder(folder or True) or Path()
     found = entries(place)

@@ -51,6 +51,11 @@ class Source:
         take: Read no more than so many tokens of it; None for all.
         cache: Where tokenized corpora are kept, to share them between runs; in the run if left out.
         processes: How many tokenize, which changes nothing; one a processor if left out.
+
+    Example:
+        >>> from distill import Source
+        >>> Source("corpus.txt", documents="line", take=1_000).take
+        1000
     """
 
     name: str | Path

@@ -201,6 +201,15 @@ def diagnose(
         out: Where the run directory would be.
         quiet: Say nothing on stderr.
         calibrate: Times the stages of a trial.
+
+    Example:
+        >>> from distill import doctor
+        >>> found = doctor(
+        ...     "models/teacher", "data/versions/reviews", student="1x32-64-4", recipe="short.toml",
+        ...     quiet=True,
+        ... )
+        >>> found.to_pandas().columns.tolist()
+        ['name', 'status', 'finding', 'hint', 'exit_code']
     """
     quiet_libraries()
     narrator, name = Narrator(quiet=quiet), os.fspath(teacher)

@@ -44,6 +44,11 @@ def evaluate_models(
     Raises:
         DataInvalid: The split has no labels.
         Fault: With a sentence that says what to do.
+
+    Example:
+        >>> from distill import evaluate
+        >>> evaluate(["models/teacher", "runs/reviews"], "data/versions/reviews").selection.metric
+        'accuracy'
     """
     quiet_libraries()
     several = [models] if isinstance(models, str | os.PathLike) else models

@@ -58,6 +58,12 @@ class Classifier:
 
     Attributes:
         backend: What computes.
+
+    Example:
+        >>> from distill import Classifier
+        >>> classifier = Classifier.load("runs/reviews")
+        >>> classifier.predict_proba(["The breakfast was lovely.", "The soup was cold."]).shape
+        (2, 2)
     """
 
     backend: Backend

@@ -109,6 +109,14 @@ class Run(Displayed):
         calls: Commands that worked on it, in order.
         seconds: By part, all calls together.
         problem: Why it cannot be read; empty where it can.
+
+    Example:
+        >>> from distill import list_runs, open_run
+        >>> run = open_run("runs/reviews")
+        >>> run.table().model.tolist()
+        ['teacher', 'student, distilled']
+        >>> [str(run.state) for run in list_runs("runs")]
+        ['finished']
     """
 
     path: Path

@@ -121,6 +121,11 @@ def predict(
     Raises:
         UsageError: The arguments do not go together.
         Fault: With a sentence that says what to do.
+
+    Example:
+        >>> from distill import predict
+        >>> predict("runs/reviews", ["The soup was cold."]).to_pandas().columns[1]
+        'prediction'
     """
     columns = (text_columns,) if isinstance(text_columns, str) else tuple(text_columns)
     is_place = isinstance(data, str | os.PathLike)

@@ -145,6 +145,12 @@ def find_thresholds(
         UsageError: The task has no labels, or not this one.
         DataInvalid: No row is labeled.
         Fault: With a sentence that says what to do.
+
+    Example:
+        >>> from distill import find_thresholds
+        >>> found = find_thresholds("runs/reviews", "data/versions/reviews", abstain=0.1)
+        >>> found.wanted[0].abstain
+        0.1
     """
     quiet_libraries()
     opened = open_checked(version)

@@ -172,6 +172,15 @@ def export_model(
         UsageError: ``out`` exists, a form is unknown, or nothing can be left out.
         ExtraMissing: ONNX is asked for and not installed.
         Fault: With a sentence that says what to do.
+
+    Example:
+        >>> from distill import export
+        >>> found = export(
+        ...     "runs/reviews", "data/versions/reviews", out="export", forms=["transformers"],
+        ...     quiet=True,
+        ... )
+        >>> found.to_pandas().form.tolist()
+        ['pytorch', 'transformers']
     """
     quiet_libraries()
     out = new_place(out)

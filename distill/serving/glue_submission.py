@@ -220,12 +220,19 @@ class Submission(Record):
     written: tuple[str, ...] | None = None
 
 
-def check_submission(place: Path) -> Submission:
+def check_submission(place: str | Path) -> Submission:
     """Compare a submission with the site's format.
 
     Raises:
         DataInvalid: Nothing is there, or it cannot be read.
+
+    Example:
+        >>> from distill import check_submission
+        >>> checked = check_submission("glue")
+        >>> checked.files[0].file, len(checked.files[0].faults) > 0
+        ('SST-2.tsv', True)
     """
+    place = Path(place)
     texts = read_submission(place)
     if not texts:
         raise DataInvalid(

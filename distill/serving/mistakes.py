@@ -90,6 +90,11 @@ def write_mistakes(
         UsageError: The place is no table.
         DataInvalid: The split has no labels.
         Fault: With a sentence that says what to do.
+
+    Example:
+        >>> from distill import write_mistakes
+        >>> write_mistakes("runs/reviews", "data/versions/reviews", out="errors.csv").rows
+        {'validation': 20}
     """
     quiet_libraries()
     opened, place = open_checked(version), new_place(out)

@@ -33,6 +33,11 @@ class Budget:
 
     Raises:
         UsageError: Both are given, or one that is not greater than 0.
+
+    Example:
+        >>> from distill import Budget
+        >>> Budget(hours=2)
+        Budget(hours=2, tokens=None)
     """
 
     hours: float | None = None
