@@ -92,8 +92,8 @@ def distill_general(
     Example:
         >>> from distill import Budget, Source, distill_general
         >>> found = distill_general(
-        ...     Source("corpus.txt", processes=1), teacher="mlm", student="1x32-64-4", out="models/general",
-        ...     recipe="short.toml", budget=Budget(tokens=500), quiet=True,
+        ...     Source("corpus.txt", processes=1), teacher="mlm", student="1x32-64-4",
+        ...     out="models/general", recipe="short.toml", budget=Budget(tokens=500), quiet=True,
         ... )
         >>> found.student
         'models/general/student'
