@@ -33,4 +33,4 @@ def test_outputs_are_committed() -> None:
         assert all(cell.execution_count for cell in cells), f"{path.name} has cells not run"
         assert not [output for output in outputs if output.output_type == "error"]
         assert any("image/png" in output.get("data", {}) for output in outputs)
-    assert len(NOTEBOOKS) == 3
+    assert len(NOTEBOOKS) == 4
