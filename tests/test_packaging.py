@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests import smoke
 from tests.conftest import ROOT
 
 
@@ -39,3 +43,28 @@ def test_everything_is_shipped(names: list[str], package: str) -> None:
     assert f"{package}/py.typed" in names
     assert sorted(source) == sorted(name for name in names if name.startswith(f"{package}/"))
     assert len(source) > 15
+
+
+def test_a_release_has_one_number_and_says_how_to_cite_it() -> None:
+    """pyproject.toml, CITATION.cff and the changelog agree; the paper is cited, too."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+    assert {"cff-version", "message", "title", "authors"} <= cited.keys()
+    assert cited["version"] == project["version"]
+    assert cited["license"] == project["license"]
+    assert [each["doi"] for each in cited["references"]]
+    assert re.search(rf"^## (\[?{re.escape(project['version'])}\]?|Unreleased)", changes, re.M)
+
+
+def test_what_a_release_is_tried_with_are_commands_of_ours() -> None:
+    """``make release-check`` runs these in an environment without extras."""
+    assert {command[0] for command in smoke.COMMANDS} == set(project_scripts())
+    assert all(path.exists() for path in (smoke.SAMPLE, smoke.TOPICS))
+
+
+def project_scripts() -> dict[str, str]:
+    """The commands that an installation brings."""
+    read = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return dict(read["project"]["scripts"])
