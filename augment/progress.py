@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from augment.contract import terminal
+from augment.contract.foreign import in_notebook
 from augment.contract.terminal import Gauge, span
 
 
@@ -57,7 +58,7 @@ class Narrator(terminal.Narrator):
     """Tells the story of a run; a Python caller hears nothing unless it asks, or is a notebook."""
 
     def __init__(self, *, quiet: bool | None = None) -> None:
-        super().__init__(quiet=not terminal.in_notebook() if quiet is None else quiet)
+        super().__init__(quiet=not in_notebook() if quiet is None else quiet)
         self._gauge: Gauge | None = None
         self._progress = Progress(0.0)
         self._rows = self._rows_done = self._masks = 0

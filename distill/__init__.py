@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from distill.recipes.load import load_recipe
     from distill.reports.task import distill_task
     from distill.reports.writing import write_report as report
+    from distill.runs.comparison import compare_runs as compare
     from distill.runs.listing import Run, list_runs, open_run
     from distill.serving.answers import predict
     from distill.serving.cascade import find_thresholds
@@ -35,6 +36,7 @@ __all__ = [
     "__version__",
     "ablate_task",
     "check_submission",
+    "compare",
     "distill_general",
     "distill_task",
     "distill_teacher",
@@ -57,6 +59,7 @@ _PLACES = {
     "Source": "data.corpus",
     "ablate_task": "ablation",
     "check_submission": "serving.glue_submission",
+    "compare": "runs.comparison:compare_runs",
     "distill_general": "general",
     "distill_task": "reports.task",
     "distill_teacher": "teacher:fine_tune_teacher",

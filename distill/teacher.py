@@ -41,7 +41,7 @@ from distill.recipes.auto import Facts, recipe_for
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe
 from distill.runs.directory import LOCK, RunDirectory
 from distill.runs.distributed import barrier, on_main_process
-from distill.runs.journal import copy_journal, note_call, timed
+from distill.runs.journal import copy_logs, note_call, timed
 from distill.runs.progress import Narrator
 from distill.runs.records import (
     TEACHER_RECORD,
@@ -151,7 +151,7 @@ def _commit(
     def fill(folder: Path) -> None:
         shutil.copytree(context.run.work / MODEL, folder, dirs_exist_ok=True)
         write_json(folder / TEACHER_RECORD, record.to_json())
-        copy_journal(context.run.path, folder)
+        copy_logs(context.run.path, folder)
         seal(folder, origin, place=folder / TEACHER_SEAL)
 
     commit_folder(out, fill)

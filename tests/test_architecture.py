@@ -28,9 +28,9 @@ LAYERS = {
     ),
     "distill": (
         "errors", "inference", "runs", "recipes",
-        "models", "data", "stages", "evaluation", "training", "runs.listing", "pipeline",
-        "teacher", "general", "ablation", "diagnosis", "serving", "tables", "reports", "__init__",
-        "cli",
+        "models", "data", "stages", "evaluation", "training", "runs.listing", "runs.comparison",
+        "pipeline", "teacher", "general", "ablation", "diagnosis", "serving", "tables", "reports",
+        "__init__", "cli",
     ),
 }  # fmt: skip
 MODULES = {

@@ -16,6 +16,7 @@ from augment.cli import app as augment_app
 from distill.cli import app as distill_app
 
 EVERYWHERE = {
+    "verbose": "of a terminal",
     "json": "a record has to_json or is a dataclass",
     "threads": "of a process: torch.set_num_threads, before anything is trained",
     "no_vectors_cache": "vectors_cache=False",
@@ -72,6 +73,9 @@ CALLS = {
     "distill errors": Call("write_mistakes"),
     "distill thresholds": Call("find_thresholds"),
     "distill trim": Call("trim"),
+    "distill list": Call("list_runs"),
+    "distill show": Call("open_run", {"run": "path", "path": "run"}),
+    "distill compare": Call("compare"),
 }
 APPS: dict[str, tuple[ModuleType, typer.Typer]] = {
     "augment": (augment, augment_app),

@@ -10,5 +10,4 @@ app = command_line(
     "Expand text data sets by word replacement into versioned Parquet.",
     [generate.app, derive.app, inspect.app],
     resumes=("run", "add", "filter", "merge"),
-    completion=True,
 )

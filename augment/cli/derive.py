@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from augment.cli.inspect import Reference
 from augment.cli.options import Device, RecipeName, SimilarityModel, SkipMalformed, Teacher
-from augment.cli.output import show_summary
-from augment.contract import Version
-from augment.contract.terminal import AsJson, after_commit, print_json
+from augment.contract.terminal import AsJson, after_commit, examples, print_json
+
+if TYPE_CHECKING:
+    from augment.contract import Version
 
 app = typer.Typer()
 
@@ -21,7 +22,11 @@ Out = Annotated[
 
 
 @app.command(
-    epilog="Example: augment add data/versions/sst2 --rows paraphrases.jsonl --source paraphrase"
+    epilog=examples(
+        "augment add data/versions/sst2 --rows paraphrases.jsonl --source paraphrase",
+        "augment add data/versions/sst2 --rows back.csv --source back-translation "
+        "--recipe strict.toml --teacher models/sst2-teacher",
+    )
 )
 def add(
     version: Reference,
@@ -62,8 +67,11 @@ def add(
 
 @app.command(
     "filter",
-    epilog="Example: augment filter data/versions/sst2 --recipe strict.toml "
-    "--teacher models/sst2-teacher",
+    epilog=examples(
+        "augment filter data/versions/sst2 --recipe strict.toml --teacher models/sst2-teacher",
+        "augment filter data/versions/sst2@v0001 --recipe strict.toml "
+        "--similarity-model sentence-transformers/all-MiniLM-L6-v2",
+    ),
 )
 def filter_command(
     version: Reference,
@@ -90,7 +98,12 @@ def filter_command(
     _tell(made, as_json)
 
 
-@app.command(epilog="Example: augment merge data/versions/sst2@v0001 data/versions/sst2@v0003")
+@app.command(
+    epilog=examples(
+        "augment merge data/versions/sst2@v0001 data/versions/sst2@v0003",
+        "augment merge data/versions/sst2@v0001 data/versions/sst2@v0003 --out data/merged",
+    )
+)
 def merge(
     versions: Annotated[list[str], typer.Argument(help="Versions of the same source rows.")],
     out: Out = None,
@@ -105,6 +118,8 @@ def merge(
 
 def _tell(version: Version, as_json: bool) -> None:
     """What was made."""
+    from augment.cli.output import show_summary
+
     with after_commit(version.reference):
         if as_json:
             print_json({"path": str(version.path), **version.manifest.model_dump(mode="json")})

@@ -31,18 +31,17 @@ from augment.cli.options import (
     VectorsFile,
     tables_kept,
 )
-from augment.cli.output import show_preview, show_summary, stderr, stdout
 from augment.contract import UsageError
 from augment.contract.terminal import (
     MOST_PROCESSES,
     AsJson,
     after_commit,
+    examples,
     labeled,
     number,
     print_document,
     print_json,
 )
-from augment.recipes.load import describe, load_recipe
 
 app = typer.Typer()
 
@@ -54,9 +53,13 @@ STUDENT = "tinybert-4l-312d"
 
 
 @app.command(
-    epilog="Examples: augment run sst2 --source glue/SST-2 --mlm google-bert/bert-base-uncased "
-    "--vectors glove-wiki-gigaword-100 · your own data: augment run tickets.csv --mlm … "
-    "--vectors … · the rows as they are, without any model: augment run tickets.csv --variants 0",
+    epilog=examples(
+        "augment run sst2 --source glue/SST-2 --mlm google-bert/bert-base-uncased "
+        "--vectors glove-wiki-gigaword-100",
+        "augment run tickets.csv --mlm google-bert/bert-base-uncased --vectors "
+        "glove-wiki-gigaword-100",
+        "augment run tickets.csv --variants 0",
+    )
 )
 def run(
     task: TaskOrFile,
@@ -103,6 +106,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Augment a task's training split, or your own file's, and commit it as one version."""
+    from augment.cli.output import show_summary, stdout
     from augment.pipeline import augment_task
     from augment.progress import Narrator
 
@@ -148,7 +152,11 @@ def run(
 
 @app.command(
     "plan",
-    epilog="Example: augment plan sst2 --source glue/SST-2 --mlm DIR --vectors FILE",
+    epilog=examples(
+        "augment plan sst2 --source glue/SST-2 --mlm google-bert/bert-base-uncased "
+        "--vectors glove-wiki-gigaword-100",
+        "augment plan tickets.toml --variants 0",
+    ),
 )
 def plan_command(
     task: TaskName,
@@ -170,6 +178,7 @@ def plan_command(
 ) -> None:
     """Say how much work a run is before it begins: rows, masks, minutes, megabytes."""
     from augment.analysis.plan import plan_task
+    from augment.cli.output import stderr, stdout
 
     found = plan_task(
         task, mlm=mlm, vectors=vectors, source=source, recipe=recipe, variants=variants,
@@ -189,8 +198,12 @@ def plan_command(
 
 @app.command(
     "preview",
-    epilog='Examples: augment preview sst2 --text "a clever ride" --mlm DIR --vectors FILE · '
-    'both texts of a pair: augment preview mrpc --text "a ride" --text "a trip" …',
+    epilog=examples(
+        'augment preview sst2 --text "a clever ride" --mlm '
+        "google-bert/bert-base-uncased --vectors glove-wiki-gigaword-100",
+        'augment preview mrpc --text "a ride" --text "a trip" --mlm '
+        "google-bert/bert-base-uncased --vectors glove-wiki-gigaword-100",
+    ),
 )
 def preview_command(
     task: TaskName,
@@ -209,6 +222,7 @@ def preview_command(
 ) -> None:
     """Show each word's route and candidates, and some variants, before anything runs."""
     from augment.analysis.preview import preview
+    from augment.cli.output import show_preview, stdout
 
     views = preview(
         task, text, mlm=mlm, vectors=vectors, recipe=recipe, device=device,
@@ -224,21 +238,29 @@ def preview_command(
         show_preview(view, variants, top)
 
 
-@app.command(epilog="Example: augment recipe sst2 > my.toml")
+@app.command(
+    epilog=examples(
+        "augment recipe sst2 > my.toml",
+        "augment recipe tickets.toml --preset paper",
+    )
+)
 def recipe(
     task: TaskName,
     preset: Annotated[str, typer.Option(help="official, paper, or a recipe file.")] = "official",
 ) -> None:
     """Print the recipe of a task with comments, ready to be changed."""
+    from augment.recipes.load import describe, load_recipe
     from augment.tasks import get_task
 
     print_document(describe(load_recipe(preset, get_task(task).spec.name)), "toml")
 
 
 @app.command(
-    epilog="Examples: augment init tickets.csv --split 70/15/15 · "
-    "augment init tickets.csv --split 80/20 --unlabeled more.csv --out data/tickets · "
-    "augment init reviews.csv > reviews.toml"
+    epilog=examples(
+        "augment init tickets.csv --split 70/15/15",
+        "augment init tickets.csv --split 80/20 --unlabeled more.csv --out data/tickets",
+        "augment init reviews.csv > reviews.toml",
+    )
 )
 def init(
     data: Annotated[Path, typer.Argument(help="A CSV, TSV, JSON or Parquet file.")],
@@ -259,6 +281,7 @@ def init(
     skip_malformed: SkipMalformed = False,
 ) -> None:
     """Make a task file for your own data from its columns; with --split also its splits."""
+    from augment.cli.output import stdout
     from augment.sources.drafts import with_second_file
     from augment.sources.infer import draft_of
     from augment.sources.splitting import parse_shares
@@ -290,5 +313,7 @@ def init(
 
 
 def _say_all(lines: Sequence[tuple[str, str]]) -> None:
+    from augment.cli.output import stderr
+
     for label, text in lines:
         stderr.print(labeled(label, text))

@@ -9,10 +9,44 @@ import typer
 
 from augment.contract.terminal import MOST_PROCESSES, number
 
-TaskName = Annotated[str, typer.Argument(help="A GLUE task (sst2, …) or a task file (.toml).")]
+
+def _task(incomplete: str) -> list[str]:
+    from augment.contract.files import complete
+    from augment.tasks import GLUE
+
+    return complete(incomplete, ".toml", shipped=GLUE)
+
+
+def _task_or_file(incomplete: str) -> list[str]:
+    from augment.contract.files import complete
+
+    files = complete(incomplete, ".csv", ".tsv", ".json", ".jsonl", ".parquet")
+    return [*_task(incomplete), *(name for name in files if not name.endswith("/"))]
+
+
+def complete_versions(incomplete: str) -> list[str]:
+    """What may follow in the place of a version."""
+    from augment.contract.files import complete
+
+    return complete(incomplete)
+
+
+def _recipe(incomplete: str) -> list[str]:
+    from augment.contract.files import complete_recipe
+
+    return complete_recipe("augment", incomplete)
+
+
+TaskName = Annotated[
+    str,
+    typer.Argument(help="A GLUE task (sst2, …) or a task file (.toml).", autocompletion=_task),
+]
 TaskOrFile = Annotated[
     str,
-    typer.Argument(help="A GLUE task (sst2, …), a task file (.toml), or a CSV of your own."),
+    typer.Argument(
+        help="A GLUE task (sst2, …), a task file (.toml), or a CSV of your own.",
+        autocompletion=_task_or_file,
+    ),
 ]
 TextColumns = Annotated[
     list[str] | None,
@@ -31,7 +65,9 @@ Mlm = Annotated[str | None, typer.Option(help="Masked LM: a folder or a hub name
 VectorsFile = Annotated[
     str | None, typer.Option(help="Vectors: GloVe or word2vec file, or gensim name.")
 ]
-RecipeName = Annotated[str, typer.Option(help="official, paper, or a recipe file.")]
+RecipeName = Annotated[
+    str, typer.Option(help="official, paper, or a recipe file.", autocompletion=_recipe)
+]
 Variants = Annotated[
     int | None,
     number(

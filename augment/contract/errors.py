@@ -59,6 +59,16 @@ class Fault(Exception):
         return [f"error: {shown(self.problem)}", *(f"       {shown(line)}" for line in hint)]
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says first, or its name where it says nothing.
+
+    A line that ends with a colon says nothing without the next.
+    """
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    said = " ".join(map(str.strip, lines[:2])) if lines[0].endswith(":") else lines[0]
+    return said[:200]
+
+
 class ContractError(Fault, ValueError):
     """A version directory does not keep the contract."""
 

@@ -11,12 +11,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from augment.contract.errors import Fault, OutputBusy, OutputUnwritable, PlaceUnusable, UsageError
 from augment.contract.process import held
@@ -102,6 +100,8 @@ def locked(path: Path, waiting: Callable[[], object] | None = None) -> Iterator[
         OutputBusy: Another process holds it, and ``waiting`` is None.
         OutputUnwritable: Its folder cannot be written to.
     """
+    from filelock import FileLock, Timeout  # of these files alone, and slow to load
+
     lock = FileLock(path)
     try:
         with disk_errors(path.parent):
@@ -223,6 +223,43 @@ def beside(place: Path, ending: str) -> Path:
 def partial_of(path: Path) -> Path:
     """Where a file or folder is written before it gets its name; a killed process leaves it."""
     return beside(path, ".partial")
+
+
+def complete(incomplete: str, *endings: str, shipped: Iterable[str] = ()) -> list[str]:
+    """What a shell may offer for the beginning of a place; it never fails.
+
+    Folders end in a slash, but those of versions, whose name is a reference; after an ``@``, their
+    versions. Files are offered by their ending.
+
+    Args:
+        incomplete: What was typed.
+        endings: Of files, such as ``.toml``.
+        shipped: Names that are no places.
+    """
+    found = [name for name in shipped if name.startswith(incomplete)]
+    with suppress(OSError, ValueError):
+        folder, at, version = incomplete.partition("@")
+        if at:
+            names = sorted(path.parent.name for path in Path(folder).glob("v*/manifest.json"))
+            return [f"{folder}@{name}" for name in names if name.startswith(version)]
+        head, _, start = incomplete.rpartition("/")
+        for path in sorted(Path(f"{head}/" if _ else ".").iterdir()):
+            if path.name.startswith(start) and (start or not path.name.startswith(".")):
+                name = f"{head}{_}{path.name}"
+                if path.is_dir():
+                    found.append(name if any(path.glob("v*/manifest.json")) else f"{name}/")
+                elif path.name.endswith(endings):
+                    found.append(name)
+    return found
+
+
+def complete_recipe(package: str, incomplete: str) -> list[str]:
+    """Likewise for a recipe: those that a package ships, and files."""
+    from importlib import resources
+
+    files = (file.name for file in (resources.files(package) / "recipes").iterdir())
+    shipped = sorted(name[:-5] for name in files if name.endswith(".toml"))
+    return complete(incomplete, ".toml", shipped=shipped)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from html import escape
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import category
@@ -177,6 +178,37 @@ def _short(value: Any) -> str:
         return "…"
     text = repr(str(value) if isinstance(value, Path) else value)
     return text if len(text) <= _LONG else f"{text[:_LONG]}…"
+
+
+def in_notebook() -> bool:
+    """Whether a person looks at cells of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
+
+
+class Cell:
+    """What a notebook shows of a call at work: its lines, and a bar that moves in their place."""
+
+    def __init__(self) -> None:
+        self._lines = ""
+        self._handle: Any = None
+
+    def line(self, label: str, text: str) -> None:
+        """One fact more."""
+        left = "style='text-align:left'"
+        self._lines += f"<tr><th {left}>{markup(label)}</th><td {left}>{markup(text)}</td></tr>"
+        self.bar()
+
+    def bar(self, title: str = "", share: float | None = None, note: str = "") -> None:
+        """How far something is; nothing takes the bar away."""
+        value = "" if share is None else f" value='{share:.3f}'"
+        bar = f"<p>{markup(title)} <progress{value}></progress> {markup(note)}</p>" if title else ""
+        show: Any = import_module("IPython.display")
+        content = show.HTML(f"<table>{self._lines}</table>{bar}")
+        if self._handle is None:
+            self._handle = show.display(content, display_id=True)
+        else:
+            self._handle.update(content)
 
 
 def rows_html(rows: Sequence[Mapping[str, Any]], texts: Sequence[str], label: Label) -> str:

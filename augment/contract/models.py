@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from augment.contract.errors import Fault
+from augment.contract.errors import Fault, first_line
+from augment.contract.process import speech
 from augment.contract.reading import is_failure
 from augment.contract.task import TaskSpec
 
@@ -151,16 +152,6 @@ def loading(part: str, name: str, fault: type[Fault], hint: str) -> Iterator[Non
         raise fault(f"the {part} of {name} cannot be loaded: {first_line(error)}", hint) from error
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says first, or its name where it says nothing.
-
-    A line that ends with a colon says nothing without the next.
-    """
-    lines = (str(error).strip() or type(error).__name__).splitlines()
-    said = " ".join(map(str.strip, lines[:2])) if lines[0].endswith(":") else lines[0]
-    return said[:200]
-
-
 def processor_computes_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 in hardware (elsewhere it is slower)."""
     import torch
@@ -182,10 +173,12 @@ def slow_bfloat16(precision: str, better: str, *, in_hardware: bool) -> str:
 
 
 def quiet_libraries() -> None:
-    """Let transformers, datasets and the hub's client say nothing but errors.
+    """Let transformers, datasets and the hub's client say nothing but errors, unless asked to.
 
     Their reports and bars would break into our own progress; what they report is checked.
     """
+    if speech.verbose:
+        return
     import transformers
 
     settings: Any = transformers.logging

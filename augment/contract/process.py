@@ -19,9 +19,11 @@ if not TYPE_CHECKING:
     import _signal as signal
 else:
     import signal
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import FrameType
     from typing import Any, TextIO
+
+    from augment.contract.errors import Fault
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = "stopped. No result was written."
@@ -53,6 +55,13 @@ class _Block:
         self.depth -= 1
 
 
+class _Speech:
+    """How much this process says: ``--quiet`` and ``--verbose`` of its command."""
+
+    quiet = verbose = False
+
+
+speech = _Speech()
 held = _Block()
 """Around what must be cleaned up after: the process does not end without leaving the block."""
 uninterrupted = _Block()
@@ -242,3 +251,145 @@ def lose(stream: TextIO) -> None:
     except (OSError, ValueError):
         return
     os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+
+
+def fault_of(name: str, error: Exception) -> Fault:
+    """The sentence that an error comes to; an empty one where all is said."""
+    import typer
+
+    from augment.contract.errors import Fault, MemoryTooSmall, UsageError, first_line
+    from augment.contract.files import os_fault
+
+    if isinstance(error, Fault):
+        return error
+    if isinstance(error, typer.TyperException):
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else name
+        said = str(getattr(error, "format_message", error.__str__)())
+        return UsageError(said, f"{path} --help says what it takes.")  # nothing: help was shown
+    if isinstance(error, OSError):
+        return os_fault(error)
+    if _memory_is_used_up(error):
+        return MemoryTooSmall(f"no memory is left: {first_line(error)}", _NEEDS_MEMORY)
+    variable = f"{name.upper()}_TRACEBACK"
+    if speech.verbose or os.environ.get(variable):
+        import traceback
+
+        traceback.print_exc()
+    return Fault(
+        f"unexpected {type(error).__name__}: {first_line(error)}",
+        f"This is a mistake of the program. Where it happened: {variable}=1 {name} …",
+    )
+
+
+def _memory_is_used_up(error: Exception) -> bool:
+    """Python has an error for it, torch one for devices; its kernels on a processor say it so."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+_OUT_OF_MEMORY = (
+    "can't allocate memory", "Cannot allocate memory", "bad_alloc", "bad allocation",
+    "could not create a primitive", "can't start new thread",
+)  # fmt: skip
+_NEEDS_MEMORY = "Close other programs, or lower batch_size, --workers or --processes."
+
+
+_FREE_TEXT = ("--text", "--text-b", "--text-column", "--label-column", "--label")
+
+
+def check_arguments(words: Sequence[str]) -> list[str]:
+    """The arguments of a command, ``~`` in front of a place being the user's own folder.
+
+    The shell does not put it there in ``--out=~/runs``.
+
+    Raises:
+        UsageError: One is empty (an unset variable of a script) or can be no name.
+    """
+    from augment.contract.errors import UsageError
+    from augment.contract.files import check_name, check_text
+
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError("the current folder is no longer there.", "cd to one that is.") from error
+    checked: list[str] = []
+    option = "an argument"
+    for word in words:
+        head, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        if word.startswith("--") and not equals:
+            option = head
+            checked.append(word)
+            continue
+        option = head or option
+        free = option in _FREE_TEXT
+        (check_text if free else check_name)(option, value)
+        home = value.startswith("~") and not free
+        checked.append(head + equals + (os.path.expanduser(value) if home else value))
+        option = "an argument"
+    return checked
+
+
+def option_name(param: Any) -> str:
+    """How an option is written, or what an argument is called."""
+    if param.param_type_name == "argument":
+        return placeholder(param)
+    names: str = ", ".join(sorted(param.opts, key=len))
+    if param.is_flag:
+        return f"{names}{''.join(f'/{no}' for no in param.secondary_opts)}"
+    return f"{names} {placeholder(param)}"
+
+
+def placeholder(param: Any) -> str:
+    """What stands for the value of an option, or for an argument."""
+    kind: str = getattr(param.type_descriptor.annotation, "__name__", "")
+    if param.metavar or param.param_type_name == "argument":
+        return f"{param.metavar or param.name.upper()}{'…' if param.nargs == -1 else ''}"
+    return {"int": "N", "float": "X", "Path": "PATH"}.get(kind, "NAME")
+
+
+def option_help(param: Any) -> str:
+    """What an option does, what may be given, and what it is if nothing is."""
+    chosen, default = param.type_descriptor.annotation, param.default
+    choices: Any = getattr(chosen, "__members__", None) or getattr(chosen, "__args__", ())
+    said = [str(getattr(param, "help", None) or "")]
+    if names := [name for name in map(str, choices) if not name.startswith("<")]:
+        said.append(f"One of {', '.join(name.replace('_', '-') for name in names)}.")
+    if param.required and param.param_type_name == "option":
+        said.append("Needed.")
+    elif default is not None and default is not False and param.show_default is not False:
+        said.append("(on)" if default is True else f"({default})")
+    return " ".join(filter(None, said))
+
+
+_SPEECH: list[Any] = []
+
+
+def speech_options() -> list[Any]:
+    """The options ``--quiet`` and ``--verbose`` as commands hold them; they set ``speech``."""
+    if _SPEECH:
+        return _SPEECH
+    import typer
+
+    def less(value: bool) -> None:
+        speech.quiet = value
+
+    def more(value: bool) -> None:
+        speech.verbose = value
+
+    def speak(
+        quiet: bool = typer.Option(
+            False, "-q", "--quiet", help="Show no progress on stderr.", callback=less
+        ),
+        verbose: bool = typer.Option(
+            False, "-v", "--verbose", help="Show what libraries say.", callback=more
+        ),
+    ) -> None:
+        """Hold the options."""
+
+    app = typer.Typer(add_completion=False)
+    app.command()(speak)
+    _SPEECH.extend(typer.main.get_command(app).params)
+    for option in _SPEECH:
+        option.expose_value = False
+    return _SPEECH

@@ -10,35 +10,42 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+import textwrap
 import time
-import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.segment import Segment
 from rich.text import Text
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from augment.contract.errors import Fault, MemoryTooSmall, UsageError
-from augment.contract.files import check_name, check_text, os_fault
-from augment.contract.foreign import Language, escaped, markup, shown
-from augment.contract.models import first_line
+from augment.contract.errors import first_line
+from augment.contract.foreign import Cell, Language, escaped, in_notebook, shown
 from augment.contract.process import (
     STOPPED,
     asked_to_end,
+    check_arguments,
     complain,
     exit_code,
+    fault_of,
     lose,
     mend_streams,
+    option_help,
+    option_name,
+    placeholder,
     settle,
+    speech,
+    speech_options,
     tell,
 )
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 MOST_PROCESSES = 4096
 """Processes and threads that may be asked for."""
@@ -56,12 +63,6 @@ def number(text: str, *, least: float = 0, most: float = 10**15) -> Any:
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 _LONGEST_LINE = 20_000
-_FREE_TEXT = ("--text", "--text-b", "--text-column", "--label-column", "--label")
-_OUT_OF_MEMORY = (
-    "can't allocate memory", "Cannot allocate memory", "bad_alloc", "bad allocation",
-    "could not create a primitive", "can't start new thread",
-)  # fmt: skip
-_NEEDS_MEMORY = "Close other programs, or lower batch_size, --workers or --processes."
 _RESUMES = "stopped. Finished work is kept; the same command goes on from there."
 
 
@@ -104,41 +105,11 @@ def labeled(label: str, text: str = "") -> Text:
     return Text.assemble("  ", (f"{shown(label):<11}", "bold"), " ", shown(text))
 
 
-def in_notebook() -> bool:
-    """Whether a person looks at cells of a notebook."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return hasattr(shell, "kernel")
-
-
-class Cell:
-    """What a notebook shows of a call at work: its lines, and a bar that moves in their place."""
-
-    def __init__(self) -> None:
-        self._lines = ""
-        self._handle: Any = None
-
-    def line(self, label: str, text: str) -> None:
-        """One fact more."""
-        left = "style='text-align:left'"
-        self._lines += f"<tr><th {left}>{markup(label)}</th><td {left}>{markup(text)}</td></tr>"
-        self.bar()
-
-    def bar(self, title: str = "", share: float | None = None, note: str = "") -> None:
-        """How far something is; nothing takes the bar away."""
-        value = "" if share is None else f" value='{share:.3f}'"
-        bar = f"<p>{markup(title)} <progress{value}></progress> {markup(note)}</p>" if title else ""
-        show: Any = import_module("IPython.display")
-        content = show.HTML(f"<table>{self._lines}</table>{bar}")
-        if self._handle is None:
-            self._handle = show.display(content, display_id=True)
-        else:
-            self._handle.update(content)
-
-
 class Narrator:
     """Says on stderr what happens; in a notebook, in the cell."""
 
     def __init__(self, *, quiet: bool = False) -> None:
+        quiet = quiet or speech.quiet
         self.console = open_console(err=True, quiet=quiet)
         self.cell = Cell() if in_notebook() and not quiet else None
 
@@ -166,6 +137,8 @@ class Gauge:
         self._bar: Progress | None = None
         console = narrator.console
         if console.is_terminal and not console.quiet:
+            from rich.progress import BarColumn, Progress, TextColumn
+
             self._bar = Progress(
                 TextColumn(f"  {title:<11}", style="bold", markup=False),
                 BarColumn(),
@@ -224,13 +197,101 @@ def span(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+PANELS = {
+    "Data": (
+        "version", "versions", "reference", "first", "second", "task", "data", "source", "corpus",
+        "rows", "text", "text_b", "text_column", "label", "label_column", "input_", "unlabeled",
+        "split", "limit", "take", "column", "documents", "skip_malformed", "stdin_kind", "root",
+        "variants", "diagnostic",
+    ),
+    "Models": (
+        "model", "models", "teacher", "teacher_init", "fine_tune", "student", "encoder", "init",
+        "general", "mlm", "vectors", "similarity_model", "form", "plain", "allow_weak_teacher",
+    ),
+    "Run": (),
+    "Output": ("out", "as_json", "quiet", "verbose", "report", "help"),
+}  # fmt: skip
+"""Where an option or argument stands in ``--help``, unless ``rich_help_panel`` says otherwise."""
+_WIDEST, _NAMES = 100, 28
+
+
+class _Command(TyperCommand):
+    """A command whose help is ``show_help``'s, and that can be told to say less or more."""
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **how)
+        known = {param.name for param in self.params}
+        self.params += [option for option in speech_options() if option.name not in known]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        show_help(ctx.command_path, self)
+
+
+def show_help(path: str, command: Any) -> None:
+    """Print what a command takes, in as few lines as that needs; of a group, its commands.
+
+    Its examples are those of its epilog, see ``examples``.
+    """
+    params = [param for param in command.params if not getattr(param, "hidden", False)]
+    needed = [
+        f"{own.opts[0]} …" if own.param_type_name == "option" else placeholder(own)
+        for own in sorted(params, key=lambda own: own.param_type_name)
+        if own.required
+    ]
+    groups: dict[str, list[tuple[str, str]]] = {}
+    if isinstance(command, TyperGroup):
+        needed = ["COMMAND"]
+        about = {name: (own.help or "").split("\n\n")[0] for name, own in command.commands.items()}
+        groups["Commands"] = [*about.items()]
+    groups |= {panel: [] for panel in PANELS}
+    for param in params:
+        by_name = next((panel for panel, names in PANELS.items() if param.name in names), "Run")
+        panel = getattr(param, "rich_help_panel", None) or by_name
+        groups.setdefault(panel, []).append((option_name(param), option_help(param)))
+    groups["Output"].append(("-h, --help", "Show this message."))
+    console = open_console()
+    width = min(console.width, _WIDEST)
+    usage = textwrap.wrap(" ".join([path, *needed, "[options]"]), width - 10, **_WRAP)
+    console.print(Text.assemble((" Usage: ", "bold"), "\n        ".join(usage)))
+    for paragraph in filter(None, (command.help or "").split("\n\n")):
+        console.print("\n " + "\n ".join(textwrap.wrap(paragraph, width - 2, **_WRAP)))
+    left = min(_NAMES, width // 3)
+    for panel, rows in groups.items():
+        if rows:
+            console.print(Text(f"\n {panel}", style="bold"))
+        for option, text in rows:
+            first, *lines = textwrap.wrap(text, max(20, width - left - 4), **_WRAP) or [""]
+            console.print(Text.assemble("   ", (f"{option:<{left}}", "cyan")), end="")
+            if len(option) >= left:
+                first = f"\n{'':<{left + 3}}{first}"
+            console.print(first, *lines, sep=f"\n{'':<{left + 3}}")
+    if examples := examples_of(command.epilog):
+        console.print(Text("\n Examples", style="bold"))
+    for example in examples:
+        whole = re.sub(r" (--?[a-z][a-z-]*) (?!-)", " \\1\0", example)  # an option and its value
+        lines = textwrap.wrap(whole, width - 9, **_WRAP)
+        console.print("   " + " \\\n       ".join(lines).replace("\0", " "))
+
+
+def examples(*commands: str) -> str:
+    """The epilog of a command, which ``show_help`` shows as its examples."""
+    return "\n\n".join(f"Example: {command}" for command in commands)
+
+
+def examples_of(epilog: str | None) -> list[str]:
+    """The commands of an epilog such as ``Example: a … Example: b …``."""
+    return [" ".join(part.split()) for part in (epilog or "").split("Example: ") if part.strip()]
+
+
+_WRAP: dict[str, Any] = {"break_long_words": True, "break_on_hyphens": False}
+
+
 def command_line(
     name: str,
     about: str,
     parts: Sequence[typer.Typer] = (),
     *,
     resumes: Collection[str],
-    completion: bool,
 ) -> typer.Typer:
     """An application whose commands end in a sentence and an exit code, whatever happens.
 
@@ -238,11 +299,19 @@ def command_line(
     """
 
     class Commands(TyperGroup):
-        def main(self, args: Any = None, *rest: Any, **extra: Any) -> Any:
-            extra["standalone_mode"] = False
+        def main(self, args: Any = None, *_: Any, **extra: Any) -> Any:
+            extra["standalone_mode"], extra["prog_name"] = False, name
             with _ends(name):
                 words = check_arguments(sys.argv[1:] if args is None else list(args))
-                sys.exit(super().main(words, *rest, **extra))
+                if "--help" in words[: words.index("--") if "--" in words else None]:
+                    asked = self.commands.get(words[0])  # parsing would take twice as long
+                    if asked or words[0] == "--help":
+                        show_help(" ".join([name, *words[: asked is not None]]), asked or self)
+                        sys.exit(0)
+                sys.exit(super().main(words, **extra))
+
+        def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+            show_help(ctx.command_path, self)
 
         def invoke(self, ctx: Any) -> Any:
             with _ends(name, lambda: ctx.invoked_subcommand in resumes):
@@ -254,11 +323,12 @@ def command_line(
         cls=Commands,
         help=about,
         no_args_is_help=True,
-        add_completion=completion,
         pretty_exceptions_enable=False,
-        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     for part in parts:
+        for command in part.registered_commands:
+            command.cls = _Command
         app.add_typer(part)
     return app
 
@@ -284,7 +354,7 @@ def _ends(name: str, goes_on: Callable[[], bool] = lambda: False) -> Iterator[No
         if stopped or not isinstance(error, Exception):
             tell(_RESUMES if goes_on() else STOPPED)
             sys.exit(stopped)
-        fault = _fault(name, error)
+        fault = fault_of(name, error)
         if str(fault):
             complain(fault.describe())
         sys.exit(fault.exit_code)
@@ -302,39 +372,9 @@ def after_commit(place: object) -> Iterator[None]:
     except Exception as error:
         lose(sys.stdout)
         if not isinstance(error, BrokenPipeError):
-            complain(f"note: {shown(place)} is whole; only showing it failed: {_line(error)}")
-
-
-def _line(error: Exception) -> str:
-    return shown(first_line(error))
-
-
-def _fault(name: str, error: Exception) -> Fault:
-    """The sentence that an error comes to; an empty one where all is said."""
-    if isinstance(error, Fault):
-        return error
-    if isinstance(error, typer.TyperException):
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context else name
-        said = str(getattr(error, "format_message", error.__str__)())
-        return UsageError(said, f"{path} --help says what it takes.")  # nothing: help was shown
-    if isinstance(error, OSError):
-        return os_fault(error)
-    if _memory_is_used_up(error):
-        return MemoryTooSmall(f"no memory is left: {first_line(error)}", _NEEDS_MEMORY)
-    variable = f"{name.upper()}_TRACEBACK"
-    if os.environ.get(variable):
-        traceback.print_exc()
-    return Fault(
-        f"unexpected {type(error).__name__}: {first_line(error)}",
-        f"This is a mistake of the program. Where it happened: {variable}=1 {name} …",
-    )
-
-
-def _memory_is_used_up(error: Exception) -> bool:
-    """Python has an error for it, torch one for devices; its kernels on a processor say it so."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or any(words in str(error) for words in _OUT_OF_MEMORY)
+            complain(
+                f"note: {shown(place)} is whole; only showing it failed: {shown(first_line(error))}"
+            )
 
 
 def start(app: typer.Typer) -> None:
@@ -362,32 +402,3 @@ def print_document(text: str, language: Language) -> None:
     """Print JSON or TOML on stdout, for a terminal or for a file: the same values to its reader."""
     lines = text.replace("\r\n", "\n").rstrip("\n")
     print(escaped(lines, language, sys.stdout.encoding))
-
-
-def check_arguments(words: Sequence[str]) -> list[str]:
-    """The arguments of a command, ``~`` in front of a place being the user's own folder.
-
-    The shell does not put it there in ``--out=~/runs``.
-
-    Raises:
-        UsageError: One is empty (an unset variable of a script) or can be no name.
-    """
-    try:
-        os.getcwd()
-    except OSError as error:
-        raise UsageError("the current folder is no longer there.", "cd to one that is.") from error
-    checked: list[str] = []
-    option = "an argument"
-    for word in words:
-        head, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-        if word.startswith("--") and not equals:
-            option = head
-            checked.append(word)
-            continue
-        option = head or option
-        free = option in _FREE_TEXT
-        (check_text if free else check_name)(option, value)
-        home = value.startswith("~") and not free
-        checked.append(head + equals + (os.path.expanduser(value) if home else value))
-        option = "an argument"
-    return checked

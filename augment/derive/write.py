@@ -27,7 +27,7 @@ from augment.contract import (
     content_digest,
 )
 from augment.contract.data_files import Record, listed
-from augment.contract.models import first_line
+from augment.contract.errors import first_line
 from augment.contract.task import EDIT, SAFE_NAME
 from augment.derive.build import Rows, build
 from augment.derive.equal_rows import Digests, Mask, all_digests, first_of_each, found_among

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from augment.contract import TaskSpec
-from augment.contract.models import first_line
+from augment.contract.errors import first_line
 from augment.errors import UsageError
 from augment.filters.model_filters import SimilarityFilter, TeacherFilter
 from augment.progress import Narrator

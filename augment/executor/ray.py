@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 
 from augment.contract import Fault
-from augment.contract.models import first_line
+from augment.contract.errors import first_line
 from augment.errors import AugmentError, EngineUnavailable
 from augment.executor.base import Chunk, Engine
 from augment.executor.worker import RemoteWorker, WorkerSpec

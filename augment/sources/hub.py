@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from augment.contract.data_files import Record, listed
-from augment.contract.models import first_line, is_hub_name
+from augment.contract.errors import first_line
+from augment.contract.models import is_hub_name
 from augment.contract.tables import KINDS, PACKED, kind_of
 from augment.errors import SourceMissing
 from augment.sources.columnar import named

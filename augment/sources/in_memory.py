@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from augment.contract import UNLABELED_SPLIT, UsageError
 from augment.contract.data_files import listed
+from augment.contract.errors import first_line
 from augment.contract.files import disk_errors
-from augment.contract.models import first_line
 from augment.tasks import Task
 
 NAME = "memory"

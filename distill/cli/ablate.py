@@ -7,15 +7,20 @@ from typing import Annotated
 
 import typer
 
-from augment.contract.terminal import AsJson, number
+from augment.contract.terminal import AsJson, examples, number
 from distill.cli.options import Quiet, Recipe, Threads, Version, use
 
 app = typer.Typer()
 
 
 @app.command(
-    epilog="Example: distill ablate data/versions/cola --teacher models/cola-teacher --student "
-    "tinybert-4l-312d --general models/general/student --seeds 3 --out runs/ablation"
+    epilog=examples(
+        "distill ablate data/versions/cola --teacher models/cola-teacher --student "
+        "tinybert-4l-312d --general models/general/student --seeds 3 --out "
+        "runs/ablation",
+        "distill ablate data/versions/cola --teacher models/cola-teacher --student "
+        "tinybert-4l-312d --arm no-da --arm no-td --out runs/two-arms",
+    )
 )
 def ablate(
     version: Version,

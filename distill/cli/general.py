@@ -7,18 +7,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from augment.contract.terminal import MOST_PROCESSES, AsJson, number
+from augment.contract.terminal import MOST_PROCESSES, AsJson, examples, number
 from distill.cli.options import Init, Quiet, Recipe, Threads, use
 
 app = typer.Typer()
 
 
 @app.command(
-    epilog="Example: distill general corpus/ --teacher google-bert/bert-base-uncased --student "
-    "tinybert-4l-312d --out models/general --hours 2\n\n"
-    "Example: distill general wikimedia/wikipedia:20231101.en --teacher "
-    "google-bert/bert-base-uncased --student tinybert-4l-312d --out models/general --tokens"
-    " 500000000 --recipe paper"
+    epilog=examples(
+        "distill general corpus/ --teacher google-bert/bert-base-uncased --student "
+        "tinybert-4l-312d --out models/general --hours 2",
+        "distill general wikimedia/wikipedia:20231101.en --teacher "
+        "google-bert/bert-base-uncased --student tinybert-4l-312d --out models/general "
+        "--tokens 500000000 --recipe paper",
+    )
 )
 def general(
     corpus: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from augment.contract.terminal import AsJson, number
+from augment.contract.terminal import AsJson, examples, number
 from distill.cli.options import Threads, Version, use
 
 app = typer.Typer()
@@ -15,7 +15,13 @@ app = typer.Typer()
 Model = Annotated[str, typer.Argument(help="Folder, run directory or hub name of a classifier.")]
 
 
-@app.command(epilog="Example: distill errors runs/tickets data/versions/tickets --out errors.csv")
+@app.command(
+    epilog=examples(
+        "distill errors runs/tickets data/versions/tickets --out errors.csv",
+        "distill errors models/tickets-teacher data/versions/tickets --split train "
+        "--out suspect.csv",
+    )
+)
 def errors(
     model: Model,
     version: Version,
@@ -42,8 +48,10 @@ def errors(
 
 
 @app.command(
-    epilog="Example: distill thresholds runs/tickets data/versions/tickets --precision 0.95\n\n"
-    "Example: distill thresholds runs/tickets data/versions/tickets --teacher models/teacher"
+    epilog=examples(
+        "distill thresholds runs/tickets data/versions/tickets --precision 0.95",
+        "distill thresholds runs/tickets data/versions/tickets --teacher models/teacher",
+    )
 )
 def thresholds(
     model: Model,

@@ -8,18 +8,39 @@ import typer
 
 from augment.contract.terminal import MOST_PROCESSES, number
 
+
+def _version(incomplete: str) -> list[str]:
+    from augment.contract.files import complete
+
+    return complete(incomplete)
+
+
+def complete_recipes(incomplete: str) -> list[str]:
+    """What may follow in the place of a recipe."""
+    from augment.contract.files import complete_recipe
+
+    return complete_recipe("distill", incomplete)
+
+
 Version = Annotated[
     str,
     typer.Argument(
+        autocompletion=_version,
         help="A version: data/versions/sst2, data/versions/sst2@v0003 or its directory.",
         show_default=False,
     ),
 ]
-Recipe = Annotated[str, typer.Option(help="A shipped recipe (see distill recipe) or a .toml file.")]
+Recipe = Annotated[
+    str,
+    typer.Option(
+        help="A shipped recipe (see distill recipe) or a .toml file.",
+        autocompletion=complete_recipes,
+    ),
+]
 Threads = Annotated[
     int | None, number("CPU threads; all of them if left out.", least=1, most=MOST_PROCESSES)
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress on stderr.")]
 Init = Annotated[
     Literal["auto", "random", "teacher-layers"],
     typer.Option(

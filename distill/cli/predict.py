@@ -13,6 +13,7 @@ from augment.contract.foreign import shown
 from augment.contract.terminal import (
     AsJson,
     after_commit,
+    examples,
     labeled,
     number,
     open_console,
@@ -58,9 +59,11 @@ _GOES_WITH = {
 
 
 @app.command(
-    epilog='Example: distill predict export --text "an unfussily clever train ride"\n\n'
-    "Example: distill predict export --input reviews.csv --out answers.csv\n\n"
-    "Example: distill predict runs/sst2 data/versions/sst2 --out glue.zip"
+    epilog=examples(
+        'distill predict export --text "an unfussily clever train ride"',
+        "distill predict export --input reviews.csv --out answers.csv",
+        "distill predict runs/sst2 data/versions/sst2 --out glue.zip",
+    )
 )
 def predict(
     model: Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from augment.contract.terminal import AsJson, number
+from augment.contract.terminal import AsJson, examples, number
 from distill.cli.options import Init, Quiet, Recipe, Threads, Version, use
 
 app = typer.Typer()
@@ -23,7 +23,10 @@ class Form(StrEnum):
 
 
 @app.command(
-    epilog="Example: distill evaluate models/sst2-teacher runs/sst2/student data/versions/sst2"
+    epilog=examples(
+        "distill evaluate models/sst2-teacher runs/sst2/student data/versions/sst2",
+        "distill evaluate runs/sst2 data/versions/sst2 --split test --json",
+    )
 )
 def evaluate(
     models: Annotated[
@@ -48,8 +51,10 @@ def evaluate(
 
 
 @app.command(
-    epilog="Example: distill export runs/sst2 data/versions/sst2 --to onnx --to onnx-int8 --out "
-    "export"
+    epilog=examples(
+        "distill export runs/sst2 data/versions/sst2 --to onnx --to onnx-int8 --out export",
+        "distill export runs/sst2 data/versions/sst2 --trim --out export-small",
+    )
 )
 def export(
     model: Annotated[
@@ -87,7 +92,12 @@ def export(
     emit(result, as_json, print_export, labeled("written", str(out)), kept=out)
 
 
-@app.command(epilog="Example: distill submission glue.zip")
+@app.command(
+    epilog=examples(
+        "distill submission glue.zip",
+        "distill submission submission/ --json",
+    )
+)
 def submission(
     place: Annotated[Path, typer.Argument(help="A zip or a folder.")],
     as_json: AsJson = False,
@@ -103,8 +113,11 @@ def submission(
 
 
 @app.command(
-    epilog="Example: distill doctor models/sst2-teacher data/versions/sst2 --student "
-    "tinybert-4l-312d"
+    epilog=examples(
+        "distill doctor models/sst2-teacher data/versions/sst2 --student tinybert-4l-312d",
+        "distill doctor labels data/versions/tickets --encoder "
+        "google-bert/bert-base-uncased --student 4x312-1200-12",
+    )
 )
 def doctor(
     teacher: Annotated[

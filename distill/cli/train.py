@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from augment.contract.terminal import AsJson, labeled, print_document, print_lines
-from distill.cli.options import Init, Quiet, Recipe, Threads, Version, use
+from augment.contract.terminal import AsJson, examples, labeled, print_document, print_lines
+from distill.cli.options import Init, Quiet, Recipe, Threads, Version, complete_recipes, use
 
 app = typer.Typer()
 _STUDENT = Annotated[
@@ -24,8 +24,12 @@ _STUDENT = Annotated[
 
 
 @app.command(
-    epilog="Example: distill teacher data/versions/sst2 --init google-bert/bert-base-uncased --out"
-    " models/sst2-teacher"
+    epilog=examples(
+        "distill teacher data/versions/sst2 --init google-bert/bert-base-uncased --out "
+        "models/sst2-teacher",
+        "distill teacher data/versions/tickets --init models/minilm --recipe my.toml "
+        "--out models/tickets-teacher",
+    )
 )
 def teacher(
     version: Version,
@@ -49,12 +53,14 @@ def teacher(
 
 
 @app.command(
-    epilog="Example: distill run data/versions/tickets --teacher-init "
-    "google-bert/bert-base-uncased --student tinybert-4l-312d --minutes 30 --out runs/tickets\n\n"
-    "Example: distill run data/versions/sst2 --teacher models/sst2-teacher --student "
-    "tinybert-4l-312d --out runs/sst2\n\n"
-    "Example: distill run data/versions/tickets --teacher labels --encoder "
-    "google-bert/bert-base-uncased --student tinybert-4l-312d --out runs/tickets"
+    epilog=examples(
+        "distill run data/versions/sst2 --teacher models/sst2-teacher --student "
+        "tinybert-4l-312d --out runs/sst2",
+        "distill run data/versions/tickets --teacher-init google-bert/bert-base-uncased "
+        "--student tinybert-4l-312d --minutes 30 --out runs/tickets",
+        "distill run data/versions/tickets --teacher labels --encoder "
+        "google-bert/bert-base-uncased --student tinybert-4l-312d --out runs/tickets",
+    )
 )
 def run(
     version: Version,
@@ -153,10 +159,18 @@ def _ends_of(out: Path, *, served: bool, shown: bool) -> Text:
     return Text("\n").join(lines)
 
 
-@app.command(epilog="Example: distill recipe quick > my.toml")
+@app.command(
+    epilog=examples(
+        "distill recipe quick > my.toml",
+        "distill recipe",
+    )
+)
 def recipe(
     name: Annotated[
-        str | None, typer.Argument(help="quick, paper, logits, pkd, …; all if left out.")
+        str | None,
+        typer.Argument(
+            help="quick, paper, logits, pkd, …; all if left out.", autocompletion=complete_recipes
+        ),
     ] = None,
 ) -> None:
     """Print a shipped recipe with its comments, or the names of all."""

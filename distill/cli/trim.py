@@ -7,13 +7,19 @@ from typing import Annotated
 
 import typer
 
-from augment.contract.terminal import AsJson, number
+from augment.contract.terminal import AsJson, examples, number
 from distill.cli.options import Quiet, Threads, Version, use
 
 app = typer.Typer()
 
 
-@app.command(epilog="Example: distill trim runs/sst2 data/versions/sst2 --out models/sst2-trimmed")
+@app.command(
+    epilog=examples(
+        "distill trim runs/sst2 data/versions/sst2 --out models/sst2-trimmed",
+        "distill trim google-bert/bert-base-uncased data/versions/sst2 --size 8000 "
+        "--out models/bert-8k",
+    )
+)
 def trim(
     model: Annotated[
         str,

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from augment.contract import sha256_file
-from augment.contract.models import first_line, is_hub_name
+from augment.contract.errors import first_line
+from augment.contract.models import is_hub_name
 from augment.contract.reading import guarded, remedy
 from augment.contract.tables import PACKED, kind_of
 from distill.data.text_files import (

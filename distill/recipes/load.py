@@ -33,6 +33,8 @@ class DistillRecipe(Section):
         max_length: Tokens a row is cut to; ``auto`` is 64 for single sentences, 128 for pairs.
         precision: Of the forward passes while training; losses are float32 always. ``auto``
             takes bfloat16 where the processor computes in it.
+        log: Where losses and scores go beside ``metrics.jsonl``: ``tensorboard`` writes a folder
+            ``tensorboard``, one below for each stage. It decides no weight.
         layers: Student layer to teacher layer, see ``layer_mapping.layer_map``.
         attention_reduction: How attention and hidden losses are averaged, see ``losses``.
         projection: Student width to teacher width: one matrix, one for each layer, or one for
@@ -47,6 +49,7 @@ class DistillRecipe(Section):
     seed: int = Field(0, ge=0, lt=2**31)
     max_length: MaxLength = "auto"
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    log: Literal["none", "tensorboard"] = "none"
     layers: Layers = "uniform"
     attention_reduction: Literal["masked", "official"] = "masked"
     projection: Literal["shared", "per_layer", "separate_embedding"] = "shared"

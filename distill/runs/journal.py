@@ -23,7 +23,7 @@ from pydantic import Field, ValidationError
 from distill.runs.distributed import device, is_main_process, world_size
 from distill.runs.records import Record, parse_object
 
-JOURNAL = "journal.jsonl"
+JOURNAL, BOARD = "journal.jsonl", "tensorboard"
 _PACKAGES = ("augment-distill", "torch", "transformers", "datasets", "numpy")
 
 
@@ -106,11 +106,13 @@ def read_journal(run: Path) -> tuple[Line, ...]:
     return tuple(_lines(lines))
 
 
-def copy_journal(run: Path, folder: Path) -> None:
-    """Give a finished folder the journal of the run that made it."""
+def copy_logs(run: Path, folder: Path) -> None:
+    """Give a finished folder the journal, and TensorBoard's log, of the run that made it."""
     with suppress(OSError):
         if (run / JOURNAL).is_file():
             shutil.copy(run / JOURNAL, folder / JOURNAL)
+        if (run / BOARD).is_dir():
+            shutil.copytree(run / BOARD, folder / BOARD, dirs_exist_ok=True)
 
 
 def environment() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -22,15 +23,32 @@ def print_table(
     """
     lines = [[shown(cell) for cell in line] for line in lines]
     if console.is_terminal:
-        table = Table(box=None, pad_edge=True, padding=(0, 1))
-        for index, name in enumerate(head):
-            table.add_column(name, justify="left" if index in words else "right", no_wrap=True)
-        for line in lines:
-            table.add_row(*map(Text, line))
-        console.print(table)
+        for part in fitting([head, *lines], console.width):
+            table = Table(box=None, pad_edge=True, padding=(0, 1))
+            for index in part:
+                side: Literal["left", "right"] = "left" if index in words else "right"
+                table.add_column(head[index], justify=side, overflow="fold")
+            for line in lines:
+                table.add_row(*(Text(line[index]) for index in part))
+            console.print(table)
     else:
         for row in plain_text([head, *lines], words):
             console.print(f"    {row}")
+
+
+def fitting(rows: Sequence[Cells], width: int) -> list[list[int]]:
+    """The columns of a table as blocks that a terminal has room for, the first one in each. PURE.
+
+    Every block is filled before the next one begins; a column wider than a terminal stands alone.
+    """
+    wide = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
+    blocks = [[0]]
+    for index in range(1, len(wide)):
+        block = blocks[-1]
+        if len(block) > 1 and sum(wide[own] for own in block) + wide[index] > width:
+            blocks.append([0])
+        blocks[-1].append(index)
+    return blocks
 
 
 def plain_text(rows: Sequence[Cells], words: Sequence[int] = (0,)) -> list[str]:

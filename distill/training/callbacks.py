@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -14,10 +15,36 @@ from transformers import TrainerCallback, TrainerState
 from transformers import TrainerControl as Control
 from typing_extensions import override
 
+from augment.contract.files import disk_errors
 from augment.contract.process import Interrupted, signals_heard
+from distill.errors import ExtraMissing
 from distill.runs.distributed import any_rank, is_main_process
 from distill.runs.progress import Gauge, Narrator, span
 from distill.training.selection import StepSelection
+
+
+def open_board(folder: Path | None, done: int) -> TrainerCallback | None:
+    """The Trainer's own log for TensorBoard; what it holds after so many steps is taken back.
+
+    Raises:
+        ExtraMissing: The package is not installed.
+    """
+    if folder is None:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ExtraMissing(
+            'log = "tensorboard" needs the package tensorboard, which is not installed.',
+            'Install the extra: pip install "augment-distill[tensorboard]". Or set log = "none".',
+        ) from error
+    from transformers.integrations.integration_utils import TensorBoardCallback
+
+    with disk_errors(folder):
+        writer = SummaryWriter(str(folder), purge_step=done + 1 if done else None)
+        callback: TrainerCallback = TensorBoardCallback(writer)  # type: ignore[no-untyped-call]
+    return callback
+
 
 EVERY = 50
 """Steps between two returns: after one, memory costs its first touch again."""

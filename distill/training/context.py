@@ -44,7 +44,7 @@ from distill.recipes.mixtures import count_parts, parts_of
 from distill.recipes.schema import Labeled, Layerwise, Optimization, Training
 from distill.runs.directory import RunDirectory
 from distill.runs.distributed import main_process_first, on_main_process
-from distill.runs.journal import timed
+from distill.runs.journal import BOARD, timed
 from distill.runs.progress import Narrator
 from distill.runs.records import Origin, commit_sealed, discard
 from distill.stages import IntermediateStage, Stage
@@ -131,6 +131,7 @@ class RunContext:
             title=title,
             made_from=self.run.made_from,
             evaluate=evaluate,
+            board=self.run.path / BOARD / stage.name if self.recipe.log == BOARD else None,
         )
 
 
@@ -401,5 +402,5 @@ def run_identity(
         "version": version.manifest.id,
         **guides.identity(),
         **student.identity(),
-        "recipe": recipe.model_dump(mode="json", exclude={"teacher", "general"}),
+        "recipe": recipe.model_dump(mode="json", exclude={"teacher", "general", "log"}),
     }

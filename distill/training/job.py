@@ -47,6 +47,7 @@ class Job:
         steps: Optimizer steps in all; the recipe's epochs of the rows if left out.
         tokens_per_step: Shown as speed instead of rows, where it is known.
         callbacks: Told what happens.
+        board: The folder of its TensorBoard log, or nothing.
     """
 
     stage: Stage
@@ -68,6 +69,7 @@ class Job:
     steps: int | None = None
     tokens_per_step: float | None = None
     callbacks: tuple[TrainerCallback, ...] = ()
+    board: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,13 @@ from distill.models.labels import store_calibration
 from distill.models.loading import eval_mode
 from distill.runs.distributed import LONGEST_WAIT, barrier, is_main_process, main_process_first
 from distill.runs.records import Origin
-from distill.training.callbacks import Patience, PeriodicCheckpoint, ReleaseMemory, StageProgress
+from distill.training.callbacks import (
+    Patience,
+    PeriodicCheckpoint,
+    ReleaseMemory,
+    StageProgress,
+    open_board,
+)
 from distill.training.checkpoints import (
     checkpoint_bytes,
     flaw_of,
@@ -181,8 +187,11 @@ def train_stage(job: Job) -> Outcome:
     job.stage.start(args.device)
     with main_process_first():
         latest = last_complete(job.folder, partial(_origin, job, steps=steps), job.narrator)
+        done = step_of(latest) if latest else 0
         if is_main_process():
-            job.log.rewind(job.stage.name, step_of(latest) if latest else 0)
+            job.log.rewind(job.stage.name, done)
+            if board := open_board(job.board, done):
+                trainer.add_callback(board)
     try:
         last = _state_of(latest)
         if latest and (last.global_step >= steps or any(own.over(last) for own in patience)):

@@ -7,9 +7,9 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from augment.contract import FileMissing
+from augment.contract.errors import first_line
 from augment.contract.models import (
     COUNT_FROM_PADDING,
-    first_line,
     is_hub_name,
     loading,
     max_input_length,

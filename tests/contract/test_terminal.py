@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 from augment.contract import OutputUnwritable
 from augment.contract.terminal import Gauge, Narrator, command_line, labeled, span
 
-app = command_line("weave", "Weave.", resumes=("carpet",), completion=False)
+app = command_line("weave", "Weave.", resumes=("carpet",))
 RAISED: dict[str, BaseException] = {
     "fault": OutputUnwritable("the loom [red]is[/red] full.", "Empty it.\nThen go on."),
     "mistake": ZeroDivisionError("by [b]zero[/b]\nhere"),

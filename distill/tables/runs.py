@@ -1,0 +1,141 @@
+"""Runs as a person reads them: a list, one of them, several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from augment.contract.foreign import shown
+from augment.contract.terminal import labeled, span
+from distill.evaluation.results import AblationResult, EvaluationResult, GeneralResult
+from distill.runs.comparison import Comparison, Lead
+from distill.runs.listing import Run, State
+from distill.tables.cells import print_table
+
+MOST_ROWS = 10
+"""Rows that changed sides, of each pair."""
+_LONGEST = 200
+
+
+def run_facts(run: Run) -> dict[str, Any]:
+    """A run as JSON values."""
+    facts = {
+        "path": str(run.path),
+        "kind": run.kind,
+        "state": run.state,
+        "task": run.task,
+        "version_id": run.version_id,
+        "version": str(run.version_path or ""),
+        "problem": run.problem,
+        "seconds": dict(run.seconds),
+    }
+    return {key: value for key, value in facts.items() if value not in ("", {})}
+
+
+def print_runs(runs: Sequence[Run], console: Console) -> None:
+    """Print runs, one a line, and what is wrong with those that cannot be read."""
+    lines = [
+        [str(run.path), run.kind, run.task or "–", _score(run), _took(run), run.state]
+        for run in runs
+    ]
+    print_table(["run", "made by", "task", "score", "took", ""], lines, console, (0, 1, 2, 5))
+    for run in runs:
+        if run.problem:
+            console.print(labeled("warning", run.problem))
+
+
+def print_run(run: Run, console: Console) -> None:
+    """Print what a run is, but for its table of models."""
+    console.print(labeled("run", f"{run.path} · distill {run.kind} · {run.state}"))
+    if run.version_id:
+        where = f" · {run.version_path}" if run.version_path else ""
+        name = getattr(run.outcome, "version", run.task or "version")
+        console.print(labeled("data", f"{name} · {run.version_id[:6]}{where}"))
+    for key in ("teacher", "student", "init"):
+        if value := run.identity.get(key):
+            console.print(labeled(key, _brief(value)))
+    if run.calls:
+        last = run.calls[-1]
+        console.print(labeled("recipe", last.recipe or "made in Python"))
+        console.print(labeled("begun", run.calls[0].at.replace("T", " ")))
+        if last.command:
+            console.print(labeled("command", " ".join(last.command)))
+    if run.seconds:
+        parts = " · ".join(f"{name} {span(spent)}" for name, spent in run.seconds.items())
+        console.print(labeled("took", f"{span(sum(run.seconds.values()))}: {parts}"))
+    if run.changes:
+        console.print(labeled("changed", "from the default recipe"))
+        rows = [[own.key, _brief(own.before), _brief(own.after)] for own in run.changes]
+        print_table(["key", "default", "here"], rows, console, (0,))
+    if run.state is State.UNFINISHED:
+        console.print(labeled("next", "repeat the command that began it: it goes on from there"))
+
+
+def print_comparison(found: Comparison, console: Console) -> None:
+    """Print runs side by side, and the rows that changed sides."""
+    place = f"{found.version} · {found.split}, {found.rows:,} rows · {found.metric}"
+    console.print(labeled("compared", place))
+    leads = {lead.run: lead for lead in found.leads}
+    lines = [
+        [
+            str(number),
+            own.run,
+            f"{own.score:.3f}",
+            f"{own.interval.low:.3f}–{own.interval.high:.3f}",
+            *_lead_cells(leads.get(own.run)),
+        ]
+        for number, own in enumerate(found.runs, start=1)
+    ]
+    print_table(["", "run", found.metric, "95%", "to run 1", "95%", ""], lines, console, (1, 6))
+    console.print("  95% = of resampled rows (bootstrap), the same ones for all runs")
+    if found.recipe:
+        console.print(labeled("recipe", "what is not the same"))
+        names = [f"run {number}" for number in range(1, len(found.runs) + 1)]
+        rows = [[own.key, *map(_brief, own.values)] for own in found.recipe]
+        print_table(["key", *names], rows, console, (0,))
+    for number, lead in enumerate(found.leads, start=2):
+        _print_changed(number, lead, console)
+
+
+def _print_changed(number: int, lead: Lead, console: Console) -> None:
+    if not lead.rows:
+        return
+    counts = (
+        f"run {number} is right on {lead.gained:,} where run 1 is wrong, wrong on {lead.lost:,}"
+    )
+    console.print(labeled("changed", f"{counts} where run 1 is right"))
+    for row in lead.rows[:MOST_ROWS]:
+        says = f"row {row.idx} · label {row.label} · run 1 {row.before} · run {number} {row.after}"
+        console.print(f"    {shown(says)}", Text(shown(" | ".join(row.texts), limit=_LONGEST)))
+    if len(lead.rows) > MOST_ROWS:
+        console.print(f"    … and {len(lead.rows) - MOST_ROWS:,} more: --json has all")
+
+
+def _lead_cells(lead: Lead | None) -> list[str]:
+    if lead is None:
+        return ["", "", ""]
+    low, high = lead.interval.low, lead.interval.high
+    verdict = ("better" if low > 0 else "worse") if lead.differs else "no difference shown"
+    return [f"{lead.difference:+.3f}", f"{low:+.3f} to {high:+.3f}", verdict]
+
+
+def _score(run: Run) -> str:
+    own = run.outcome
+    if isinstance(own, EvaluationResult):
+        return f"{own.selection.metric} {own.selection.of(own.made.scores):.3f}"
+    if isinstance(own, AblationResult):
+        return f"{len(own.arms)} arms"
+    return f"{own.tokens:,} tokens" if isinstance(own, GeneralResult) else "–"
+
+
+def _took(run: Run) -> str:
+    return span(sum(run.seconds.values())) if run.seconds else "–"
+
+
+def _brief(value: object) -> str:
+    """A value in a cell; a digest by its first digits."""
+    text = "–" if value is None else str(value)
+    return text[:12] if len(text) == 64 and text.isalnum() else shown(text, limit=60)
