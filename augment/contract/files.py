@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -314,3 +314,35 @@ def sync_folder(folder: Path) -> None:
     """Bring a folder's files to the disk."""
     for path in [*(p for p in folder.rglob("*") if p.is_file()), folder]:
         sync(path)
+
+
+_FREE_TEXT = ("--text", "--text-b", "--text-column", "--label-column", "--label")
+
+
+def check_arguments(words: Sequence[str]) -> list[str]:
+    """The arguments of a command, ``~`` in front of a place being the user's own folder.
+
+    The shell does not put it there in ``--out=~/runs``.
+
+    Raises:
+        UsageError: One is empty (an unset variable of a script) or can be no name.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError("the current folder is no longer there.", "cd to one that is.") from error
+    checked: list[str] = []
+    option = "an argument"
+    for word in words:
+        head, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        if word.startswith("--") and not equals:
+            option = head
+            checked.append(word)
+            continue
+        option = head or option
+        free = option in _FREE_TEXT
+        (check_text if free else check_name)(option, value)
+        home = value.startswith("~") and not free
+        checked.append(head + equals + (os.path.expanduser(value) if home else value))
+        option = "an argument"
+    return checked

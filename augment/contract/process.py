@@ -19,7 +19,7 @@ if not TYPE_CHECKING:
     import _signal as signal
 else:
     import signal
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from types import FrameType
     from typing import Any, TextIO
 
@@ -258,7 +258,6 @@ def fault_of(name: str, error: Exception) -> Fault:
     import typer
 
     from augment.contract.errors import Fault, MemoryTooSmall, UsageError, first_line
-    from augment.contract.files import os_fault
 
     if isinstance(error, Fault):
         return error
@@ -267,8 +266,6 @@ def fault_of(name: str, error: Exception) -> Fault:
         path = context.command_path if context else name
         said = str(getattr(error, "format_message", error.__str__)())
         return UsageError(said, f"{path} --help says what it takes.")  # nothing: help was shown
-    if isinstance(error, OSError):
-        return os_fault(error)
     if _memory_is_used_up(error):
         return MemoryTooSmall(f"no memory is left: {first_line(error)}", _NEEDS_MEMORY)
     variable = f"{name.upper()}_TRACEBACK"
@@ -293,41 +290,6 @@ _OUT_OF_MEMORY = (
     "could not create a primitive", "can't start new thread",
 )  # fmt: skip
 _NEEDS_MEMORY = "Close other programs, or lower batch_size, --workers or --processes."
-
-
-_FREE_TEXT = ("--text", "--text-b", "--text-column", "--label-column", "--label")
-
-
-def check_arguments(words: Sequence[str]) -> list[str]:
-    """The arguments of a command, ``~`` in front of a place being the user's own folder.
-
-    The shell does not put it there in ``--out=~/runs``.
-
-    Raises:
-        UsageError: One is empty (an unset variable of a script) or can be no name.
-    """
-    from augment.contract.errors import UsageError
-    from augment.contract.files import check_name, check_text
-
-    try:
-        os.getcwd()
-    except OSError as error:
-        raise UsageError("the current folder is no longer there.", "cd to one that is.") from error
-    checked: list[str] = []
-    option = "an argument"
-    for word in words:
-        head, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-        if word.startswith("--") and not equals:
-            option = head
-            checked.append(word)
-            continue
-        option = head or option
-        free = option in _FREE_TEXT
-        (check_text if free else check_name)(option, value)
-        home = value.startswith("~") and not free
-        checked.append(head + equals + (os.path.expanduser(value) if home else value))
-        option = "an argument"
-    return checked
 
 
 def option_name(param: Any) -> str:

@@ -24,12 +24,12 @@ from rich.segment import Segment
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
-from augment.contract.errors import first_line
+from augment.contract.errors import Fault, first_line
+from augment.contract.files import check_arguments, os_fault
 from augment.contract.foreign import Cell, Language, escaped, in_notebook, shown
 from augment.contract.process import (
     STOPPED,
     asked_to_end,
-    check_arguments,
     complain,
     exit_code,
     fault_of,
@@ -354,7 +354,10 @@ def _ends(name: str, goes_on: Callable[[], bool] = lambda: False) -> Iterator[No
         if stopped or not isinstance(error, Exception):
             tell(_RESUMES if goes_on() else STOPPED)
             sys.exit(stopped)
-        fault = fault_of(name, error)
+        if isinstance(error, OSError) and not isinstance(error, Fault):
+            fault: Fault = os_fault(error)
+        else:
+            fault = fault_of(name, error)
         if str(fault):
             complain(fault.describe())
         sys.exit(fault.exit_code)
