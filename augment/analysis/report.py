@@ -82,7 +82,10 @@ def _labels(found: VersionStats) -> tuple[Markup, ...]:
     before, after = found.labels["original"], found.labels["generated"]
     bars = "mean" not in before
     lines = [
-        [Cell(name, foreign=True), *(_share(own.get(name), bars) for own in (before, after))]
+        [
+            Cell(name if len(name) < 80 else f"{name[:80]}…", foreign=True),
+            *(_share(own.get(name), bars) for own in (before, after)),
+        ]
         for name in list(before)[:MOST_CLASSES]
     ]
     heads = [Column("label"), *(Column(name, number=True) for name in ("originals", "generated"))]

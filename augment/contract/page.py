@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,8 @@ class Section:
 
 
 def number(value: float | None, digits: int = 3) -> Cell:
-    """A cell of a number; of None a dash."""
-    if value is None:
+    """A cell of a number; of None, or where it is none, a dash."""
+    if value is None or not math.isfinite(value):
         return Cell(NOTHING)
     return Cell(f"{value:,.{0 if isinstance(value, int) else digits}f}", float(value))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from xml.etree import ElementTree
 from markupsafe import Markup
 
 from augment.contract.foreign import shown
-from augment.contract.page import figure
+from augment.contract.page import figure, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,6 +93,9 @@ def points(
     title: str, own: Sequence[Point], *, x: str, y: str, log: bool = True, alt: str = ""
 ) -> Markup:
     """Named points with their intervals; of many, names are in the table and under the pointer."""
+    own = [point for point in own if math.isfinite(point.x) and math.isfinite(point.y)]
+    if not own:
+        return note(f"{title}: nothing that could be drawn.")
     groups = list(dict.fromkeys(point.group for point in own))
     with _axes(title, x, y) as axes:
         for at, group in enumerate(groups):
@@ -122,6 +126,9 @@ def bars(
     title: str, own: Sequence[Bar], *, x: str, line: tuple[str, float] | None = None
 ) -> Markup:
     """Horizontal bars with error bars, and a line to compare with."""
+    own = [bar for bar in own if math.isfinite(bar.value)]
+    if not own:
+        return note(f"{title}: nothing that could be drawn.")
     with _axes(title, x, "", height=0.9 + 0.27 * len(own)) as axes:
         places = list(range(len(own)))[::-1]
         axes.barh(places, [b.value for b in own], color=_SERIES[0], alpha=0.55, height=0.65)

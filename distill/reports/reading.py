@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,8 @@ from distill.serving.export import RECORD, ExportedForm, ExportResult
 METRICS, EXPORT = "metrics.jsonl", "export"
 MOST_LOG = 64 * 2**20
 """Bytes of a log that are read: its end."""
+MOST_TERMS, LARGEST = 12, 1e30
+"""Curves of a stage, and what their values lie below."""
 _ABOUT = ("stage", "step", "epoch", "learning_rate", "grad_norm")
 
 
@@ -118,13 +119,14 @@ def _stages(path: Path) -> Iterable[StageLog]:
     for line in _lines(path / METRICS):
         row = parse_object(line) or {}
         stage, step = row.get("stage"), row.get("step")
-        if not isinstance(stage, str) or not isinstance(step, int) or len(found) > 20:
+        if not isinstance(stage, str) or not _drawable(step) or len(found) > 20:
             continue
         own = found.setdefault(stage, StageLog(stage))
         for key, value in row.items():
-            if key not in _ABOUT and _finite(value):
+            if key not in _ABOUT and _drawable(value):
                 kept = own.scores if key.startswith("eval_") else own.losses
-                kept.setdefault(key.removeprefix("eval_"), []).append((step, float(value)))
+                if key.removeprefix("eval_") in kept or len(kept) < MOST_TERMS:
+                    kept.setdefault(key.removeprefix("eval_"), []).append((step, float(value)))
     return found.values()
 
 
@@ -139,8 +141,10 @@ def _lines(file: Path) -> list[bytes]:
         return []
 
 
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _drawable(value: Any) -> bool:
+    """Whether it is a number that can be drawn."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) < LARGEST
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

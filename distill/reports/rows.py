@@ -12,6 +12,7 @@ from augment.contract.page import Cell, Column, figures, note, number, table
 from distill.evaluation.results import Role
 from distill.inference.probabilities import UNCALIBRATED
 from distill.reports.charts import Curve, Point, points, reliability
+from distill.reports.scores import label_cell
 from distill.runs.answers import ModelAnswers, RowAnswers
 
 MOST_ROWS = 200
@@ -103,10 +104,10 @@ def _classes(answers: RowAnswers, teacher: ModelAnswers, student: ModelAnswers) 
     for row in _few(apart):
         label = labels[row]
         who = "teacher" if one[row] == label else "student" if two[row] == label else "neither"
-        cells = [_index(answers, row), _text(answers, row), Cell(names[label], foreign=True)]
+        cells = [_index(answers, row), _text(answers, row), label_cell(names[label])]
         cells.append(Cell(who))
         for own, shares in ((one, ones), (two, twos)):
-            cells += [Cell(names[own[row]], foreign=True), number(float(shares[row, own[row]]), 2)]
+            cells += [label_cell(names[own[row]]), number(float(shares[row, own[row]]), 2)]
             cells.append(number(float(shares[row, label]), 2))
         lines.append(cells)
     about = f"Different answers, the surest {len(lines):,} of {len(apart):,} first"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
-from augment.contract.page import Cell, Column, figures, heading, note, number, table
+from augment.contract.page import Cell, Column, code, figures, folded, heading, note, number, table
 from distill.evaluation.classes import ClassReport
 from distill.evaluation.results import Baseline, EvaluationResult, Measurement, metric_columns
 from distill.reports.reading import ReadRun
@@ -32,6 +32,8 @@ def result_parts(result: EvaluationResult) -> Iterable[Markup]:
     )
     for verdict in result.verdicts:
         yield note(verdict.sentence, "warning")
+        if verdict.hint:
+            yield folded("What to do about it", code(verdict.hint))
 
 
 def _table(result: EvaluationResult) -> Markup:
@@ -88,7 +90,7 @@ def class_parts(result: EvaluationResult) -> Iterable[Markup]:
     by_name = [{own.name: own for own in report.scores} for report in reports.values()]
     lines = []
     for each in names:
-        cells = [Cell(each.name, foreign=True), number(each.support)]
+        cells = [label_cell(each.name), number(each.support)]
         for own in (known.get(each.name) for known in by_name):
             shares = (own.precision, own.recall, own.f1) if own else (None, None, None)
             cells += [number(value, 2) for value in shares]
@@ -109,10 +111,8 @@ def _confusion(model: str, report: ClassReport) -> Markup:
     for label in names:
         total = max(1, sum(report.confusion.get(label, {}).values()))
         counts = [report.answered(label, answer) for answer in names]
-        rows.append(
-            [Cell(label, foreign=True), *(Cell(f"{n:,}", n, heat=n / total) for n in counts)]
-        )
-    heads = [Column("label"), *(Column(name, number=True) for name in names)]
+        rows.append([label_cell(label), *(Cell(f"{n:,}", n, heat=n / total) for n in counts)])
+    heads = [Column("label"), *(Column(str(label_cell(name).text), number=True) for name in names)]
     return table(f"{model}: labels down, answers across", heads, rows, sorts=False)
 
 
@@ -124,11 +124,16 @@ def _most_confused(model: str, report: ClassReport) -> Markup:
         if answer != label
     ]
     rows = [
-        [Cell(label, foreign=True), Cell(answer, foreign=True), number(count)]
+        [label_cell(label), label_cell(answer), number(count)]
         for count, label, answer in sorted(wrong, key=lambda own: -own[0])[:MOST_CONFUSED]
     ]
     heads = [Column("label"), Column("taken for"), Column("rows", number=True)]
     return table(f"{model}: the most frequent mistakes of {len(wrong):,} kinds", heads, rows)
+
+
+def label_cell(name: str) -> Cell:
+    """The name of a class, cut where it is long: it stands in many rows."""
+    return Cell(name if len(name) <= NAME else f"{name[:NAME]}…", foreign=True)
 
 
 def overview(runs: Sequence[ReadRun]) -> Markup:

@@ -73,7 +73,7 @@ def write_report(runs: str | Path | Sequence[str | Path], out: str | Path) -> Pa
 
 
 def _fitting(runs: Sequence[ReadRun]) -> str:
-    """The page with as many runs in full as it has room for."""
+    """The page with as many sections as it has room for."""
     several = len(runs) > 1
     times = time_students(runs)
     shared = [Section("All runs", tuple(_comparison(runs, times)))] if several else []
@@ -81,16 +81,16 @@ def _fitting(runs: Sequence[ReadRun]) -> str:
     room = MOST_BYTES - len(_page(runs, [*shared, *shared_last]).encode())
     sections, left = [], []
     for own in runs:
-        parts = _of_several(own) if several else _of_one(own, times)
-        size = sum(len(part.encode()) for section in parts for part in section.parts)
-        if size > room:
-            left.append(own.name)
-            continue
-        room -= size + 2000
-        sections += parts
+        for section in _of_several(own) if several else _of_one(own, times):
+            size = 500 + sum(len(part.encode()) for part in section.parts)
+            if size > room:
+                left.append(section.title)
+                continue
+            room -= size
+            sections.append(section)
     if left:
-        says = f"Not shown one by one, for the page would be too large: {', '.join(left)}."
-        sections.append(Section("More runs", (note(says),)))
+        says = f"Not shown, for the page would be too large: {', '.join(left)}."
+        sections.append(Section("Left out", (note(says),)))
     return _page(runs, [*shared, *sections, *shared_last])
 
 

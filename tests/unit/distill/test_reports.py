@@ -161,7 +161,7 @@ def test_many_runs_fit_and_say_who_is_left_out(
     text = report(tmp_path, *runs)
 
     assert (tmp_path / "report.html").stat().st_size < 150_000
-    assert "Not shown one by one" in text
+    assert "Not shown, for the page would be too large" in text
     assert "run2" in text
 
 
@@ -221,6 +221,16 @@ def test_the_data_of_a_run_is_shown_while_it_is_that_version(
 
     assert version.manifest.id in one
     assert "now holds another version" in two
+
+
+def test_names_of_any_length_leave_room_for_the_rest(tmp_path: Path) -> None:
+    names = [f"{i}{NASTY * 200}" for i in range(60)]
+    run = make_run(tmp_path / "one", names=names, rows=300, text="\x00" * 5000)
+    lines = [{"stage": "x" * 9000, **{f"term {i}": 1e200 for i in range(500)}, "step": 10**40}]
+    lines += [{"stage": "y", **{f"term {i}": i for i in range(500)}, "step": i} for i in (1, 2)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    assert "Classes on validation" in report(tmp_path, run)
 
 
 @pytest.mark.parametrize("name", ["nothing", "empty", "file"])
