@@ -18,8 +18,8 @@ from distill.serving.export import RECORD, ExportedForm, ExportResult
 METRICS, EXPORT = "metrics.jsonl", "export"
 MOST_LOG = 64 * 2**20
 """Bytes of a log that are read: its end."""
-MOST_TERMS, LARGEST = 12, 1e30
-"""Curves of a stage, and what their values lie below."""
+MOST_STAGES, MOST_TERMS, LARGEST = 20, 12, 1e30
+"""Charts of a log, curves of a chart, and what their values lie below."""
 _ABOUT = ("stage", "step", "epoch", "learning_rate", "grad_norm")
 
 
@@ -119,7 +119,9 @@ def _stages(path: Path) -> Iterable[StageLog]:
     for line in _lines(path / METRICS):
         row = parse_object(line) or {}
         stage, step = row.get("stage"), row.get("step")
-        if not isinstance(stage, str) or not _drawable(step) or len(found) > 20:
+        if not isinstance(stage, str) or len(found) > MOST_STAGES:
+            continue
+        if not isinstance(step, int) or not _drawable(step):
             continue
         own = found.setdefault(stage, StageLog(stage))
         for key, value in row.items():
