@@ -98,7 +98,10 @@ def make_result(answers: RowAnswers, task: str, version: str) -> EvaluationResul
     measured = []
     for at, (name, own) in enumerate(answers.models.items()):
         given = own.classes if answers.names else own.scores
-        judged = judge_answers({"validation": given}, {"validation": answers.labels}, spec)
+        few = len(answers.idx) <= 100  # intervals of more take seconds
+        judged = judge_answers(
+            {"validation": given}, {"validation": answers.labels}, spec, intervals=few
+        )
         measured.append(
             Measurement(
                 model=name, parameters=10**6 * (3 - at), encoder_parameters=10**5, flops=10**7,
