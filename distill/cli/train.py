@@ -86,9 +86,8 @@ def run(
     minutes: Annotated[
         float | None,
         typer.Option(
-            help="What may be spent, from start to end: decides the steps of every part, by what "
-            "a few of them take. The student is exported, too, into OUT/export, in the smallest "
-            "form that keeps its score.",
+            help="What may be spent, from start to end: decides the steps of every part. The "
+            "student is exported, too, into OUT/export, in the smallest form that keeps its score.",
             show_default=False,
         ),
     ] = None,
@@ -112,7 +111,7 @@ def run(
     ] = False,
     report: Annotated[
         bool,
-        typer.Option("--report", help="Write OUT/report.html, too; with --minutes it is written."),
+        typer.Option("--report", help="Write OUT/report.html, as --minutes does."),
     ] = False,
     threads: Threads = None,
     as_json: AsJson = False,
