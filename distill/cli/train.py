@@ -79,8 +79,8 @@ def run(
         typer.Option(
             "--fine-tune",
             "--teacher-init",
-            help="In the place of --teacher: an encoder, folder or hub name, that is fine-tuned on "
-            "the version first, as distill teacher does. The teacher is kept in OUT-teacher.",
+            help="In the place of --teacher: an encoder (folder or hub name) that is tuned on the "
+            "version first, as distill teacher does, and kept in OUT-teacher.",
         ),
     ] = None,
     minutes: Annotated[
@@ -117,7 +117,7 @@ def run(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Distil a teacher, or soft labels, into a student, in two stages, and measure it.
+    """Distil a teacher, or soft labels, into a student in two stages and measure it.
 
     The same command again goes on where it was interrupted.
     """
