@@ -54,7 +54,10 @@ demo: setup
 	$(BIN)/augment run data/sample/reviews/reviews.toml --mlm data/sample/mlm --vectors data/sample/vectors.txt --out $(DEMO)/versions
 	$(BIN)/distill teacher $(DEMO)/versions/reviews --init data/sample/mlm --recipe demo --out $(DEMO)/teacher
 	$(BIN)/distill run $(DEMO)/versions/reviews --teacher $(DEMO)/teacher --student 2x64-256-4 --recipe demo --out $(DEMO)/run
-	@echo "everything is in $(DEMO)/: versions/reviews, teacher, run/student, run/plain-student"
+	@printf '  %s\n' "what to try next:" \
+		'$(BIN)/distill predict $(DEMO)/run --text "a warm and clever film"' \
+		'$(BIN)/augment show $(DEMO)/versions/reviews --rows 3' \
+		'$(BIN)/distill run $(DEMO)/versions/reviews --teacher-init data/sample/mlm --student 2x64-256-4 --minutes 3 --out $(DEMO)/own'
 
 # the documentation as a site in build/site, read from the disk; a warning is an error
 docs: setup-dev

@@ -142,7 +142,8 @@ def run(
             return
         show_summary(version)
         name, place, init = version.task.name, str(out / version.task.name), mlm or ENCODER
-        command = ["distill", "teacher", place, "--init", init, "--out", f"models/{name}-teacher"]
+        command = ["distill", "run", place, "--teacher-init", init, "--student", STUDENT]
+        command += ["--minutes", "30", "--out", f"runs/{name}"]
         stdout.print(labeled("next", shlex.join(command)))
         if version.manifest.soft_labels:
             command = ["distill", "run", place, "--teacher", "labels", "--encoder", init]

@@ -58,7 +58,7 @@ STAGES: dict[StageName, Callable[[DistillRecipe], Training]] = {
     "plain": lambda recipe: recipe.plain,
 }
 """Each stage of a run with its section of the recipe, in their order."""
-BATCHES, ANSWERED, VALIDATED, MOST_ROWS = 6, 256, 8, 4_096
+BATCHES, ANSWERED, BRIEFLY, VALIDATED, MOST_ROWS = 6, 256, 64, 8, 4_096
 MOST_SECONDS = 12.0
 
 
@@ -180,7 +180,7 @@ def calibrate(
     clock: Clock = time.perf_counter,
     *,
     most: float = MOST_SECONDS,
-    memory: bool = True,
+    brief: bool = False,
 ) -> Timings:
     """Train every stage for some steps on rows whose lengths are spread like the version's.
 
@@ -189,18 +189,18 @@ def calibrate(
         stages: Those that it has.
         clock: Gives seconds.
         most: About so many of them are spent on each stage.
-        memory: Whether steps on the longest rows are made, too.
+        brief: Fewer rows are answered, and no steps on the longest rows are made.
     """
     context, rows, teaching = trial.context, trial.context.tokens.train, math.inf
     steps = {stage: seconds_a_step(trial, stage, clock, most) for stage in stages}
-    some = trial.on(spread(rows, ANSWERED))
+    some = trial.on(spread(rows, BRIEFLY if brief else ANSWERED))
     for teacher in some.guides.teachers:
         with autocast(teacher.classifier.model.device, context.recipe.precision):
             teaching = _rate(teacher.classifier, teacher.tokens.train, clock)
     nn.Module.to(trial.student.model, device())
     student = Classifier("student", eval_mode(trial.student.model), context.tokenizer)
     answering = _rate(student, some.context.tokens.train, clock)
-    if memory:
+    if not brief:
         heaviest = stages[0]
         batch_size = STAGES[heaviest](context.recipe).numbers.batch_size
         _run(trial.on(longest(rows, batch_size)), heaviest, steps=2, clock=clock, most=most)

@@ -322,7 +322,7 @@ def measure_costs(asked: Asked, most: float) -> Costs:
     with scratch() as folder:
         trial = open_trial(version, recipe, spec, guides, rows, length, folder)
         counted = count_rows(trial)
-        costs = Costs(recipe, counted, calibrate(trial, stages, most=most, memory=False))
+        costs = Costs(recipe, counted, calibrate(trial, stages, most=most, brief=True))
         if tuned is None:
             return costs
         wide = recipe_for(version, asked.settings, read_config(tuned).hidden_size)

@@ -103,7 +103,7 @@ def test_rows_as_they_are_need_no_models(augment: Augment, source: Path, tmp_pat
     assert done.exit_code == 0, done.output
     assert "the rows as they are" in done.stderr
     assert "warning" not in done.stderr
-    assert "--init google-bert/bert-base-uncased" in done.stdout
+    assert "--teacher-init google-bert/bert-base-uncased" in done.stdout
     made = open_version(tmp_path / "out" / "sst2")
     assert made.manifest.assets == ()
     assert made.manifest.recipe["variants"] == 0
