@@ -53,7 +53,7 @@ demo: setup
 	@rm -rf $(DEMO)
 	$(BIN)/augment run data/sample/reviews/reviews.toml --mlm data/sample/mlm --vectors data/sample/vectors.txt --out $(DEMO)/versions
 	$(BIN)/distill teacher $(DEMO)/versions/reviews --init data/sample/mlm --recipe demo --out $(DEMO)/teacher
-	$(BIN)/distill run $(DEMO)/versions/reviews --teacher $(DEMO)/teacher --student 2x64-256-4 --recipe demo --out $(DEMO)/run
+	$(BIN)/distill run $(DEMO)/versions/reviews --teacher $(DEMO)/teacher --student 2x64-256-4 --recipe demo --report --out $(DEMO)/run
 	@printf '  %s\n' "what to try next:" \
 		'$(BIN)/distill predict $(DEMO)/run --text "a warm and clever film"' \
 		'$(BIN)/augment show $(DEMO)/versions/reviews --rows 3' \

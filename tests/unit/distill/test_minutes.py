@@ -120,6 +120,7 @@ def test_one_command_makes_what_the_single_ones_make(
     done = call(*asked, "--minutes", 1, "--out", out, "--allow-weak-teacher")
     assert done.exit_code == 0, done.output
     assert f"distill predict {out}/export --text" in done.stdout.replace("\n", "")
+    assert "<html" in (out / "report.html").read_text()
     plan = json.loads((out / "minutes" / PLAN).read_text())
     assert f"teacher {plan['steps']['teacher']['max_steps']} steps" in done.stderr
     assert plan["steps"]["teacher"]["max_steps"] < 70
@@ -155,14 +156,14 @@ def test_a_run_that_was_stopped_goes_on_with_its_steps(
     command = [*asked, "--out", out, "--allow-weak-teacher", "--no-plain", "--minutes", 1]
     places = (
         (journey, "fine_tune_teacher"), (journey.pipeline, "distill_task"),
-        (journey, "export_smallest"),
+        (journey, "export_smallest"), (journey, "write_report"),
     )  # fmt: skip
     for module, name in places:
         with mock.patch.object(module, name, side_effect=KeyboardInterrupt):
             done = call(*command)
         assert done.exit_code == 130, done.output
         assert "the same command goes on from there" in done.stderr
-    with mock.patch.object(journey, "export_smallest"):
+    with mock.patch.multiple(journey, export_smallest=mock.DEFAULT, write_report=mock.DEFAULT):
         assert call(*command).exit_code == 0
     assert timed.call_count == 1
 
@@ -184,6 +185,7 @@ def test_a_weak_teacher_keeps_what_was_chosen(
 ) -> None:
     out = tmp_path / "run"
     monkeypatch.setattr(journey, "export_smallest", mock.Mock())
+    monkeypatch.setattr(journey, "write_report", mock.Mock())
     with mock.patch("distill.pipeline.fitness") as judged:
         judged.return_value = mock.Mock(score=0.5, weakness="scores as guessing does.")
         done = call(*asked, "--minutes", 1, "--out", out)
