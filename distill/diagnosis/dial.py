@@ -48,7 +48,11 @@ class Costs:
         return (*(["teacher"] if self.tuning is not None else []), *self.timings.steps)
 
     def at(self, share: float) -> DistillRecipe:
-        """The recipe with so many times its own steps in every part, at most all its epochs."""
+        """The recipe with so many times its own steps in every part, at most all its epochs.
+
+        Where there is less time than the recipe asks for the teacher is cut by the root of it:
+        nothing that comes later makes up for a weak one.
+        """
         changed = {name: self._section(name, share) for name in self.sections}
         return self.recipe.model_copy(update=changed)
 
@@ -68,6 +72,7 @@ class Costs:
         rows, numbers = sum(draws_of(section.draws_from, known).values()), section.numbers
         every = total_steps(rows, numbers.model_copy(update={"max_steps": None}))
         own = total_steps(rows, numbers)
+        share = share**0.5 if name == "teacher" and share < 1 else share
         steps = min(every, max(LEAST_STEPS, round(share * own)))
         seconds = EVALUATING * steps * self._step(name)
         fitting = int(seconds / max(self._evaluation(name), 1e-9))
