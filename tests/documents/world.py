@@ -29,6 +29,8 @@ protect_words = ["refund"]
 keep_rejected = true
 """
 ROWS = {"train": 56, "validation": 24, "test": 24}
+TEST_ROWS = 1821
+"""Of GLUE's SST-2, which a submission must have."""
 _TUNED = "distill teacher data/versions/{0} --init bert-base-uncased --out models/{0}-teacher"
 _DISTILLED = (
     "distill run data/versions/{0} --teacher models/{0}-teacher --student 2x64-256-4 --no-plain "
@@ -91,9 +93,10 @@ def _glue(folder: Path, splits: dict[str, list[tuple[str, str]]]) -> None:
         name = {"validation": "dev"}.get(split, split)
         numbers = [(text.replace('"', "'"), int(label == "positive")) for text, label in rows]
         if split == "test":
-            names, found = ["index", "sentence"], [(i, row[0]) for i, row in enumerate(numbers)]
-            _write_rows(folder / "SST-2" / "test.tsv", names, found)
-            _write_rows(folder / "CoLA" / "test.tsv", names, found)
+            texts = [numbers[i % len(numbers)][0] for i in range(TEST_ROWS)]
+            found = [(i, f"{text} {i}") for i, text in enumerate(texts)]
+            _write_rows(folder / "SST-2" / "test.tsv", ["index", "sentence"], found)
+            _write_rows(folder / "CoLA" / "test.tsv", ["index", "sentence"], found)
         else:
             _write_rows(folder / "SST-2" / f"{name}.tsv", ["sentence", "label"], numbers)
             cola = "".join(f"made\t{label}\t\t{text}\n" for text, label in numbers)
