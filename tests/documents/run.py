@@ -175,7 +175,8 @@ class Page:
             self.done["python"] += 1
 
     def _python(self, block: Block) -> None:
-        self.made.bring(re.findall(r'(?<!out=)"([^"]+)"', block.code), self.folder)
+        strings = re.findall(r'(out=)?"([^"\n]+)"', block.code)
+        self.made.bring([text for written, text in strings if not written], self.folder)
         before = sys.path[:]
         with in_folder(self.folder):
             try:
