@@ -20,6 +20,7 @@ class Form(StrEnum):
     transformers = "transformers"
     onnx = "onnx"
     onnx_int8 = "onnx-int8"
+    onnx_small = "onnx-small"
 
 
 @app.command(

@@ -29,19 +29,13 @@ def trim(
     out: Annotated[Path, typer.Option(help="The new folder.")],
     min_count: Annotated[
         int | None,
-        number("How often a token is seen that stays; once if left out, 0 for all.", most=10**9),
+        number(
+            "How often a token is seen that stays; once if neither is given.", least=1, most=10**9
+        ),
     ] = None,
     size: Annotated[
         int | None, number("How many tokens stay: the most frequent.", least=1, most=10**7)
     ] = None,
-    codebooks: Annotated[
-        int,
-        number(
-            "Put token vectors together from shared pieces of so many columns, a byte each in int8 "
-            "graphs: 6, say. 0 leaves them as they are.",
-            most=1024,
-        ),
-    ] = 0,
     threads: Threads = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -57,13 +51,5 @@ def trim(
     from distill.serving.trim import trim_model
     from distill.tables.trim import print_trim
 
-    result = trim_model(
-        model,
-        version,
-        out=out,
-        min_count=min_count,
-        size=size,
-        codebooks=codebooks,
-        quiet=quiet,
-    )
+    result = trim_model(model, version, out=out, min_count=min_count, size=size, quiet=quiet)
     emit(result, as_json, print_trim, labeled("written", str(out)), kept=out)

@@ -11,9 +11,10 @@ from distill.errors import ModelInvalid, UsageError
 from distill.inference.graph import GRAPH
 
 RECORD = "export.json"
-SMALL, PLAIN, ORIGINAL = "onnx-int8", "onnx", "transformers"
+SMALL = ("onnx-small", "onnx-int8")
+LARGE = ("onnx", "transformers")
 FINE_DROP = 0.005
-"""How much of the score on validation int8 may cost before the larger graph answers."""
+"""How much of the score on validation a small form may cost before a larger one answers."""
 _AGAIN = "Export the model again, or name the folder of a form in it."
 
 
@@ -30,8 +31,8 @@ def is_export(folder: Path) -> bool:
 def chosen_form(folder: Path, form: str | None = None) -> Path:
     """The folder of the form that is asked for, or else of the smallest that answers as well.
 
-    That is int8 unless it lost more than ``FINE_DROP`` on validation; then the plain graph, then
-    the transformers folder.
+    That is one of 8 bits unless it lost more than ``FINE_DROP`` on validation; then the plain
+    graph, then the transformers folder.
 
     Raises:
         ModelInvalid: The record of the export cannot be read, or names no form that is there.
@@ -46,11 +47,12 @@ def chosen_form(folder: Path, form: str | None = None) -> Path:
         return folder / form
     record = read_json(folder / RECORD, ModelInvalid, "the record of an export", _AGAIN)
     drops = _drops(record)
-    for known in (SMALL, PLAIN, ORIGINAL):
-        if known in found and (known != SMALL or drops.get(known, 1.0) <= FINE_DROP):
+    for known in (*SMALL, *LARGE):
+        if known in found and (known in LARGE or drops.get(known, 1.0) <= FINE_DROP):
             return folder / known
-    if SMALL in found:  # nothing else was kept
-        return folder / SMALL
+    for known in reversed(SMALL):  # nothing else was kept
+        if known in found:
+            return folder / known
     raise ModelInvalid(f"{folder} holds no form of a model that answers.", _AGAIN)
 
 

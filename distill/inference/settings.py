@@ -1,6 +1,7 @@
 """What a model's ``config.json`` says to whoever answers texts with it, under one key of ours.
 
     "distill": {"format": 1, "vocabulary": "9f2c…", "calibration": {"temperature": 1.4}}
+    "distill": {"format": 1, "vocabulary": "9f2c…", "calibration": {"temperature": 1.4}}
 
 Who does not know the key, such as transformers, carries it along and gives the same logits.
 """
@@ -42,14 +43,11 @@ class ServingSettings:
             model that was not trimmed.
         text_columns: What the task's data calls its text, or the two of a pair; empty where the
             model does not say.
-        codebooks: Columns of a piece that its token vectors are put together from; 0 where each has
-            numbers of its own.
     """
 
     calibration: Calibration = Calibration()
     vocabulary: str = ""
     text_columns: tuple[str, ...] = ()
-    codebooks: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """What stands in ``config.json``; without what was left as it is."""
@@ -61,8 +59,6 @@ class ServingSettings:
             found["calibration"] = {"temperature": self.calibration.temperature, **bias}
         if self.text_columns:
             found["text_columns"] = list(self.text_columns)
-        if self.codebooks:
-            found["codebooks"] = self.codebooks
         return found
 
 
@@ -92,11 +88,9 @@ def serving_settings(name: str, config: Mapping[str, Any], labels: int) -> Servi
     vocabulary = found.get("vocabulary", "")
     calibration = _calibration(found.get("calibration", {}), labels)
     text_columns = _text_columns(found.get("text_columns", []))
-    codebooks = found.get("codebooks", 0)
-    known = isinstance(vocabulary, str) and (codebooks == 0 or _whole(codebooks))
-    if calibration is None or text_columns is None or not known:
+    if calibration is None or text_columns is None or not isinstance(vocabulary, str):
         raise ModelInvalid(wrong, _AGAIN)
-    return ServingSettings(calibration, vocabulary, text_columns, int(codebooks))
+    return ServingSettings(calibration, vocabulary, text_columns)
 
 
 def _calibration(found: Any, labels: int) -> Calibration | None:

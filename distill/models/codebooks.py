@@ -1,8 +1,9 @@
-"""Token vectors put together from few shared pieces, so that each takes some bytes.
+"""Token vectors put together from few shared pieces, so that each takes some bytes: pure.
 
-Product quantization (Jégou et al., 2011; of word vectors: Joulin et al., 2016, "FastText.zip"). The
+Product quantization (Jégou et al., 2011; of word vectors: Joulin et al., 2016, "FastText.zip"): the
 columns of a table are cut into groups of like width; in each group all tokens share 256 pieces, and
-a token is the numbers of its pieces, a byte for each group.
+a token is the numbers of its pieces, a byte for each group. Before, the columns are rotated onto
+principal axes, which are dealt out so that all groups vary about alike (Ge et al., 2013).
 """
 
 from __future__ import annotations
@@ -12,15 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
-from transformers import PreTrainedModel
-
-from distill.models.labels import settings_of
 
 PIECES = 256
-ROUNDS = 20
+WIDEST = 4
+"""Columns of a piece at most; the width divides the table's."""
+ROUNDS = 12
 _LEVELS = 127
 Array = NDArray[np.float32]
+Bytes = NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,86 +31,79 @@ class Codebooks:
         codes: Numbers of pieces, shape (tokens, groups).
         pieces: 8-bit numbers, shape (groups, 256, width).
         scales: What they are to be multiplied by, shape (groups,).
+        rotation: 8-bit numbers, shape (columns, columns): from axes of pieces back to columns.
+        rotation_scales: What its columns are to be multiplied by, shape (columns,).
+        mean: Of all vectors, shape (columns,).
     """
 
     codes: NDArray[np.uint8]
-    pieces: NDArray[np.int8]
+    pieces: Bytes
     scales: Array
-
-    @property
-    def width(self) -> int:
-        """Columns of a piece."""
-        return int(self.pieces.shape[2])
+    rotation: Bytes
+    rotation_scales: Array
+    mean: Array
 
     @property
     def table(self) -> Array:
-        """The vectors, shape (tokens, groups * width)."""
-        values = self.pieces * self.scales[:, None, None]
-        groups = np.arange(len(self.scales))
-        found: Array = values[groups, self.codes].reshape(len(self.codes), -1)
+        """The vectors as they are told, shape (tokens, columns)."""
+        pieces = self.pieces * self.scales[:, None, None]
+        turned = pieces[np.arange(len(self.scales)), self.codes].reshape(len(self.codes), -1)
+        found: Array = turned @ (self.rotation * self.rotation_scales) + self.mean
         return found
 
 
-def fit_codebooks(table: Array, width: int, weights: Array) -> Codebooks:
+def piece_width(columns: int) -> int:
+    """Columns of a piece of a table with so many."""
+    return next(width for width in range(WIDEST, 0, -1) if columns % width == 0)
+
+
+def fit_codebooks(table: Array, weights: Array) -> Codebooks:
     """Find the pieces that lose least, by weighted k-means with a fixed seed.
 
     Args:
         table: Shape (tokens, columns).
-        width: Columns of a piece; it divides ``columns``.
         weights: What a token counts for, shape (tokens,); more than 0.
     """
+    columns = table.shape[1]
+    mean: Array = np.average(table, axis=0, weights=weights).astype(np.float32)
+    rotation, rotation_scales = _bytes(_axes(table - mean, weights, piece_width(columns)).T, axis=0)
+    back = np.linalg.inv(rotation * rotation_scales)
+    turned = ((table - mean) @ back).astype(np.float32)
+    groups = np.split(turned, columns // piece_width(columns), axis=1)
+    found = [_pieces(np.ascontiguousarray(group), weights) for group in groups]
+    pieces, scales = _bytes(np.stack([own for _, own in found]), axis=(1, 2))
+    codes = np.stack([numbers for numbers, _ in found], axis=1)
+    return Codebooks(codes, pieces, scales.reshape(-1), rotation, rotation_scales.reshape(-1), mean)
+
+
+def _axes(centered: Array, weights: Array, width: int) -> Array:
+    """Principal axes, shape (columns, columns), dealt out to groups there and back again."""
+    spread = (centered * weights[:, None]).T @ centered
+    variances, axes = np.linalg.eigh(spread.astype(np.float64))
+    groups = len(variances) // width
+    turn = [*range(groups), *reversed(range(groups))]
+    dealt: list[list[int]] = [[] for _ in range(groups)]
+    for place, axis in enumerate(np.argsort(-variances, kind="stable")):
+        dealt[turn[place % len(turn)]].append(int(axis))
+    found: Array = axes[:, np.concatenate(dealt)].astype(np.float32)
+    return found
+
+
+def _pieces(group: Array, weights: Array) -> tuple[NDArray[np.uint8], Array]:
+    """The number of each token's piece, shape (tokens,), and the pieces, (256, width)."""
     from sklearn.cluster import KMeans
 
-    def fitted(group: Array) -> tuple[NDArray[np.uint8], Array]:
-        known = min(PIECES, len(np.unique(group, axis=0)))
-        means = KMeans(known, init="random", n_init=1, max_iter=ROUNDS, random_state=0)
-        with warnings.catch_warnings(action="ignore"):  # that some rounds more would change a bit
-            numbers = means.fit(group, sample_weight=weights).labels_
-        return numbers.astype(np.uint8), means.cluster_centers_.astype(np.float32)
-
-    groups = [fitted(own) for own in _groups(table, width)]
-    return _rounded([numbers for numbers, _ in groups], [pieces for _, pieces in groups])
+    known = min(PIECES, len(np.unique(group, axis=0)))
+    means = KMeans(known, init="random", n_init=1, max_iter=ROUNDS, random_state=0)
+    with warnings.catch_warnings(action="ignore"):  # that more rounds would change a bit
+        numbers = means.fit(group, sample_weight=weights).labels_
+    pieces = np.zeros((PIECES, group.shape[1]), np.float32)
+    pieces[:known] = means.cluster_centers_
+    return numbers.astype(np.uint8), pieces
 
 
-def read_codebooks(table: Array, width: int) -> Codebooks | None:
-    """A table that consists of such pieces, as them; None if it does not.
-
-    Args:
-        table: Shape (tokens, columns).
-        width: Columns of a piece.
-    """
-    if width < 1 or table.shape[1] % width:
-        return None
-    found = []
-    for group in _groups(table, width):
-        pieces, numbers = np.unique(group, axis=0, return_inverse=True)
-        if len(pieces) > PIECES:
-            return None
-        found.append((numbers.reshape(-1).astype(np.uint8), pieces))
-    return _rounded([numbers for numbers, _ in found], [pieces for _, pieces in found])
-
-
-def hold_codebooks(model: PreTrainedModel) -> None:
-    """Let training leave token vectors as they are, where they consist of shared pieces."""
-    width = settings_of("the student", model.config).codebooks
-    table = model.get_input_embeddings()
-    if not width or not isinstance(table, nn.Embedding):
-        return
-    if read_codebooks(table.weight.detach().float().cpu().numpy(), width):
-        nn.Module.requires_grad_(table, False)
-
-
-def _groups(table: Array, width: int) -> list[Array]:
-    return [
-        np.ascontiguousarray(table[:, at : at + width]) for at in range(0, table.shape[1], width)
-    ]
-
-
-def _rounded(codes: list[NDArray[np.uint8]], pieces: list[Array]) -> Codebooks:
-    """With 8-bit pieces; what is rounded already stays as it is."""
-    largest = [float(np.abs(own).max()) or 1.0 for own in pieces]
-    scales: Array = np.array(largest, np.float32) / np.float32(_LEVELS)
-    numbers = np.zeros((len(pieces), PIECES, pieces[0].shape[1]), np.int8)
-    for group, own in enumerate(pieces):
-        numbers[group, : len(own)] = np.rint(own / scales[group])
-    return Codebooks(np.stack(codes, axis=1), numbers, scales)
+def _bytes(values: Array, axis: int | tuple[int, ...]) -> tuple[Bytes, Array]:
+    """As 8-bit numbers with one scale along ``axis``."""
+    largest = np.abs(values).max(axis=axis, keepdims=True)
+    scales: Array = (np.where(largest > 0, largest, 1.0) / _LEVELS).astype(np.float32)
+    return np.rint(values / scales).astype(np.int8), scales

@@ -116,19 +116,13 @@ def store_calibration(name: str, config: PreTrainedConfig, calibration: Calibrat
         delattr(config, KEY)
 
 
-def store_vocabulary(
-    name: str, config: PreTrainedConfig, vocabulary: str, codebooks: int | None = None
-) -> None:
+def store_vocabulary(name: str, config: PreTrainedConfig, vocabulary: str) -> None:
     """Say in a config which trimmed vocabulary its model reads, by its digest.
-
-    With ``codebooks`` also how wide the pieces are that its token vectors are put together from.
 
     Raises:
         ModelInvalid: The config says what we never write.
     """
-    before = settings_of(name, config)
-    width = before.codebooks if codebooks is None else codebooks
-    config.update({KEY: replace(before, vocabulary=vocabulary, codebooks=width).to_json()})
+    config.update({KEY: replace(settings_of(name, config), vocabulary=vocabulary).to_json()})
 
 
 def store_text_columns(name: str, config: PreTrainedConfig, columns: tuple[str, ...]) -> None:

@@ -112,11 +112,6 @@ class Classifier:
             return own
         return replace(own, bias=tuple(own.bias[at] for at in self.order))
 
-    @property
-    def codebooks(self) -> int:
-        """Columns of a piece that its token vectors are put together from; 0 for none."""
-        return settings_of(self.name, self.model.config).codebooks
-
     def calibrate(self, calibration: Calibration) -> None:
         """Let its config hold a calibration for labels in the data's order, whatever it held."""
         bias = calibration.bias

@@ -21,7 +21,6 @@ from augment.contract.model_folders import SAFETENSORS, TOKENIZER, read_tensors
 from augment.contract.models import COUNT_FROM_PADDING
 from distill.errors import ModelInvalid
 from distill.inference.vocabulary import MARK, vocabulary_digest
-from distill.models.codebooks import Codebooks
 from distill.models.folders import model_folder, save_clean, save_tokenizer
 from distill.models.labels import store_vocabulary
 from distill.models.loading import (
@@ -116,16 +115,13 @@ def _token_ids(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
             yield key, value
 
 
-def write_trimmed(
-    source: Source, kept: Sequence[int], folder: Path, codebooks: Codebooks | None = None
-) -> None:
+def write_trimmed(source: Source, kept: Sequence[int], folder: Path) -> None:
     """Write a copy with these tokens alone, numbered in their order.
 
     Args:
         source: The model; it is as before afterwards.
         kept: Numbers of the tokens that stay, ascending, the required ones among them.
         folder: An empty folder.
-        codebooks: Of these tokens, where they are to have their vectors from there.
 
     Raises:
         ModelInvalid: Its tokens cannot be numbered anew.
@@ -134,7 +130,7 @@ def write_trimmed(
     ids = {token: new[old] for token, old in source.vocabulary.ids.items() if old in new}
     digest = vocabulary_digest(ids)
     _write_tokenizer(source, kept, folder, digest)
-    model = _cut(source, new, digest, codebooks)
+    model = _cut(source, new, digest)
     model.config.save_pretrained(folder)
     tokenizer = read_tokenizer(str(folder))
     if tokenizer.get_vocab() != ids:
@@ -154,16 +150,12 @@ def _write_tokenizer(source: Source, kept: Sequence[int], folder: Path, digest: 
     write_json(folder / TOKENIZER_CONFIG, {**settings, MARK: digest})
 
 
-def _cut(
-    source: Source, new: Mapping[int, int], digest: str, codebooks: Codebooks | None
-) -> PreTrainedModel:
+def _cut(source: Source, new: Mapping[int, int], digest: str) -> PreTrainedModel:
     """A copy of the model on the CPU, with the rows of ``new`` alone."""
     model = nn.Module.to(copy.deepcopy(source.model), "cpu")
     table, config = source.table, model.config
     padding = None if table.padding_idx is None else new.get(table.padding_idx)
     rows = table.weight.detach()[torch.tensor(list(new))].cpu()
-    if codebooks:
-        rows = torch.from_numpy(codebooks.table)
     cut = nn.Embedding(len(new), table.embedding_dim, padding, _weight=rows)
     model.set_input_embeddings(cut)
     changed = {key: new.get(at) for key, at in _token_ids(config.to_dict())}
@@ -174,7 +166,7 @@ def _cut(
             "Use it as it is.",
         )
     config.update({**changed, "vocab_size": len(new)})
-    store_vocabulary(source.name, config, digest, codebooks.width if codebooks else None)
+    store_vocabulary(source.name, config, digest)
     return model
 
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from distill.errors import ModelInvalid, UsageError
 
 KINDS = ("WordPiece", "BPE", "Unigram")
+_UNUSED = re.compile(r"\[unused\d+\]")
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 Content = dict[str, Any]
 
@@ -143,6 +144,9 @@ class Vocabulary:
     def most_frequent(self, counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
         """Numbers of the tokens that stay: required ones, and the most frequent, ascending.
 
+        Where more fit than were seen, those with low numbers follow: tokenizers number their tokens
+        from the frequent to the rare.
+
         Args:
             counts: How often each token was seen, shape (size,).
             size: As many as fit.
@@ -157,9 +161,9 @@ class Vocabulary:
                 "characters, or needed by those.",
                 f"Choose --size {len(kept):,} or more.",
             )
-        used = set(self.ids.values())
+        used = {at for token, at in self.ids.items() if not _UNUSED.fullmatch(token)}
         for token in np.argsort(-counts, kind="stable").tolist():
-            if not counts[token] or len(kept) == size:
+            if len(kept) == size:
                 break
             more = self._closed([token]) - kept if token in used else set()
             if len(kept) + len(more) > size:

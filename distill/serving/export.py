@@ -5,6 +5,7 @@ DIR/trim.json                                     what was left out first, where
 DIR/transformers/   config.json model.safetensors tokenizer.json tokenizer_config.json
 DIR/onnx/           config.json model.onnx        tokenizer.json tokenizer_config.json
 DIR/onnx-int8/      the same with 8-bit weights, whose answers do not depend on batch mates
+DIR/onnx-small/     the same again, with token vectors put together from shared pieces
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 
 from augment.contract import TaskSpec, Version
@@ -60,12 +62,13 @@ from distill.serving.onnx import (
     write_int8,
     write_onnx,
 )
+from distill.serving.trim import MIN_COUNT, fill_trimmed
 from distill.serving.trim import RECORD as TRIM_RECORD
-from distill.serving.trim import Way, fill_trimmed
 
-FORMS = ("transformers", "onnx", "onnx-int8")
+FORMS = ("transformers", "onnx", "onnx-int8", "onnx-small")
 RECORD, GRAPH = "export.json", "model.onnx"
 RANGE_ROWS = 128  # of training, that fix the ranges of int8
+COUNTED_ROWS = 20_000  # of training, that say how much a token counts
 INSTRUCTIONS = (
     "avx2", "avx512_f", "avx_vnni", "avx512_vnni", "amx_int8", "neon", "asimd", "dotprod", "i8mm",
 )  # fmt: skip
@@ -191,8 +194,15 @@ def export_model(
             raise UsageError(f"{out} exists.", "Choose another --out, or remove it.")
         check_output(out)
         opened, narrator = open_checked(version), Narrator(quiet=quiet)
-        wanted = Way(size=trim_size) if trim or trim_size is not None else None
+        wanted = _Trimming(trim_size) if trim or trim_size is not None else None
         return _export(os.fspath(model), opened, out, forms, wanted, narrator)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trimming:
+    """That tokens are left out first, and how many stay, where that is given."""
+
+    size: int | None
 
 
 def _export(
@@ -200,7 +210,7 @@ def _export(
     opened: Version,
     out: Path,
     forms: Sequence[str],
-    trimming: Way | None,
+    trimming: _Trimming | None,
     narrator: Narrator,
 ) -> ExportResult:
     packages = ["torch", "transformers"]  # that write the forms
@@ -247,7 +257,7 @@ def _export(
 def _trim(
     source: EvaluationTarget,
     version: Version,
-    trimming: Way,
+    trimming: _Trimming,
     out: Path,
     cache: Path,
     narrator: Narrator,
@@ -256,7 +266,7 @@ def _trim(
     folder = cache / "trimmed"
     folder.mkdir()
     whole = source.classifier
-    fill_trimmed(folder, whole.name, version, trimming, narrator)
+    fill_trimmed(folder, whole.name, version, trimming.size, MIN_COUNT, narrator)
     shutil.copy(folder / TRIM_RECORD, out / TRIM_RECORD)
     classifier = load_classifier(str(folder), version.task)
     classifier.calibrate(whole.calibration)
@@ -287,21 +297,29 @@ def _write(form: str, out: Path, source: EvaluationTarget, version: Version) -> 
         write_onnx(graph, folder / GRAPH)
     else:
         plain = folder.with_name("onnx") / GRAPH
-        rows = _range_rows(version, source)
-        write_int8(graph, rows, folder / GRAPH, plain if plain.is_file() else None)
+        rows = _training_rows(version, source, RANGE_ROWS)
+        weights = _token_weights(version, source) if form == "onnx-small" else None
+        write_int8(graph, rows, folder / GRAPH, plain if plain.is_file() else None, weights)
     classifier.model.config.save_pretrained(folder)
     save_tokenizer(classifier.tokenizer, folder, length, ready=True)
     return replace(source, name=form, graph=graph_logits(folder / GRAPH, classifier))
 
 
-def _range_rows(version: Version, source: EvaluationTarget) -> list[Row]:
-    """Tokenized training rows; of a version without any, those that are measured on."""
+def _training_rows(version: Version, source: EvaluationTarget, most: int) -> list[Row]:
+    """Some tokenized training rows; of a version without any, of those that are measured on."""
     train = version.task.splits.train
     known = train in version.splits and version.rows(train) > 0
-    drawn = sample(version, train if known else next(iter(source.splits)), RANGE_ROWS)
+    drawn = sample(version, train if known else next(iter(source.splits)), most)
     tokenizer = source.classifier.tokenizer
-    rows: list[Row] = tokenize_sample(version.task, drawn, tokenizer, source.max_length).to_list()
-    return rows
+    return list(tokenize_sample(version.task, drawn, tokenizer, source.max_length))
+
+
+def _token_weights(version: Version, source: EvaluationTarget) -> NDArray[np.float32]:
+    """What each token counts for: the root of how often it is seen, shape (tokens,)."""
+    rows = _training_rows(version, source, COUNTED_ROWS)
+    seen = np.concatenate([row["input_ids"] for row in rows])
+    tokens = source.classifier.model.config.vocab_size
+    return np.sqrt(np.bincount(seen, minlength=tokens) + 1).astype(np.float32)
 
 
 def _compare(

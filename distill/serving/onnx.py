@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -108,7 +109,11 @@ def write_onnx(source: GraphSource, file: Path, *, cut: bool = False) -> None:
 
 
 def write_int8(
-    source: GraphSource, rows: Iterable[Row], file: Path, plain: Path | None = None
+    source: GraphSource,
+    rows: Iterable[Row],
+    file: Path,
+    plain: Path | None = None,
+    weights: NDArray[np.float32] | None = None,
 ) -> None:
     """Write a classifier's graph with 8-bit weights.
 
@@ -117,6 +122,8 @@ def write_int8(
         rows: Tokenized training rows.
         file: The graph.
         plain: The float32 graph, where it was written before.
+        weights: What each token counts for, where token vectors are to be put together from
+            pieces.
     """
     from distill.serving.graph_bert import writes_bert
     from distill.serving.quantize import quantize
@@ -129,7 +136,7 @@ def write_int8(
         if plain is None or writes_bert(source.classifier.model):
             plain = place / file.name
             write_onnx(source, plain, cut=True)
-        quantize(plain, file, feeds, source.classifier.codebooks)
+        quantize(plain, file, feeds, weights)
 
 
 def count_nodes(file: Path) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 Products with weights take 8-bit numbers on both sides. The range of their inputs is fixed
 beforehand, by what training rows send through the graph (``ranges``). Weights have a scale for each
-output, tables one for each row, or the numbers of the pieces that they are put together from.
+output, tables one for each row; where it is asked for, token vectors are put together from pieces.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from distill.models.codebooks import PIECES, Codebooks, read_codebooks
+from distill.models.codebooks import PIECES, Codebooks, fit_codebooks
 from distill.serving.graph_writer import CONTRIBUTED, save_graph, tensor_of
 from distill.serving.products import GraphIndex, Product
 from distill.serving.ranges import Feed, Range, observe
@@ -25,6 +25,8 @@ from distill.serving.ranges import Feed, Range, observe
 Array = NDArray[np.float32]
 
 MOST = 127  # of a weight with a sign
+FEWEST_TOKENS = 2 * PIECES
+"""Of fewer tokens the pieces would be larger than their vectors."""
 MOST_PAIR = 128
 """Two neighboring weights of one sign add up to this at most: 255 times it fits into 16 bits, in
 which processors without VNNI add the products of a pair, and beyond which they would cut off."""
@@ -57,34 +59,36 @@ def _rounded(weight: Array, scales: NDArray[np.floating[Any]]) -> Quantized:
     return Quantized(np.rint(weight / scales).astype(np.int8), scales)
 
 
-def quantize(source: Path, target: Path, feeds: Iterable[Feed], codebooks: int = 0) -> None:
+def quantize(
+    source: Path, target: Path, feeds: Iterable[Feed], weights: Array | None = None
+) -> None:
     """Write a float32 graph with 8-bit products and tables.
 
     Args:
         source: The graph, which stays as it is.
         target: The new graph.
         feeds: Inputs from training rows, one row each.
-        codebooks: Columns of a piece, where vectors of tokens were put together from shared pieces.
+        weights: What each token counts for, shape (tokens,), where the table of their vectors is to
+            be put together from pieces.
     """
     model = onnx.load(source)
     index = GraphIndex(model)
     products = list(index.products())
     ranges = observe(model, sorted({product.states for product in products}), feeds)
-    rewriter = _Rewriter(model, ranges, codebooks)
+    rewriter = _Rewriter(model, ranges)
     for product in products:
         rewriter.product(product)
     for lookup in index.lookups():
-        rewriter.lookup(lookup)
+        rewriter.lookup(lookup, weights)
     save_graph(rewriter.finish(), target)
 
 
 class _Rewriter:
     """Replaces nodes of a model, each by several."""
 
-    def __init__(self, model: onnx.ModelProto, ranges: dict[str, Range], codebooks: int) -> None:
+    def __init__(self, model: onnx.ModelProto, ranges: dict[str, Range]) -> None:
         self.model = model
         self.ranges = ranges
-        self.codebooks = codebooks
         self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
         self.replaced: dict[str, list[onnx.NodeProto]] = {}
         self.numbers: dict[str, str] = {}
@@ -108,13 +112,12 @@ class _Rewriter:
         first, *others = product.nodes
         self.replaced |= {first: nodes, **{other: [] for other in others}}
 
-    def lookup(self, node: onnx.NodeProto) -> None:
-        """Let rows of a table be 8-bit numbers with a scale for each row."""
+    def lookup(self, node: onnx.NodeProto, weights: Array | None) -> None:
+        """Let rows of a table be 8-bit numbers with a scale for each row, or pieces."""
         name, output = node.input[0], node.output[0]
         table = self._array(name)
-        many = node.op_type == "Gather" and len(table) > PIECES
-        if many and (shared := read_codebooks(table, self.codebooks)):
-            self.replaced[output] = self._pieces(name, node, shared)
+        if weights is not None and len(table) == len(weights) > FEWEST_TOKENS:
+            self.replaced[output] = self._pieces(name, node, fit_codebooks(table, weights))
             return
         found = quantize_table(table)
         nodes = []
@@ -130,7 +133,10 @@ class _Rewriter:
         self.replaced[output] = [*nodes, cast, scaled]
 
     def _pieces(self, name: str, node: onnx.NodeProto, shared: Codebooks) -> list[onnx.NodeProto]:
-        """Take the numbers of a row's pieces, then these, and put them side by side."""
+        """Take the numbers of a row's pieces, then these, and turn them side by side.
+
+        What depends on weights alone is computed once, when the graph is loaded.
+        """
         groups, _, width = shared.pieces.shape
         arrays: dict[str, NDArray[Any]] = {
             "codes": shared.codes,
@@ -138,6 +144,9 @@ class _Rewriter:
             "first": np.arange(groups, dtype=np.int32) * PIECES,
             "scales": shared.scales[:, None],
             "shape": np.array([0, 0, groups * width]),
+            "rotation": shared.rotation,
+            "rotation_scales": shared.rotation_scales,
+            "mean": shared.mean,
         }
         stored = {part: self._store(f"{name}.{part}", own) for part, own in arrays.items()}
         output = node.output[0]
@@ -146,6 +155,7 @@ class _Rewriter:
             made = output if part == "whole" else f"{output}.{part}"
             return helper.make_node(operator, [*inputs], [made], name=made, **settings)
 
+        axes, turned = f"{output}.axes", f"{output}.turned"
         return [
             step("Gather", "codes", stored["codes"], node.input[1]),
             step("Cast", "numbers", f"{output}.codes", to=TensorProto.INT32),
@@ -153,7 +163,11 @@ class _Rewriter:
             step("Gather", "pieces", stored["pieces"], f"{output}.places"),
             step("Cast", "values", f"{output}.pieces", to=TensorProto.FLOAT),
             step("Mul", "scaled", f"{output}.values", stored["scales"]),
-            step("Reshape", "whole", f"{output}.scaled", stored["shape"]),
+            step("Reshape", "flat", f"{output}.scaled", stored["shape"]),
+            step("Cast", "bytes", stored["rotation"], to=TensorProto.FLOAT),
+            step("Mul", "axes", f"{output}.bytes", stored["rotation_scales"]),
+            step("MatMul", "turned", f"{output}.flat", axes),
+            step("Add", "whole", turned, stored["mean"]),
         ]
 
     def finish(self) -> onnx.ModelProto:

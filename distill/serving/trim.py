@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -33,7 +32,6 @@ from distill.evaluation.cost import weight_bytes
 from distill.evaluation.evaluate import changed_answers, predict, scores_of
 from distill.evaluation.results import Scores, Selection
 from distill.inference.vocabulary import vocabulary_digest
-from distill.models.codebooks import Codebooks, fit_codebooks
 from distill.models.folders import folder_digest
 from distill.models.loading import open_classifier, read_tokenizer
 from distill.models.trimming import Source, open_source, write_trimmed
@@ -111,7 +109,6 @@ class TrimResult(Record):
         model: What the user called it.
         min_count: How often a token was seen that stays; 0 where a size was given.
         vocabulary: The digest that the config names.
-        codebooks: Columns of a piece that token vectors are put together from; 0 for none.
         required: Tokens that stay whether or not they were seen.
         scores: Of a classifier.
     """
@@ -121,7 +118,6 @@ class TrimResult(Record):
     version: str
     version_id: str
     min_count: int
-    codebooks: int = 0
     vocabulary: str
     required: int
     before: Sizes
@@ -137,7 +133,6 @@ def trim_model(
     out: str | Path,
     min_count: int | None = None,
     size: int | None = None,
-    codebooks: int = 0,
     quiet: bool = False,
 ) -> TrimResult:
     """Write a copy of a model that has only the tokens that a version needs.
@@ -146,10 +141,8 @@ def trim_model(
         model: Folder, run directory or hub name of a classifier of the task, or of an encoder.
         version: A version or a reference to one; its training and unlabeled rows are counted.
         out: The new folder; it appears when everything in it is whole.
-        min_count: How often a token is seen that stays; ``MIN_COUNT`` if left out, 0 for all.
+        min_count: How often a token is seen that stays; ``MIN_COUNT`` if left out.
         size: How many tokens stay instead: the most frequent.
-        codebooks: Columns of a piece, where token vectors are to be put together from shared
-            pieces; it divides the vectors' width. What learns from the copy keeps its vectors.
         quiet: Say nothing on stderr.
 
     Raises:
@@ -173,34 +166,21 @@ def trim_model(
         opened, narrator = open_checked(version), Narrator(quiet=quiet)
         least = MIN_COUNT if min_count is None else min_count
         name = os.fspath(model)
-        way = Way(least, size, codebooks)
-        commit_folder(out, lambda at: fill_trimmed(at, name, opened, way, narrator))
+        commit_folder(out, lambda at: fill_trimmed(at, name, opened, size, least, narrator))
     return read_json(out / RECORD, TrimResult)
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
-    """What is left out.
-
-    Attributes:
-        least: How often a token was seen that stays.
-        size: How many tokens stay instead.
-        codebooks: Columns of a piece of token vectors; 0 leaves these as they are.
-    """
-
-    least: int = MIN_COUNT
-    size: int | None = None
-    codebooks: int = 0
-
-
-def fill_trimmed(folder: Path, model: str, version: Version, way: Way, narrator: Narrator) -> None:
+def fill_trimmed(
+    folder: Path, model: str, version: Version, size: int | None, least: int, narrator: Narrator
+) -> None:
     """Write the copy and its record into an empty folder.
 
     Args:
         folder: It.
         model: As ``trim_model``.
         version: Opened.
-        way: What is left out.
+        size: How many tokens stay; None for those that were seen often enough.
+        least: How often that is.
         narrator: Is told how far it is.
 
     Raises:
@@ -208,35 +188,28 @@ def fill_trimmed(folder: Path, model: str, version: Version, way: Way, narrator:
         ModelInvalid: The model cannot be trimmed.
     """
     source = open_source(model, version.task)
-    vocabulary, size = source.vocabulary, way.size
+    vocabulary = source.vocabulary
     counts = _count(source, version, narrator)
     kept = (
-        vocabulary.seen(counts, way.least)
-        if size is None
-        else vocabulary.most_frequent(counts, size)
+        vocabulary.seen(counts, least) if size is None else vocabulary.most_frequent(counts, size)
     )
-    if len(kept) == len(vocabulary.ids) and not way.codebooks:
+    if len(kept) == len(vocabulary.ids):
         raise UsageError(
             f"nothing of the vocabulary of {model} would be left out: all {len(kept):,} tokens "
             "are single characters or special, or were seen.",
             "Raise --min-count, or give a --size.",
         )
     narrator.say("keeping", f"{len(kept):,} of {len(vocabulary.ids):,} tokens")
-    codebooks = _codebooks(source, kept, counts, way.codebooks, narrator)
-    write_trimmed(source, kept.tolist(), folder, codebooks)
+    write_trimmed(source, kept.tolist(), folder)
     new = np.full(vocabulary.size, -1, dtype=np.int64)
     new[kept] = np.arange(len(kept))
     tokenizer = read_tokenizer(str(folder))
-    scores = (
-        _score(source, folder, version, new, exact=not codebooks) if source.classifier else None
-    )
     result = TrimResult(
         model=model,
         model_sha256=folder_digest(model),
         version=version.reference,
         version_id=version.manifest.id,
-        min_count=way.least if size is None else 0,
-        codebooks=way.codebooks,
+        min_count=least if size is None else 0,
         vocabulary=vocabulary_digest(tokenizer.get_vocab()),
         required=len(vocabulary.required),
         before=_sizes(source.table, source.tokenizer, weight_bytes(source.model)),
@@ -247,34 +220,9 @@ def fill_trimmed(folder: Path, model: str, version: Version, way: Way, narrator:
             split: _cover(source, tokenizer, version, split, new, narrator)
             for split in version.splits
         },
-        scores=scores,
+        **({"scores": _score(source, folder, version, new)} if source.classifier else {}),
     )
     write_json(folder / RECORD, result.to_json())
-
-
-def _codebooks(
-    source: Source, kept: Numbers, counts: Numbers, width: int, narrator: Narrator
-) -> Codebooks | None:
-    """Pieces that are nearest to the vectors of tokens that are seen often.
-
-    Raises:
-        UsageError: The width does not divide that of the vectors.
-    """
-    if not width:
-        return None
-    columns = source.table.embedding_dim
-    if columns % width:
-        fitting = [own for own in range(2, 17) if columns % own == 0]
-        raise UsageError(
-            f"--codebooks {width} does not divide the {columns} columns of {source.name}.",
-            f"Choose one of {', '.join(map(str, fitting)) or columns}.",
-        )
-    narrator.say("codebooks", f"{columns // width} bytes a token, from pieces of {width} columns")
-    weights = np.sqrt(counts[kept] + 1.0)
-    special = np.isin(kept, source.tokenizer.all_special_ids)  # they are in every text
-    weights[special] = weights.max()
-    table = source.table.weight.detach().float().cpu().numpy()[kept]
-    return fit_codebooks(table, width, weights.astype(np.float32))
 
 
 def _reader(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
@@ -365,10 +313,8 @@ def _sizes(
     )
 
 
-def _score(
-    source: Source, folder: Path, version: Version, new: Numbers, *, exact: bool
-) -> TrimScores:
-    """Both classifiers on the validation rows; ``exact`` where vectors are as they were.
+def _score(source: Source, folder: Path, version: Version, new: Numbers) -> TrimScores:
+    """Both classifiers on the validation rows.
 
     Raises:
         ModelInvalid: They answer a row otherwise that both read as the same pieces.
@@ -393,7 +339,7 @@ def _score(
         float(np.abs(a - b)[same[split]].max(initial=0)) for split, (a, b) in logits.items()
     )
     largest = max(float(np.abs(a).max()) for a, _ in logits.values())
-    if exact and difference > TOLERANCE * max(1.0, largest):
+    if difference > TOLERANCE * max(1.0, largest):
         raise ModelInvalid(
             f"{source.name} does not answer by its tokens alone: trimmed, it answers the same "
             f"tokens otherwise by {difference:.1e}.",

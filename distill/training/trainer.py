@@ -23,7 +23,6 @@ from augment.contract.process import Interrupted
 from distill.errors import DataInvalid
 from distill.inference.probabilities import UNCALIBRATED
 from distill.models.bf16 import uses_bfloat16
-from distill.models.codebooks import hold_codebooks
 from distill.models.labels import store_calibration
 from distill.models.loading import eval_mode
 from distill.runs.distributed import LONGEST_WAIT, barrier, is_main_process, main_process_first
@@ -79,9 +78,8 @@ class StageTrainer(Trainer):
 
     @override
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW, with the head's own rate; token vectors made of shared pieces are not trained."""
+        """AdamW, with the head's own rate."""
         made_before = self.optimizer is not None
-        hold_codebooks(self.job.stage.student)
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         if not made_before:
             raise_head_rate(optimizer, self.job.stage.student, self.job.training.head_factor)
