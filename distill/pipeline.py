@@ -84,15 +84,6 @@ def distill_task(
 
     Raises:
         Fault: With a sentence that says what to do.
-
-    Example:
-        >>> from distill import distill_task
-        >>> run = distill_task(
-        ...     "data/versions/reviews", teacher="models/teacher", student="1x32-64-4",
-        ...     out="runs/reviews", recipe="short.toml", plain=False, quiet=True,
-        ... )
-        >>> run.table().columns[0], run.student.name
-        ('model', 'student')
     """
     quiet_libraries()
     narrator, run = Narrator(quiet=quiet), RunDirectory(new_place(out), shared)

@@ -39,6 +39,11 @@ def write_report(version: Version | str | Path, out: str | Path) -> Path:
         UsageError: ``out`` is no name of a page.
         ContractError: The version is not as its manifest describes it.
         OutputUnwritable: The file cannot be written.
+
+    Example:
+        >>> from augment import report
+        >>> report("data/versions/reviews", "data.html").name
+        'data.html'
     """
     place = page_place(out)
     opened = version if isinstance(version, Version) else open_version(version)

@@ -81,6 +81,15 @@ def distill_task(
 
     Raises:
         Fault: With a sentence that says what to do.
+
+    Example:
+        >>> from distill import distill_task
+        >>> run = distill_task(
+        ...     "data/versions/reviews", teacher="models/teacher", student="1x32-64-4",
+        ...     out="runs/reviews", recipe="short.toml", plain=False, quiet=True,
+        ... )
+        >>> run.table().columns[0], run.student.name
+        ('model', 'student')
     """
     began, narrator, place = time.monotonic(), Narrator(quiet=quiet), new_place(out)
     if teacher_init is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -49,7 +50,9 @@ _STAGES = {
 }
 
 
-def write_report(runs: str | Path | Sequence[str | Path], out: str | Path) -> Path:
+def write_report(
+    runs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], out: str | Path
+) -> Path:
     """Write runs as one HTML file that needs nothing else.
 
     Args:
@@ -63,8 +66,14 @@ def write_report(runs: str | Path | Sequence[str | Path], out: str | Path) -> Pa
         UsageError: No run is named, or ``out`` is no name of a page.
         DataInvalid: At a place is no run, or nothing of it can be shown.
         OutputUnwritable: The file cannot be written.
+
+    Example:
+        >>> from distill import report
+        >>> report(["runs/reviews", "models/teacher"], "report.html").name
+        'report.html'
     """
-    places = [runs] if isinstance(runs, str | Path) else list(runs)
+    several = [runs] if isinstance(runs, str | os.PathLike) else runs
+    places = [Path(run) for run in several]
     if not places:
         raise UsageError("no run is named.", "Name a run directory: distill list shows them.")
     place = page_place(out)
