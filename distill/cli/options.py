@@ -44,8 +44,7 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress on 
 Init = Annotated[
     Literal["auto", "random", "teacher-layers"],
     typer.Option(
-        help="How a student given by shape starts; auto: from the teacher's layers, made narrower "
-        "if need be, where its kind and heads are the teacher's."
+        help="How a student given by shape starts; auto: from the teacher's layers where they fit."
     ),
 ]
 

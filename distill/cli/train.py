@@ -16,9 +16,8 @@ app = typer.Typer()
 _STUDENT = Annotated[
     str,
     typer.Option(
-        help="tinybert-4l-312d, tinybert-6l-768d, a shape such as 3x312-1200-12 "
-        "(layers x hidden - intermediate - heads; a BERT, another family as in "
-        "roberta:3x312-1200-12), a checkpoint, or a folder with a config.json."
+        help="tinybert-4l-312d, tinybert-6l-768d, a shape (3x312-1200-12: layers x hidden - "
+        "intermediate - heads; roberta:3x… for another family) or a model folder."
     ),
 ]
 
@@ -69,9 +68,8 @@ def run(
     teacher: Annotated[
         list[str] | None,
         typer.Option(
-            help="Folder or hub name of a fine-tuned classifier. Given several times, stage 2 "
-            "learns from the mean of their logits and stage 1 from the first. labels: no model, "
-            "but the soft labels that the version's rows came with (a folder so called: ./labels)."
+            help="Fine-tuned classifier: folder or hub name; several times: their mean teaches. "
+            "labels: the soft labels of the version's rows, no model."
         ),
     ] = None,
     teacher_init: Annotated[
@@ -79,23 +77,22 @@ def run(
         typer.Option(
             "--fine-tune",
             "--teacher-init",
-            help="In the place of --teacher: an encoder (folder or hub name) that is tuned on the "
-            "version first, as distill teacher does, and kept in OUT-teacher.",
+            help="In its place: an encoder that is fine-tuned on the version first, into "
+            "OUT-teacher.",
         ),
     ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(
-            help="What may be spent, from start to end: decides the steps of every part. The "
-            "student is exported, too, into OUT/export, in the smallest form that keeps its score.",
+            help="What may be spent in all: decides the steps of every part. Exports to "
+            "OUT/export and writes the report, too.",
             show_default=False,
         ),
     ] = None,
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="With --teacher labels: an untuned encoder or masked LM that stage 1 learns from, "
-            "and that gives a student of a shape its vocabulary and layers."
+            help="With --teacher labels: an untuned encoder, for stage 1 and the vocabulary."
         ),
     ] = None,
     recipe: Recipe = "quick",
@@ -111,13 +108,13 @@ def run(
     ] = False,
     report: Annotated[
         bool,
-        typer.Option("--report", help="Write OUT/report.html, as --minutes does."),
+        typer.Option("--report", help="Write OUT/report.html, too; with --minutes it is written."),
     ] = False,
     threads: Threads = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Distil a teacher, or soft labels, into a student in two stages and measure it.
+    """Distil a teacher, or soft labels, into a student, in two stages, and measure it.
 
     The same command again goes on where it was interrupted.
     """
