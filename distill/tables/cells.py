@@ -12,6 +12,8 @@ from rich.text import Text
 from augment.contract.foreign import shown
 
 Cells = list[str]
+INTERVAL = "95%"
+"""The head of a column of intervals, each of the score before it."""
 
 
 def print_table(
@@ -23,7 +25,9 @@ def print_table(
     """
     lines = [[shown(cell) for cell in line] for line in lines]
     if console.is_terminal:
-        for part in fitting([head, *lines], console.width):
+        for number, part in enumerate(fitting([head, *lines], console.width)):
+            if number:
+                console.print()
             table = Table(box=None, pad_edge=True, padding=(0, 1))
             for index in part:
                 side: Literal["left", "right"] = "left" if index in words else "right"
@@ -40,14 +44,18 @@ def fitting(rows: Sequence[Cells], width: int) -> list[list[int]]:
     """The columns of a table as blocks that a terminal has room for, the first one in each. PURE.
 
     Every block is filled before the next one begins; a column wider than a terminal stands alone.
+    An interval stays with the score that it is of.
     """
     wide = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
     blocks = [[0]]
     for index in range(1, len(wide)):
-        block = blocks[-1]
-        if len(block) > 1 and sum(wide[own] for own in block) + wide[index] > width:
+        if rows[0][index] == INTERVAL and index > 1:
+            continue
+        sure = rows[0][index + 1 : index + 2] == [INTERVAL]
+        together = [index, index + 1] if sure else [index]
+        if len(blocks[-1]) > 1 and sum(wide[own] for own in [*blocks[-1], *together]) > width:
             blocks.append([0])
-        blocks[-1].append(index)
+        blocks[-1] += together
     return blocks
 
 
