@@ -41,6 +41,7 @@ from distill.runs.distributed import barrier, device, main_process_first, on_mai
 from distill.runs.journal import note_call, timed
 from distill.runs.progress import Narrator, span
 from distill.runs.records import commit_sealed, discard, read_json, write_sealed_json
+from distill.serving.card import general_card, write_card
 from distill.stages import IntermediateStage
 from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.budget import (
@@ -135,8 +136,15 @@ def distill_general(
         # here, because an earlier call may have been killed after the commit
         on_main_process(lambda: discard(run.work / STAGE))
         result = summary(context, encoder.name, text, blocks, parts, plan)
-        on_main_process(lambda: run.finish(result, STUDENT))
+        on_main_process(lambda: finish(run, result, identity))
     return result
+
+
+def finish(run: RunDirectory, result: GeneralResult, identity: dict[str, Any]) -> None:
+    """Give the student its card, and write the result, which ends the run."""
+    run.check_place()
+    write_card(run.path / STUDENT, general_card(run.path / STUDENT, result, identity))
+    run.finish(result, STUDENT)
 
 
 def general_identity(

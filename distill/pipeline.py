@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import datasets
 from torch import nn
@@ -40,6 +41,7 @@ from distill.runs.journal import note_call, note_layers, timed
 from distill.runs.listing import Kind, Run
 from distill.runs.progress import Narrator
 from distill.runs.records import read_json, write_sealed_json
+from distill.serving.card import result_card, write_card
 from distill.stages import HardLabelStage, IntermediateStage, PredictionStage
 from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.advice import teacher_advice
@@ -142,9 +144,23 @@ def distill_task(
             rivals = {Role.PLAIN: train_on_labels(context, again), **rivals}
         students = choices[0] if plain else (STUDENT,)
         with timed(run.path, "measuring"):
-            on_main_process(lambda: run.finish(compare(context, guides, rivals), *students))
+            on_main_process(lambda: finish(context, guides, rivals, identity, students))
         result = run.made(EvaluationResult, students)
     return Run.finished(run.path, Kind.TASK, identity, result)
+
+
+def finish(
+    context: TaskContext,
+    guides: Guides,
+    rivals: dict[Role, PreTrainedModel],
+    identity: Mapping[str, Any],
+    students: tuple[str, ...],
+) -> None:
+    """Measure, give the student its card, and write the result, which ends the run."""
+    result, run = compare(context, guides, rivals), context.run
+    run.check_place()
+    write_card(run.path / STUDENT, result_card(run.path / STUDENT, result, identity))
+    run.finish(result, *students)
 
 
 def start_student(

@@ -54,6 +54,7 @@ from distill.runs.records import (
     read_seal,
     seal,
 )
+from distill.serving.card import result_card, write_card
 from distill.stages import HardLabelStage
 from distill.training.context import TaskContext, open_context
 
@@ -153,6 +154,7 @@ def _commit(
         write_json(folder / TEACHER_RECORD, record.to_json())
         copy_logs(context.run.path, folder)
         seal(folder, origin, place=folder / TEACHER_SEAL)
+        write_card(folder, result_card(folder, result, identity))  # no part of what is sealed
 
     commit_folder(out, fill)
 

@@ -53,6 +53,7 @@ from distill.models.labels import label_settings
 from distill.models.loading import Classifier, load_classifier, own_length
 from distill.runs.progress import Narrator
 from distill.runs.records import Record, read_json
+from distill.serving.card import forms_card, write_card
 from distill.serving.onnx import (
     PACKAGES,
     GraphSource,
@@ -249,6 +250,8 @@ def _export(
         if written - set(folder.rglob("*")):
             raise PlaceUnusable(f"files of {out} were removed while it was made.", "Export again.")
         write_json(folder / RECORD, result.to_json())
+        name = result.processor.name if result.processor else ""
+        write_card(folder, forms_card(folder, result, result.forms, name, result.model_sha256))
 
     commit_folder(out, fill)
     return read_json(out / RECORD, ExportResult)

@@ -107,6 +107,7 @@ def test_the_student_is_a_plain_transformers_folder(finished: Run) -> None:
     assert model.config.problem_type == "single_label_classification"
     assert "attn" not in (finished.student / "config.json").read_text()
     assert {f.name for f in finished.student.iterdir()} == {
+        "README.md",
         "config.json",
         "model.safetensors",
         "tokenizer.json",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from itertools import chain
 from pathlib import Path
@@ -26,6 +27,7 @@ from distill.models.students import checkpoint_projections
 from distill.models.trimming import open_source, write_trimmed
 from distill.pipeline import distill_task
 from distill.runs.records import read_json
+from distill.serving.card import CARD
 from distill.serving.segmentation import Pieces, compare
 from distill.serving.trim import TrimResult, trim_model
 from tests.unit.augment.families import modernbert_tokenizer, roberta_tokenizer
@@ -43,6 +45,7 @@ from tests.unit.distill.helpers import (
     save,
     write_version,
 )
+from tests.unit.distill.test_card import results, runs_as_it_says
 from tests.unit.distill.test_vocabulary import unigram
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -417,3 +420,11 @@ def test_rows_are_compared_piece_by_piece() -> None:
     assert found.kept.tolist() == [2, 0, 2, 2, 3, 1]
     assert found.unknown.tolist() == [0, 0, 1, 0, 1, 1]
     assert found.new_unknown.tolist() == [0, 0, 1, 0, 0, 0]
+
+
+def test_a_trimmed_model_has_its_card(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = (small / CARD).read_text()
+
+    assert re.search(r"[\d,]+ of [\d,]+ tokens", card)
+    assert results(card)[0]["dataset"]["split"] == "validation"
+    assert len(runs_as_it_says(small, monkeypatch)) == 2

@@ -1,0 +1,388 @@
+"""The model card of a student, a teacher, an export or a trimmed model: ``README.md`` beside it.
+
+A card says what lies on disk already, for readers of the folder and of the hub: it is part of no
+seal and no digest, so that who made the model may write more into it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from augment.contract.files import write_text
+from augment.contract.foreign import as_code, front_matter
+from augment.contract.model_folders import CONFIG
+from augment.contract.reading import read_json
+from distill.errors import ModelInvalid
+from distill.evaluation.answer_times import EndToEnd
+from distill.evaluation.results import (
+    EvaluationResult,
+    GeneralResult,
+    MeasuredOn,
+    Measurement,
+    Scores,
+    metric_columns,
+)
+from distill.inference.probabilities import UNCALIBRATED
+from distill.inference.settings import Calibration, serving_settings
+
+CARD = "README.md"
+HERE = 'folder = "."  # where this card lies, or the name of the model on the hub\n'
+"""The line of the usage block that names the model."""
+_HUB_METRICS = {
+    "macro_f1": "f1",
+    "weighted_f1": "f1",
+    "matthews": "matthews_correlation",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What a model's config says of what it reads and answers.
+
+    Attributes:
+        labels: In the order of its logits; none of a regression or an encoder.
+        answers: Whether it is a classifier or a regression, and no plain encoder.
+        texts: How many texts a row has.
+        calibration: How its logits become probabilities.
+    """
+
+    labels: tuple[str, ...]
+    answers: bool
+    texts: int
+    calibration: Calibration
+
+    @classmethod
+    def of(cls, folder: Path) -> Reader:
+        """What the config in a model's folder says.
+
+        Raises:
+            ModelInvalid: There is none, or it is not as we write it.
+        """
+        config = read_json(folder / CONFIG, ModelInvalid, "a model's config")
+        if not isinstance(config, dict):
+            raise ModelInvalid(f"{folder / CONFIG} holds no settings.")
+        names = config.get("id2label") or {}
+        kinds = config.get("architectures") or [""]
+        answers = str(kinds[0]).endswith("ForSequenceClassification")
+        scores = config.get("problem_type") == "regression" or len(names) == 1
+        settings = serving_settings(str(folder), config, len(names))
+        labels = () if scores or not answers else tuple(str(names[key]) for key in names)
+        return cls(labels, answers, len(settings.text_columns) or 1, settings.calibration)
+
+
+class Form(Protocol):
+    """A row of the table of an export."""
+
+    @property
+    def form(self) -> str:
+        """Its name, and its folder's."""
+
+    @property
+    def scores(self) -> Scores:
+        """By split and metric."""
+
+    @property
+    def drop(self) -> float:
+        """What of the selection metric is lost."""
+
+    @property
+    def answers_changed(self) -> int:
+        """Rows with another answer."""
+
+    @property
+    def file_bytes(self) -> int:
+        """Of its weights."""
+
+    @property
+    def end_to_end(self) -> tuple[EndToEnd, ...]:
+        """From raw texts to answers."""
+
+
+def write_card(folder: Path, card: str) -> None:
+    """Put a card into a model's folder, unless one is there, which somebody may have changed.
+
+    Raises:
+        OutputUnwritable: It cannot be written to.
+    """
+    if not os.path.lexists(folder / CARD):
+        write_text(folder / CARD, card)
+
+
+def result_card(folder: Path, result: EvaluationResult, identity: Mapping[str, Any]) -> str:
+    """The card of a distilled student or a teacher.
+
+    Args:
+        folder: Of the model.
+        result: What was measured.
+        identity: What it was made from, as ``run.json`` or ``teacher.json`` keeps it.
+    """
+    reader, made = Reader.of(folder), result.made
+    student = "student" in identity
+    what = "distilled student" if student else "teacher"
+    title = f"{result.task}, {what}"
+    sections = {
+        "": f"A {what} for the task {as_code(result.task)}, made by augment-distill.\n",
+        "Use": _usage(reader),
+        "Results": _results(result),
+        "Made from": "".join(f"- {line}\n" for line in _made_from(result, identity)),
+        "Labels": "".join(f"{at}. {as_code(name)}\n" for at, name in enumerate(reader.labels)),
+        "Calibration": _calibration(reader.calibration, made),
+        "Size and speed": "".join(f"- {line}\n" for line in _costs(made)),
+        "Recipe": _recipe(identity),
+    }
+    return _card(title, _head(title, result, reader, {made.model: made.scores}), sections)
+
+
+def general_card(folder: Path, result: GeneralResult, identity: Mapping[str, Any]) -> str:
+    """The card of a general student: an encoder that no task has tuned."""
+    title = f"general student, {result.size}"
+    losses = "".join(
+        f"| {as_code(name)} | {loss:.4f} |\n" for name, loss in sorted(result.held_out.items())
+    )
+    made = [
+        f"an encoder, SHA-256 `{str(identity.get('teacher', ''))[:12]}`",
+        f"a corpus of {result.blocks.train:,} blocks; {result.blocks.held_out:,} were held out",
+        f"{result.steps:,} steps, about {result.tokens:,} tokens",
+    ]
+    sections = {
+        "": "An encoder distilled on raw text, without any task, made by augment-distill.\n",
+        "Use": _usage(Reader.of(folder)),
+        "Made from": "".join(f"- {line}\n" for line in made),
+        "Losses on held-out blocks": f"| loss | value |\n|---|--:|\n{losses}",
+        "Recipe": _recipe(identity),
+    }
+    head = {
+        "library_name": "transformers",
+        "pipeline_tag": "feature-extraction",
+        "tags": ["augment-distill", "distillation"],
+    }
+    return _card(title, head, sections)
+
+
+def forms_card(
+    folder: Path, measured: MeasuredOn, forms: Sequence[Form], processor: str, sha256: str
+) -> str:
+    """The card of an export: every form with its size and speed.
+
+    Args:
+        folder: Of the export.
+        measured: On which version and rows.
+        forms: The first is what all were made from.
+        processor: That they were timed on.
+        sha256: Of the model that was exported.
+    """
+    written = [own for own in forms if (folder / own.form).is_dir()]
+    reader = Reader.of(folder / written[0].form)
+    title = f"{measured.task}, exported"
+    lines = "".join(_form_line(own, measured) for own in forms)
+    sections = {
+        "": f"A model for the task {as_code(measured.task)} in the forms that it is served in, "
+        "made by augment-distill.\n",
+        "Use": _fenced(_IMPORT_OURS, _ours(reader)),
+        "Forms": f"| form | {measured.selection.metric} | lost | answers changed | MB | "
+        f"ms a text | texts a second |\n|---|--:|--:|--:|--:|--:|--:|\n{lines}\n"
+        f"`{forms[0].form}` is the model before. From raw text to label with one thread, on "
+        f"{as_code(processor or 'an unknown processor')}; scores on {_rows(measured)}.\n",
+        "Made from": f"- version {as_code(measured.version)}, id `{measured.version_id[:12]}`\n"
+        f"- model, SHA-256 `{sha256[:12]}`\n",
+        "Labels": "".join(f"{at}. {as_code(name)}\n" for at, name in enumerate(reader.labels)),
+        "Calibration": _calibration(reader.calibration),
+    }
+    scores = {own.form: own.scores for own in written}
+    return _card(title, _head(title, measured, reader, scores), sections)
+
+
+def trimmed_card(
+    folder: Path, measured: MeasuredOn | None, scores: Scores, made_from: Iterable[str]
+) -> str:
+    """The card of a model with a smaller vocabulary.
+
+    Args:
+        folder: Of the model.
+        measured: On which version; None of an encoder.
+        scores: After trimming; none of an encoder.
+        made_from: Sentences: the model before, tokens and sizes.
+    """
+    reader = Reader.of(folder)
+    title = f"{measured.task if measured else 'encoder'}, trimmed"
+    sections = {
+        "": "A model without the tokens that its task does not need, made by augment-distill.\n",
+        "Use": _usage(reader),
+        "Made from": "".join(f"- {line}\n" for line in made_from),
+        "Results": "".join(f"- {name}: {value}\n" for name, value in _numbers(scores)),
+        "Labels": "".join(f"{at}. {as_code(name)}\n" for at, name in enumerate(reader.labels)),
+        "Calibration": _calibration(reader.calibration),
+    }
+    if measured is None:
+        return _card(title, {"library_name": "transformers", "tags": ["augment-distill"]}, sections)
+    return _card(title, _head(title, measured, reader, {"trimmed": scores}), sections)
+
+
+def on_hub(card: str, name: str) -> str:
+    """The card as it stands on the hub: its usage block names the model."""
+    return card.replace(HERE, f'folder = "{name}"\n')
+
+
+def _card(title: str, head: Mapping[str, Any], sections: Mapping[str, str]) -> str:
+    parts = [
+        f"## {name}\n\n{text}" if name else text for name, text in sections.items() if text.strip()
+    ]
+    return f"{front_matter(head)}\n# {title}\n\n" + "\n".join(parts)
+
+
+def _head(
+    title: str, measured: MeasuredOn, reader: Reader, scores: Mapping[str, Scores]
+) -> dict[str, Any]:
+    """What the hub reads: the task, and the results as its ``model-index``."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type=measured.task,
+            dataset_name=measured.version,
+            dataset_split=split,
+            dataset_revision=measured.version_id,
+            metric_type=_HUB_METRICS.get(metric, metric),
+            metric_name=f"{metric} ({name})" if len(scores) > 1 else metric,
+            metric_value=value,
+        )
+        for name, own in scores.items()
+        for split, metrics in own.items()
+        for metric, value in metrics.items()
+        if math.isfinite(value)
+    ]
+    data: Any = ModelCardData(model_name=title, eval_results=results or None)
+    kind = {"pipeline_tag": "text-classification"} if reader.answers else {}
+    return {
+        "library_name": "transformers",
+        **kind,
+        "tags": ["augment-distill", "distillation"],
+        "metrics": sorted({each.metric_type for each in results}),
+        **data.to_dict(),
+    }
+
+
+_IMPORT_OURS = "from distill import Classifier\n"
+
+
+def _usage(reader: Reader) -> str:
+    if not reader.answers:
+        return _fenced(
+            "from transformers import AutoModel, AutoTokenizer\n",
+            "model = AutoModel.from_pretrained(folder)\n"
+            "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
+            'print(model(**tokenizer("a text", return_tensors="pt")).last_hidden_state.shape)\n',
+        )
+    text = '{"text": "a text", "text_pair": "another"}' if reader.texts > 1 else '"a text"'
+    scores = "" if reader.labels else ', function_to_apply="none"'
+    theirs = _fenced(
+        "from transformers import pipeline\n",
+        f'classify = pipeline("text-classification", model=folder{scores})\n'
+        f"print(classify({text}))\n",
+    )
+    return f"{theirs}\nThe same with calibrated probabilities, many texts at once:\n\n" + _fenced(
+        _IMPORT_OURS, _ours(reader)
+    )
+
+
+def _ours(reader: Reader) -> str:
+    texts = '[("a text", "another")]' if reader.texts > 1 else '["a text", "another"]'
+    asks = "predict_proba" if reader.labels else "predict"
+    return f"print(Classifier.load(folder).{asks}({texts}))\n"
+
+
+def _fenced(imports: str, code: str) -> str:
+    return f"```python\n{imports}\n{HERE}{code}```\n"
+
+
+def _results(result: EvaluationResult) -> str:
+    names = [name for name, _ in metric_columns(result.made.scores)]
+    lines = [f"| model | {' | '.join(names)} |\n|---|{'--:|' * len(names)}\n"]
+    rivals = {own.model: own.scores for own in result.models}
+    rivals |= {own.name: own.scores for own in result.baselines}
+    for label, scores in rivals.items():
+        values = dict(metric_columns(scores))
+        cells = " | ".join(_cell(values.get(name)) for name in names)
+        lines.append(f"| {as_code(label)} | {cells} |\n")
+    kept = result.retention(result.made)
+    retained = f" It keeps {kept:.1f}% of its teacher's {result.selection.metric}." if kept else ""
+    return "".join(lines) + f"\nOn {_rows(result)}.{retained if result.baseline else ''}\n"
+
+
+def _rows(measured: MeasuredOn) -> str:
+    return " and ".join(f"{rows:,} rows of `{split}`" for split, rows in measured.rows.items())
+
+
+def _cell(value: float | None) -> str:
+    return f"{value:.4f}" if value is not None and math.isfinite(value) else "–"
+
+
+def _numbers(scores: Scores) -> Iterator[tuple[str, str]]:
+    for name, value in metric_columns(scores):
+        yield name, _cell(value)
+
+
+def _made_from(result: EvaluationResult, identity: Mapping[str, Any]) -> Iterator[str]:
+    yield f"version {as_code(result.version)}, id `{result.version_id[:12]}`"
+    teachers = identity.get("teacher", [])
+    for each in teachers if isinstance(teachers, list) else [teachers]:
+        if each == "labels":
+            yield "teacher: the soft labels of the version's rows"
+        else:
+            yield f"teacher: a classifier, SHA-256 `{str(each)[:12]}`"
+    for key in ("encoder", "init"):
+        if len(digest := str(identity.get(key) or "")) == 64:
+            yield f"{key}: a model, SHA-256 `{digest[:12]}`"
+    if student := identity.get("student"):
+        start = "" if len(str(student)) == 64 else f", start: `{identity.get('init')}`"
+        yield f"student: {as_code(str(student)[:40])}{start}"
+
+
+def _calibration(calibration: Calibration, made: Measurement | None = None) -> str:
+    if calibration == UNCALIBRATED:
+        return ""
+    bias = f" and a bias per label, {as_code(list(calibration.bias))}" if calibration.bias else ""
+    says = f"Probabilities are `softmax(logits / {calibration.temperature:.4g}"
+    says += f" + bias)`{bias}" if calibration.bias else ")`"
+    report = made.calibration if made else None
+    if report is None or report.after is None:
+        return f"{says}.\n"
+    return (
+        f"{says}; calibration error {report.before.ece:.3f} before, {report.after.ece:.3f} after, "
+        f"on `{report.split}`.\n"
+    )
+
+
+def _costs(made: Measurement) -> Iterator[str]:
+    latency = made.latency
+    yield f"{made.parameters:,} parameters, {made.encoder_parameters:,} without embeddings"
+    yield f"weights of {made.file_bytes / 1e6:,.1f} MB"
+    yield (
+        f"{latency.batch_1:.2f} ms a text, {latency.throughput_32:,.0f} texts a second in batches "
+        f"of 32, tokenizing left out ({latency.device}, {latency.threads} threads)"
+    )
+    yield f"reads the first {made.max_length} tokens of a text"
+
+
+def _recipe(identity: Mapping[str, Any]) -> str:
+    """As JSON in pure ASCII, whose lines never begin as a fence does."""
+    return f"```json\n{json.dumps(identity.get('recipe', {}), indent=1)}\n```\n"
+
+
+def _form_line(own: Form, measured: MeasuredOn) -> str:
+    score = measured.selection.of(own.scores)
+    times = next((each for each in own.end_to_end if each.threads == 1), None)
+    speed = f"{times.batch_1:.2f} | {times.throughput_32:,.0f}" if times else "– | –"
+    return (
+        f"| `{own.form}` | {_cell(score)} | {own.drop:+.4f} | {own.answers_changed:,} | "
+        f"{own.file_bytes / 1e6:,.1f} | {speed} |\n"
+    )
