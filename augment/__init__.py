@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from augment.replacement.candidate_store import candidate_store
     from augment.sources.task_files import draft_task
     from augment.vectors.cache import vector_tables
+    from augment.versions.push import push_version as push
 
     __version__: str
 
@@ -39,6 +40,7 @@ __all__ = [
     "open_version",
     "plan",
     "preview",
+    "push",
     "report",
     "stats",
     "vector_tables",
@@ -59,6 +61,7 @@ _PLACES = {
     "open_version": "contract.version",
     "plan": "analysis.plan:plan_task",
     "preview": "analysis.preview",
+    "push": "versions.push:push_version",
     "report": "analysis.report:write_report",
     "stats": "analysis.stats:version_stats",
     "vector_tables": "vectors.cache",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from distill.serving.export import export_model as export
     from distill.serving.glue_submission import check_submission
     from distill.serving.mistakes import write_mistakes
+    from distill.serving.push import push_model as push
     from distill.serving.trim import trim_model as trim
     from distill.teacher import fine_tune_teacher as distill_teacher
     from distill.training.budget import Budget
@@ -48,6 +49,7 @@ __all__ = [
     "load_recipe",
     "open_run",
     "predict",
+    "push",
     "report",
     "trim",
     "write_mistakes",
@@ -71,6 +73,7 @@ _PLACES = {
     "load_recipe": "recipes.load",
     "open_run": "runs.listing",
     "predict": "serving.answers",
+    "push": "serving.push:push_model",
     "report": "reports.writing:write_report",
     "trim": "serving.trim:trim_model",
     "write_mistakes": "serving.mistakes",

@@ -51,6 +51,7 @@ CALLS = {
     "augment report": Call("report", {"reference": "version", "version": "reference"}),
     "augment stats": Call("stats", {"reference": "version", "version": "reference"}),
     "augment diff": Call("diff"),
+    "augment push": Call("push"),
     "distill teacher": Call("distill_teacher"),
     "distill run": Call("distill_task"),
     "distill recipe": Call("load_recipe", {"name": "source", "source": "name", "task": ""}),
@@ -76,6 +77,7 @@ CALLS = {
     "distill list": Call("list_runs"),
     "distill show": Call("open_run", {"run": "path", "path": "run"}),
     "distill compare": Call("compare"),
+    "distill push": Call("push"),
 }
 APPS: dict[str, tuple[ModuleType, typer.Typer]] = {
     "augment": (augment, augment_app),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from augment.cli import derive, generate, inspect
+from augment.cli import derive, generate, inspect, push
 from augment.contract.terminal import command_line
 
 app = command_line(
     "augment",
     "Expand text data sets by word replacement into versioned Parquet.",
-    [generate.app, derive.app, inspect.app],
+    [generate.app, derive.app, inspect.app, push.app],
     resumes=("run", "add", "filter", "merge"),
 )

@@ -11,7 +11,8 @@ Fault                       exit 1   a sentence: what was wrong, what to do
 │   └── SchemaMismatch               a file's columns are not those of the contract
 ├── OutputError             exit 3   a place cannot be written to           (OSError)
 │   ├── OutputBusy                   another process is writing there
-│   └── OutputUnwritable             the disk is full, or there is no permission
+│   ├── OutputUnwritable             the disk is full, or there is no permission
+│   └── HubRefused                   the hub did not take what was pushed, or is out of reach
 ├── PlaceUnusable           exit 3   the system refuses a file or folder     (OSError)
 ├── MemoryTooSmall          exit 3   the machine's or the device's memory is used up (MemoryError)
 ├── RecipeInvalid           exit 2   unknown keys, values out of range      (ValueError)
@@ -115,6 +116,10 @@ class OutputBusy(OutputError):
 
 class OutputUnwritable(OutputError):
     """The disk is full, or the place may not be written; what was whole before is kept."""
+
+
+class HubRefused(OutputError):
+    """The hub did not take what was pushed, or cannot be reached; nothing was committed there."""
 
 
 class PlaceUnusable(Fault, OSError):

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from augment.contract import TaskSpec, match_labels
+from augment.contract.checkpoint import Part
 from augment.contract.model_folders import PROBE, TOKENIZER_HINT
 from augment.contract.models import (
     WHOLE_WEIGHTS,
@@ -21,7 +22,6 @@ from augment.contract.models import (
     reads_segments,
     refuse_multi_label,
 )
-from augment.contract.weights import Part
 from augment.errors import AssetInvalid
 from augment.filters.pooling import POOLINGS, Pooling, pooling_of
 from augment.filters.scorer import Encoded, Scorer

@@ -17,10 +17,9 @@ from transformers import (
 )
 
 from augment.contract import TaskSpec
-from augment.contract.checkpoint import SEQUENCE_HEAD, Checkpoint
+from augment.contract.checkpoint import SEQUENCE_HEAD, Checkpoint, Part
 from augment.contract.model_folders import PROBE, SHORTEST_INPUT, check_size
 from augment.contract.models import WHOLE_WEIGHTS, loading, max_input_length
-from augment.contract.weights import Part
 from distill.errors import ModelInvalid, VocabularyMismatch
 from distill.inference.settings import Calibration
 from distill.inference.vocabulary import MARK, check_vocabulary

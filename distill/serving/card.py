@@ -226,9 +226,20 @@ def trimmed_card(
     return _card(title, _head(title, measured, reader, {"trimmed": scores}), sections)
 
 
-def on_hub(card: str, name: str) -> str:
-    """The card as it stands on the hub: its usage block names the model."""
-    return card.replace(HERE, f'folder = "{name}"\n')
+def on_hub(card: str, name: str, *, whole: bool = False) -> str:
+    """The card as it stands on the hub: its usage block names the model.
+
+    Args:
+        card: As it lies here.
+        name: Of the model on the hub.
+        whole: The block needs the whole folder, not a name that a loader looks up.
+    """
+    if not whole:
+        return card.replace(HERE, f'folder = "{name}"\n')
+    fetch = (
+        f'from huggingface_hub import snapshot_download\n\nfolder = snapshot_download("{name}")\n'
+    )
+    return card.replace(f"\n{HERE}", fetch)
 
 
 def _card(title: str, head: Mapping[str, Any], sections: Mapping[str, str]) -> str:

@@ -1,0 +1,37 @@
+"""The command that brings a version to the hub."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from augment.cli.inspect import Reference
+from augment.contract.terminal import AsJson
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: augment push data/versions/sst2@v0003 owner/sst2-augmented --dry-run")
+def push(
+    version: Reference,
+    repo: Annotated[str, typer.Argument(help="owner/name on the hub; made if it is not there.")],
+    public: Annotated[bool, typer.Option("--public", help="Let everybody read it.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing: list files and sizes.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Push a version to the hub as a data set; private unless --public.
+
+    Every file is verified first, and all stand there by one commit; the token is that of
+    `hf auth login` or HF_TOKEN.
+    """
+    from augment.contract.terminal import print_json, print_lines
+    from augment.versions.push import push_version
+
+    done = push_version(version, repo, public=public, dry_run=dry_run)
+    if as_json:
+        print_json(done.to_json())
+    else:
+        print_lines(*(f"  {line}" for line in done.lines()))

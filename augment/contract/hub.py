@@ -1,0 +1,181 @@
+"""What both packages push to the hub: checked files, by one commit, in a private repository.
+
+Nothing is asked of the hub before everything here is checked; without a network, a push can be
+looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from augment.contract.errors import Fault, HubRefused, OutputBusy, UsageError
+from augment.contract.files import check_text
+from augment.contract.foreign import Displayed
+from augment.contract.models import first_line
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file as it goes to the hub: its path there, its content or where that lies, its digest."""
+
+    path: str
+    content: Path | bytes = field(repr=False)
+    sha256: str
+    size: int
+
+    @classmethod
+    def of(cls, path: str, content: Path | bytes) -> HubFile:
+        """A file as it is now."""
+        if isinstance(content, bytes):
+            return cls(path, content, hashlib.sha256(content).hexdigest(), len(content))
+        with content.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(path, content, digest, content.stat().st_size)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Push(Displayed):
+    """What goes to a repository of the hub, or went there.
+
+    Attributes:
+        repo: ``owner/name``.
+        kind: Of the repository.
+        public: Whether everybody may read it.
+        files: All that stands there afterwards of what a push writes.
+        left_out: What lies in the folder and is no part of what is pushed.
+        url: Of the commit; empty where nothing was sent.
+    """
+
+    repo: str
+    kind: Literal["dataset", "model"]
+    public: bool
+    files: tuple[HubFile, ...]
+    left_out: tuple[str, ...] = ()
+    url: str = ""
+
+    def lines(self) -> Iterator[str]:
+        """For a person: every file with its size, and what became of them."""
+        yield from (f"{each.size:>14,} bytes  {each.path}" for each in self.files)
+        if self.left_out:
+            yield f"left out, no part of the {self.kind}: {', '.join(self.left_out[:8])}"
+        who = "public: everybody may read it" if self.public else "private"
+        total = f"{len(self.files)} files, {sum(each.size for each in self.files) / 1e6:,.1f} MB"
+        if self.url:
+            yield f"pushed {total} to {self.repo} ({who}): {self.url}"
+        else:
+            yield f"nothing was sent: {total} would go to the {self.kind} {self.repo} ({who}), "
+            yield "in one commit; files of an earlier push that are not among these would go"
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        files = [{"path": f.path, "bytes": f.size, "sha256": f.sha256} for f in self.files]
+        told = {"repo": self.repo, "kind": self.kind, "private": not self.public, "files": files}
+        return {**told, "left_out": list(self.left_out), "url": self.url or None}
+
+    def send(self, message: str, ours: Callable[[str], bool]) -> Push:
+        """Make the repository, if need be, and commit the files to it.
+
+        Args:
+            message: Of the commit.
+            ours: Whether a file there is one that a push writes, and goes where it is not now.
+
+        Raises:
+            UsageError: No token is known, or the repository is public and was not to be.
+            HubRefused: The hub did not take it, or cannot be reached.
+            OutputBusy: A file was changed meanwhile.
+        """
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+
+        if not (token := get_token()):
+            raise UsageError(
+                "no token of the hub is known: it has to know who pushes.",
+                "Log in with `hf auth login`, or set HF_TOKEN to a token that may write.",
+            )
+        with _hub_answers(self.repo):
+            api = HfApi(token=token)
+            api.create_repo(self.repo, repo_type=self.kind, private=not self.public, exist_ok=True)
+            there: Any = api.repo_info(self.repo, repo_type=self.kind)
+            if not there.private and not self.public:
+                raise UsageError(
+                    f"{self.repo} is there and public: everybody could read what is pushed.",
+                    "If that is meant: --public. Else choose another name.",
+                )
+            kept = {each.path for each in self.files}
+            listed = [each.rfilename for each in there.siblings or ()]
+            gone = [name for name in listed if ours(name) and name not in kept]
+            new = [CommitOperationAdd(each.path, each.content) for each in self.files]
+            for operation, file in zip(new, self.files, strict=True):
+                if operation.upload_info.sha256.hex() != file.sha256:
+                    raise OutputBusy(f"{file.path} was changed meanwhile.", "Push again.")
+            old = [CommitOperationDelete(name) for name in gone]
+            done = api.create_commit(
+                self.repo,
+                [*old, *new],
+                repo_type=self.kind,
+                commit_message=message,
+                parent_commit=there.sha,
+            )
+        return replace(self, public=not there.private, url=str(done.commit_url))
+
+
+def check_repo(name: str) -> None:
+    """Check the name of a repository before anything is done for it.
+
+    Raises:
+        UsageError: It is not ``owner/name`` as the hub has it.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
+
+    check_text("the repository", name)
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise UsageError(f"{name} is no name of a repository.", str(error)) from error
+    if name.count("/") != 1:
+        raise UsageError(f"{name} does not say whose repository it is.", "Name it as owner/name.")
+
+
+def refuse_places(files: Iterable[HubFile], folder: Path) -> None:
+    """Check that texts that are pushed name no place of this machine.
+
+    Raises:
+        UsageError: One does.
+    """
+    places = {str(place) for place in (Path.home(), Path.cwd(), folder.resolve().parent)}
+    known = [place.encode() for place in places if place.count("/") > 1]
+    for file in files:
+        content = file.content if isinstance(file.content, bytes) else file.content.read_bytes()
+        if place := next((each for each in known if each in content), None):
+            raise UsageError(
+                f"{file.path} names a place of this machine: {place.decode()}.",
+                "Take it out of there, then push again: on the hub others would read it.",
+            )
+
+
+@contextmanager
+def _hub_answers(repo: str) -> Iterator[None]:
+    """Around what asks the hub: each of its client's own errors becomes a sentence."""
+    try:
+        yield
+    except Fault:
+        raise
+    except Exception as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        raise HubRefused(
+            f"the hub did not take {repo}: {first_line(error)}",
+            _HUB_HINTS.get(status or 0, _HUB_HINT),
+        ) from error
+
+
+_HUB_HINT = "Nothing was committed there. Check the network and the name, then push again."
+_HUB_HINTS = {
+    401: "The hub does not know this token: `hf auth login`, or another HF_TOKEN.",
+    403: "This token may not write there: use one with the right to write, or your own name.",
+    412: "Somebody else committed to it meanwhile: push again.",
+}
