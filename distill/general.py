@@ -36,12 +36,12 @@ from distill.models.students import (
     parse_student,
 )
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe, load_recipe
+from distill.runs.card import general_card, write_card
 from distill.runs.directory import STUDENT, RunDirectory, reuse
 from distill.runs.distributed import barrier, device, main_process_first, on_main_process
 from distill.runs.journal import note_call, timed
 from distill.runs.progress import Narrator, span
 from distill.runs.records import commit_sealed, discard, read_json, write_sealed_json
-from distill.serving.card import general_card, write_card
 from distill.stages import IntermediateStage
 from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.budget import (

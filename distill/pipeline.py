@@ -29,6 +29,7 @@ from distill.models.seeding import seeded
 from distill.models.students import Init, ShapeSpec, StudentSpec, build_student
 from distill.recipes.auto import Facts, recipe_for
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe
+from distill.runs.card import result_card, write_card
 from distill.runs.directory import (
     PLAIN_STUDENT,
     STUDENT,
@@ -41,7 +42,6 @@ from distill.runs.journal import note_call, note_layers, timed
 from distill.runs.listing import Kind, Run
 from distill.runs.progress import Narrator
 from distill.runs.records import read_json, write_sealed_json
-from distill.serving.card import result_card, write_card
 from distill.stages import HardLabelStage, IntermediateStage, PredictionStage
 from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.advice import teacher_advice

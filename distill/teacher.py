@@ -39,6 +39,7 @@ from distill.models.loading import (
 from distill.models.seeding import seeded
 from distill.recipes.auto import Facts, recipe_for
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe
+from distill.runs.card import result_card, write_card
 from distill.runs.directory import LOCK, RunDirectory
 from distill.runs.distributed import barrier, on_main_process
 from distill.runs.journal import copy_logs, note_call, timed
@@ -54,7 +55,6 @@ from distill.runs.records import (
     read_seal,
     seal,
 )
-from distill.serving.card import result_card, write_card
 from distill.stages import HardLabelStage
 from distill.training.context import TaskContext, open_context
 

@@ -29,7 +29,7 @@ LAYERS = {
     "distill": (
         "errors", "inference", "runs", "recipes",
         "models", "data", "stages", "evaluation", "training", "runs.listing", "runs.comparison",
-        "serving.card",
+        "runs.card",
         "pipeline", "teacher", "general", "ablation", "diagnosis", "serving", "tables", "reports",
         "__init__", "cli",
     ),

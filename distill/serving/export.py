@@ -51,9 +51,9 @@ from distill.inference.probabilities import UNCALIBRATED
 from distill.models.folders import folder_digest, save_clean, save_tokenizer
 from distill.models.labels import label_settings
 from distill.models.loading import Classifier, load_classifier, own_length
+from distill.runs.card import forms_card, write_card
 from distill.runs.progress import Narrator
 from distill.runs.records import Record, read_json
-from distill.serving.card import forms_card, write_card
 from distill.serving.onnx import (
     PACKAGES,
     GraphSource,

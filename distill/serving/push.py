@@ -16,10 +16,10 @@ from distill.inference.classifier import Classifier
 from distill.inference.forms import RECORD as EXPORT_RECORD
 from distill.inference.forms import is_export, is_graph
 from distill.models.folders import SAFETENSORS, model_folder
+from distill.runs.card import CARD, Reader, general_card, on_hub, result_card
 from distill.runs.directory import RUN, STUDENT
 from distill.runs.listing import open_run
 from distill.runs.records import TEACHER_RECORD, TEACHER_SEAL, flaw, read_seal
-from distill.serving.card import CARD, Reader, general_card, on_hub, result_card
 from distill.serving.export import FORMS
 from distill.serving.trim import RECORD as TRIM_RECORD
 

@@ -21,7 +21,6 @@ from transformers import PreTrainedTokenizerBase
 
 from augment.contract import Version
 from augment.contract.files import check_output, commit_folder, new_place, sole_writer, write_json
-from augment.contract.foreign import as_code
 from augment.contract.model_folders import SAFETENSORS
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
@@ -31,15 +30,15 @@ from distill.errors import ModelInvalid, UsageError
 from distill.evaluation.compare import labeled_splits
 from distill.evaluation.cost import weight_bytes
 from distill.evaluation.evaluate import changed_answers, predict, scores_of
-from distill.evaluation.results import MeasuredOn, Scores, Selection
+from distill.evaluation.results import Scores, Selection
 from distill.inference.vocabulary import vocabulary_digest
 from distill.models.folders import folder_digest
 from distill.models.loading import open_classifier, read_tokenizer
 from distill.models.trimming import Source, open_source, write_trimmed
+from distill.runs.card import trimmed_card, write_card
 from distill.runs.distributed import device
 from distill.runs.progress import Gauge, Narrator
 from distill.runs.records import Record, read_json
-from distill.serving.card import trimmed_card, write_card
 from distill.serving.segmentation import Numbers, Pieces, compare, split_rows
 
 RECORD = "trim.json"
@@ -225,29 +224,7 @@ def fill_trimmed(
         **({"scores": _score(source, folder, version, new)} if source.classifier else {}),
     )
     write_json(folder / RECORD, result.to_json())
-    write_card(folder, _card(folder, version, result))
-
-
-def _card(folder: Path, version: Version, result: TrimResult) -> str:
-    """The card of the copy."""
-    was, now, scores = result.before, result.after, result.scores
-    made_from = (
-        f"version {as_code(result.version)}, id `{result.version_id[:12]}`",
-        f"model, SHA-256 `{result.model_sha256[:12]}`",
-        f"{now.tokens:,} of {was.tokens:,} tokens; weights of {now.weight_bytes / 1e6:,.1f} MB, "
-        f"{was.weight_bytes / 1e6:,.1f} MB before",
-    )
-    if scores is None:
-        return trimmed_card(folder, None, {}, made_from)
-    rows = {split: version.rows(split) for split in scores.after}
-    measured = MeasuredOn(
-        version=result.version,
-        version_id=result.version_id,
-        task=version.task.name,
-        selection=scores.selection,
-        rows=rows,
-    )
-    return trimmed_card(folder, measured, scores.after, made_from)
+    write_card(folder, trimmed_card(folder, version, result))
 
 
 def _reader(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:

@@ -15,9 +15,9 @@ from rich.markdown import Markdown
 from augment.contract import Version
 from distill import distill_task, distill_teacher
 from distill.models.folders import folder_digest
+from distill.runs.card import CARD, HERE, on_hub, result_card
 from distill.runs.listing import Run, open_run
 from distill.runs.records import flaw, read_seal
-from distill.serving.card import CARD, HERE, on_hub, result_card
 from tests.unit.distill.helpers import TINY_RECIPE
 
 TITLES = {"student": "mood, distilled student", "teacher": "mood, teacher"}

@@ -13,7 +13,7 @@ import distill
 from distill.cli import app
 from distill.errors import ModelInvalid, UsageError
 from distill.inference.classifier import Classifier
-from distill.serving.card import CARD, write_card
+from distill.runs.card import CARD, write_card
 from tests.hub import Hub, hub
 from tests.unit.distill.helpers import make_bert, make_tokenizer, save
 

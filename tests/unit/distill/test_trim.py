@@ -26,8 +26,8 @@ from distill.models.loading import load_classifier, load_encoder, read_tokenizer
 from distill.models.students import checkpoint_projections
 from distill.models.trimming import open_source, write_trimmed
 from distill.pipeline import distill_task
+from distill.runs.card import CARD
 from distill.runs.records import read_json
-from distill.serving.card import CARD
 from distill.serving.segmentation import Pieces, compare
 from distill.serving.trim import TrimResult, trim_model
 from tests.unit.augment.families import modernbert_tokenizer, roberta_tokenizer

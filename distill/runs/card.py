@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from augment.contract import Version
 from augment.contract.files import write_text
 from augment.contract.foreign import as_code, front_matter
 from augment.contract.model_folders import CONFIG
@@ -34,6 +35,7 @@ from distill.inference.settings import Calibration, serving_settings
 CARD = "README.md"
 HERE = 'folder = "."  # where this card lies, or the name of the model on the hub\n'
 """The line of the usage block that names the model."""
+_TAGS = ["augment-distill", "distillation"]
 _HUB_METRICS = {
     "macro_f1": "f1",
     "weighted_f1": "f1",
@@ -133,7 +135,7 @@ def result_card(folder: Path, result: EvaluationResult, identity: Mapping[str, A
         "Use": _usage(reader),
         "Results": _results(result),
         "Made from": "".join(f"- {line}\n" for line in _made_from(result, identity)),
-        "Labels": "".join(f"{at}. {as_code(name)}\n" for at, name in enumerate(reader.labels)),
+        "Labels": _labels(reader),
         "Calibration": _calibration(reader.calibration, made),
         "Size and speed": "".join(f"- {line}\n" for line in _costs(made)),
         "Recipe": _recipe(identity),
@@ -162,7 +164,7 @@ def general_card(folder: Path, result: GeneralResult, identity: Mapping[str, Any
     head = {
         "library_name": "transformers",
         "pipeline_tag": "feature-extraction",
-        "tags": ["augment-distill", "distillation"],
+        "tags": _TAGS,
     }
     return _card(title, head, sections)
 
@@ -193,36 +195,41 @@ def forms_card(
         f"{as_code(processor or 'an unknown processor')}; scores on {_rows(measured)}.\n",
         "Made from": f"- version {as_code(measured.version)}, id `{measured.version_id[:12]}`\n"
         f"- model, SHA-256 `{sha256[:12]}`\n",
-        "Labels": "".join(f"{at}. {as_code(name)}\n" for at, name in enumerate(reader.labels)),
+        "Labels": _labels(reader),
         "Calibration": _calibration(reader.calibration),
     }
     scores = {own.form: own.scores for own in written}
     return _card(title, _head(title, measured, reader, scores), sections)
 
 
-def trimmed_card(
-    folder: Path, measured: MeasuredOn | None, scores: Scores, made_from: Iterable[str]
-) -> str:
+def trimmed_card(folder: Path, version: Version, trimmed: Any) -> str:
     """The card of a model with a smaller vocabulary.
 
     Args:
         folder: Of the model.
-        measured: On which version; None of an encoder.
-        scores: After trimming; none of an encoder.
-        made_from: Sentences: the model before, tokens and sizes.
+        version: Whose tokens it has.
+        trimmed: What that did, a ``TrimResult``.
     """
-    reader = Reader.of(folder)
-    title = f"{measured.task if measured else 'encoder'}, trimmed"
+    reader, was, now = Reader.of(folder), trimmed.before, trimmed.after
+    scores: Scores = trimmed.scores.after if trimmed.scores else {}
+    made_from = (
+        f"- version {as_code(trimmed.version)}, id `{trimmed.version_id[:12]}`\n"
+        f"- model, SHA-256 `{trimmed.model_sha256[:12]}`\n"
+        f"- {now.tokens:,} of {was.tokens:,} tokens; weights of {now.weight_bytes / 1e6:,.1f} MB, "
+        f"{was.weight_bytes / 1e6:,.1f} MB before\n"
+    )
+    title = f"{version.task.name}, trimmed"
     sections = {
         "": "A model without the tokens that its task does not need, made by augment-distill.\n",
         "Use": _usage(reader),
-        "Made from": "".join(f"- {line}\n" for line in made_from),
-        "Results": "".join(f"- {name}: {value}\n" for name, value in _numbers(scores)),
-        "Labels": "".join(f"{at}. {as_code(name)}\n" for at, name in enumerate(reader.labels)),
+        "Made from": made_from,
+        "Results": "".join(f"- {name}: {_cell(x)}\n" for name, x in metric_columns(scores)),
+        "Labels": _labels(reader),
         "Calibration": _calibration(reader.calibration),
     }
-    if measured is None:
-        return _card(title, {"library_name": "transformers", "tags": ["augment-distill"]}, sections)
+    if not scores:
+        return _card(title, {"library_name": "transformers", "tags": _TAGS}, sections)
+    measured = MeasuredOn.on(version, {split: range(version.rows(split)) for split in scores})
     return _card(title, _head(title, measured, reader, {"trimmed": scores}), sections)
 
 
@@ -276,7 +283,7 @@ def _head(
     return {
         "library_name": "transformers",
         **kind,
-        "tags": ["augment-distill", "distillation"],
+        "tags": _TAGS,
         "metrics": sorted({each.metric_type for each in results}),
         **data.to_dict(),
     }
@@ -337,11 +344,6 @@ def _cell(value: float | None) -> str:
     return f"{value:.4f}" if value is not None and math.isfinite(value) else "–"
 
 
-def _numbers(scores: Scores) -> Iterator[tuple[str, str]]:
-    for name, value in metric_columns(scores):
-        yield name, _cell(value)
-
-
 def _made_from(result: EvaluationResult, identity: Mapping[str, Any]) -> Iterator[str]:
     yield f"version {as_code(result.version)}, id `{result.version_id[:12]}`"
     teachers = identity.get("teacher", [])
@@ -356,6 +358,10 @@ def _made_from(result: EvaluationResult, identity: Mapping[str, Any]) -> Iterato
     if student := identity.get("student"):
         start = "" if len(str(student)) == 64 else f", start: `{identity.get('init')}`"
         yield f"student: {as_code(str(student)[:40])}{start}"
+
+
+def _labels(reader: Reader) -> str:
+    return "".join(f"{at}. {as_code(name)}\n" for at, name in enumerate(reader.labels))
 
 
 def _calibration(calibration: Calibration, made: Measurement | None = None) -> str:
