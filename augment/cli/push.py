@@ -7,12 +7,17 @@ from typing import Annotated
 import typer
 
 from augment.cli.inspect import Reference
-from augment.contract.terminal import AsJson
+from augment.contract.terminal import AsJson, examples
 
 app = typer.Typer()
 
 
-@app.command(epilog="Example: augment push data/versions/sst2@v0003 owner/sst2-augmented --dry-run")
+@app.command(
+    epilog=examples(
+        "augment push data/versions/sst2 owner/sst2-augmented --dry-run",
+        "augment push data/versions/sst2@v0003 owner/sst2-augmented --public",
+    )
+)
 def push(
     version: Reference,
     repo: Annotated[str, typer.Argument(help="owner/name on the hub; made if it is not there.")],

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from augment.contract.errors import Fault, HubRefused, OutputBusy, UsageError
+from augment.contract.errors import Fault, HubRefused, OutputBusy, UsageError, first_line
 from augment.contract.files import check_text
 from augment.contract.foreign import Displayed
-from augment.contract.models import first_line
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,10 @@ def push_version(
         UsageError: The name is none, no token is known, or the data set is public already.
         ContractError: The version was damaged.
         HubRefused: The hub did not take it, or cannot be reached.
+
+    Example:
+        >>> from augment import push
+        >>> assert not push("data/versions/reviews", "owner/reviews", dry_run=True).url
     """
     check_repo(repo)
     opened = version if isinstance(version, Version) else open_version(version)

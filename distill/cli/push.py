@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
-from augment.contract.terminal import AsJson
+from augment.contract.terminal import AsJson, examples
 
 app = typer.Typer()
 
 
 @app.command(
-    epilog="Example: distill push runs/sst2 owner/sst2-small --dry-run · "
-    "an export: distill push export owner/sst2-onnx"
+    epilog=examples(
+        "distill push runs/sst2 owner/sst2-small --dry-run",
+        "distill push export owner/sst2-onnx --public",
+    )
 )
 def push(
     model: Annotated[

@@ -58,6 +58,10 @@ def push_model(
         UsageError: A name is none, no token is known, or the model there is public already.
         ModelInvalid: The model was damaged, or cannot answer.
         HubRefused: The hub did not take it, or cannot be reached.
+
+    Example:
+        >>> from distill import push
+        >>> assert not push("runs/reviews", "owner/reviews", dry_run=True).url
     """
     check_repo(repo)
     name = os.fspath(model)
