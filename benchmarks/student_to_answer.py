@@ -3,16 +3,18 @@
     python -m benchmarks.student_to_answer --folder goal --json FILE
 
 One command from nothing: each task as a version of its rows as they are, a teacher of 6 x 384 and
-students by the recipe ``quick`` in fewer steps, each in float32 and int8; one more that is trimmed
-to few tokens and learns from the teacher again. Steps are selected on rows held out of the training
-rows; scores are those of rows that select nothing: ``test_clean.csv`` of the tickets, GLUE's
-validation split of the others, with the middle 95% of a thousand resamples of the mean over seeds.
+students by the recipe ``quick`` in fewer steps, each in all forms, whole and with the tokens alone
+that were seen. Steps are selected on rows held out of the training rows; scores are those of rows
+that select nothing: ``test_clean.csv`` of the tickets, GLUE's validation split of the others, with
+the middle 95% of a thousand resamples of the mean over seeds. Tasks that are not named stay in the
+results as they are.
 All answer raw texts, one thread, in turns. What is finished in the folder is not done again;
 ``--train`` stops before anything is timed.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import statistics
 import time
@@ -39,14 +41,12 @@ from distill.inference.classifier import Classifier
 from distill.pipeline import distill_task
 from distill.recipes.load import load_recipe
 from distill.serving.export import Processor, export_model
-from distill.serving.trim import trim_model
 from distill.teacher import fine_tune_teacher
 
 SHAPES, TEST = ("4x312-1200-12", "2x312-1200-12"), "test"
-SIZES = {"tickets": 3_000, "mrpc": 5_000, "sst2": 5_000}
-"""Tokens of the trimmed student of the first shape."""
+FORMS = {"onnx": "float32 graph", "onnx-int8": "int8", "onnx-small": "int8, shared pieces"}
 STEPS = {"tickets": (600, 400), "mrpc": (250, 250), "sst2": (800, 600)}
-"""Of stage 1 and stage 2; labels only has as many as both, a trimmed copy those of stage 2."""
+"""Of stage 1 and stage 2; labels only has as many as both."""
 TURNS, BURST, MANY = 12, 6, 96
 Rows = list[dict[str, Any]]
 
@@ -151,30 +151,12 @@ class Campaign:
             plain=seed == 0 and shape == SHAPES[0],
         ).path
 
-    def small(self, name: str, run: Path, size: int, seed: int) -> Path:
-        """A trimmed copy that has learnt from the whole teacher again, in its own pieces."""
-        copy = self.folder / "trimmed" / f"{run.name}-{size}"
-        if not copy.is_dir():
-            trim_model(str(run), self.version(name), out=copy, size=size)
-        logits = load_recipe("logits", name)
-        again = {"max_steps": STEPS[name][1], "epochs": 1_000.0, "data": "all", "evaluations": 4}
-        recipe = logits.model_copy(
-            update={"seed": seed, "prediction": logits.prediction.model_copy(update=again)}
-        )
-        return distill_task(
-            self.version(name),
-            teacher=self.teacher(name),
-            student=str(copy),
-            out=self.folder / "again" / copy.name,
-            recipe=recipe,
-            plain=False,
-        ).path
-
-    def exported(self, name: str, run: Path) -> Path:
+    def exported(self, name: str, run: Path, *, trim: bool = False) -> Path:
         """Its forms."""
-        out = self.folder / "exports" / f"{run.parent.name}-{run.name}"
+        out = self.folder / "forms" / f"{run.name}-{'seen' if trim else 'all'}"
         if not out.is_dir():
-            export_model(str(run), self.version(name), out=out, forms=["onnx", "onnx-int8"])
+            forms = [form for form in FORMS if not trim or form != "onnx"]
+            export_model(str(run), self.version(name), out=out, forms=forms, trim=trim)
         return out
 
 
@@ -193,7 +175,9 @@ class Rival:
     file_bytes: int
 
 
-def rivals(campaign: Campaign, name: str, seeds: Sequence[int]) -> Iterator[Rival]:
+def rivals(
+    campaign: Campaign, name: str, seeds: Sequence[int], shapes: Sequence[str]
+) -> Iterator[Rival]:
     """All that is compared on a task."""
 
     def of(title: str, folders: Sequence[Path]) -> Rival:
@@ -204,20 +188,15 @@ def rivals(campaign: Campaign, name: str, seeds: Sequence[int]) -> Iterator[Riva
     yield of("teacher 6 x 384", [campaign.teacher(name)])
     first = campaign.student(name, SHAPES[0], seeds[0])
     yield of("4 x 312, labels only", [first / "plain-student"])
-    for shape in SHAPES:
+    for shape in shapes:
         short = " x ".join(shape.split("-")[0].split("x"))
         runs = [campaign.student(name, shape, seed) for seed in seeds]
-        exports = [campaign.exported(name, run) for run in runs]
         yield of(f"{short}, PyTorch", [run / "student" for run in runs])
-        for form, title in (("onnx", "float32 graph"), ("onnx-int8", "int8")):
-            yield of(f"{short}, {title}", [out / form for out in exports])
-        if shape == SHAPES[0]:
-            size = SIZES[name]
-            small = [
-                campaign.small(name, run, size, at) for at, run in zip(seeds, runs, strict=True)
-            ]
-            graphs = [campaign.exported(name, run) / "onnx-int8" for run in small]
-            yield of(f"{short}, {size:,} tokens, int8", graphs)
+        for trim, words in ((False, ""), (True, "seen tokens, ")):
+            outs = [campaign.exported(name, run, trim=trim) for run in runs]
+            for form, title in FORMS.items():
+                if (outs[0] / form).is_dir():
+                    yield of(f"{short}, {words}{title}", [out / form for out in outs])
 
 
 def file_bytes(folder: Path) -> int:
@@ -321,11 +300,13 @@ def timed(call: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
-def table(campaign: Campaign, tasks: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
+def table(
+    campaign: Campaign, tasks: Sequence[str], seeds: Sequence[int], shapes: Sequence[str]
+) -> dict[str, Any]:
     """Scores, sizes and times of every task, printed as they come."""
     lines = {}
     for name in tasks:
-        version, found = campaign.version(name), list(rivals(campaign, name, seeds))
+        version, found = campaign.version(name), list(rivals(campaign, name, seeds, shapes))
         scored, timed_all = scores(version, found), times(version, found)
         lines[name] = {rival: scored[rival] | timed_all[rival] for rival in scored}
         print(name, version.task.selection_metric)
@@ -340,22 +321,26 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--tasks", nargs="+", default=list(SOURCES), choices=SOURCES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=SHAPES)
     parser.add_argument("--train", action="store_true", help="train only")
     options = parser.parse_args()
     torch.set_num_threads(1)
     campaign = Campaign(options.folder.resolve())
     for seed in options.seeds:
         for name in options.tasks:
-            for shape in SHAPES:
+            for shape in options.shapes:
                 run = campaign.student(name, shape, seed)
-                campaign.exported(name, run)
-                if shape == SHAPES[0]:
-                    campaign.exported(name, campaign.small(name, run, SIZES[name], seed))
+                for trim in (False, True):
+                    campaign.exported(name, run, trim=trim)
             print(name, seed, flush=True)
     if not options.train:
-        lines = table(campaign, options.tasks, options.seeds)
+        lines = table(campaign, options.tasks, options.seeds, options.shapes)
+        known = (
+            json.loads(options.json.read_text()) if options.json and options.json.is_file() else {}
+        )
         machine = {**describe(), **Processor.here().to_json()}
-        keep({"machine": machine, "seeds": options.seeds, "tasks": lines}, options.json)
+        found = {task: {"machine": machine, "models": own} for task, own in lines.items()}
+        keep({**known, **found}, options.json)
 
 
 if __name__ == "__main__":
