@@ -18,6 +18,7 @@ from augment.contract import (
     open_version,
 )
 from augment.contract.files import disk_errors
+from augment.contract.foreign import counted
 from augment.contract.models import processor_computes_bfloat16, slow_bfloat16
 from augment.errors import UsageError
 from augment.executor.base import Engine
@@ -217,7 +218,7 @@ def precision_line(precision: str, device: str, *, in_hardware: bool | None = No
 def source_line(task: TaskSpec, data: Source) -> str:
     """The splits with their rows."""
     parts = [f"{name} {table.num_rows:,}" for name, table in data.splits.items()]
-    skipped = f" · {data.skipped} malformed rows left out" if data.skipped else ""
+    skipped = f" · {counted(data.skipped, 'malformed row')} left out" if data.skipped else ""
     return f"{task.name}: " + " · ".join(parts) + skipped
 
 
@@ -256,7 +257,9 @@ def _augment(
         counts.update(work.counts(number, kept or {}))
     due = [chunk for chunk in chunks if finished[chunk.number] is None]
     if len(due) < len(chunks):
-        tell.say("resuming", f"{len(chunks) - len(due)} of {len(chunks)} chunks are done")
+        tell.say(
+            "resuming", f"{len(chunks) - len(due)} of {counted(len(chunks), 'chunk')} are done"
+        )
     rows = sum(chunk.rows.num_rows for chunk in chunks)
     columns = worker.spec.task.text_columns
     title = "candidates" if worker.finder else "rows"
@@ -278,7 +281,7 @@ def _augment(
     except KeyboardInterrupt:
         safe = sum(staging.finished(chunk.number) is not None for chunk in chunks)
         tell.stop()
-        tell.say("stopped", f"{safe} of {len(chunks)} chunks are kept in {staging.path}")
+        tell.say("stopped", f"{safe} of {counted(len(chunks), 'chunk')} are kept in {staging.path}")
         raise
     finally:
         tell.stop()
@@ -293,7 +296,8 @@ def _measured(data: Source, worker: Worker, tell: Narrator) -> dict[str, float]:
     agreement = measure_agreement(data.splits[task.splits.train], task, worker.finder)
     tell.say(
         precision,
-        f"{agreement.equal_sets:.1%} of {agreement.positions:,} candidate sets are those of "
+        f"{agreement.equal_sets:.1%} of "
+        f"{counted(agreement.positions, 'candidate set', 'are')} those of "
         f"float32, mean overlap {agreement.overlap:.1%}",
     )
     return agreement.measured()

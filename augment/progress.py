@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from augment.contract import terminal
-from augment.contract.foreign import in_notebook
+from augment.contract.foreign import counted, in_notebook
 from augment.contract.terminal import Gauge, span
 
 
@@ -119,4 +119,4 @@ class Narrator(terminal.Narrator):
         assert self._gauge is not None
         rate = self._masks / max(time.monotonic() - self._gauge.began, 1e-6)
         masks = f" · {rate:,.0f} masks/s" * bool(self._masks)  # other processes do not tell theirs
-        return f"{self._rows_done:,} of {self._rows:,} rows{masks}"
+        return f"{self._rows_done:,} of {counted(self._rows, 'row')}{masks}"

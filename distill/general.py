@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from augment.contract.files import new_place
+from augment.contract.foreign import counted
 from augment.contract.models import max_input_length, quiet_libraries
 from distill.data.batching import lengths_of
 from distill.data.blocks import Blocks, Split, block_spec, split, tokenize_corpus
@@ -229,7 +230,10 @@ def read_corpus(context: RunContext, teacher: str, corpus: Corpus, source: Sourc
     if corpus.documents:
         divided = {"line": "each line is a document", "blank-line": "blank lines divide documents"}
         say("text files", divided[corpus.documents])
-    say("corpus", f"{corpus.name} · {counts.blocks:,} blocks · {counts.tokens:,} tokens")
+    say(
+        "corpus",
+        f"{corpus.name} · {counted(counts.blocks, 'block')} · {counted(counts.tokens, 'token')}",
+    )
     for notice in counts.notices(spec):
         say("", notice)
     warn_of_unknown(blocks.rows, context.tokenizer, context.narrator)
@@ -295,7 +299,10 @@ def train(
 ) -> None:
     """Train the student for the planned steps and commit it with its projections."""
     epochs, say = plan.steps / _steps_an_epoch(context, parts), context.narrator.say
-    say("plan", f"{plan.steps:,} steps · {plan.tokens:,} tokens · {epochs:.2f} epochs")
+    say(
+        "plan",
+        f"{counted(plan.steps, 'step')} · {counted(plan.tokens, 'token')} · {epochs:.2f} epochs",
+    )
     watch: tuple[Deadline, ...] = ()
     if budget.hours is not None:
         watch = (Deadline(context.narrator, began + budget.hours * 3600, budget.hours),)

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from augment.contract import TaskSpec, Version
 from augment.contract.files import new_place
+from augment.contract.foreign import counted
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts, count_taught
@@ -185,8 +186,12 @@ def token_table(guide: Classifier | Encoder | None) -> TokenTable | None:
 def describe_rows(context: TaskContext) -> str:
     """The version that is trained on, and its size."""
     tokens = context.tokens
-    more = f" · {len(tokens.unlabeled):,} unlabeled rows" if tokens.unlabeled is not None else ""
-    return f"{context.version.reference} · {len(tokens.train):,} training rows{more}"
+    more = (
+        f" · {counted(len(tokens.unlabeled), 'unlabeled row')}"
+        if tokens.unlabeled is not None
+        else ""
+    )
+    return f"{context.version.reference} · {counted(len(tokens.train), 'training row')}{more}"
 
 
 def check_guides(context: TaskContext, loaded: LoadedGuides, allow_weak: bool) -> Guides:
@@ -376,7 +381,7 @@ def check_teacher(
     split, rows = next(iter(validation.items()))
     found = fitness(judged, task, validation)
     size = f"{describe(teacher.model)} · {task.selection_metric} {found.score:.3f}"
-    context.narrator.say(title, f"{size} on {split} ({len(rows):,} rows)")
+    context.narrator.say(title, f"{size} on {split} ({counted(len(rows), 'row')})")
     if found.weakness and not allow_weak:
         folder, originals = str(context.version.path.parent), len(context.tokens.rows("original"))
         raise WeakTeacher(

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from augment.contract.foreign import counted
 from augment.recipes.schema import AugmentRecipe
 from augment.tokenization.words import Route, Word
 
@@ -126,12 +127,15 @@ def why_little(
     dropped = {key.partition(".")[2]: n for key, n in counts.items() if key.startswith("dropped.")}
     changed = sum(dropped.values()) - dropped.get("identity", 0) + counts.get("rows.augmented", 0)
     gated = {reason: n for reason, n in dropped.items() if reason in _GATES and n}
-    made = f"{counts.get('rows.augmented', 0):,} rows were generated"
+    made = f"{counted(counts.get('rows.augmented', 0), 'row')} generated"
     if gated and 2 * sum(gated.values()) > changed:
         most = max(gated, key=gated.__getitem__)
-        return (f"{made}: {_GATES[most]} refused {gated[most]:,} of {changed:,} changed samples",)
+        return (
+            f"{made}: {_GATES[most]} refused {gated[most]:,} of "
+            f"{counted(changed, 'changed sample')}",
+        )
     doubts = texts.doubts(recipe) or (
-        f"{dropped.get('identity', 0):,} samples equal their original "
+        f"{counted(dropped.get('identity', 0), 'sample', 'equal')} their original "
         f"(probability {recipe.probability}), {dropped.get('duplicate', 0):,} an earlier one",
     )
     return tuple(f"{made}: {doubt}" for doubt in doubts)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from augment.analysis.coverage import coverage
 from augment.contract import UNLABELED_SPLIT
-from augment.contract.foreign import Displayed
+from augment.contract.foreign import Displayed, counted
 from augment.contract.terminal import span
 from augment.errors import UsageError
 from augment.executor.base import Chunk
@@ -86,8 +86,8 @@ class Plan(Displayed):
             ("rows", f"{self.rows_in:,} in, about {self.rows_out:,} out ({per_row:.1f} for each)"),
             (
                 "work",
-                f"{about}{self.masked_positions:,} masked words to predict in "
-                f"{self.distinct_texts:,} different texts",
+                f"{about}{counted(self.masked_positions, 'masked word')} to predict in "
+                f"{counted(self.distinct_texts, 'different text')}",
             ),
             ("time", f"about {span(self.minutes * 60)} on this machine in one process"),
             ("disk", f"about {self.megabytes:,.1f} MB"),
@@ -99,7 +99,8 @@ class Plan(Displayed):
             ),
             (
                 "measured",
-                f"words of {self.counted_rows:,} rows counted, {self.timed_rows:,} rows augmented "
+                f"words of {counted(self.counted_rows, 'row')} counted, "
+                f"{counted(self.timed_rows, 'row')} augmented "
                 f"in {self.calibration_seconds:.1f} s; nothing was written",
             ),
         ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from augment.contract import UsageError
 from augment.contract.data_files import listed
-from augment.contract.foreign import Displayed, marked, markup
+from augment.contract.foreign import Displayed, counted, marked, markup
 from augment.executor.models import Models
 from augment.recipes.load import load_recipe
 from augment.recipes.schema import AugmentRecipe
@@ -141,7 +141,7 @@ def preview(
     plan = load_recipe(recipe, spec.name)
     if len(texts) > len(spec.text_columns):
         raise UsageError(
-            f"{len(texts)} texts are given; {spec.name} has "
+            f"{counted(len(texts), 'text', 'are')} given; {spec.name} has "
             f"{len(spec.text_columns)}: {listed(spec.text_columns)}.",
             "Give one for each text column, in this order.",
         )

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from augment.analysis.stats import VersionStats, version_stats
 from augment.contract import Version, open_version
+from augment.contract.foreign import counted
 from augment.contract.page import (
     Cell,
     Column,
@@ -49,7 +50,8 @@ def write_report(version: Version | str | Path, out: str | Path) -> Path:
     opened = version if isinstance(version, Version) else open_version(version)
     found, train = version_stats(opened), opened.rows(opened.task.splits.train)
     lead = (
-        f"{train:,} training rows of task {opened.task.name}, from {found.source_rows:,} originals"
+        f"{counted(train, 'training row')} of task {opened.task.name}, from "
+        f"{counted(found.source_rows, 'original')}"
     )
     sections = [
         Section("The version", version_parts(opened, samples=8)),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from augment.cli.options import complete_versions
-from augment.contract.foreign import shown
+from augment.contract.foreign import counted, shown
 from augment.contract.terminal import (
     AsJson,
     after_commit,
@@ -107,7 +107,8 @@ def verify_command(reference: Reference) -> None:
     version = open_version(reference)
     count = verify(version)
     print_lines(
-        f"{version.reference}: {count} files agree with the manifest ({version.manifest.id[:12]})"
+        f"{version.reference}: {counted(count, 'file', 'agree')} with the manifest "
+        f"({version.manifest.id[:12]})"
     )
 
 
@@ -135,7 +136,9 @@ def store_command(
         print_json({"files": entries, "dropped": dropped})
         return
     for file in files:
-        print_lines(f"  {file.path.name}  {file.entries:,} positions · {file.bytes / 2**20:.1f} MB")
+        print_lines(
+            f"  {file.path.name}  {counted(file.entries, 'position')} · {file.bytes / 2**20:.1f} MB"
+        )
     total = sum(file.bytes for file in files) / 2**20
     print_lines(
         f"  {len(files)} masked LMs · {total:.1f} MB" + (f" · {dropped:,} dropped" * bool(dropped))
@@ -176,7 +179,8 @@ def vectors_command(
         print_lines(f"  {row.get('source', row['entry'])}  {shape} · {size:,.1f} MB{state}")
     total = sum(row["bytes"] for row in tables) / 2**20
     print_lines(
-        f"  {len(tables)} tables · {total:,.1f} MB in {place}" + " · removed" * bool(removed)
+        f"  {counted(len(tables), 'table')} · {total:,.1f} MB in "
+        f"{place}" + " · removed" * bool(removed)
     )
 
 

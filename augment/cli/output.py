@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from augment.contract import Derivation, Manifest, Version
-from augment.contract.foreign import shown
+from augment.contract.foreign import counted, shown
 from augment.contract.terminal import labeled, open_console
 from augment.replacement.edits import Edit
 
@@ -30,8 +30,8 @@ def show_summary(version: Version) -> None:
     also = f" · {unlabeled:,} unlabeled" * bool(unlabeled)
     per_row = train / max(counts.get("rows.source", 1), 1)
     what = (
-        f"{manifest.id[:6]}  {train:,} rows ({per_row:.1f} per source row){also} · "
-        f"{size:.1f} MB · {len(manifest.files)} files"
+        f"{manifest.id[:6]}  {counted(train, 'row')} ({per_row:.1f} per source row){also} · "
+        f"{size:.1f} MB · {counted(len(manifest.files), 'file')}"
     )
     stdout.print(Text.assemble("  ", (shown(version.reference), "bold"), f"  {what}"))
     if added := _added(counts):
@@ -42,7 +42,7 @@ def show_summary(version: Version) -> None:
     total = sum(replaced.values())
     if total:
         shares = " · ".join(f"{n / total:.0%} {k}" for k, n in sorted(replaced.items()))
-        stdout.print(labeled("replaced", f"{total:,} words: {shares}"))
+        stdout.print(labeled("replaced", f"{counted(total, 'word')}: {shares}"))
 
 
 def how_made(manifest: Manifest) -> str:
@@ -58,7 +58,10 @@ def how_made(manifest: Manifest) -> str:
 def derivation_line(derivation: Derivation) -> str:
     """What a version was made of."""
     parents = " + ".join(f"{each.reference} ({each.id[:6]})" for each in derivation.parents)
-    added = [f"{each.rows:,} rows of {each.generator} ({each.name})" for each in derivation.added]
+    added = [
+        f"{counted(each.rows, 'row')} of {each.generator} ({each.name})"
+        for each in derivation.added
+    ]
     return " · ".join([derivation.command, *filter(None, [parents]), *added])
 
 

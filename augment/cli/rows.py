@@ -8,7 +8,7 @@ from rich.text import Text
 
 from augment.cli.output import derivation_line, marked, stderr, stdout
 from augment.contract import GENERATOR, SOFT_LABELS, WORD_REPLACEMENT, TaskSpec, Version
-from augment.contract.foreign import shown
+from augment.contract.foreign import counted, shown
 from augment.contract.terminal import labeled, print_json
 from augment.replacement.edits import Edit, undo_edits
 
@@ -117,7 +117,7 @@ def show_rejected(version: Version, rows: int, as_json: bool) -> None:
         counts = version.manifest.counts
         names = (f"dropped.{reason}", f"unlabeled.dropped.{reason}")
         count = sum(counts.get(name, 0) for name in names)
-        stdout.print("\n ", Text(shown(reason), style="bold"), f"· {count:,} rows")
+        stdout.print("\n ", Text(shown(reason), style="bold"), f"· {counted(count, 'row')}")
         for record in examples:
             edits = _edits_of(record)
             name = record["edits"][0]["column"] if record["edits"] else version.task.text_columns[0]

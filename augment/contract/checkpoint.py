@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from augment.contract.errors import Fault
+from augment.contract.foreign import counted
 from augment.contract.model_folders import (
     CONFIG_HINT,
     PROBE,
@@ -125,11 +126,12 @@ class Checkpoint:
         check_special_tokens(self.name, self.folder, tokenizer, size, self.fault)
         if not size // 2 <= len(tokenizer) <= size:
             raise self.fault(
-                f"the tokenizer of {self.name} has {len(tokenizer):,} tokens, the model {size:,}.",
+                f"the tokenizer of {self.name} has "
+                f"{counted(len(tokenizer), 'token')}, the model {size:,}.",
                 TOKENIZER_HINT,
             )
-        counted = config.model_type in COUNT_FROM_PADDING
-        if counted and tokenizer.pad_token_id != config.pad_token_id:
+        from_padding = config.model_type in COUNT_FROM_PADDING
+        if from_padding and tokenizer.pad_token_id != config.pad_token_id:
             raise self.fault(
                 f"{self.name} counts positions from the padding token: {config.pad_token_id} by "
                 f"its config, {tokenizer.pad_token_id} by its tokenizer.",

@@ -37,6 +37,7 @@ from augment.contract.data_files import (
     read_lines,
     refuse_twice,
 )
+from augment.contract.foreign import counted
 
 _MEND = (
     "A double quote that is text is doubled, in a field within double quotes. Mend the line: "
@@ -103,7 +104,8 @@ def _unquoted_rows(
     for name, count in zip(header, quoted, strict=True):
         if count * 2 > rows:
             file.refuse(
-                f"has {count:,} of {rows:,} fields in double quotes in column {name!r}; in a file "
+                f"has {count:,} of {counted(rows, 'field')} in double quotes in "
+                f"column {name!r}; in a file "
                 "of this kind they would be text.",
                 "Write it without quotes, or as a CSV file or Parquet.",
             )
@@ -132,13 +134,13 @@ def _fields(line: str, delimiter: str) -> list[str]:
 
 
 def _miscounted(location: str, found: int, expected: int) -> str:
-    return f"{location} has {found} fields; {expected} are expected."
+    return f"{location} has {counted(found, 'field')} in place of {expected}."
 
 
 def _checked(file: DataFile, header: list[str]) -> tuple[str, ...]:
     """The header, if no name stands twice; names may be empty, as those of surplus columns are."""
     if len(header) > MAX_COLUMNS:
-        file.refuse(f"has {len(header):,} columns; at most {MAX_COLUMNS:,} are read.")
+        file.refuse(f"has {counted(len(header), 'column')}; at most {MAX_COLUMNS:,} are read.")
     refuse_twice(file, header)
     return tuple(header)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.contract.errors import Fault, OutputBusy, OutputUnwritable, PlaceUnusable, UsageError
+from augment.contract.foreign import counted
 from augment.contract.process import held
 
 
@@ -168,7 +169,7 @@ def check_name(option: str, value: str) -> None:
     longest = max(map(len, check_text(option, value).split(b"/")))
     if longest > _LONGEST_NAME:
         raise UsageError(
-            f"{option} holds a name of {longest:,} bytes: {value[:40]}….",
+            f"{option} holds a name of {counted(longest, 'byte')}: {value[:40]}….",
             f"No file system and no hub has names of more than {_LONGEST_NAME} bytes.",
         )
 

@@ -40,13 +40,34 @@ def shown(text: object, *, limit: int = LONGEST, lines: bool = False) -> str:
     whole = str(text)
     if len(whole) > limit:
         head, tail = limit * 2 // 3, limit // 3
-        whole = f"{whole[:head]} … {len(whole) - head - tail:,} characters … {whole[-tail:]}"
+        whole = (
+            f"{whole[:head]} … {counted(len(whole) - head - tail, 'character')} … {whole[-tail:]}"
+        )
     if whole.isprintable():
         return whole
     return "".join(
         char.encode("unicode_escape").decode() if is_unseen(char, lines=lines) else char
         for char in whole
     )
+
+
+def counted(count: float, noun: str, verb: str = "") -> str:
+    """A number of things in words: ``1 row``, ``1,000 rows``, ``2 hidden layers``, ``0 classes``.
+
+    Every count that a person reads beside its noun passes here; a test looks for those that do not.
+
+    Args:
+        count: How many there are.
+        noun: What one of them is called.
+        verb: What many of them do, such as ``are``: ``1 row is``, ``2 rows are``.
+    """
+    number = f"{count:,g}" if isinstance(count, float) else f"{count:,}"
+    if count != 1:
+        noun = re.sub("[^aeiou]y$", lambda end: end[0][0] + "ie", noun)
+        noun += "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    elif verb:
+        verb = {"are": "is", "have": "has"}.get(verb, f"{verb}s")
+    return f"{number} {noun} {verb}".rstrip()
 
 
 def is_unseen(char: str, *, lines: bool = False) -> bool:
@@ -139,7 +160,9 @@ class Displayed:
         frame = self.to_pandas()
         cells = frame.head(_ROWS).map(lambda v: shown(v, limit=300) if isinstance(v, str) else v)
         cells.columns = [shown(name) for name in cells.columns]
-        more = f"<p>… and {len(frame) - _ROWS:,} more rows</p>" if len(frame) > _ROWS else ""
+        more = (
+            f"<p>… and {counted(len(frame) - _ROWS, 'more row')}</p>" if len(frame) > _ROWS else ""
+        )
         return f"<p>{markup(repr(self))}</p>{cells.to_html(index=False, border=0)}{more}"
 
 

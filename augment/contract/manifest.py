@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from augment.contract.foreign import counted
 from augment.contract.task import CONTRACT, SAFE_NAME, StrictRecord, TaskSpec
 
 SHA256 = r"^[0-9a-f]{64}$"
@@ -228,7 +229,7 @@ def disagreement(manifest: Manifest, raw: dict[str, Any]) -> str:
     for split, rows in read.items():
         grows = split in (splits.train, splits.unlabeled)
         if stored[split] < rows or (stored[split] > rows and not grows):
-            return f"split {split!r} has {stored[split]} rows, but {rows} were read"
+            return f"split {split!r} has {counted(stored[split], 'row')}, but {rows} were read"
     return ""
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.contract.errors import Fault
+from augment.contract.foreign import counted
 from augment.contract.models import COUNT_FROM_PADDING, WHOLE_WEIGHTS, is_hub_name, loading
 from augment.contract.reading import guarded, read_json, read_text, remedy
 
@@ -126,7 +127,7 @@ def _wrong_values(raw: Mapping[str, Any]) -> list[tuple[str, str]]:
     if padding is None and raw.get("model_type") in COUNT_FROM_PADDING:
         wrong.append(("pad_token_id", "positions are counted from it: a number is expected"))
     elif type(padding) is type(size) is int and padding >= size:
-        wrong.append(("pad_token_id", f"one of {size:,} tokens is expected"))
+        wrong.append(("pad_token_id", f"one of {counted(size, 'token')} is expected"))
     for key in ("configuration_files", "transformers_weights"):
         if raw.get(key) is not None:
             wrong.append((key, "it points to other files, which are not read"))
@@ -298,14 +299,15 @@ def check_size(name: str, build: Callable[[], Any], stored: int, fault: type[Fau
         numbers = sum(parameter.numel() for parameter in build().parameters())
     if stored and numbers > stored + _SPARE_NUMBERS:
         raise fault(
-            f"the config of {name} describes a model of {numbers:,} numbers; its weights take "
-            f"{stored:,} bytes.",
+            f"the config of {name} describes a model of "
+            f"{counted(numbers, 'number')}; its weights take "
+            f"{counted(stored, 'byte')}.",
             CONFIG_HINT,
         )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if 4 * numbers > memory:
         raise fault(
-            f"the config of {name} describes a model of {numbers:,} numbers, "
+            f"the config of {name} describes a model of {counted(numbers, 'number')}, "
             f"{4 * numbers / 1e9:,.0f} GB in memory; this machine has {memory / 1e9:,.0f} GB.",
             "Choose a smaller model, or a larger machine.",
         )
@@ -384,7 +386,7 @@ def check_special_tokens(
     if beyond := next((token for token, at in ids.items() if not 0 <= at < size), None):
         raise fault(
             f"the tokenizer of {name} has the token {beyond!r} with the number {ids[beyond]:,}; "
-            f"the model has {size:,} embeddings.",
+            f"the model has {counted(size, 'embedding')}.",
             TOKENIZER_HINT,
         )
     for special in tokenizer.all_special_tokens:

@@ -348,7 +348,7 @@ for (const table of all('table.filters')) {
   const rows = [...table.tBodies[0].rows], checks = [];
   const show = () => {
     rows.forEach(row => { row.hidden = !checks.every(fits => fits(row)); });
-    found.textContent = `${rows.filter(row => !row.hidden).length} of ${rows.length} rows`;
+    found.textContent = `shown: ${rows.filter(row => !row.hidden).length} of ${rows.length}`;
   };
   const add = (title, field, fits) => {
     const label = document.createElement('label');

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeGuard, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from augment.contract.errors import RecipeInvalid
-from augment.contract.foreign import shown
+from augment.contract.foreign import counted, shown
 from augment.contract.reading import guarded, reason_of, remedy_of
 
 _WORDS = {
@@ -107,7 +107,7 @@ def refuse(where: str, found: dict[str, str]) -> None:
             f"{key:<{width}}  {shown(fault)}"
             for key, fault in zip(keys, found.values(), strict=True)
         )
-        raise RecipeInvalid(f"{where} has {len(found)} fault{'s' * (len(found) > 1)}", lines)
+        raise RecipeInvalid(f"{where} has {counted(len(found), 'fault')}", lines)
 
 
 def _known_path(raw: Any, loc: tuple[int | str, ...], *, missing: bool) -> tuple[int | str, ...]:

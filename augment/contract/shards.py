@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augment.contract.errors import FileDamaged, FileMissing, SchemaMismatch, UnsafePath
+from augment.contract.foreign import counted
 from augment.contract.manifest import FileEntry
 from augment.contract.reading import guarded, remedy
 
@@ -61,7 +62,7 @@ class Shard:
             size = path.stat().st_size
         if size != self.entry.bytes:
             raise FileDamaged(
-                f"{where} has {size} bytes, the manifest says {self.entry.bytes}.",
+                f"{where} has {counted(size, 'byte')}, the manifest says {self.entry.bytes}.",
                 remedy(path) or RESTORE,
             )
 
@@ -82,7 +83,7 @@ class Shard:
             )
         if rows != self.entry.rows:
             raise FileDamaged(
-                f"{where} has {rows} rows, the manifest says {self.entry.rows}.", RESTORE
+                f"{where} has {counted(rows, 'row')}, the manifest says {self.entry.rows}.", RESTORE
             )
 
     def check(self) -> None:

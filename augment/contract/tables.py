@@ -27,6 +27,7 @@ from augment.contract.data_files import (
     refuse_twice,
 )
 from augment.contract.delimited import open_delimited
+from augment.contract.foreign import counted
 from augment.contract.reading import guarded, parse_json, remedy
 
 WHAT = "a whole Parquet file"
@@ -47,7 +48,9 @@ def open_parquet(file: DataFile, wanted: Collection[str] | None = None) -> Table
     with guarded(file.path, file.fault, WHAT, _DAMAGED):
         metadata = pq.read_metadata(file.path)
         if metadata.num_columns > MAX_COLUMNS:
-            file.refuse(f"has {metadata.num_columns:,} columns; at most {MAX_COLUMNS:,} are read.")
+            file.refuse(
+                f"has {counted(metadata.num_columns, 'column')}; at most {MAX_COLUMNS:,} are read."
+            )
         schema = pq.ParquetFile(file.path, metadata=metadata).schema_arrow
         names = list(schema.names)
         _refuse_bomb(file, metadata)

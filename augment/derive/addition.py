@@ -23,6 +23,7 @@ from augment.contract import (
     arrow_schema,
     content_digest,
 )
+from augment.contract.foreign import counted
 from augment.derive.build import Rows, distinct_assets, parents_of, sources_of
 from augment.derive.equal_rows import Mask, all_digests, first_of_each, found_among
 from augment.derive.gates import Gates, rows_of
@@ -102,7 +103,7 @@ class Addition:
         repeats, kept = _repeats(parent, table, gates, fresh, free, counts)
         if not len(linked) and repeats.all() and not kept.any():
             raise SourceInvalid(
-                f"none of the {table.num_rows:,} rows of {generator} is new: "
+                f"none of the {counted(table.num_rows, 'row')} of {generator} is new: "
                 f"{counts['unlabeled.leak']:,} equal a validation or test row, the others a row "
                 "that is there.",
                 f"Nothing was written: give rows that {parent.reference} does not have.",
@@ -122,7 +123,7 @@ class Addition:
         }
         yield " · ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count) or "none"
         if leaks := self.counts["unlabeled.leak"]:
-            yield f"{leaks:,} unlabeled rows equal a validation or test row and are left out"
+            yield (f"{counted(leaks, 'unlabeled row', 'equal')} a validation or test row: left out")
 
     def made(self, name: str) -> Made:
         """What the new version is made from, given the name of the file."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from augment.contract import Asset, Manifest, Parent, SourceSplit, Version, open_version
 from augment.contract.files import disk_errors
+from augment.contract.foreign import counted
 from augment.contract.terminal import Gauge
 from augment.contract.version import source_of
 from augment.progress import Narrator
@@ -77,18 +78,18 @@ def _make(rows: Rows, staging: Staging, tell: Narrator) -> Counter[str]:
             due.append(number)
         counts.update(known or {})
     if len(due) < total:
-        tell.say("resuming", f"{total - len(due)} of {total} chunks are done")
+        tell.say("resuming", f"{total - len(due)} of {counted(total, 'chunk')} are done")
     gauge = Gauge(tell, "rows", (total - len(due)) / max(total, 1))
     try:
         with closing(rows.outputs(due)) as outputs:
             for done, output in enumerate(outputs, start=total - len(due) + 1):
                 staging.keep(output)
                 counts.update(output.counts)
-                gauge.show(done / total, f"{done:,} of {total:,} chunks")
+                gauge.show(done / total, f"{done:,} of {counted(total, 'chunk')}")
     except KeyboardInterrupt:
         safe = sum(staging.finished(number) is not None for number in range(total))
         gauge.close()
-        tell.say("stopped", f"{safe} of {total} chunks are kept in {staging.path}")
+        tell.say("stopped", f"{safe} of {counted(total, 'chunk')} are kept in {staging.path}")
         raise
     finally:
         gauge.close()

@@ -28,6 +28,7 @@ from augment.contract import (
 )
 from augment.contract.data_files import Record, listed
 from augment.contract.errors import first_line
+from augment.contract.foreign import counted
 from augment.contract.task import EDIT, SAFE_NAME
 from augment.derive.build import Rows, build
 from augment.derive.equal_rows import Digests, Mask, all_digests, first_of_each, found_among
@@ -213,7 +214,8 @@ def _told(part: Sequence[Record], spec: TaskSpec) -> pa.Table:
         problem = first_line(error)
     if problem:
         raise RowMalformed(
-            f"{part[0].location}, or one of the {len(part):,} rows from there, has edits that are "
+            f"{part[0].location}, or one of the {counted(len(part), 'row')} from "
+            f"there, has edits that are "
             f"none: {problem}.",
             "Edits are lists of column, start, end, before, after and source; or leave them out.",
         )

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from augment.contract import Fault
 from augment.contract.errors import first_line
+from augment.contract.foreign import counted
 from augment.errors import AugmentError, EngineUnavailable
 from augment.executor.base import Chunk, Engine
 from augment.executor.worker import RemoteWorker, WorkerSpec
@@ -153,7 +154,8 @@ def _worker_capacity(threads: int, *, on_gpu: bool) -> int:
     if not any(capacities):
         need = f"{threads} CPUs" + (" and a GPU" if on_gpu else "")
         raise EngineUnavailable(
-            f"no node of the Ray cluster has {need} for a worker; {len(nodes)} nodes are there.",
+            f"no node of the Ray cluster has {need} for a worker; "
+            f"{counted(len(nodes), 'node', 'are')} there.",
             "Give fewer --threads, or add nodes.",
         )
     return sum(capacities)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from augment.contract.checkpoint import Checkpoint
+from augment.contract.foreign import counted
 from augment.contract.model_folders import SHORTEST_INPUT, TOKENIZER_HINT, find_model
 from augment.contract.models import (
     WHOLE_WEIGHTS,
@@ -49,7 +50,7 @@ def load_masked_lm(name: str, *, device: str = "cpu", precision: str = "float32"
     size = int(config.vocab_size)
     if size - len(tokenizer) >= _PADDING:
         raise AssetInvalid(
-            f"the tokenizer of {name} has {len(tokenizer)} tokens, the model {size}.",
+            f"the tokenizer of {name} has {counted(len(tokenizer), 'token')}, the model {size}.",
             TOKENIZER_HINT,
         )
     if unknown := unknown_activations(config):
@@ -82,7 +83,7 @@ def _try(lm: MaskedLM) -> None:
     """
     masked = build_input([(lm.tokenizer.mask,)], 0, lm.tokenizer, "pair", lm.limit)
     if masked is None or lm.limit < SHORTEST_INPUT:
-        raise ValueError(f"it reads {lm.limit} tokens at most")
+        raise ValueError(f"it reads {counted(lm.limit, 'token')} at most")
     lm.rank([masked], 1, words_only=False)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from augment.contract.foreign import counted
 from augment.errors import TextTooLong
 from augment.masked_lm.inputs import MaskedInput, build_input
 from augment.masked_lm.model import MaskedLM, Ranking
@@ -107,7 +108,8 @@ class CandidateFinder:
             tokens = sum(len(word.token_ids) for word in sentence)
             if tokens > room:
                 raise TextTooLong(
-                    f"{where} has {tokens} tokens, the masked LM reads {room}: {text[:60]!r}…",
+                    f"{where} has {counted(tokens, 'token')}, the masked LM reads "
+                    f"{room}: {text[:60]!r}…",
                     "Shorten it, or let words beyond the limit keep themselves: "
                     'long_text = "truncate" in the recipe.',
                 )

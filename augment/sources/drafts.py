@@ -10,7 +10,7 @@ from typing import Any
 import tomlkit
 
 from augment.contract.data_files import listed
-from augment.contract.foreign import shown
+from augment.contract.foreign import counted, shown
 
 UNEVEN = 2.0
 """With so many times the rows of the smallest class in the largest, classes are uneven."""
@@ -81,7 +81,7 @@ class Draft:
             shares = (f"{listed([name])} {self.counts.get(name, 0):,}" for name in counts[:_SHOWN])
             more = len(counts) - _SHOWN
             tail = f" · … {more:,} more" * (more > 0)
-            found.append((f"{len(counts)} classes", " · ".join(shares) + tail))
+            found.append((counted(len(counts), "class"), " · ".join(shares) + tail))
         return [*found, ("metric", self._why_metric())]
 
     def _why_metric(self) -> str:

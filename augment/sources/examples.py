@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from augment.contract import SOFT_LABELS, UNLABELED, SourceSplit, TaskSpec, content_digest
 from augment.contract.data_files import listed, quoted
+from augment.contract.foreign import counted
 from augment.errors import RowMalformed, SourceInvalid
 from augment.sources.labels import LabelReader, LabelUnreadable, short
 from augment.sources.soft_labels import Distribution, SoftLabelReader, SoftLabelsUnreadable
@@ -250,14 +251,15 @@ class SourceTableBuilder:
         skipped = self.skipped.total()
         if not self.read and skipped:
             raise SourceInvalid(
-                f"{location}: all {skipped:,} rows are malformed. The first: {self._first_problem}"
+                f"{location}: all {counted(skipped, 'row', 'are')} malformed. The "
+                f"first: {self._first_problem}"
             )
         if not self.read:
             raise SourceInvalid(f"{location} has no rows.", "Expected at least one example.")
         share = skipped / (skipped + self.read)
         if share > _MANY:
             self.warnings.append(
-                f"{self.split}: {skipped:,} rows ({share:.0%}) are malformed and left out. "
+                f"{self.split}: {counted(skipped, 'malformed row')} ({share:.0%}) left out. "
                 f"The first: {self._first_problem}"
             )
         soft = self.soft_labels
@@ -265,7 +267,8 @@ class SourceTableBuilder:
             return table.drop_columns(SOFT_LABELS)
         if soft.completed:
             self.warnings.append(
-                f"{self.split}: {soft.completed:,} of {soft.rows:,} distributions name their best "
+                f"{self.split}: {soft.completed:,} of "
+                f"{counted(soft.rows, 'distribution', 'name')} their best "
                 "classes alone; what these leave is shared evenly among the others."
             )
         return table
@@ -278,7 +281,8 @@ class SourceTableBuilder:
         if lost or (gone and None in self._lost):
             names = ", ".join(sorted(lost or gone))
             raise SourceInvalid(
-                f"{location}: without its {self.skipped.total():,} malformed rows no row of the "
+                f"{location}: without its "
+                f"{counted(self.skipped.total(), 'malformed row')} no row of the "
                 f"class {names} is left. The first: {self._first_problem}",
                 "A class must not be lost silently: mend the file, or the names in the task file.",
             )
@@ -302,7 +306,9 @@ class SourceTableBuilder:
             raise RowMalformed(problem, SKIP_HINT, "text_missing")
         length, limit = len(value), self.max_characters
         if length > limit:
-            problem = f"{location} has a text of {length:,} characters; the limit is {limit:,}."
+            problem = (
+                f"{location} has a text of {counted(length, 'character')}; the limit is {limit:,}."
+            )
             raise RowMalformed(problem, SKIP_HINT, "text_too_long")
         try:
             value.encode()

@@ -14,6 +14,7 @@ from typing import Any
 
 from augment.contract import Fault
 from augment.contract.data_files import Record, listed, quoted
+from augment.contract.foreign import counted
 from augment.contract.reading import guarded
 from augment.contract.recipes import twice
 from augment.contract.task import RESERVED_COLUMNS, SAFE_NAME
@@ -106,7 +107,7 @@ def draft_of(path: Path, *, texts: Sequence[str] = (), label: str | None = None)
     draft = Draft(path, _safe_name(path.stem), read, label, tuple(names), counts, reasons)
     bare = sum(is_missing(record.values.get(label)) for record in head)
     problems = [*malformed, *_refused(draft, head)]
-    about = [f"Drafted from {len(head)} rows of {path.name}; look it over."]
+    about = [f"Drafted from {counted(len(head), 'row')} of {path.name}; look it over."]
     if bare:
         about.append(
             f"Rows without a label: {bare} of {len(head)}; --split puts such rows into a file of "
@@ -155,7 +156,9 @@ def _reasons(
 
 
 def _variety(labels: Values) -> str:
-    return f"{len(set(map(str, labels))):,} different values in {len(labels):,} rows"
+    return (
+        f"{counted(len(set(map(str, labels))), 'different value')} in {counted(len(labels), 'row')}"
+    )
 
 
 def _why_label(name: str, labels: Values) -> str:
@@ -330,7 +333,7 @@ def _class_names(values: Values, column: str) -> list[str]:
     spelled = {str(value) for value in values if isinstance(value, str | int)}
     if len(set(map(str, values))) == 1:
         raise SourceInvalid(
-            f"the column {quoted(column)} has one value in all {len(values):,} rows.",
+            f"the column {quoted(column)} has one value in all {counted(len(values), 'row')}.",
             f"Name another label: --label-column NAME. {_NAME_IT}",
         )
     numbers = all(_is_number(value) for value in values)
@@ -340,7 +343,8 @@ def _class_names(values: Values, column: str) -> list[str]:
     unique = not numbers and len(spelled) == len(values) > _REPEATS
     if unique or len(spelled) > max(MAX_CLASSES, len(values) // 2):
         raise SourceInvalid(
-            f"the column {column!r} has {len(spelled):,} different texts in {len(values):,} rows: "
+            f"the column {column!r} has {counted(len(spelled), 'different text')} "
+            f"in {counted(len(values), 'row')}: "
             "too many for classes.",
             f"Name another column: --label-column NAME. {_NAME_IT}",
         )

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from augment.contract import sha256_file
 from augment.contract.data_files import listed, quoted
-from augment.contract.foreign import shown
+from augment.contract.foreign import counted, shown
 from augment.contract.reading import guarded
 from augment.contract.tables import KINDS, kind_of
 from augment.errors import SourceInvalid, UsageError
@@ -133,7 +133,7 @@ def refuse_doubts(draft: Draft, own: Columns) -> None:
     if len(draft.worded) > 1 and not own.texts and not _are_pair(draft.worded):
         first, second = draft.worded[:2]
         raise SourceInvalid(
-            f"{file} has {len(draft.worded)} columns of texts: {listed(draft.worded)}.",
+            f"{file} has {counted(len(draft.worded), 'column')} of texts: {listed(draft.worded)}.",
             f"Name the one that is read: --text {_word(first)}\n"
             f"Or two, which are read as a pair: --text {_word(first)} --text {_word(second)}",
         )
@@ -141,7 +141,8 @@ def refuse_doubts(draft: Draft, own: Columns) -> None:
     whole = all(re.fullmatch("-?[0-9]+", name) for name in draft.names)
     if whole and len(draft.names) > FEW_CLASSES and _uncalled(draft.label):
         doubts.append(
-            f"The column {quoted(draft.label)} has {len(draft.names)} different whole numbers: are "
+            f"The column {quoted(draft.label)} has "
+            f"{counted(len(draft.names), 'different whole number')}: are "
             "they classes, or a number to predict? Classes need a column called label; for a "
             "number write 1.0 in the place of 1."
         )
@@ -184,7 +185,7 @@ def splits_beside(path: Path) -> dict[str, Path]:
     part = _PART.search(path.stem)
     if part and int(part[1]) > 1:
         raise SourceInvalid(
-            f"{path.name} is one of {int(part[1])} parts of a split.",
+            f"{path.name} is one of {counted(int(part[1]), 'part')} of a split.",
             "Name their folder: augment run TASK --source FOLDER",
         )
     before, after = called[1] or "", called[3] or ""

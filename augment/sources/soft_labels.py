@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from augment.contract import Label
 from augment.contract.data_files import listed, quoted
+from augment.contract.foreign import counted
 from augment.contract.reading import parse_json
 from augment.sources.labels import LARGEST_SCORE, class_called, read_number, short
 from augment.tasks import NAME, SoftLabelPlace, as_seen
@@ -187,7 +188,8 @@ class SoftLabelReader:
         if len(values) != len(self.label.names):
             raise SoftLabelsUnreadable(
                 "length",
-                f"has {len(values)} soft labels; {len(self.label.names)} are expected, one for "
+                f"has {counted(len(values), 'soft label')}; {len(self.label.names)} "
+                f"are expected, one for "
                 f"each of the classes {listed(self.label.names)} in this order.",
                 'Write the best alone as an object: {"class": probability}',
             )
@@ -229,7 +231,8 @@ class SoftLabelReader:
     def _softmax(self, logits: Sequence[float]) -> Distribution:
         if len(logits) < len(self.label.names):
             raise SoftLabelsUnreadable(
-                "length", f"has logits of {len(logits)} of {len(self.label.names)} classes.",
+                "length", (f"has logits of {len(logits)} of "
+f"{counted(len(self.label.names), 'class')}."),
                 "Logits are needed of all; of the best alone give probabilities.",
             )  # fmt: skip
         most = max(logits)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from unicodedata import normalize
 
+from augment.contract.foreign import counted
 from augment.contract.tables import PACKED, kind_of
 from augment.errors import SourceInvalid, SourceMissing
 from augment.sources.columnar import SUFFIXES
@@ -117,7 +118,8 @@ def _only(found: list[list[Path]], split: str) -> list[Path]:
         there = [(int(n[1]), int(n[2])) for n in numbers if n]
         if there != [(i, total) for i in range(total)] or len(there) < len(files):
             raise SourceInvalid(
-                f"the split {split!r} has {len(files)} of its {total} files; the first is "
+                f"the split {split!r} has {len(files)} of its "
+                f"{counted(total, 'file')}; the first is "
                 f"{files[0].name}.",
                 "Get the others, or name the file that is meant in a task file.",
             )

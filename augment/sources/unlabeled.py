@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from augment.contract import UNLABELED_SPLIT, TaskSpec
+from augment.contract.foreign import counted
 from augment.errors import SourceInvalid
 from augment.sources.digests import row_digest
 from augment.sources.examples import SourceRow
@@ -98,12 +99,10 @@ class Unlabeled:
         if not self.first_leak:
             return self.rows.warnings
         leaks = self.dropped["leak"]
-        which = "row equals a" if leaks == 1 else "rows equal"
         return (
             *self.rows.warnings,
-            f"{UNLABELED_SPLIT}: {leaks:,} {which} validation or test row{'s' * (leaks > 1)} but "
-            f"for case and spaces and {'is' if leaks == 1 else 'are'} left out; the first: "
-            f"{self.first_leak}",
+            f"{UNLABELED_SPLIT}: {counted(leaks, 'row', 'equal')} a validation or test "
+            f"row but for case and spaces: left out. The first: {self.first_leak}",
         )
 
 
@@ -114,7 +113,7 @@ def unlabeled_line(counts: Mapping[str, int]) -> str:
     dropped = {reason: counts.get(f"unlabeled.{reason}", 0) for reason in _DROPPED}
     kept = read - sum(dropped.values())
     parts = [f"{dropped[reason]:,} {what}" for reason, what in _DROPPED.items() if dropped[reason]]
-    return " · ".join([f"{read:,} rows read", f"{kept:,} kept", *parts])
+    return " · ".join([f"{counted(read, 'row')} read", f"{kept:,} kept", *parts])
 
 
 def read_unlabeled(

@@ -24,6 +24,7 @@ from augment.contract import UNLABELED_SPLIT, TaskSpec
 from augment.contract.data_files import DataFile, Record, listed
 from augment.contract.errors import OutputUnwritable
 from augment.contract.files import beside, disk_errors, sole_writer, sync
+from augment.contract.foreign import counted
 from augment.contract.reading import guarded
 from augment.contract.tables import kind_of, open_table
 from augment.errors import RowMalformed, SourceInvalid
@@ -77,12 +78,13 @@ class WrittenSplits:
 
     def lines(self) -> list[tuple[str, str]]:
         """What was written, in words: what each line is about, and what it says."""
-        counts = " · ".join(f"{split} {rows:,}" for split, rows in self.rows.items())
+        *others, (last, rows) = self.rows.items()
+        counts = "".join(f"{split} {number:,} · " for split, number in others)
         there = "" if self.is_new else "; all of it was there already"
-        found = [("splits", f"{counts} rows{there}")]
+        found = [("splits", f"{counts}{last} {counted(rows, 'row')}{there}")]
         if self.bare:
             file = self.files[UNLABELED_SPLIT][0]
-            found.append(("unlabeled", f"{self.bare:,} rows have no label: they are in {file}"))
+            found.append(("unlabeled", f"{counted(self.bare, 'row', 'have')} no label: see {file}"))
         if self.told:
             same = "rows without a label equal a labeled one but for case and spaces: left out"
             found.append(("unlabeled", f"{self.told:,} {same}"))
@@ -90,9 +92,11 @@ class WrittenSplits:
             same = "rows equal an earlier one but for case and spaces: they are in its split"
             found.append(("equal", f"{self.alike:,} {same}"))
         if self.contradicting:
-            found.append(("warning", f"{self.contradicting:,} texts stand with several labels"))
+            found.append(
+                ("warning", f"{counted(self.contradicting, 'text', 'stand')} with several labels")
+            )
         if self.skipped:
-            found.append(("skipped", f"{self.skipped:,} malformed rows left out"))
+            found.append(("skipped", f"{counted(self.skipped, 'malformed row')} left out"))
         return found
 
 
@@ -263,8 +267,8 @@ def _refuse_few(
     if not draft.names:
         if len(set(splits)) < len(shares):
             raise SourceInvalid(
-                f"{path.name} has {len(rows.labeled)} rows with a label: too few for "
-                f"{len(shares)} splits.",
+                f"{path.name} has {counted(len(rows.labeled), 'row')} with a label: too few for "
+                f"{counted(len(shares), 'split')}.",
                 "Each split needs rows: add some.",
             )
         return
@@ -273,14 +277,14 @@ def _refuse_few(
         return
     first = few[0]
     at = [i for i, row in enumerate(rows.labeled) if row.label == first.label]
-    count = f"{len(at)} row{'s' * (len(at) > 1)}"
-    texts = f" of {first.texts} different text{'s' * (first.texts > 1)}" * (first.texts < len(at))
+    count = counted(len(at), "row")
+    texts = f" of {counted(first.texts, 'different text')}" * (first.texts < len(at))
     others = [draft.names[one.label] for one in few[1:]]
     more = f"; so it is with {listed(others)}" * bool(others)
     fewer = " Or make two splits: --split 80/20" * (1 < first.texts < len(shares))
     raise SourceInvalid(
         f"{rows.records[at[0]].location}: the class {listed([draft.names[first.label]])} has "
-        f"{count}{texts}; each of the {len(shares)} splits needs one of its own{more}.",
+        f"{count}{texts}; each of the {counted(len(shares), 'split')} needs one of its own{more}.",
         f"Add rows of it, give them the label of another class, or take them out.{fewer}",
     )
 

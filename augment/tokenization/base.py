@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from augment.contract.foreign import counted
 from augment.errors import AssetInvalid
 from augment.tokenization.words import Span
 
@@ -133,7 +134,8 @@ def _special_tokens(backend: Tokenizer, mask: str) -> SpecialTokens:
     opening, between, closing = _around(pair, (0, 1))
     if not before or not after or (before, after) != (opening, closing):
         raise AssetInvalid(
-            f"the tokenizer puts {len(before)} special tokens before a text, {len(after)} after it "
+            f"the tokenizer puts {counted(len(before), 'special token')} before a "
+            f"text, {len(after)} after it "
             f"and {len(opening)} and {len(closing)} around a pair; at least one on each side and "
             "the same ones are expected.",
             "Save it again with its post-processor: tokenizer.save_pretrained(DIR)",

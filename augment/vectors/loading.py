@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from augment.contract.foreign import counted
 from augment.contract.terminal import Gauge
 from augment.errors import AssetInvalid
 from augment.progress import Narrator
@@ -69,6 +70,6 @@ def _with_progress(path: Path, rows: int, tell: Narrator) -> Iterator[Block]:
             yield block
             done += len(block.words)
             share = max(block.share, done / rows)
-            gauge.show(share, f"reading {path.name}: {done:,} rows, {share:.0%}")
+            gauge.show(share, f"reading {path.name}: {counted(done, 'row')}, {share:.0%}")
     finally:
         gauge.close()

@@ -15,6 +15,7 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 
+from augment.contract.foreign import counted
 from augment.errors import AssetInvalid
 from augment.vectors.plausible import holds_number
 from augment.vectors.table import Block
@@ -61,7 +62,7 @@ def read_text(path: Path, rows: int) -> Iterator[Block]:
                 return
     if promised is not None and done != min(promised, rows):
         raise AssetInvalid(
-            f"{path.name} holds {done:,} rows; its first line says {promised:,}.",
+            f"{path.name} holds {counted(done, 'row')}; its first line says {promised:,}.",
             "It may have been cut off: download it again."
             if done < promised
             else "Correct its first line, or take it out where it is no header.",
@@ -148,7 +149,8 @@ def _parse(lines: bytes, dimensions: int, rows: int, where: str, line: int) -> B
     for number, word in enumerate(words, start=line):
         if " " in word and holds_number(word):
             raise AssetInvalid(
-                f"{where} {number} has more than {dimensions} numbers: {word[:60]!r} stands before "
+                f"{where} {number} has more than {counted(dimensions, 'number')}: "
+                f"{word[:60]!r} stands before "
                 "the last ones.",
                 _HINT,
             )
@@ -187,7 +189,8 @@ def _fault(lines: bytes, dimensions: int, where: str, line: int) -> AssetInvalid
             line = number
             break
     return AssetInvalid(
-        f"{where} {line} is not a word and {dimensions} numbers: {_shown(fields)}.", _HINT
+        f"{where} {line} is not a word and {counted(dimensions, 'number')}: {_shown(fields)}.",
+        _HINT,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from augment.contract import Manifest
-from augment.contract.foreign import as_code, front_matter
+from augment.contract.foreign import as_code, counted, front_matter
 from augment.contract.manifest import UNKNOWN_LICENSE
 
 _USE = """```python
@@ -128,7 +128,8 @@ def _origin(manifest: Manifest) -> str:
         return ""
     parents = (f"- version {as_code(each.reference)}, id `{each.id[:12]}`" for each in made.parents)
     added = (
-        f"- {each.rows:,} rows by the generator {as_code(each.generator)}: {as_code(each.name)}"
+        f"- {counted(each.rows, 'row')} by the generator {as_code(each.generator)}: "
+        f"{as_code(each.name)}"
         for each in made.added
     )
     how = "write_version" if made.command == "write" else f"augment {made.command}"

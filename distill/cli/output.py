@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console
 from rich.text import Text
 
-from augment.contract.foreign import shown
+from augment.contract.foreign import counted, shown
 from augment.contract.terminal import after_commit, labeled, open_console, print_json
 from distill.evaluation.results import (
     AblationLine,
@@ -96,7 +96,7 @@ def print_general(result: GeneralResult, console: Console) -> None:
     losses = ", ".join(f"{name} {value:.4f}" for name, value in result.held_out.items())
     lines = {
         "student": f"{result.student} · {result.size}",
-        "trained": f"{result.steps:,} steps · {result.tokens:,} tokens · "
+        "trained": f"{counted(result.steps, 'step')} · {counted(result.tokens, 'token')} · "
         f"{result.epochs:.2f} epochs of {result.corpus.name}",
         "held out": losses or "no blocks",
         "next": f"distill run VERSION --teacher … --student {result.student} --out …",
@@ -107,10 +107,9 @@ def print_general(result: GeneralResult, console: Console) -> None:
 
 def print_ablation(result: AblationResult, console: Console) -> None:
     """Print the table of an ablation."""
-    seeds = len(result.seeds)
     about = (
         f"{result.version} · {result.metric} on {result.split} · "
-        f"teacher {result.teacher:.3f} · {seeds} seed{'s' if seeds > 1 else ''}"
+        f"teacher {result.teacher:.3f} · {counted(len(result.seeds), 'seed')}"
     )
     console.print(labeled("ablation", about))
     head = ["arm", "score", "of teacher", "paper", ""]
@@ -154,7 +153,7 @@ def print_predictions(result: PredictionTable | Submission, console: Console) ->
 
     if isinstance(result, PredictionTable):
         splits = ", ".join(result.splits)
-        console.print(f"  {shown(result.place)}: {result.rows:,} rows of {shown(splits)}")
+        console.print(f"  {shown(result.place)}: {counted(result.rows, 'row')} of {shown(splits)}")
     else:
         print_submission(result, console)
 
@@ -213,7 +212,7 @@ def _cells(result: EvaluationResult) -> tuple[Cells, list[Cells]]:
 
 
 def _rows(result: MeasuredOn) -> str:
-    return " · ".join(f"{split}, {number:,} rows" for split, number in result.rows.items())
+    return " · ".join(f"{split}, {counted(number, 'row')}" for split, number in result.rows.items())
 
 
 def _notes(result: EvaluationResult) -> list[str]:
@@ -233,7 +232,7 @@ def _notes(result: EvaluationResult) -> list[str]:
     for simple in result.baselines:
         if simple.rows:
             times = [f"{own.batch_1:.2f} ms a text, end to end" for own in simple.end_to_end]
-            learnt = f"on {simple.rows:,} original rows, {simple.seconds:.1f} s"
+            learnt = f"on {counted(simple.rows, 'original row')}, {simple.seconds:.1f} s"
             notes.append(f"{simple.name} = {'; '.join([learnt, *times])}")
     lengths = sorted({model.max_length for model in result.models})
     notes.append(
@@ -248,11 +247,14 @@ _TAUGHT = f"{Role.DISTILLED} = taught by the version's soft labels; no teacher m
 
 def _soft_label_notes(use: SoftLabelUse, metric: str) -> list[str]:
     """How many rows soft labels taught, and how well they agree with labels."""
-    notes = [f"soft labels of {use.rows:,} rows"]
+    notes = [f"soft labels of {counted(use.rows, 'row')}"]
     notes[0] += f", labels of {use.labels:,} without any" if use.labels else ""
-    notes[0] += f"; {use.left_out:,} rows with neither are left out" if use.left_out else ""
+    notes[0] += (
+        f"; {counted(use.left_out, 'row', 'are')} left out, with neither" if use.left_out else ""
+    )
     if use.compared:
-        score, rows = use.scores[metric], f"the {use.compared:,} original rows with a label too"
+        rows = f"the {counted(use.compared, 'original row')} with a label too"
+        score = use.scores[metric]
         notes.append(f"the soft labels score {metric} {score:.3f} on {rows}")
     return notes
 
@@ -260,7 +262,7 @@ def _soft_label_notes(use: SoftLabelUse, metric: str) -> list[str]:
 def _speed_note(latency: Latency) -> str:
     """What the columns ``batch 1`` and ``batch 32`` mean."""
     threads = latency.threads
-    where = f"{latency.device}, {threads} thread{'s' if threads > 1 else ''}"
+    where = f"{latency.device}, {counted(threads, 'thread')}"
     return f"batch 1 = median time of one sentence, batch 32 = sentences a second, {where}"
 
 

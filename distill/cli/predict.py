@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from augment.contract.foreign import shown
+from augment.contract.foreign import counted, shown
 from augment.contract.terminal import (
     AsJson,
     after_commit,
@@ -234,11 +234,11 @@ def _print_file(result: AnsweredFile, as_json: bool) -> None:
         if as_json:
             print_json(result.to_json())
             return
-        facts = [f"{result.rows:,} rows", f"{result.rows_per_second:,.0f} a second"]
+        facts = [counted(result.rows, "row"), f"{result.rows_per_second:,.0f} a second"]
         if result.abstained:
             facts.append(f"{result.abstained:,} without a label: not sure enough")
         if result.left_out:
-            facts.append(f"{result.left_out:,} malformed rows left out")
+            facts.append(f"{counted(result.left_out, 'malformed row')} left out")
         console = open_console()
         console.print(labeled("written", f"{result.place} · {' · '.join(facts)}"))
         if result.renamed:

@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from augment.contract import OutputBusy
 from augment.contract.files import beside, disk_errors, locked, nearest, write_json
+from augment.contract.foreign import counted
 from distill.data.corpus import Corpus
 from distill.data.packing import BlockSpec, CorpusCounts, PackedBlocks
 from distill.data.tokenize_pool import TokenizedBatch, tokenize_batches
@@ -101,8 +102,10 @@ def tokenize_corpus(
             counts = _write(staging / ROWS, _with_progress(batches, corpus, take, gauge), id_type)
         if not counts.blocks:
             raise DataInvalid(
-                f"{corpus.name} holds no text to train on: {counts.empty:,} documents are empty "
-                f"and {counts.short:,} have fewer than {spec.min_length} tokens.",
+                f"{corpus.name} holds no text to train on: "
+                f"{counted(counts.empty, 'document', 'are')} empty, "
+                f"{counted(counts.short, 'document', 'have')} fewer than "
+                f"{counted(spec.min_length, 'token')}.",
                 "Name another corpus, or lower general.min_length in the recipe.",
             )
         write_json(staging / COUNTS, dataclasses.asdict(counts))
@@ -163,7 +166,7 @@ def _with_progress(
         tokens += batch.packed.counts.tokens
         shares = [tokens / take] if take else []
         shares += [batch.bytes_read / corpus.size] if corpus.size else []
-        gauge.show(min(max(shares), 1.0) if shares else None, f"{tokens:,} tokens")
+        gauge.show(min(max(shares), 1.0) if shares else None, counted(tokens, "token"))
         yield batch.packed
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from augment.contract.foreign import counted
+
 
 @dataclass(frozen=True, slots=True)
 class BlockSpec:
@@ -60,10 +62,11 @@ class CorpusCounts:
     def notices(self, spec: BlockSpec) -> list[str]:
         """What was left out or altered, one sentence each."""
         counts = {
-            f"{self.empty:,} empty documents left out": self.empty,
-            f"{self.damaged:,} documents hold bytes that are no UTF-8": self.damaged,
-            f"{self.short:,} documents and ends under {spec.min_length} tokens left out "
-            f"({self.short_tokens:,} tokens)": self.short,
+            f"{counted(self.empty, 'empty document')} left out": self.empty,
+            f"{counted(self.damaged, 'document', 'hold')} bytes that are no UTF-8": self.damaged,
+            f"{counted(self.short, 'document')} and ends under "
+            f"{counted(spec.min_length, 'token')} left out "
+            f"({counted(self.short_tokens, 'token')})": self.short,
         }
         return [sentence for sentence, count in counts.items() if count]
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from augment.contract import OutputUnwritable, TaskSpec, Version
 from augment.contract.files import check_output, nearest
+from augment.contract.foreign import counted
 from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts, count_taught
 from distill.data.unknown import MANY_UNKNOWN, unknown_share
@@ -85,7 +86,7 @@ def check_version(reference: Version | str | Path) -> Check[Version]:
             "Make a version whose source has one.",
         )
     doubt = "" if opened.task.splits.test else "It has no test split: distill predict needs one."
-    return seen(opened, f"{opened.reference} · {rows} rows · every digest right", doubt)
+    return seen(opened, f"{opened.reference} · {counted(rows, 'row')} · every digest right", doubt)
 
 
 def check_recipe(
@@ -140,7 +141,10 @@ def check_labels(opened: Version, guides: LoadedGuides) -> Check[None]:
     names, counts = task.label.names, train.classes
     shown = " · ".join(f"{name} {count:,}" for name, count in zip(names, counts, strict=True))
     if len(names) > FEW_CLASSES:
-        shown = f"{len(names)} classes, {counts.min():,} to {counts.max():,} rows each"
+        shown = (
+            f"{counted(len(names), 'class')}, {counts.min():,} to "
+            f"{counted(counts.max(), 'row')} each"
+        )
     empty = [name for name, count in zip(names, counts, strict=True) if not count]
     doubts = [own.notice for own in guides.teachers if own.notice]
     doubts += [f"No training row has the label {', '.join(empty)}."] if empty else []
@@ -155,7 +159,7 @@ def check_tokenizer(opened: Version, reading: Reader, *, unlabeled: bool) -> Che
         raise ModelInvalid(f"the tokenizer of {reading.name} has no padding token.")
     tokens = tokenize_sample(opened.task, rows, reader)["input_ids"]
     unknown = unknown_share(tokens, reader)
-    finding = f"{len(reader):,} tokens · {unknown:.2%} of the data's are unknown to it"
+    finding = f"{counted(len(reader), 'token')} · {unknown:.2%} of the data's are unknown to it"
     doubt = f"The vocabulary of {reading.name} hardly fits this data."
     doubt = doubt if unknown > MANY_UNKNOWN else ""
     return seen(rows, finding, doubt)
@@ -171,7 +175,8 @@ def check_lengths(opened: Version, teacher: Reader, rows: pa.Table, length: int)
         total += count_parts(opened)["unlabeled"]
     about = "" if len(lengths) == total else f"about, {len(lengths):,} looked at; "
     finding = (
-        f"{round(share * total):,} of {total:,} training rows are cut to {length} tokens "
+        f"{round(share * total):,} of {counted(total, 'training row')} are cut to "
+        f"{counted(length, 'token')} "
         f"({about}{share:.2%}, the longest has {lengths.max():,})"
     )
     for split in opened.task.splits.validation:
@@ -205,7 +210,7 @@ def check_score(opened: Version, teacher: Classifier, length: int) -> Check[None
             f"the teacher {found.weakness}",
             teacher_advice(teacher.name, str(opened.path.parent), task.name, originals),
         )
-    where = f"{split} ({len(rows):,} of {total:,} rows)" if len(rows) < total else split
+    where = f"{split} ({len(rows):,} of {counted(total, 'row')})" if len(rows) < total else split
     finding = f"{task.selection_metric} {found.score:.3f} on {where}"
     doubt = f"It {judged.collapse.sentence}." if judged.collapse else ""
     return seen(None, f"{finding}; guessing scores {found.guess:.3f}", doubt)
@@ -239,16 +244,16 @@ def check_time(
     trial: Trial, stages: Sequence[StageName], calibrate: Callable[..., Timings]
 ) -> Check[Forecast]:
     """How long the run takes, from a few real steps of every stage."""
-    recipe, counted = trial.context.recipe, count_rows(trial)
+    recipe, rows = trial.context.recipe, count_rows(trial)
     parameters = sum(weight.numel() for weight in trial.student.model.parameters())
-    forecast = make_forecast(recipe, counted, calibrate(trial, stages), parameters)
+    forecast = make_forecast(recipe, rows, calibrate(trial, stages), parameters)
     parts = [
-        f"{part.name} {f'{part.steps:,} steps ' if part.steps else ''}{span(part.seconds)}"
+        f"{part.name} {counted(part.steps, 'step') + ' ' if part.steps else ''}{span(part.seconds)}"
         for part in forecast.parts
     ]
     precision = "bfloat16" if uses_bfloat16(recipe.precision) else "float32"
     place, threads = device().type, torch.get_num_threads()
-    machine = f"{place}, {threads} thread{'s' if threads > 1 else ''}, {precision}"
+    machine = f"{place}, {counted(threads, 'thread')}, {precision}"
     doubt = slow_format(recipe.precision)
     early = any(STAGES[stage](recipe).patience for stage in stages)  # ends before its last step
     most = f"{'at most' if early else 'about'} {span(forecast.seconds)}"

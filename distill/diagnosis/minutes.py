@@ -19,7 +19,7 @@ from torch import nn
 
 from augment.contract import Version
 from augment.contract.files import disk_errors, locked, nearest, write_json, write_text
-from augment.contract.foreign import shown
+from augment.contract.foreign import counted, shown
 from augment.contract.models import quiet_libraries
 from distill.data.row_sets import count_taught
 from distill.data.scratch import scratch
@@ -112,7 +112,7 @@ class Plan(Record):
         chosen = [part for part in self.parts if part.steps]
         yield (
             "minutes",
-            " · ".join(f"{p.name} {p.steps:,} steps, {span(p.seconds)}" for p in chosen),
+            " · ".join(f"{p.name} {counted(p.steps, 'step')}, {span(p.seconds)}" for p in chosen),
         )
         about = f"at most {span(self.seconds)} of {span(60 * self.minutes)}"
         more = "; more steps than these the recipe does not ask for" * self.whole
@@ -242,8 +242,10 @@ def _fill(folder: Path, asked: Asked, plan: Plan) -> None:
         for name, own in plan.steps.items()
     }
     recipe = asked.settings.model_copy(update=changed)
-    about = [f"# {shown(asked.recipe)}, with the steps that fit in {plan.minutes:g} minutes:"]
-    about += [f"# {part.name}: {part.steps:,} steps" for part in plan.parts if part.steps]
+    about = [
+        f"# {shown(asked.recipe)}, with the steps that fit in {counted(plan.minutes, 'minute')}:"
+    ]
+    about += [f"# {part.name}: {counted(part.steps, 'step')}" for part in plan.parts if part.steps]
     toml = "\n".join([*about, "", tomlkit.dumps(_given(recipe.model_dump(mode="json")))])
     write_json(folder / PLAN, plan.to_json())
     write_text(folder / RECIPE, toml)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from augment.contract.foreign import counted
 from distill.evaluation.metrics import score
 from distill.inference.probabilities import UNCALIBRATED, Numbers, log_probabilities
 from distill.inference.settings import HOTTEST, Calibration
@@ -147,7 +148,9 @@ def fit_calibration(
 
 def _too_little(labels: Labels) -> str:
     if len(labels) < FEWEST_ROWS:
-        return f"{len(labels)} labeled rows are too few for one; {FEWEST_ROWS} will do"
+        return (
+            f"{counted(len(labels), 'labeled row', 'are')} too few for one; {FEWEST_ROWS} will do"
+        )
     return "all rows have the same label" if np.ptp(labels) == 0 else ""
 
 

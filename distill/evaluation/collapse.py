@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from augment.contract import TaskSpec
+from augment.contract.foreign import counted
 from distill.evaluation.metrics import Array, score
 from distill.runs.records import Record
 
@@ -89,10 +90,10 @@ def _of_classes(
     if not most_lost and (related or not one_class):
         return None
     missed = [names[place] for place in np.flatnonzero(lost).tolist()]
-    of = f"{len(missed)} of {int(judged.sum())} classes"
+    of = f"{len(missed)} of {counted(int(judged.sum()), 'class')}"
     if one_class:
         said = f"{counts[top] / rows:.0%} of the labels say so"
-        sentence = f"answers {names[top]!r} for {_share(int(answers[top]), rows)} rows of {split}"
+        sentence = f"answers {names[top]!r} for {_share(int(answers[top]), rows)} of {split}"
         sentence += f" ({said}); {of} are never found" if len(missed) > 1 else f" ({said})"
     else:
         sentence = f"never finds {listed(missed)}: {of} on {split}"
@@ -112,7 +113,9 @@ def _of_scores(
     rows = len(labels)
     if bad := int((~np.isfinite(predictions)).sum()):
         return Collapse(
-            split=split, rows=rows, sentence=f"has no finite score for {bad:,} rows of {split}"
+            split=split,
+            rows=rows,
+            sentence=f"has no finite score for {counted(bad, 'row')} of {split}",
         )
     if rows < FEWEST_ROWS or predictions.std() >= FLAT * labels.std():
         return None
@@ -124,13 +127,14 @@ def _of_scores(
     return Collapse(
         split=split,
         rows=rows,
-        sentence=f"gives all {rows:,} rows of {split} about the same score, {score_of} ({span}): "
+        sentence=f"gives all {counted(rows, 'row')} of {split} about the same "
+        f"score, {score_of} ({span}): "
         "a correlation with the labels means nothing",
     )
 
 
 def _share(part: int, rows: int) -> str:
-    return f"all {rows:,}" if part == rows else f"{part:,} of {rows:,}"
+    return ("all " if part == rows else f"{part:,} of ") + counted(rows, "row")
 
 
 def listed(names: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 
 from augment.contract import TaskSpec
+from augment.contract.foreign import counted
 from distill.data.batching import length_batches
 from distill.errors import ModelInvalid
 from distill.evaluation.calibration import CalibrationFit, fit_calibration
@@ -220,7 +221,7 @@ def finite(name: str, logits: Logits) -> Logits:
     """
     if bad := int((~np.isfinite(logits).all(axis=-1)).sum()):
         raise ModelInvalid(
-            f"{name} answers {bad:,} of {len(logits):,} rows with NaN or infinity.",
+            f"{name} answers {bad:,} of {counted(len(logits), 'row')} with NaN or infinity.",
             "Its training broke down, or config.json is not the one that it was trained with: "
             "give an earlier checkpoint.",
         )

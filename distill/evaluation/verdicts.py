@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from augment.contract.foreign import counted
 from distill.evaluation.classes import ClassReport
 from distill.evaluation.collapse import listed
 from distill.evaluation.intervals import Interval, interval
@@ -88,10 +89,13 @@ def _lost(report: ClassReport, split: str) -> str:
     lost = report.lost
     if len(lost) == 1:
         (one,) = lost
-        rare = f"recall {one.recall:.2f} of {one.support:,} rows of {split}"
+        rare = f"recall {one.recall:.2f} of {counted(one.support, 'row')} of {split}"
         return f"hardly ever finds {one.name!r}: {rare}"
     names = listed([own.name for own in lost])
-    return f"hardly ever finds {len(lost)} of {len(report.by_recall)} classes of {split}: {names}"
+    return (
+        f"hardly ever finds {len(lost)} of "
+        f"{counted(len(report.by_recall), 'class')} of {split}: {names}"
+    )
 
 
 def _loss(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from augment.contract.foreign import counted
 from augment.contract.reading import guarded, is_failure, read_json, read_text, reason_of
 from distill.errors import DataInvalid, ExtraMissing, ModelInvalid
 from distill.inference.head import Head, Logits, read_head
@@ -191,7 +192,9 @@ def _prepare(tokenizer: Any, length: Any, folder: Path) -> None:
             f"{folder / TOKENIZER} does not say how many tokens the model reads.", _AGAIN
         )
     if length <= tokenizer.num_special_tokens_to_add(False):
-        raise ModelInvalid(f"{folder / TOKENIZER} cuts each text to {length} tokens.", _AGAIN)
+        raise ModelInvalid(
+            f"{folder / TOKENIZER} cuts each text to {counted(length, 'token')}.", _AGAIN
+        )
     with guarded(folder / TOKENIZER, ModelInvalid, "a tokenizer", _AGAIN):
         tokenizer.enable_truncation(length, direction=cut.get("direction", "right"))
 

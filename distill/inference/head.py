@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from augment.contract.foreign import counted
 from augment.contract.reading import read_json, text_flaw
 from distill.errors import ModelInvalid
 from distill.inference.settings import ServingSettings, serving_settings
@@ -76,6 +77,8 @@ def head_of(name: str, config: Mapping[str, Any]) -> Head:
     if flaw := next(filter(None, map(text_flaw, labels)), ""):
         raise ModelInvalid(f"the config of {name} names a label that {flaw}.", _HINT)
     if kind == "regression" and len(labels) > 1:
-        raise ModelInvalid(f"the config of {name}: a regression with {len(labels)} labels.", _HINT)
+        raise ModelInvalid(
+            f"the config of {name}: a regression with {counted(len(labels), 'label')}.", _HINT
+        )
     settings = serving_settings(name, config, len(labels))
     return Head(name, labels if len(labels) > 1 else (), settings)

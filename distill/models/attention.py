@@ -21,6 +21,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfAttention
 from transformers.utils.output_capturing import OutputRecorder, maybe_install_capturing_hooks
 
+from augment.contract.foreign import counted
 from distill.errors import EncoderUnsupported
 from distill.models.qkv import QKV
 
@@ -93,7 +94,7 @@ def enable_capture(model: PreTrainedModel) -> list[nn.Module]:
     if not modules or layers % len(modules):
         raise EncoderUnsupported(
             f"{type(model).__name__} does not show its attention scores: expected one attention "
-            f"module in each of {layers} layers, found {len(modules)}.",
+            f"module in each of {counted(layers, 'layer')}, found {len(modules)}.",
             "Set weights.attention = 0 in the recipe, or use --recipe logits. Scores "
             "are seen in BERT, RoBERTa, ELECTRA, DistilBERT, DeBERTa-v2, ModernBERT and relatives.",
         )

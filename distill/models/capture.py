@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from augment.contract.foreign import counted
 from distill.errors import EncoderUnsupported
 from distill.models.attention import (
     AttentionRecorder,
@@ -121,9 +122,11 @@ class ActivationCapture:
         """Every layer was run once, and reads and gives the same tokens."""
         calls = {layers, attentions} if self._modules else {layers}
         if calls != {self.depth} or len({state.shape[1] for state in states}) > 1:
+            lengths = ", ".join(str(state.shape[1]) for state in states)
             raise EncoderUnsupported(
-                f"{type(self.model).__name__} does not show its layers: expected {self.depth} "
-                f"layers over the same tokens, found {layers} hidden states, {attentions} "
-                f"attentions and lengths {', '.join(str(state.shape[1]) for state in states)}.",
+                f"{type(self.model).__name__} does not show its layers: expected "
+                f"{counted(self.depth, 'layer')} over the same tokens, found "
+                f"{counted(layers, 'hidden state')}, {counted(attentions, 'attention')} and "
+                f"lengths {lengths}.",
                 "Use --recipe logits, which looks at the answers only.",
             )

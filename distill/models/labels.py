@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from augment.contract import TaskSpec, match_labels
+from augment.contract.foreign import counted
 from augment.contract.models import refuse_multi_label
 from distill.errors import LabelMismatch
 from distill.inference.settings import KEY, Calibration, ServingSettings, serving_settings
@@ -40,7 +41,8 @@ def match_label_names(name: str, config: PreTrainedConfig, task: TaskSpec) -> Ma
     order = match_labels(model_names, task)
     if order is None and task.label.kind == "regression":
         raise LabelMismatch(
-            f"{name} tells {len(model_names)} classes apart; {task.name} asks for one score.",
+            f"{name} tells {counted(len(model_names), 'class')} apart; {task.name} "
+            f"asks for one score.",
             "Fine-tune a model on this version: distill teacher.",
         )
     if order is None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from augment.contract import TaskSpec
+from augment.contract.foreign import counted
 from augment.contract.models import max_input_length, reads_segments
 from distill.errors import ModelInvalid
 
@@ -38,6 +39,6 @@ def check_length(max_length: int, name: str, config: Any) -> None:
     most = max_input_length(config)
     if most is not None and max_length > most:
         raise ModelInvalid(
-            f"max_length is {max_length} tokens, {name} reads at most {most}.",
+            f"max_length is {counted(max_length, 'token')}, {name} reads at most {most}.",
             f"Set max_length = {most} in the recipe.",
         )

@@ -18,6 +18,7 @@ from transformers import (
 
 from augment.contract import TaskSpec
 from augment.contract.checkpoint import SEQUENCE_HEAD, Checkpoint, Part
+from augment.contract.foreign import counted
 from augment.contract.model_folders import PROBE, SHORTEST_INPUT, check_size
 from augment.contract.models import WHOLE_WEIGHTS, loading, max_input_length
 from distill.errors import ModelInvalid, VocabularyMismatch
@@ -215,7 +216,7 @@ def tried(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
     with loading("model", name, ModelInvalid, WHOLE_WEIGHTS), torch.no_grad():
         longest = max_input_length(model.config) or NO_LIMIT
         if longest < SHORTEST_INPUT:
-            raise ValueError(f"it reads {longest} tokens at most")
+            raise ValueError(f"it reads {counted(longest, 'token')} at most")
         inputs = tokenizer(
             *PROBE, return_tensors="pt", truncation=True, max_length=min(longest, PAIR_LENGTH)
         )
@@ -259,7 +260,8 @@ def same_vocabulary(
         return
     shared = sum(other_ids.get(token) == index for token, index in ids.items())
     raise VocabularyMismatch(
-        f"{name} has a vocabulary of {len(ids):,} tokens, {other} one of {len(other_ids):,}; "
+        f"{name} has a vocabulary of {counted(len(ids), 'token')}, {other} one of "
+        f"{len(other_ids):,}; "
         f"{shared:,} agree in token and id.",
         "Hidden states and attention are compared token by token, so both need one vocabulary. "
         "With --recipe logits each reads the text in its own way.",

@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
+from augment.contract.foreign import counted
 from distill.errors import ModelInvalid, ShapeMismatch
 
 FAMILIES = ("bert", "roberta", "electra", "distilbert", "modernbert", "deberta-v2")
@@ -83,7 +84,8 @@ def parse_shape(name: str) -> Shape | None:
         raise ShapeMismatch(f"student {name}: every number must be at least 1.")
     if shape.hidden % shape.heads:
         raise ShapeMismatch(
-            f"student {name}: width {shape.hidden} is not a multiple of {shape.heads} heads.",
+            f"student {name}: width {shape.hidden} is not a multiple of "
+            f"{counted(shape.heads, 'head')}.",
             "Write layers x hidden - intermediate - heads, such as 4x312-1200-12.",
         )
     return shape

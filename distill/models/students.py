@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from augment.contract import TaskSpec
+from augment.contract.foreign import counted
 from augment.contract.model_folders import has_tokenizer, read_tensors
 from distill.errors import ModelInvalid, VocabularyMismatch
 from distill.models.folders import folder_digest, model_folder
@@ -185,7 +186,8 @@ def _from_folder(
         return Student(model, f"random weights, shape of {spec.name}", tokenizer)
     if lacking and config.vocab_size != lacking.model.config.vocab_size:
         raise VocabularyMismatch(
-            f"{spec.name} has {config.vocab_size:,} embeddings and no tokenizer, {lacking.name} "
+            f"{spec.name} has {counted(config.vocab_size, 'embedding')} and no "
+            f"tokenizer, {lacking.name} "
             f"has {lacking.model.config.vocab_size:,}.",
             "Teacher and student need the same vocabulary, or the student its tokenizer.json.",
         )

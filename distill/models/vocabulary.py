@@ -23,6 +23,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from augment.contract.foreign import counted
 from distill.errors import ModelInvalid, UsageError
 
 KINDS = ("WordPiece", "BPE", "Unigram")
@@ -157,7 +158,8 @@ class Vocabulary:
         kept = set(self.required)
         if len(kept) > size:
             raise UsageError(
-                f"--size {size:,} is too small: {len(kept):,} tokens are special or single "
+                f"--size {size:,} is too small: {counted(len(kept), 'token', 'are')} "
+                f"special or single "
                 "characters, or needed by those.",
                 f"Choose --size {len(kept):,} or more.",
             )

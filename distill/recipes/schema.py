@@ -16,6 +16,7 @@ from pydantic import (
 )
 from typing_extensions import override
 
+from augment.contract.foreign import counted
 from distill.recipes.mixtures import Data, LabeledData, labeled_only
 
 
@@ -294,7 +295,8 @@ class General(Optimization, Layerwise):
     def _there_is_something_to_learn(self) -> Self:
         if self.min_length > self.length:
             raise ValueError(
-                f"min_length {self.min_length} leaves no block of at most {self.length} tokens"
+                f"min_length {self.min_length} leaves no block of at most "
+                f"{counted(self.length, 'token')}"
             )
         if not self.attends and not self.matches_states:
             raise ValueError("every weight is 0")

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-from augment.contract.foreign import shown
+from augment.contract.foreign import counted, shown
 from augment.contract.page import figure, note
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def reliability(title: str, lines: Sequence[Curve]) -> Markup:
             )  # fmt: skip
         axes.set(xlim=(0, 1.02), ylim=(0, 1.04))
         _legend(axes, 2)
-        says = "; ".join(f"{own.name}: {len(own.x)} bins" for own in lines)
+        says = "; ".join(f"{own.name}: {counted(len(own.x), 'bin')}" for own in lines)
         return _drawn(axes, f"{title}. {says}", title)
 
 

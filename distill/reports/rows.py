@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from augment.contract.foreign import counted
 from augment.contract.page import Cell, Column, figures, note, number, table
 from distill.evaluation.results import Role
 from distill.inference.probabilities import UNCALIBRATED
@@ -37,9 +38,9 @@ def calibration_parts(answers: RowAnswers) -> Iterable[Markup]:
         if curves:
             drawn.append(reliability(name, curves))
     yield figures(drawn)
-    of = f"all {answers.total:,}" if len(answers.idx) == answers.total else f"{len(answers.idx):,}"
+    of = "all " * (len(answers.idx) == answers.total) + counted(len(answers.idx), "row")
     yield note(
-        f"{of} rows of {answers.split}, in {BINS} bins of confidence; bins of fewer than {FEWEST} "
+        f"{of} of {answers.split}, in {BINS} bins of confidence; bins of fewer than {FEWEST} "
         "rows are left out. On the diagonal a model is right as often as it says. A calibration "
         "that was fitted on these rows looks a little better here than elsewhere."
     )
@@ -88,10 +89,13 @@ def _classes(answers: RowAnswers, teacher: ModelAnswers, student: ModelAnswers) 
         "student": int((two[apart] == labels[apart]).sum()),
     }
     if not len(apart):
-        yield note(f"Teacher and student give the same answer to all {len(labels):,} rows.")
+        yield note(
+            f"Teacher and student give the same answer to all {counted(len(labels), 'row')}."
+        )
         return
     yield note(
-        f"Of {len(labels):,} rows of {answers.split} {len(apart):,} get different answers; the "
+        f"Of {counted(len(labels), 'row')} of {answers.split} {len(apart):,} get "
+        f"different answers; the "
         f"teacher is right on {right['teacher']:,} of them, the student on {right['student']:,}."
     )
     heads = [Column("row", number=True), Column("text"), Column("label", choice=len(names) <= 40)]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
+from augment.contract.foreign import counted
 from augment.contract.page import Cell, Column, code, figures, folded, heading, note, number, table
 from distill.evaluation.classes import ClassReport
 from distill.evaluation.results import Baseline, EvaluationResult, Measurement, metric_columns
@@ -22,12 +23,13 @@ NAME = 60
 def result_parts(result: EvaluationResult) -> Iterable[Markup]:
     """The table of models and baselines, what it means, and its verdicts."""
     yield _table(result)
-    rows = " · ".join(f"{split}, {count:,} rows" for split, count in result.rows.items())
+    rows = " · ".join(f"{split}, {counted(count, 'row')}" for split, count in result.rows.items())
     yield note(f"{result.version} · {rows}. {'. '.join(interval_notes(result))}.")
     latency = result.models[0].latency
     yield note(
         "batch 1: median milliseconds of the model alone for one sentence; batch 32: sentences a "
-        f"second; {latency.device}, {latency.threads} threads. retention: % of the teacher's "
+        f"second; {latency.device}, {counted(latency.threads, 'thread')}. "
+        f"retention: % of the teacher's "
         f"{result.selection.metric} on {result.selection.split}."
     )
     for verdict in result.verdicts:
@@ -128,7 +130,9 @@ def _most_confused(model: str, report: ClassReport) -> Markup:
         for count, label, answer in sorted(wrong, key=lambda own: -own[0])[:MOST_CONFUSED]
     ]
     heads = [Column("label"), Column("taken for"), Column("rows", number=True)]
-    return table(f"{model}: the most frequent mistakes of {len(wrong):,} kinds", heads, rows)
+    return table(
+        f"{model}: the most frequent mistakes of {counted(len(wrong), 'kind')}", heads, rows
+    )
 
 
 def label_cell(name: str) -> Cell:

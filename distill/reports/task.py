@@ -15,6 +15,7 @@ from pathlib import Path
 
 from augment.contract import Version
 from augment.contract.files import new_place
+from augment.contract.foreign import counted
 from augment.contract.version import open_checked
 from distill import pipeline
 from distill.diagnosis.minutes import (
@@ -115,7 +116,7 @@ def distill_task(
             raise
         raise WeakTeacher(
             weak.problem,
-            f"Give more than {minutes:g} minutes, and another --out.\n"
+            f"Give more than {counted(minutes, 'minute')}, and another --out.\n"
             "To go on all the same: --allow-weak-teacher",
         ) from weak
     if minutes is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from augment.contract import Fault, open_version
+from augment.contract.foreign import counted
 from augment.contract.page import (
     MOST_BYTES,
     Cell,
@@ -104,7 +105,7 @@ def _fitting(runs: Sequence[ReadRun]) -> str:
 
 
 def _page(runs: Sequence[ReadRun], sections: Sequence[Section]) -> str:
-    title = f"Run {runs[0].name}" if len(runs) == 1 else f"{len(runs)} runs"
+    title = f"Run {runs[0].name}" if len(runs) == 1 else counted(len(runs), "run")
     return page(title, _lead(runs), sections)
 
 
@@ -203,15 +204,15 @@ def _general(result: GeneralResult) -> Markup:
         {
             "student": f"{result.student} · {result.size}",
             "teacher": result.teacher,
-            "trained on": f"{result.tokens:,} tokens, {result.epochs:.2f} epochs of "
-            f"{result.corpus.name}, {result.steps:,} steps",
+            "trained on": f"{counted(result.tokens, 'token')}, {result.epochs:.2f} epochs of "
+            f"{result.corpus.name}, {counted(result.steps, 'step')}",
             **{f"held-out {name}": f"{value:.4f}" for name, value in result.held_out.items()},
         }
     )
 
 
 def _ablation(result: AblationResult) -> Iterable[Markup]:
-    seeds = f"{len(result.seeds)} seed{'s' if len(result.seeds) > 1 else ''}"
+    seeds = counted(len(result.seeds), "seed")
     drawn = [Bar(own.arm, own.mean, own.deviation) for own in result.arms]
     about = f"{result.metric} on {result.split}, mean ± standard deviation of {seeds}"
     yield figures(

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from augment.contract import Version
 from augment.contract.files import check_output, new_place, sole_writer, write_file
+from augment.contract.foreign import counted
 from augment.contract.tables import kind_of
 from augment.contract.terminal import Gauge, Narrator
 from distill.data.scratch import scratch
@@ -317,7 +318,7 @@ def answer_file(
                     tally.rows += len(window)
                     tally.abstained += sum(own[names["prediction"]] is None for own in answers)
                     share = min(1.0, window[-1].bytes_read / max(rows.size, 1))
-                    gauge.show(share, f"{tally.rows:,} rows · {tally.speed:,.0f} a second")
+                    gauge.show(share, f"{counted(tally.rows, 'row')} · {tally.speed:,.0f} a second")
             if not tally.rows:
                 file.refuse("holds no rows that can be answered.")
 

@@ -27,6 +27,7 @@ from pydantic import Field
 from augment.contract import TaskSpec, Version
 from augment.contract.errors import PlaceUnusable
 from augment.contract.files import check_output, commit_folder, new_place, sole_writer, write_json
+from augment.contract.foreign import counted
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.scratch import scratch
@@ -236,7 +237,7 @@ def _export(
                     narrator.say("writing", form)
                     targets.append(_write(form, folder, source, opened))
             written = set(folder.rglob("*"))
-            narrator.say("measuring", f"{len(targets)} forms on validation")
+            narrator.say("measuring", f"{counted(len(targets), 'form')} on validation")
             result = ExportResult.on(
                 opened,
                 splits,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from augment.contract import TaskSpec
 from augment.contract.files import write_file, write_text
+from augment.contract.foreign import counted
 from augment.contract.reading import guarded
 from distill.errors import DataInvalid, UsageError
 from distill.runs.records import Record
@@ -107,7 +108,7 @@ def faults(file: SubmissionFile, text: str) -> list[str]:
     header, *rows = lines[:-1]
     wrong = [] if header == HEADER else [f"the header is {header[:40]!r}, not {HEADER!r}"]
     if len(rows) != file.rows:
-        wrong.append(f"has {len(rows):,} rows, GLUE's has {file.rows:,}")
+        wrong.append(f"has {counted(len(rows), 'row')}, GLUE's has {file.rows:,}")
     for at, row in enumerate(rows):
         number, _, prediction = row.partition("\t")
         if number != str(at):
@@ -169,7 +170,8 @@ def _refuse_strangers(place: Path, name: str, size: int) -> None:
     """Before anything is read: a name outside the list, or more than any file of it can have."""
     if size > MOST_BYTES:
         raise DataInvalid(
-            f"{place}: {name[:60]!r} has {size:,} bytes; a file of a submission has fewer.",
+            f"{place}: {name[:60]!r} has {counted(size, 'byte')}; a file of a "
+            f"submission has fewer.",
             "Write it anew: distill predict",
         )
     if name not in SUBMISSION_FILES:

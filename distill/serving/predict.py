@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from augment.contract import TaskSpec, Version
 from augment.contract.files import check_output, new_place, sole_writer, write_file
+from augment.contract.foreign import counted
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.scratch import scratch
@@ -172,7 +173,8 @@ def _fitting(version: Version, split: str) -> SubmissionFile:
     file = submission_file(version.task, split)
     if version.rows(split) != file.rows:
         raise DataInvalid(
-            f"{version.reference}: split {split!r} has {version.rows(split):,} rows, GLUE's "
+            f"{version.reference}: split {split!r} has "
+            f"{counted(version.rows(split), 'row')}, GLUE's "
             f"{file.name} has {file.rows:,}.",
             "Make the version from GLUE's own test file, or write a table: --out predictions.csv",
         )
@@ -212,7 +214,7 @@ def _logits(
         logits = predict(
             classifier,
             rows,
-            lambda done: gauge.show(done / len(rows), f"{done:,} of {len(rows):,} rows"),
+            lambda done: gauge.show(done / len(rows), f"{done:,} of {counted(len(rows), 'row')}"),
         )
     return logits.astype(np.float64)
 

@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 from augment.contract import Version
 from augment.contract.files import check_output, commit_folder, new_place, sole_writer, write_json
+from augment.contract.foreign import counted
 from augment.contract.model_folders import SAFETENSORS
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
@@ -196,11 +197,12 @@ def fill_trimmed(
     )
     if len(kept) == len(vocabulary.ids):
         raise UsageError(
-            f"nothing of the vocabulary of {model} would be left out: all {len(kept):,} tokens "
+            f"nothing of the vocabulary of {model} would be left out: all "
+            f"{counted(len(kept), 'token')} "
             "are single characters or special, or were seen.",
             "Raise --min-count, or give a --size.",
         )
-    narrator.say("keeping", f"{len(kept):,} of {len(vocabulary.ids):,} tokens")
+    narrator.say("keeping", f"{len(kept):,} of {counted(len(vocabulary.ids), 'token')}")
     write_trimmed(source, kept.tolist(), folder)
     new = np.full(vocabulary.size, -1, dtype=np.int64)
     new[kept] = np.arange(len(kept))
@@ -246,7 +248,7 @@ def _texts(
             check_labels(version, split, batch)
             yield batch, [batch.column(name).to_pylist() for name in version.task.text_columns]
             done += len(batch)
-            gauge.show(done / rows, f"{split}: {done:,} of {rows:,} rows")
+            gauge.show(done / rows, f"{split}: {done:,} of {counted(rows, 'row')}")
 
 
 def _count(source: Source, version: Version, narrator: Narrator) -> Numbers:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from augment.contract.foreign import counted
 from distill.data.batching import model_inputs
 from distill.errors import ShapeMismatch
 from distill.models.capture import ActivationCapture, Activations
@@ -184,7 +185,8 @@ def _per_layer(weights: float | tuple[float, ...], layers: int, name: str) -> tu
         return (weights,) * layers
     if len(weights) != layers:
         raise ShapeMismatch(
-            f"weights.{name} lists {len(weights)} numbers, the student has {layers} layers.",
+            f"weights.{name} lists {counted(len(weights), 'number')}, the student "
+            f"has {counted(layers, 'layer')}.",
             "Give one number for each student layer, or a single one for all.",
         )
     return weights

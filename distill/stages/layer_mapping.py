@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from augment.contract.foreign import counted
 from distill.errors import MappingInvalid
 
 
@@ -33,7 +34,7 @@ def layer_map(
         return _explicit(tuple(strategy), student_layers, teacher_layers)
     if not 1 <= student_layers <= teacher_layers:
         raise MappingInvalid(
-            f"a student of {student_layers} layers cannot be mapped onto a teacher of "
+            f"a student of {counted(student_layers, 'layer')} cannot be mapped onto a teacher of "
             f"{teacher_layers}: each student layer needs a teacher layer of its own.",
             "Choose a student with at most as many layers as the teacher.",
         )
@@ -59,7 +60,8 @@ def arrows(mapping: Sequence[int]) -> str:
 def _explicit(layers: tuple[int, ...], student_layers: int, teacher_layers: int) -> tuple[int, ...]:
     if len(layers) != student_layers:
         raise MappingInvalid(
-            f"layers: {list(layers)} names {len(layers)} layers, the student has {student_layers}.",
+            f"layers: {list(layers)} names {counted(len(layers), 'layer')}, the "
+            f"student has {student_layers}.",
             "Name one teacher layer for each student layer.",
         )
     outside = [layer for layer in layers if not 1 <= layer <= teacher_layers]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
+from augment.contract.foreign import counted
 from distill.errors import MappingInvalid, ShapeMismatch
 from distill.recipes.schema import Layerwise
 
@@ -29,7 +30,10 @@ class RelationPlan:
 
     def __str__(self) -> str:
         names = ", ".join(f"{name}-{name}" for name in self.weights)
-        return f"{names} relations of teacher layer {self.teacher_layer}, {self.heads} heads"
+        return (
+            f"{names} relations of teacher layer {self.teacher_layer}, "
+            f"{counted(self.heads, 'head')}"
+        )
 
 
 def plan_relations(
@@ -53,14 +57,17 @@ def plan_relations(
         return None
     if recipe.attention == "scores":
         raise ShapeMismatch(
-            f"the student has {student_heads} attention heads, the teacher {teacher_heads}; "
+            f"the student has {counted(student_heads, 'attention head')}, the "
+            f"teacher {teacher_heads}; "
             "attention scores are matched head by head.",
-            f"Choose a student with {teacher_heads} heads (such as 4x312-1200-{teacher_heads}), or "
+            f"Choose a student with {counted(teacher_heads, 'head')} (such as "
+            f"4x312-1200-{teacher_heads}), or "
             'set attention = "relations", which any numbers of heads have.',
         )
     if isinstance(recipe.weights.attention, tuple):
         raise ShapeMismatch(
-            f"the student has {student_heads} attention heads, the teacher {teacher_heads}, so "
+            f"the student has {counted(student_heads, 'attention head')}, the "
+            f"teacher {teacher_heads}, so "
             "relations of one layer are compared; weights.attention lists one number for each "
             "layer.",
             "Give it a single number.",
@@ -70,7 +77,7 @@ def plan_relations(
     if layer > teacher.config.num_hidden_layers:
         raise MappingInvalid(
             f"relations.layer is {layer}; the teacher has "
-            f"{teacher.config.num_hidden_layers} layers.",
+            f"{counted(teacher.config.num_hidden_layers, 'layer')}.",
             "Layers are counted from 1.",
         )
     each = {"query": chosen.query, "key": chosen.key, "value": chosen.value}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from augment.contract.foreign import shown
+from augment.contract.foreign import counted, shown
 from augment.contract.terminal import labeled
 from distill.evaluation.classes import ClassReport
 from distill.evaluation.results import EvaluationResult
@@ -47,7 +47,7 @@ def _print_scores(reports: dict[str, ClassReport], made: ClassReport, console: C
     print_table(["class", "rows", *reports], lines, console)
     if rest := ranked[len(some) :]:
         span = f"recall {rest[0].recall:.2f} to {rest[-1].recall:.2f}"
-        console.print(f"  and {len(rest):,} more classes, {span}")
+        console.print(f"  and {counted(len(rest), 'more class')}, {span}")
 
 
 def _print_matrix(report: ClassReport, console: Console) -> None:

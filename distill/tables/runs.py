@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from augment.contract.foreign import shown
+from augment.contract.foreign import counted, shown
 from augment.contract.terminal import labeled, span
 from distill.evaluation.results import AblationResult, EvaluationResult, GeneralResult
 from distill.runs.comparison import Comparison, Lead
@@ -76,7 +76,7 @@ def print_run(run: Run, console: Console) -> None:
 
 def print_comparison(found: Comparison, console: Console) -> None:
     """Print runs side by side, and the rows that changed sides."""
-    place = f"{found.version} · {found.split}, {found.rows:,} rows · {found.metric}"
+    place = f"{found.version} · {found.split}, {counted(found.rows, 'row')} · {found.metric}"
     console.print(labeled("compared", place))
     leads = {lead.run: lead for lead in found.leads}
     lines = [
@@ -127,8 +127,8 @@ def _score(run: Run) -> str:
     if isinstance(own, EvaluationResult):
         return f"{own.selection.metric} {own.selection.of(own.made.scores):.3f}"
     if isinstance(own, AblationResult):
-        return f"{len(own.arms)} arms"
-    return f"{own.tokens:,} tokens" if isinstance(own, GeneralResult) else "–"
+        return counted(len(own.arms), "arm")
+    return counted(own.tokens, "token") if isinstance(own, GeneralResult) else "–"
 
 
 def _took(run: Run) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from augment.contract.foreign import shown
+from augment.contract.foreign import counted, shown
 from augment.contract.terminal import labeled
 from distill.evaluation.thresholds import FEWEST, OperatingPoint
 from distill.serving.cascade import WITHIN, Cascade, CascadePoint, ThresholdResult, Wanted
@@ -22,7 +22,7 @@ def print_thresholds(result: ThresholdResult, console: Console) -> None:
     console.print(labeled("thresholds", f"{result.model} · {result.version} · {split}"))
     head = ["threshold", "answered", "rows", "right"]
     print_table(head, [_cells(own) for own in result.points], console, words=())
-    notes = [f"answered = of {rows:,} rows; right = of those answered"]
+    notes = [f"answered = of {counted(rows, 'row')}; right = of those answered"]
     if not result.calibrated:
         notes.append("the model holds no calibration; distill export fits one")
     if result.used_for:
@@ -59,7 +59,7 @@ def _sentence(wanted: Wanted) -> str:
         return f"{about}: no threshold gives it on {FEWEST} rows or more"
     said = f"{about}: --abstain-below {point.threshold:.4f}"
     return (
-        f"{said} answers {point.answered:,} of {point.rows:,} rows{whose}, "
+        f"{said} answers {point.answered:,} of {counted(point.rows, 'row')}{whose}, "
         f"{_share(point.precision)} right (at least {_share(point.low)} by the 95% interval)"
     )
 

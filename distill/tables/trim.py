@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from augment.contract.foreign import shown
+from augment.contract.foreign import counted, shown
 from augment.contract.terminal import labeled
 from distill.evaluation.results import metric_columns
 from distill.runs.progress import megabytes
@@ -42,7 +42,8 @@ def print_trim(result: TrimResult, console: Console) -> None:
     print_table(["split", "rows", "same", "tokens kept", "length", "unknown"], rows, console)
     notes = [
         "same = rows whose pieces are those of before, length = change of all pieces",
-        f"{result.required:,} tokens stay in any case: special ones and single characters",
+        f"{counted(result.required, 'token', 'stay')} in any case: special ones and single "
+        f"characters",
     ]
     if found:
         chosen = found.selection

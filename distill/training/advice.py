@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from augment.contract import Fault
+from augment.contract.foreign import counted
 from distill.recipes.auto import Numbers, numbers
 from distill.recipes.schema import Optimization, Training
 from distill.runs.records import TEACHER_RECORD, read_json
@@ -37,7 +38,10 @@ def advice(task: str, section: str, training: Optimization | None, rows: int) ->
     usual = numbers(section, rows)
     if training is None:
         values = _AUTO
-        more = f"the {_steps(Optimization(), usual, rows):,} steps that {rows:,} rows call for"
+        more = (
+            f"the {counted(_steps(Optimization(), usual, rows), 'step')} that "
+            f"{counted(rows, 'row', 'call')} for"
+        )
     else:
         values, more = _changes(training, usual, rows)
     return _lines(f"To give it {more}", task, section, values)
@@ -85,7 +89,7 @@ def _changes(training: Optimization, usual: Numbers, rows: int) -> tuple[dict[st
     """New values by key, and what they give in words."""
     steps, wanted = total_steps(rows, training), _steps(training, usual, rows)
     if steps < wanted:
-        return _AUTO, f"{wanted:,} steps in place of {steps:,}"
+        return _AUTO, f"{counted(wanted, 'step')} in place of {steps:,}"
     fitting = 1 / FAR <= training.learning_rate / usual.learning_rate <= FAR
     times = LONGER if fitting else 1
     longer = Numbers(
@@ -99,7 +103,9 @@ def _changes(training: Optimization, usual: Numbers, rows: int) -> tuple[dict[st
         name: f"{value:g}" if isinstance(value, float) else str(value)
         for name, value in asdict(longer).items()
     }
-    more = f"{_steps(training, longer, rows):,} steps in place of {steps:,} at half the rate"
+    more = (
+        f"{counted(_steps(training, longer, rows), 'step')} in place of {steps:,} at half the rate"
+    )
     return values, more if fitting else "the usual rate"
 
 

@@ -16,6 +16,7 @@ from transformers import TrainerControl as Control
 from typing_extensions import override
 
 from augment.contract.files import disk_errors
+from augment.contract.foreign import counted
 from augment.contract.process import Interrupted, signals_heard
 from distill.errors import ExtraMissing
 from distill.runs.distributed import any_rank, is_main_process
@@ -221,7 +222,9 @@ class StageProgress(TrainerCallback):
         assert self._gauge is not None
         seconds = time.monotonic() - self._gauge.began
         self.close()
-        self.narrator.say(self.title, f"{state.global_step} steps · {self.note}{span(seconds)}")
+        self.narrator.say(
+            self.title, f"{counted(state.global_step, 'step')} · {self.note}{span(seconds)}"
+        )
 
     def close(self) -> None:
         """Take the bar away, also after an error."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from augment.contract import Fault, Version
+from augment.contract.foreign import counted
 from distill.data.balance import balanced, class_weights
 from distill.data.batching import Collator
 from distill.data.row_sets import RowSet
@@ -49,7 +50,7 @@ from distill.runs.progress import Narrator
 from distill.runs.records import Origin, commit_sealed, discard
 from distill.stages import IntermediateStage, Stage
 from distill.training.advice import advice, rare_advice
-from distill.training.job import Evaluation, Job, counted, describe_job
+from distill.training.job import Evaluation, Job, describe_job
 from distill.training.metric_log import METRICS, MetricLog
 from distill.training.schedule import total_steps
 from distill.training.selection import StepSelection
@@ -245,7 +246,7 @@ class TaskContext(RunContext):
             outcome = train_stage(job)
         if outcome.steps < total_steps(len(job.rows), job.training):
             assert job.selection is not None
-            without = f"no better {job.selection.metric} in {counted(job.patience)}"
+            without = f"no better {job.selection.metric} in {counted(job.patience, 'evaluation')}"
             self.narrator.say(job.title, f"ended at step {outcome.steps:,}: {without}")
         if outcome.score is not None and job.selection is not None:
             name = f"{job.selection.metric} {outcome.score:.3f}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import datasets
 from transformers import PreTrainedModel, TrainerCallback
 
+from augment.contract.foreign import counted
 from distill.data.batching import Collator
 from distill.data.mixtures import Mixture
 from distill.recipes.schema import Optimization
@@ -89,21 +90,18 @@ class Outcome:
     losses: dict[str, float]
 
 
-def counted(evaluations: int | None) -> str:
-    """So many evaluations, in words."""
-    return f"{evaluations} evaluation{'' if evaluations == 1 else 's'}"
-
-
 def describe_job(job: Job) -> str:
     """The numbers that a stage is trained with."""
     own = job.training
     parts = [
-        f"{len(job.rows):,} rows",
-        f"{total_steps(len(job.rows), own):,} steps of {own.batch_size}",
+        counted(len(job.rows), "row"),
+        f"{counted(total_steps(len(job.rows), own), 'step')} of {own.batch_size}",
         f"rate {own.learning_rate:.2g}, {own.schedule}",
     ]
     if own.head_factor != 1:
         parts[-1] += f", the head's {own.head_factor:g} times that"
     if job.patience and job.evaluate is not None:
-        parts.append(f"or until {counted(job.patience)} of {own.evaluations} bring nothing")
+        parts.append(
+            f"or until {counted(job.patience, 'evaluation')} of {own.evaluations} bring nothing"
+        )
     return " · ".join(parts)

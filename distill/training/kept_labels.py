@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from augment.contract import SOFT_LABELS, UNLABELED, TaskSpec, Version
+from augment.contract.foreign import counted
 from distill.data.row_batches import Places, RowBatch, list_values, row_batches, write_places
 from distill.errors import DataInvalid, WeakTeacher
 from distill.evaluation.metrics import guess_score, is_weak, score
@@ -62,7 +63,7 @@ class KeptLabels:
         if is_weak(use.scores[metric], use.guessing):
             raise WeakTeacher(
                 f"the soft labels score {use.scores[metric]:.3f} ({metric}) on the "
-                f"{use.compared:,} original rows that have a label too; guessing scores "
+                f"{counted(use.compared, 'original row')} that have a label too; guessing scores "
                 f"{use.guessing:.3f}.",
                 "Compare some of them with their texts: are the classes the right ones?\n"
                 "To go on all the same: --allow-weak-teacher",
@@ -71,14 +72,18 @@ class KeptLabels:
     def sentences(self) -> Iterator[str]:
         """How many rows there are, and how well they agree with labels."""
         use, metric = self.use, self.version.task.selection_metric
-        yield f"{use.rows:,} of {len(self.taught):,} rows have one"
+        yield f"{use.rows:,} of {counted(len(self.taught), 'row')} have one"
         if use.labels:
-            yield f"{use.labels:,} rows without one are taught by their label"
+            yield f"{counted(use.labels, 'row', 'are')} taught by a label, without one"
         if use.left_out:
-            yield f"{use.left_out:,} rows are left out: they have neither a soft label nor a label"
+            yield (
+                f"{counted(use.left_out, 'row', 'are')} left out, with neither "
+                "a soft label nor a label"
+            )
         if use.compared:
             yield (
-                f"{metric} {use.scores[metric]:.3f} on the {use.compared:,} original rows that "
+                f"{metric} {use.scores[metric]:.3f} on the "
+                f"{counted(use.compared, 'original row')} that "
                 "have a label too"
             )
 
@@ -214,8 +219,11 @@ def _distributions(version: Version, batch: RowBatch) -> Distributions:
             raise _damaged(version, batch, row, fault(row))
 
     lengths = column.value_lengths().fill_null(classes).to_numpy()
-    wanted = f"{classes} classes" if task.label.names else "one score"
-    check(lengths != classes, lambda row: f"{lengths[row]} numbers, but {task.name} has {wanted}")
+    wanted = counted(classes, "class") if task.label.names else "one score"
+    check(
+        lengths != classes,
+        lambda row: f"{counted(lengths[row], 'number')}, but {task.name} has {wanted}",
+    )
     values = list_values(column, classes)
     check(known & ~np.isfinite(values).all(axis=1), lambda _: "NaN or infinity")
     if task.label.names:

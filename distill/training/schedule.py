@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from augment.contract.foreign import counted
 from distill.data.batching import LengthGrouped, lengths_of
 from distill.data.mixtures import Mixture
 from distill.errors import UsageError
@@ -82,8 +83,8 @@ def rows_a_process(training: Optimization) -> int:
     rows, rest = divmod(training.batch_size, world_size())
     if rest or not rows:
         raise UsageError(
-            f"batch_size = {training.batch_size} is not a multiple of the {world_size()} "
-            "processes.",
+            f"batch_size = {training.batch_size} is not a multiple of the "
+            f"{counted(world_size(), 'process')}.",
             "Start another number of processes, or change batch_size in the recipe.",
         )
     return rows

@@ -15,6 +15,7 @@ import numpy as np
 
 from augment.contract import LOGITS, Version, model_digest
 from augment.contract.files import disk_errors, nearest
+from augment.contract.foreign import counted
 from augment.contract.model_folders import read_model_config
 from distill.data.row_batches import Places, list_values, row_batches, write_places
 from distill.errors import ModelInvalid
@@ -116,7 +117,10 @@ def compute_logits(
                     os.fsync(stream.fileno())
                     seen = start + len(block)
                     _seal(seal_of(partial), _rows(origin, seen), digest)
-                    gauge.show(seen / len(rows), f"{teacher.name} · {seen:,} of {len(rows):,} rows")
+                    gauge.show(
+                        seen / len(rows),
+                        f"{teacher.name} · {seen:,} of {counted(len(rows), 'row')}",
+                    )
             _seal(seal_of(file), origin, digest)
             partial.rename(file)
     finally:

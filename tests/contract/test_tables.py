@@ -94,8 +94,8 @@ GOOD = "text,label\nx,1\ny,0\n"
         ('"he said "hi", then",1\n', "line 4 is not CSV"),
         ('"fine"ly,1\n', "line 4 is not CSV"),
         ("a\rb,1\n", "line 4 is not CSV"),
-        ("a,b,c\n", "line 4 has 3 fields; 2 are expected"),
-        ('"a\nb",1,c\n', "line 4 has 3 fields; 2 are expected"),
+        ("a,b,c\n", "line 4 has 3 fields in place of 2"),
+        ('"a\nb",1,c\n', "line 4 has 3 fields in place of 2"),
         ("a\0b,1\n", "line 4 holds a NUL character"),
     ],
 )

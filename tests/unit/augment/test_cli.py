@@ -169,9 +169,9 @@ def test_names_that_are_no_task(augment: Augment, tmp_path: Path) -> None:
     with contextlib.chdir(tmp_path):
         (tmp_path / "mine.toml").touch()
         (tmp_path / "my data.csv").touch()
-        assert "ends in .toml: mine.toml" in augment("recipe", "mine").stderr
-        data = augment("run", "my data.csv", "--variants", 0).stderr
+        data = augment("recipe", "my data.csv").stderr
         assert "augment init 'my data.csv' --split 70/15/15" in data
+        assert "ends in .toml: mine.toml" in augment("recipe", "mine").stderr
         assert "augment init DATA --split" in augment("recipe", "other").stderr
         assert augment("list").exit_code in (0, 3)  # of data/versions, which is not there
 

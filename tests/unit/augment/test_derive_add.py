@@ -350,7 +350,7 @@ def test_numbers_of_a_data_frame_with_gaps(tmp_path: Path, suffix: str) -> None:
         ("rows.csv", b"sentence,p_bad\nx,1\n", "no column 'p_good'"),
         ("rows.parquet", b"PAR1", "cannot be read as a whole Parquet file"),
         ("rows.xlsx", b"PK\x03\x04", "unknown kind"),
-        ("rows.jsonl", b'{"sentence": "a validation row"}\n', "none of the 1 rows of para is new"),
+        ("rows.jsonl", b'{"sentence": "a validation row"}\n', "none of the 1 row of para is new"),
     ],
 )
 def test_files_that_are_wrong(tmp_path: Path, name: str, content: bytes, says: str) -> None:

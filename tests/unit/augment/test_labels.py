@@ -96,7 +96,7 @@ def test_many_malformed_rows_are_said_in_words(tmp_path: Path) -> None:
 
     assert source.skipped == 2
     assert source.warnings == (
-        "train: 2 rows (50%) are malformed and left out. The first: train.csv line 4 has label "
+        "train: 2 malformed rows (50%) left out. The first: train.csv line 4 has label "
         "'7'; a position, 0 to 1, is expected (negative, positive), as train.csv line 2 has '0'.",
     )
     with pytest.raises(SourceInvalid, match=r"all 2 rows are malformed\. The first"):

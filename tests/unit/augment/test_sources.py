@@ -127,7 +127,7 @@ def test_quotes_and_line_breaks_of_unicode_are_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ("one field", r"train\.tsv line 3 has 1 fields; 2 are expected"),
+        ("one field", r"train\.tsv line 3 has 1 field in place of 2"),
         ("text\t7", r"train\.tsv line 3 has label '7'"),
         ("text\t", r"train\.tsv line 3 has no label"),
         ("text\t-1", r"train\.tsv line 3 has label '-1'"),

@@ -104,8 +104,8 @@ def test_several_files_are_one_split_and_what_equals_another_row_is_dropped(fold
         "2 equal a validation or test row"
     )
     assert [line for line in source.warnings if "a.txt line 4" in line] == [
-        "unlabeled: 2 rows equal validation or test rows but for case and spaces and are left "
-        "out; the first: a.txt line 4"
+        "unlabeled: 2 rows equal a validation or test row but for case and spaces: left out. The "
+        "first: a.txt line 4"
     ]
 
 

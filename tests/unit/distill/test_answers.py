@@ -334,7 +334,7 @@ def test_texts_on_the_command_line(model: Path) -> None:
         (["--input", "null.jsonl", "--out", "out.csv"], 3, "line 2: 'sentence' is missing"),
         (["--input", "number.jsonl", "--out", "out.csv"], 3, "'sentence' is no text, but 3"),
         (["--input", "no-key.jsonl", "--out", "out.csv"], 3, "'sentence' is missing"),
-        (["--input", "cut.csv", "--out", "out.csv"], 3, "cut.csv line 3 has 1 fields"),
+        (["--input", "cut.csv", "--out", "out.csv"], 3, "cut.csv line 3 has 1 field"),
         (["--input", "zip.csv", "--out", "out.csv"], 3, "zip archive"),
     ],
 )

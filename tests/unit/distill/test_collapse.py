@@ -161,7 +161,7 @@ def test_scores_that_are_no_numbers() -> None:
     found = of_scores([np.nan, *SCORES[1:]], SCORES)
 
     assert found is not None
-    assert found.sentence == "has no finite score for 1 rows of validation"
+    assert found.sentence == "has no finite score for 1 row of validation"
 
 
 @pytest.mark.parametrize(

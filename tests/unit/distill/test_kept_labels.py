@@ -166,10 +166,10 @@ def test_a_run_needs_no_teacher(finished: Run) -> None:
 
 def test_the_command_says_what_teaches(command: Command) -> None:
     assert "260 of 320 rows have one" in command.told
-    assert "40 rows without one are taught by their label" in command.told
-    assert "20 rows are left out: they have neither a soft label nor a label" in command.told
+    assert "40 rows are taught by a label, without one" in command.told
+    assert "20 rows are left out, with neither a soft label nor a label" in command.told
     assert "taught by the version's soft labels; no teacher model, no retention" in command.shown
-    assert "260 rows, labels of 40 without any; 20 rows with neither are left out" in command.shown
+    assert "260 rows, labels of 40 without any; 20 rows are left out, with neither" in command.shown
 
 
 def test_stage_1_learns_from_the_encoder(finished: Run, encoder: Path) -> None:

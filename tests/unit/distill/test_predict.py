@@ -247,7 +247,7 @@ def test_the_diagnostic_set_is_answered_by_a_model_of_mnli(
     assert len({line.split("\t")[1] for line in found[0].splitlines()[1:]}) > 1
 
     (tmp_path / "diagnostic.tsv").write_text("\n".join([*lines[:5], "5\tone field"]) + "\n")
-    with pytest.raises(DataInvalid, match=r"diagnostic\.tsv line 6 has 2 fields; 3 are expected"):
+    with pytest.raises(DataInvalid, match=r"diagnostic\.tsv line 6 has 2 fields in place of 3"):
         write_predictions(
             folder, version, out=out, diagnostic=tmp_path / "diagnostic.tsv", quiet=True
         )
