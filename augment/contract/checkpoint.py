@@ -345,15 +345,15 @@ class Report:
             whole = parts <= self.started
             return Flaw(
                 f"{'have no' if whole else 'lack a part of their'} {named} head: "
-                f"{len(lost)} weights are missing, the first is {lost[0]}",
+                f"{counted(len(lost), 'weight', 'are')} missing, the first is {lost[0]}",
                 part="head",
             )
         asked, held = self._layers(self.names), self._layers({*self.names} - {*self.missing})
-        told = f": config.json asks for {len(asked)} layers, they hold {len(held)}"
+        told = f": config.json asks for {counted(len(asked), 'layer')}, they hold {len(held)}"
         where = "encoder" if "encoder" in kinds else "pooler"
         inside = [name for name in lost if self.component(name)[0] == where]
         return Flaw(
-            f"lack {len(inside)} tensors of its {where} ({inside[0]} …)"
+            f"lack {counted(len(inside), 'tensor')} of its {where} ({inside[0]} …)"
             + (told if held and asked - held else "")
         )
 
@@ -393,12 +393,12 @@ class Report:
         ours, theirs = self._layers(self.names), self._layers(strange)
         if theirs - ours:
             return Flaw(
-                f"hold {len(theirs | ours)} layers, config.json asks for {len(ours)}",
+                f"hold {counted(len(theirs | ours), 'layer')}, config.json asks for {len(ours)}",
                 "Set the number of layers in config.json right; or load the smaller model with "
                 "transformers and save it with save_pretrained.",
             )
         return Flaw(
-            f"hold {len(strange)} tensors that the model does not know ({strange[0]} …)",
+            f"hold {counted(len(strange), 'tensor')} that the model does not know ({strange[0]} …)",
             "They belong to another kind of model, or to a number format that is not read. "
             f"{WHOLE_WEIGHTS}",
         )

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from augment.contract.errors import Fault, HubRefused, OutputBusy, UsageError, first_line
 from augment.contract.files import check_text
-from augment.contract.foreign import Displayed
+from augment.contract.foreign import Displayed, counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ class Push(Displayed):
         if self.left_out:
             yield f"left out, no part of the {self.kind}: {', '.join(self.left_out[:8])}"
         who = "public: everybody may read it" if self.public else "private"
-        total = f"{len(self.files)} files, {sum(each.size for each in self.files) / 1e6:,.1f} MB"
+        size = sum(each.size for each in self.files)
+        total = f"{counted(len(self.files), 'file')}, {size / 1e6:,.1f} MB"
         if self.url:
             yield f"pushed {total} to {self.repo} ({who}): {self.url}"
         else:

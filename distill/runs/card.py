@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from augment.contract import Version
 from augment.contract.files import write_text
-from augment.contract.foreign import as_code, front_matter
+from augment.contract.foreign import as_code, counted, front_matter
 from augment.contract.model_folders import CONFIG
 from augment.contract.reading import read_json
 from distill.errors import ModelInvalid
@@ -151,8 +151,9 @@ def general_card(folder: Path, result: GeneralResult, identity: Mapping[str, Any
     )
     made = [
         f"an encoder, SHA-256 `{str(identity.get('teacher', ''))[:12]}`",
-        f"a corpus of {result.blocks.train:,} blocks; {result.blocks.held_out:,} were held out",
-        f"{result.steps:,} steps, about {result.tokens:,} tokens",
+        f"a corpus of {counted(result.blocks.train, 'block')}; "
+        f"{result.blocks.held_out:,} were held out",
+        f"{counted(result.steps, 'step')}, about {counted(result.tokens, 'token')}",
     ]
     sections = {
         "": "An encoder distilled on raw text, without any task, made by augment-distill.\n",
@@ -215,7 +216,8 @@ def trimmed_card(folder: Path, version: Version, trimmed: Any) -> str:
     made_from = (
         f"- version {as_code(trimmed.version)}, id `{trimmed.version_id[:12]}`\n"
         f"- model, SHA-256 `{trimmed.model_sha256[:12]}`\n"
-        f"- {now.tokens:,} of {was.tokens:,} tokens; weights of {now.weight_bytes / 1e6:,.1f} MB, "
+        f"- {now.tokens:,} of {counted(was.tokens, 'token')}; weights of "
+        f"{now.weight_bytes / 1e6:,.1f} MB, "
         f"{was.weight_bytes / 1e6:,.1f} MB before\n"
     )
     title = f"{version.task.name}, trimmed"
@@ -337,7 +339,9 @@ def _results(result: EvaluationResult) -> str:
 
 
 def _rows(measured: MeasuredOn) -> str:
-    return " and ".join(f"{rows:,} rows of `{split}`" for split, rows in measured.rows.items())
+    return " and ".join(
+        f"{counted(rows, 'row')} of `{split}`" for split, rows in measured.rows.items()
+    )
 
 
 def _cell(value: float | None) -> str:
@@ -385,9 +389,9 @@ def _costs(made: Measurement) -> Iterator[str]:
     yield f"weights of {made.file_bytes / 1e6:,.1f} MB"
     yield (
         f"{latency.batch_1:.2f} ms a text, {latency.throughput_32:,.0f} texts a second in batches "
-        f"of 32, tokenizing left out ({latency.device}, {latency.threads} threads)"
+        f"of 32, tokenizing left out ({latency.device}, {counted(latency.threads, 'thread')})"
     )
-    yield f"reads the first {made.max_length} tokens of a text"
+    yield f"reads the first {counted(made.max_length, 'token')} of a text"
 
 
 def _recipe(identity: Mapping[str, Any]) -> str:
