@@ -79,14 +79,14 @@ def seen(value: T, finding: str, doubt: str = "") -> Check[T]:
 def check_version(reference: Version | str | Path) -> Check[Version]:
     """It opens, and every file has its digest."""
     opened = open_checked(reference)
-    rows = " · ".join(f"{split} {opened.rows(split):,}" for split in opened.splits)
+    rows = " · ".join(f"{split} {counted(opened.rows(split), 'row')}" for split in opened.splits)
     if not any(split in opened.splits for split in opened.task.splits.validation):
         raise DataInvalid(
             f"{opened.reference} has no validation split: nothing could be measured.",
             "Make a version whose source has one.",
         )
     doubt = "" if opened.task.splits.test else "It has no test split: distill predict needs one."
-    return seen(opened, f"{opened.reference} · {counted(rows, 'row')} · every digest right", doubt)
+    return seen(opened, f"{opened.reference} · {rows} · every digest right", doubt)
 
 
 def check_recipe(

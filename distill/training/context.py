@@ -246,7 +246,8 @@ class TaskContext(RunContext):
             outcome = train_stage(job)
         if outcome.steps < total_steps(len(job.rows), job.training):
             assert job.selection is not None
-            without = f"no better {job.selection.metric} in {counted(job.patience, 'evaluation')}"
+            most = counted(job.patience or 0, "evaluation")
+            without = f"no better {job.selection.metric} in {most}"
             self.narrator.say(job.title, f"ended at step {outcome.steps:,}: {without}")
         if outcome.score is not None and job.selection is not None:
             name = f"{job.selection.metric} {outcome.score:.3f}"
