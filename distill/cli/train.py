@@ -143,6 +143,7 @@ def run(
 
 def _ends_of(out: Path, *, served: bool, shown: bool) -> Text:
     """Where the student and the report lie, and what to do next."""
+    from distill.inference.head import read_head
     from distill.reports.reading import EXPORT
     from distill.reports.task import REPORT
     from distill.runs.directory import STUDENT
@@ -150,7 +151,9 @@ def _ends_of(out: Path, *, served: bool, shown: bool) -> Text:
     lines = [labeled("student", str(out / STUDENT))]
     lines += [labeled("report", str(out / REPORT))] * shown
     if served:
-        command = ["distill", "predict", str(out / EXPORT), "--text", "…"]
+        columns = read_head(out / STUDENT, str(out)).settings.text_columns
+        texts = ["--text", "…", "--text-b", "…"][: 2 * max(1, len(columns))]
+        command = ["distill", "predict", str(out / EXPORT), *texts]
         lines += [labeled("export", str(out / EXPORT)), labeled("next", shlex.join(command))]
     return Text("\n").join(lines)
 

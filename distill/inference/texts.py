@@ -89,7 +89,7 @@ def _checked(texts: Iterable[Any], head: Head) -> Iterator[Text]:
                 f"row {at} is {found}; {head.name} reads {reads}."
                 if head.settings.text_columns
                 else f"row {at} is {found}; the rows before it are {reads} each.",
-                "Give the two texts of each row."
+                "Give the two texts of each row; on the command line, --text-b for each --text."
                 if reads is _PAIR
                 else "Give one text for each row.",
             )

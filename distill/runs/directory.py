@@ -78,6 +78,12 @@ class RunDirectory:
         return Origin(made_from=self.made_from, part=part)
 
     @property
+    def in_minutes(self) -> bool:
+        """Whether ``--minutes`` chose the steps: of a run, or of the teacher that it tunes."""
+        run = self.path.with_name(self.path.name.removesuffix("-teacher"))
+        return any((place / MINUTES).is_dir() for place in (self.path, run))
+
+    @property
     def work(self) -> Path:
         """Where unfinished things are."""
         return self.path / "work"

@@ -23,7 +23,14 @@ FAR = 4
 LONGER = 3
 
 
-def advice(task: str, section: str, training: Optimization | None, rows: int) -> str:
+def advice(
+    task: str,
+    section: str,
+    training: Optimization | None,
+    rows: int,
+    *,
+    in_minutes: bool = False,
+) -> str:
     """A sentence, then lines for the end of any recipe, or for a file of their own.
 
     They ask for what the number of rows calls for (``auto``); a model that had as much gets longer
@@ -34,6 +41,7 @@ def advice(task: str, section: str, training: Optimization | None, rows: int) ->
         section: Of the recipe, such as ``teacher``.
         training: Its numbers; None where nobody knows how the model was trained.
         rows: That were trained on, or would be.
+        in_minutes: Whether ``--minutes`` chose the steps; more of them are all that helps then.
     """
     usual = numbers(section, rows)
     if training is None:
@@ -44,6 +52,8 @@ def advice(task: str, section: str, training: Optimization | None, rows: int) ->
         )
     else:
         values, more = _changes(training, usual, rows)
+    if in_minutes:
+        return f"To give it {more}, give more --minutes, and another --out."
     return _lines(f"To give it {more}", task, section, values)
 
 

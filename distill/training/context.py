@@ -329,7 +329,8 @@ class TaskContext(RunContext):
         if section == "prediction" and self.taught is not None:
             blind = "unlabeled" in parts_of(training.draws_from)
             rows -= blind * (count_parts(self.version)["unlabeled"] - self.taught)
-        return advice(self.version.task.name, section, training.numbers, rows)
+        name, given = self.version.task.name, self.run.in_minutes
+        return advice(name, section, training.numbers, rows, in_minutes=given)
 
 
 @dataclass(slots=True)

@@ -18,8 +18,10 @@ from distill.evaluation.compare import evaluate_models
 from distill.models.loading import open_classifier
 from distill.pipeline import distill_task
 from distill.recipes.auto import numbers, recipe_for
-from distill.recipes.schema import Optimization
+from distill.recipes.schema import Optimization, Training
+from distill.runs.directory import RunDirectory
 from distill.teacher import fine_tune_teacher
+from distill.training.advice import advice
 from distill.training.schedule import total_steps
 from tests.unit.distill.helpers import TINY_RECIPE
 
@@ -144,3 +146,16 @@ def test_a_weak_teacher_may_teach_nevertheless_and_is_named_in_the_result(
     assert of_student.startswith("The distilled student answers ")
     assert "of TF-IDF + logistic regression 1.000" in of_student
     assert "[task.mood.prediction]" in run.result.verdicts[1].hint
+
+
+def test_where_minutes_chose_the_steps_more_of_them_are_advised(tmp_path: Path) -> None:
+    (tmp_path / "run" / "minutes").mkdir(parents=True)
+    given = {name: RunDirectory(tmp_path / name).in_minutes for name in ("run", "run-teacher", "x")}
+    assert given == {"run": True, "run-teacher": True, "x": False}
+
+    own = Training(max_steps=7).numbers
+    more = "give more --minutes, and another --out."
+    said = advice("mood", "teacher", own, 200, in_minutes=True)
+    assert (
+        said == f"To give it {USUAL} steps in place of 7, give more --minutes, and another --out."
+    )
