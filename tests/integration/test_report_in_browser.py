@@ -91,7 +91,7 @@ def test_rows_are_filtered_by_words_and_choices(page: sync_api.Page) -> None:
     tools.locator("select").last.select_option("all")
     tools.locator("input").fill("no such words")
     assert column(page, DISAGREE, 0) == []
-    assert tools.locator("output").inner_text() == f"0 of {before} rows"
+    assert tools.locator("output").inner_text() == f"shown: 0 of {before}"
 
 
 def test_light_and_dark(page: sync_api.Page) -> None:

@@ -154,8 +154,6 @@ def test_where_minutes_chose_the_steps_more_of_them_are_advised(tmp_path: Path) 
     assert given == {"run": True, "run-teacher": True, "x": False}
 
     own = Training(max_steps=7).numbers
-    more = "give more --minutes, and another --out."
     said = advice("mood", "teacher", own, 200, in_minutes=True)
-    assert (
-        said == f"To give it {USUAL} steps in place of 7, give more --minutes, and another --out."
-    )
+    more = "give more --minutes, and another --out."
+    assert said == f"To give it {USUAL} steps in place of 7, {more}"
