@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +113,7 @@ def distill_task(
             run.path,
             version=str(opened.path.resolve()),
             recipe="" if isinstance(recipe, DistillRecipe) else str(recipe),
-            facts=asdict(Facts.of(opened, taught=taught)),
+            facts=Facts.of(opened, taught=taught),
         )
         with claim.preparing(), timed(run.path, "preparation"):
             loaded = load_guides(named, opened.task, settings.seed)

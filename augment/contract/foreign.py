@@ -23,7 +23,8 @@ LONGEST = 2000
 """Characters of one text that are shown; what lies between its beginning and its end is counted."""
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode's controls (C0, C1), formats (bidi, zero width), lone surrogates, line separators."""
+"""Unicode's controls (C0, C1), formats (bidi, zero width), lone surrogates, line separators; to
+them come its non-characters, which XML and YAML forbid."""
 
 
 def shown(text: object, *, limit: int = LONGEST, lines: bool = False) -> str:
@@ -72,7 +73,9 @@ def counted(count: float, noun: str, verb: str = "") -> str:
 
 def is_unseen(char: str, *, lines: bool = False) -> bool:
     """Whether a character is not printed as itself but acts, or cannot be seen."""
-    return not (char.isprintable() or (lines and char == "\n")) and category(char) in _UNSEEN
+    if char.isprintable() or (lines and char == "\n"):
+        return False
+    return category(char) in _UNSEEN or ord(char) & 0xFFFE == 0xFFFE
 
 
 def escaped(document: str, language: Language, encoding: str = "utf-8") -> str:

@@ -198,7 +198,8 @@ def _axes(title: str, x: str, y: str, height: float = HEIGHT) -> Iterator[Axes]:
     from matplotlib.figure import Figure
 
     settings: Any = {
-        "svg.fonttype": "none", "svg.hashsalt": title, "font.size": 9, "font.family": "sans-serif",
+        "svg.fonttype": "none", "svg.hashsalt": shown(title),
+        "font.size": 9, "font.family": "sans-serif",
         "text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK,
         "axes.edgecolor": _LINE, "axes.facecolor": "none", "figure.facecolor": "none",
         "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
@@ -209,7 +210,7 @@ def _axes(title: str, x: str, y: str, height: float = HEIGHT) -> Iterator[Axes]:
     with mpl.rc_context(settings):
         drawing: Figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = drawing.add_subplot()
-        axes.set(xlabel=x, ylabel=y)
+        axes.set(xlabel=shown(x), ylabel=shown(y))
         yield axes
 
 

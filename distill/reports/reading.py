@@ -12,12 +12,10 @@ from distill.errors import DataInvalid
 from distill.evaluation.results import AblationResult, EvaluationResult, GeneralResult
 from distill.runs.answers import ANSWERS, RowAnswers, read_answers
 from distill.runs.listing import Kind, Run, State, Unreadable, open_run
-from distill.runs.records import parse_object, read_json
+from distill.runs.records import last_lines, parse_object, read_json
 from distill.serving.export import RECORD, ExportedForm, ExportResult
 
 METRICS, EXPORT = "metrics.jsonl", "export"
-MOST_LOG = 64 * 2**20
-"""Bytes of a log that are read: its end."""
 MOST_STAGES, MOST_TERMS, LARGEST = 20, 12, 1e30
 """Charts of a log, curves of a chart, and what their values lie below."""
 _ABOUT = ("stage", "step", "epoch", "learning_rate", "grad_norm")
@@ -116,7 +114,7 @@ def _exported(path: Path) -> tuple[ExportedForm, ...]:
 def _stages(path: Path) -> Iterable[StageLog]:
     """What the log holds, stage by stage; a line that is cut or damaged is left out."""
     found: dict[str, StageLog] = {}
-    for line in _lines(path / METRICS):
+    for line in last_lines(path / METRICS):
         row = parse_object(line) or {}
         stage, step = row.get("stage"), row.get("step")
         if not isinstance(stage, str) or len(found) > MOST_STAGES:
@@ -130,17 +128,6 @@ def _stages(path: Path) -> Iterable[StageLog]:
                 if key.removeprefix("eval_") in kept or len(kept) < MOST_TERMS:
                     kept.setdefault(key.removeprefix("eval_"), []).append((step, float(value)))
     return found.values()
-
-
-def _lines(file: Path) -> list[bytes]:
-    try:
-        if not file.is_file():
-            return []
-        with file.open("rb") as stream:
-            stream.seek(max(0, file.stat().st_size - MOST_LOG))
-            return stream.read(MOST_LOG).splitlines()
-    except OSError:
-        return []
 
 
 def _drawable(value: Any) -> bool:

@@ -16,14 +16,16 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from distill.recipes.auto import Facts
 from distill.runs.distributed import device, is_main_process, world_size
-from distill.runs.records import Record, parse_object
+from distill.runs.records import Record, last_lines, parse_object
 
 JOURNAL, BOARD = "journal.jsonl", "tensorboard"
+_MOST_LAYERS = 200
 _PACKAGES = ("augment-distill", "torch", "transformers", "datasets", "numpy")
 
 
@@ -43,7 +45,7 @@ class Call(Record):
     command: tuple[str, ...] = ()
     version: str | None = None
     recipe: str = ""
-    facts: dict[str, int | None] | None = None
+    facts: Facts | None = None
     environment: dict[str, str] = Field(default_factory=dict)
 
 
@@ -51,7 +53,7 @@ class Part(Record):
     """A part of a run that a call worked on, whether or not it came to its end."""
 
     part: str
-    seconds: float
+    seconds: float = Field(ge=0, le=1e9, allow_inf_nan=False)
 
 
 class Layers(Record):
@@ -62,14 +64,17 @@ class Layers(Record):
         mapping: The teacher layer of each student layer, counted from 1.
     """
 
-    teacher: int
-    mapping: tuple[int, ...]
+    teacher: int = Field(ge=1, le=_MOST_LAYERS)
+    mapping: tuple[Annotated[int, Field(ge=1, le=_MOST_LAYERS)], ...] = Field(
+        min_length=1, max_length=_MOST_LAYERS
+    )
 
 
 def note_layers(run: Path, teacher: int, mapping: tuple[int, ...]) -> None:
     """Add to a run's journal which layers teach which."""
     if is_main_process():
-        _append(run, Layers(teacher=teacher, mapping=mapping))
+        with suppress(ValidationError):  # more layers than anybody draws
+            _append(run, Layers(teacher=teacher, mapping=mapping))
 
 
 def note_call(run: Path, **known: Any) -> None:
@@ -98,12 +103,7 @@ def timed(run: Path, part: str) -> Iterator[None]:
 
 def read_journal(run: Path) -> tuple[Line, ...]:
     """The lines of a run's journal; what cannot be read is left out."""
-    file = run / JOURNAL
-    try:
-        lines = file.read_bytes().splitlines() if file.is_file() else []
-    except OSError:
-        return ()
-    return tuple(_lines(lines))
+    return tuple(_lines(last_lines(run / JOURNAL)))
 
 
 def copy_logs(run: Path, folder: Path) -> None:
@@ -141,5 +141,9 @@ def _append(run: Path, row: Record) -> None:
     """A line more; a journal that cannot be written ends no run."""
     file = run / JOURNAL
     if file.is_file() or (run.is_dir() and not os.path.lexists(file)):
-        with suppress(OSError), file.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row.to_json()) + "\n")
+        line = json.dumps(row.to_json()).encode() + b"\n"
+        with suppress(OSError), file.open("a+b") as stream:
+            if size := stream.seek(0, os.SEEK_END):
+                stream.seek(size - 1)
+                line = b"\n" * (stream.read(1) != b"\n") + line  # a kill cut the line before
+            stream.write(line)

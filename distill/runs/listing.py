@@ -25,7 +25,7 @@ from distill.evaluation.results import (
     GeneralResult,
     TeacherRecord,
 )
-from distill.recipes.auto import Facts, resolve
+from distill.recipes.auto import resolve
 from distill.recipes.load import DEFAULT_RECIPE, load_recipe
 from distill.runs.directory import PLAIN_STUDENT, RESULT, RUN, STUDENT
 from distill.runs.journal import Call, Layers, Part, read_journal
@@ -193,7 +193,7 @@ class Run(Displayed):
         facts = [call.facts for call in self.calls if call.facts]
         default = load_recipe(DEFAULT_RECIPE, self.task)
         if facts:
-            default = resolve(default, Facts(**facts[-1]))  # type: ignore[arg-type]
+            default = resolve(default, facts[-1])
         before = default.model_dump(mode="json", include=set(self.recipe))
         found = recipe_changes(before, self.recipe)
         return tuple(own for own in found if own.before != "auto" or facts)
@@ -313,7 +313,7 @@ def _open_directory(place: Path, directory: Path) -> Run:
     outcome = None
     if (directory / RESULT).exists() and directory == place:
         outcome = _result(directory / RESULT, _RESULTS[kind])
-        if isinstance(outcome, EvaluationResult) and outcome.version_id != identity["version"]:
+        if isinstance(outcome, EvaluationResult) and outcome.version_id != identity.get("version"):
             raise Unreadable(f"{directory / RESULT} is the result of another run.", _PUT_BACK)
     state = State.UNFINISHED if outcome is None else State.FINISHED
     return Run(place, kind, state, identity, outcome, *_journal(directory))

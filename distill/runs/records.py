@@ -26,6 +26,8 @@ from distill.errors import DataInvalid
 T = TypeVar("T")
 
 ITSELF = "."
+MOST_LOG = 64 * 2**20
+"""Bytes of a log that are read: its end."""
 TEACHER_RECORD, TEACHER_SEAL = "teacher.json", ".seal"
 """In the folder of a teacher that was made here: from what, and how good it is; its seal."""
 _DECIDING = (".json", ".safetensors", ".bin", ".pt", ".pth", ".txt", ".model")
@@ -72,11 +74,25 @@ def parse_object(line: bytes) -> dict[str, Any] | None:
 
 
 def read_object(file: Path) -> dict[str, Any] | None:
-    """The JSON object in a file; None where there is none."""
+    """The JSON object in a file; None where there is none, or one too large to be ours."""
     try:
-        return parse_object(file.read_bytes()) if file.is_file() else None  # a pipe would wait
+        if not file.is_file() or file.stat().st_size > reading.MAX_BYTES:  # a pipe would wait
+            return None
+        return parse_object(file.read_bytes())
     except OSError:
         return None
+
+
+def last_lines(file: Path) -> list[bytes]:
+    """The lines of a log: of a very long one the last; none where it cannot be read."""
+    try:
+        if not file.is_file():
+            return []
+        with file.open("rb") as stream:
+            stream.seek(max(0, file.stat().st_size - MOST_LOG))
+            return stream.read(MOST_LOG).splitlines()
+    except OSError:
+        return []
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from augment.contract import Version
 from distill.errors import DataInvalid
 from distill.pipeline import distill_task
-from distill.runs.journal import JOURNAL, Part, read_journal
+from distill.runs.journal import JOURNAL, Part, read_journal, timed
 from distill.runs.listing import Kind, Run, State, list_runs, open_run, recipe_changes
 from distill.runs.records import read_seal, write_sealed_json
 from distill.teacher import fine_tune_teacher
@@ -159,3 +159,40 @@ def test_keys_of_recipes_are_compared_by_path() -> None:
 def test_a_run_is_short_when_printed(runs: Path) -> None:
     assert isinstance(open_run(runs / "one"), Run)
     assert len(repr(open_run(runs / "one"))) < 300
+
+
+HOSTILE = [
+    '{"part": "a", "seconds": NaN}',
+    '{"part": "a", "seconds": Infinity}',
+    '{"part": "a", "seconds": -1}',
+    '{"part": "a", "seconds": 1' + "0" * 400 + "}",
+    '{"at": "x", "facts": {"evil": 1}}',
+    '{"at": "x", "facts": {"original": null, "augmented": null}}',
+    '{"teacher": 2000000, "mapping": [1]}',
+    '{"teacher": 2, "mapping": []}',
+    '{"teacher": 2, "mapping": [-7]}',
+]
+
+
+@pytest.mark.parametrize("line", HOSTILE)
+def test_a_line_that_nobody_wrote_is_left_out(tmp_path: Path, line: str) -> None:
+    (tmp_path / JOURNAL).write_text(f'{line}\n{{"part": "b", "seconds": 2}}\n')
+
+    assert read_journal(tmp_path) == (Part(part="b", seconds=2),)
+
+
+def test_a_line_that_was_cut_spoils_no_other(tmp_path: Path) -> None:
+    (tmp_path / JOURNAL).write_bytes(b'{"part": "a", "seco')
+    with timed(tmp_path, "b"):
+        pass
+
+    assert [own.part for own in read_journal(tmp_path) if isinstance(own, Part)] == ["b"]
+
+
+def test_of_a_journal_without_end_the_last_lines_are_read(tmp_path: Path) -> None:
+    with (tmp_path / JOURNAL).open("wb") as stream:
+        stream.truncate(2**36)  # of zeros, which take no room
+        stream.seek(0, 2)
+        stream.write(b'\n{"part": "b", "seconds": 2}\n')
+
+    assert read_journal(tmp_path) == (Part(part="b", seconds=2),)

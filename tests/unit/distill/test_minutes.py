@@ -247,8 +247,9 @@ def test_places_that_hold_other_things(
     with pytest.raises(RunDiffers, match="begun without --minutes"):
         distill_task(version, out=tmp_path / "run", minutes=1, **settings)
     shutil.copytree(tmp_path / "run-teacher", tmp_path / "other-teacher")
-    with pytest.raises(DataInvalid, match="other-teacher"):
+    with pytest.raises(DataInvalid, match="how many steps were chosen") as refused:
         distill_task(version, out=tmp_path / "other", minutes=1, **settings)
+    assert "other-teacher may be named" in refused.value.hint
     assert not (tmp_path / "other").exists()
 
 
@@ -315,7 +316,7 @@ def test_the_smallest_form_that_keeps_the_score(
     teacher: Path, version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = smallest.export_smallest(str(teacher), version, out=tmp_path / "a", quiet=True)
-    assert made.folder == tmp_path / "a" / "onnx-int8"
+    assert made.folder == tmp_path / "a" / "onnx-small"
     assert made.form.drop <= FINE_DROP
     assert smallest.export_smallest(str(teacher), version, out=tmp_path / "a", quiet=True) == made
     with pytest.raises(UsageError, match="another model"):

@@ -245,3 +245,15 @@ def test_no_run_is_a_sentence(tmp_path: Path, name: str) -> None:
 def test_no_run_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         write_report([], tmp_path / "report.html")
+
+
+def test_names_of_a_log_that_no_picture_may_hold(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a\ufffe", finished=False)
+    (run / "metrics.jsonl").write_text(
+        '{"stage": "\\udc80\\ufffe", "step": 1, "\\udc80": 1, "\\uffff": 2, "loss": 3}\n'
+    )
+
+    text = report(tmp_path, run)
+
+    assert "<svg" in text
+    assert not {"\ufffe", "\uffff"} & {*text}
