@@ -7,8 +7,10 @@ looked at.
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,9 +31,14 @@ class HubFile:
 
     @classmethod
     def of(cls, path: str, content: Path | bytes) -> HubFile:
-        """A file as it is now."""
+        """A file as it is now.
+
+        Raises:
+            UsageError: It is a link.
+        """
         if isinstance(content, bytes):
             return cls(path, content, hashlib.sha256(content).hexdigest(), len(content))
+        refuse_link(content)
         with content.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return cls(path, content, digest, content.stat().st_size)
@@ -96,7 +103,7 @@ class Push(Displayed):
                 "no token of the hub is known: it has to know who pushes.",
                 "Log in with `hf auth login`, or set HF_TOKEN to a token that may write.",
             )
-        with _hub_answers(self.repo):
+        with _hub_answers(self.repo, token):
             api = HfApi(token=token)
             api.create_repo(self.repo, repo_type=self.kind, private=not self.public, exist_ok=True)
             there: Any = api.repo_info(self.repo, repo_type=self.kind)
@@ -123,6 +130,19 @@ class Push(Displayed):
         return replace(self, public=not there.private, url=str(done.commit_url))
 
 
+def refuse_link(path: Path) -> None:
+    """Check that a file lies where it is read.
+
+    Raises:
+        UsageError: It is a link.
+    """
+    if path.is_symlink():
+        raise UsageError(
+            f"{path} is a link: what it leads to may be no part of what is pushed.",
+            "Push a copy of the folder with the files themselves: cp -rL FOLDER COPY",
+        )
+
+
 def check_repo(name: str) -> None:
     """Check the name of a repository before anything is done for it.
 
@@ -147,28 +167,34 @@ def refuse_places(files: Iterable[HubFile], folder: Path) -> None:
     Raises:
         UsageError: One does.
     """
-    places = {str(place) for place in (Path.home(), Path.cwd(), folder.resolve().parent)}
-    known = [place.encode() for place in places if place.count("/") > 1]
+    known = {str(folder.resolve().parent)}
+    for place in (Path.home, Path.cwd):
+        with suppress(RuntimeError, OSError):  # nobody's home; a folder that is gone
+            known.add(str(place()))
+    spelled = {own for place in known - {"/"} for own in (place, json.dumps(place)[1:-1])}
+    written = b"|".join(re.escape(own.encode(errors="replace")) for own in sorted(spelled))
+    named = re.compile(rb"(?<![\w./-])(?:" + written + rb")(?![\w-])")
     for file in files:
         content = file.content if isinstance(file.content, bytes) else file.content.read_bytes()
-        if place := next((each for each in known if each in content), None):
+        if spelled and (found := named.search(content)):
             raise UsageError(
-                f"{file.path} names a place of this machine: {place.decode()}.",
+                f"{file.path} names a place of this machine: {found[0].decode()}.",
                 "Take it out of there, then push again: on the hub others would read it.",
             )
 
 
 @contextmanager
-def _hub_answers(repo: str) -> Iterator[None]:
-    """Around what asks the hub: each of its client's own errors becomes a sentence."""
+def _hub_answers(repo: str, token: str) -> Iterator[None]:
+    """Around what asks the hub: each of its client's errors becomes a sentence without token."""
     try:
         yield
     except Fault:
         raise
     except Exception as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
+        says = first_line(error).replace(token, "(the token)")
         raise HubRefused(
-            f"the hub did not take {repo}: {first_line(error)}",
+            f"the hub did not take {repo}: {says}",
             _HUB_HINTS.get(status or 0, _HUB_HINT),
         ) from error
 

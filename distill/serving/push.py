@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from augment.contract.hub import HubFile, Push, check_repo, refuse_places
+from augment.contract.hub import HubFile, Push, check_repo, refuse_link, refuse_places
 from augment.contract.models import is_hub_name
 from augment.contract.reading import read_json, read_text
 from distill.errors import DataInvalid, ModelInvalid, UsageError
@@ -115,11 +115,7 @@ def _is_text(path: str) -> bool:
 def _file(folder: Path, name: str, repo: str) -> HubFile:
     """A file as it goes there: cards name their model, records no place of this machine."""
     path = folder / name
-    if path.is_symlink():
-        raise UsageError(
-            f"{path} is a link: what it leads to may be no part of the model.",
-            "Push a copy of the folder with the files themselves: cp -rL FOLDER COPY",
-        )
+    refuse_link(path)
     if name == CARD:
         text = read_text(path, DataInvalid, "a card")
         return HubFile.of(name, on_hub(text, repo, whole=is_export(folder)).encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -145,18 +144,53 @@ def test_what_the_hub_refuses_is_a_sentence(
     assert not any(repo.files for repo in hub.repos.values())
 
 
+@pytest.mark.parametrize(
+    ("home", "text", "told"),
+    [
+        ("/of/remarks", "/of/remarks/data", True),
+        ("/root", "made in /root/secret.", True),
+        ("/root", "`/root`", True),
+        ('/home/mü"ller', '/home/mü"ller/x', True),
+        ('/home/mü"ller', r"/home/m\u00fc\"ller/x", True),
+        ("/root", "https://host/root/x", False),
+        ("/root", "/rooted and /root-beer", False),
+        ("/", "/", False),
+    ],
+)
 def test_a_place_of_this_machine_is_not_told(
-    hub: Hub, version: Version, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, version: Version, monkeypatch: pytest.MonkeyPatch, home: str, text: str, told: bool
 ) -> None:
-    monkeypatch.setattr(Path, "home", lambda: Path("/of/remarks"))
-    shutil.copytree(version.path, target := version.path.parents[1] / "of" / "v0001")
-    text = (target / "README.md").read_bytes()
+    monkeypatch.setattr(Path, "home", lambda: Path(home))
     monkeypatch.setattr("augment.versions.push.verify", lambda version: 3)
-    (target / "README.md").write_bytes(text + b"/of/remarks/data")
+    with (version.path / "README.md").open("a") as card:
+        card.write(text)
 
-    with pytest.raises(UsageError, match="names a place of this machine"):
-        augment.push(target, "owner/remarks")
+    if told:
+        with pytest.raises(UsageError, match="names a place of this machine"):
+            augment.push(version, "owner/remarks")
+        assert hub.asked == []
+    else:
+        assert augment.push(version, "owner/remarks").url
+
+
+def test_a_link_is_no_part_of_a_version(hub: Hub, version: Version, tmp_path: Path) -> None:
+    (version.path / "README.md").rename(tmp_path / "elsewhere")
+    (version.path / "README.md").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(UsageError, match="is a link"):
+        augment.push(version, "owner/remarks")
     assert hub.asked == []
+
+
+@pytest.mark.parametrize("token", ["hf_\x01secret", "hf_s\xe4cret"])
+def test_a_token_that_cannot_be_sent_is_not_shown(
+    hub: Hub, version: Version, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: token)
+
+    with pytest.raises(HubRefused) as found:
+        augment.push(version, "owner/remarks")
+    assert "cret" not in str(found.value) + found.value.hint
 
 
 def test_the_command_pushes(hub: Hub, version: Version) -> None:
