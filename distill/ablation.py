@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,7 +92,7 @@ def ablate_task(
             directory.path,
             version=str(opened.path.resolve()),
             recipe=str(recipe),
-            facts=Facts.of(opened),
+            facts=asdict(Facts.of(opened)),
         )
         finished: dict[str, list[Run]] = {}
         for arm in chosen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def distill_task(
             run.path,
             version=str(opened.path.resolve()),
             recipe="" if isinstance(recipe, DistillRecipe) else str(recipe),
-            facts=Facts.of(opened, taught=taught),
+            facts=asdict(Facts.of(opened, taught=taught)),
         )
         with claim.preparing(), timed(run.path, "preparation"):
             loaded = load_guides(named, opened.task, settings.seed)

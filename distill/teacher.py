@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def fine_tune_teacher(
             run.path,
             version=str(opened.path.resolve()),
             recipe="" if isinstance(recipe, DistillRecipe) else str(recipe),
-            facts=Facts.of(opened, config.hidden_size),
+            facts=asdict(Facts.of(opened, config.hidden_size)),
         )
         with claim.preparing(), timed(run.path, "preparation"):
             untuned = seeded(settings.seed, lambda: read_weights(init, config, may_start=UNTUNED))

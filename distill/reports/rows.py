@@ -48,6 +48,8 @@ def calibration_parts(answers: RowAnswers) -> Iterable[Markup]:
 
 def _curve(name: str, own: ModelAnswers, answers: RowAnswers) -> Curve:
     shares, right = own.probabilities.max(axis=1), own.classes == answers.labels
+    finite = np.isfinite(shares)  # in no bin lies what a model that has diverged is sure of
+    shares, right = shares[finite], right[finite]
     bins = np.clip(np.ceil(shares * BINS), 1, BINS).astype(np.int64) - 1
     rows = np.bincount(bins, minlength=BINS)
     kept = rows >= FEWEST

@@ -128,12 +128,20 @@ def _answers(table: pa.Table) -> RowAnswers:
         flat = table[f"model_{at}"].combine_chunks().flatten().to_numpy()
         calibration = Calibration(kept["temperature"], tuple(kept["bias"]))
         models[name] = ModelAnswers(flat.reshape(rows, -1), calibration)
+    names, labels = tuple(notes["names"]), table["label"].to_numpy()
+    width = max(1, len(names))
+    fits = len(texts) in (1, 2) and all(
+        own.logits.shape[1] == width and len(own.calibration.bias) in (0, width)
+        for own in models.values()
+    )
+    if not fits or (names and not ((labels >= 0) & (labels < width)).all()):
+        raise ValueError("its texts, labels and models do not fit each other")
     return RowAnswers(
         split=notes["split"],
         total=notes["total"],
-        names=tuple(notes["names"]),
+        names=names,
         idx=table["idx"].to_numpy(),
         texts=tuple(zip(*texts, strict=True)),
-        labels=table["label"].to_numpy(),
+        labels=labels,
         models=models,
     )

@@ -20,7 +20,6 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from distill.recipes.auto import Facts
 from distill.runs.distributed import device, is_main_process, world_size
 from distill.runs.records import Record, last_lines, parse_object
 
@@ -45,7 +44,7 @@ class Call(Record):
     command: tuple[str, ...] = ()
     version: str | None = None
     recipe: str = ""
-    facts: Facts | None = None
+    facts: dict[str, int | None] | None = None
     environment: dict[str, str] = Field(default_factory=dict)
 
 

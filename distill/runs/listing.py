@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from augment.contract import Fault, sha256_file
 from augment.contract.files import beside
@@ -25,7 +25,7 @@ from distill.evaluation.results import (
     GeneralResult,
     TeacherRecord,
 )
-from distill.recipes.auto import resolve
+from distill.recipes.auto import Facts, resolve
 from distill.recipes.load import DEFAULT_RECIPE, load_recipe
 from distill.runs.directory import PLAIN_STUDENT, RESULT, RUN, STUDENT
 from distill.runs.journal import Call, Layers, Part, read_journal
@@ -190,7 +190,7 @@ class Run(Displayed):
     @property
     def changes(self) -> tuple[Change, ...]:
         """Where the recipe is not the default one; see ``recipe_changes``."""
-        facts = [call.facts for call in self.calls if call.facts]
+        facts = [own for call in self.calls if (own := _facts(call)) is not None]
         default = load_recipe(DEFAULT_RECIPE, self.task)
         if facts:
             default = resolve(default, facts[-1])
@@ -229,6 +229,14 @@ def recipe_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple
         for key in {**old, **new}
         if old.get(key) != new.get(key)
     )
+
+
+def _facts(call: Call) -> Facts | None:
+    """What a call knew of its data; None where it says nothing that this release understands."""
+    try:
+        return TypeAdapter(Facts).validate_python(call.facts)
+    except ValidationError:
+        return None
 
 
 def open_run(path: str | Path) -> Run:

@@ -166,8 +166,6 @@ HOSTILE = [
     '{"part": "a", "seconds": Infinity}',
     '{"part": "a", "seconds": -1}',
     '{"part": "a", "seconds": 1' + "0" * 400 + "}",
-    '{"at": "x", "facts": {"evil": 1}}',
-    '{"at": "x", "facts": {"original": null, "augmented": null}}',
     '{"teacher": 2000000, "mapping": [1]}',
     '{"teacher": 2, "mapping": []}',
     '{"teacher": 2, "mapping": [-7]}',
@@ -179,6 +177,20 @@ def test_a_line_that_nobody_wrote_is_left_out(tmp_path: Path, line: str) -> None
     (tmp_path / JOURNAL).write_text(f'{line}\n{{"part": "b", "seconds": 2}}\n')
 
     assert read_journal(tmp_path) == (Part(part="b", seconds=2),)
+
+
+@pytest.mark.parametrize(
+    "facts", [{"evil": 1}, {"original": 1}, {"original": None, "augmented": None}, {}]
+)
+def test_facts_that_nobody_understands_change_no_recipe(
+    copied: Path, facts: dict[str, int | None]
+) -> None:
+    (copied / JOURNAL).write_text(json.dumps({"at": "x", "facts": facts}) + "\n")
+
+    run = open_run(copied)
+
+    assert len(run.calls) == 1
+    assert "prediction.learning_rate" not in {own.key for own in run.changes}
 
 
 def test_a_line_that_was_cut_spoils_no_other(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from augment.contract import Version
@@ -18,13 +20,15 @@ from distill.evaluation.results import (
     CorpusCounts,
     GeneralResult,
 )
+from distill.inference.settings import Calibration
 from distill.reports import writing
+from distill.reports.rows import _curve, disagreement_parts
 from distill.reports.writing import write_report
-from distill.runs.answers import ANSWERS, read_answers
+from distill.runs.answers import ANSWERS, ModelAnswers, read_answers, write_answers
 from distill.runs.directory import RunDirectory
 from distill.runs.journal import note_call
 from distill.runs.records import read_seal, write_sealed_json
-from tests.unit.distill.made_runs import NASTY, make_run
+from tests.unit.distill.made_runs import NASTY, make_answers, make_run
 
 
 def text_of(page: Path) -> str:
@@ -257,3 +261,38 @@ def test_names_of_a_log_that_no_picture_may_hold(tmp_path: Path) -> None:
 
     assert r"\udc80\ufffe: losses" in text
     assert not {"\ufffe", "\uffff"} & {*(tmp_path / "report.html").read_text()}
+
+
+def test_of_a_model_that_has_diverged_the_other_rows_are_drawn() -> None:
+    answers = make_answers(("negative", "positive"), 60, "row")
+    for own in answers.models.values():
+        own.logits[:20] = np.nan
+
+    for own in answers.models.values():
+        curve = _curve("it", own, answers)
+        assert curve.x
+        assert np.isfinite(curve.x).all()
+    assert list(disagreement_parts(answers))
+
+
+@pytest.mark.parametrize("change", ["labels", "names", "bias", "texts", "rows"])
+def test_answers_that_do_not_fit_are_no_answers(tmp_path: Path, change: str) -> None:
+    folder = make_run(tmp_path / "one")
+    kept = read_answers(folder)
+    models = {
+        name: ModelAnswers(own.logits, Calibration(1.0, (1.0, 2.0, 3.0)))
+        for name, own in kept.models.items()
+    }
+    other = {
+        "labels": replace(kept, labels=np.asarray(kept.labels) + 7),
+        "names": replace(kept, names=("only",)),
+        "bias": replace(kept, models=models),
+        "texts": replace(kept, texts=tuple(row * 3 for row in kept.texts)),
+        "rows": make_answers(kept.names, 0, "row"),
+    }
+    begun = read_seal(folder / "run.json")
+    assert begun
+    write_answers(RunDirectory(folder, made_from=begun.origin.made_from), other[change])
+
+    with pytest.raises(DataInvalid, match="cannot be read as answers of a run"):
+        read_answers(folder)
