@@ -14,11 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.errors import ModelInvalid
+
 PIECES = 256
 WIDEST = 4
 """Columns of a piece at most; the width divides the table's."""
 ROUNDS = 12
 _LEVELS = 127
+_LARGEST = 1e12
 Array = NDArray[np.float32]
 Bytes = NDArray[np.int8]
 
@@ -63,7 +66,15 @@ def fit_codebooks(table: Array, weights: Array) -> Codebooks:
     Args:
         table: Shape (tokens, columns).
         weights: What a token counts for, shape (tokens,); more than 0.
+
+    Raises:
+        ModelInvalid: A number of the table is none, or beyond any model's.
     """
+    if not np.abs(table).max() < _LARGEST:
+        raise ModelInvalid(
+            "a token vector holds a number that is none, or larger than any that was learnt.",
+            "Train the model again: it has diverged.",
+        )
     columns = table.shape[1]
     mean: Array = np.average(table, axis=0, weights=weights).astype(np.float32)
     rotation, rotation_scales = _bytes(_axes(table - mean, weights, piece_width(columns)).T, axis=0)

@@ -11,6 +11,7 @@ import torch
 
 from augment.contract import Version
 from distill.data.versions import token_columns
+from distill.errors import ModelInvalid
 from distill.inference.classifier import Classifier
 from distill.models.codebooks import PIECES, fit_codebooks, piece_width
 from distill.models.loading import load_classifier
@@ -122,3 +123,19 @@ def test_an_export_has_the_form(whole: Path, version: Version, tmp_path: Path) -
     assert small.form == "onnx-small"
     assert abs(small.drop) < 0.05
     assert Classifier.load(out).predict(["the good day"]) == ["positive"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_vectors_that_have_diverged_are_no_vectors(value: float) -> None:
+    table = np.ones((30, 8), np.float32)
+    table[7, 3] = value
+
+    with pytest.raises(ModelInvalid, match="a token vector holds a number"):
+        fit_codebooks(table, np.ones(30, np.float32))
+
+
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_few_tokens_have_few_pieces(tokens: int) -> None:
+    table = np.random.default_rng(0).normal(size=(tokens, 8)).astype(np.float32)
+
+    assert np.abs(fit_codebooks(table, np.ones(tokens, np.float32)).table - table).max() < 0.05
