@@ -127,7 +127,7 @@ def why_little(
     dropped = {key.partition(".")[2]: n for key, n in counts.items() if key.startswith("dropped.")}
     changed = sum(dropped.values()) - dropped.get("identity", 0) + counts.get("rows.augmented", 0)
     gated = {reason: n for reason, n in dropped.items() if reason in _GATES and n}
-    made = f"{counted(counts.get('rows.augmented', 0), 'row')} generated"
+    made = f"{counted(counts.get('rows.augmented', 0), 'row', 'were')} generated"
     if gated and 2 * sum(gated.values()) > changed:
         most = max(gated, key=gated.__getitem__)
         return (

@@ -25,13 +25,14 @@ def show_summary(version: Version) -> None:
     manifest = version.manifest
     counts = manifest.counts
     train = version.rows(version.task.splits.train)
-    size = sum(entry.bytes for entry in manifest.files) / 2**20
+    bytes_ = sum(entry.bytes for entry in manifest.files)
+    size = f"{bytes_ / 2**20:.1f} MB" if bytes_ > 2**20 // 10 else "under 0.1 MB"
     unlabeled = _unlabeled_rows(version)
     also = f" · {unlabeled:,} unlabeled" * bool(unlabeled)
     per_row = train / max(counts.get("rows.source", 1), 1)
     what = (
         f"{manifest.id[:6]}  {counted(train, 'row')} ({per_row:.1f} per source row){also} · "
-        f"{size:.1f} MB · {counted(len(manifest.files), 'file')}"
+        f"{size} · {counted(len(manifest.files), 'file')}"
     )
     stdout.print(Text.assemble("  ", (shown(version.reference), "bold"), f"  {what}"))
     if added := _added(counts):

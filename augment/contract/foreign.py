@@ -67,7 +67,7 @@ def counted(count: float, noun: str, verb: str = "") -> str:
         noun = re.sub("[^aeiou]y$", lambda end: end[0][0] + "ie", noun)
         noun += "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
     elif verb:
-        verb = {"are": "is", "have": "has"}.get(verb, f"{verb}s")
+        verb = {"are": "is", "were": "was", "have": "has"}.get(verb, f"{verb}s")
     return f"{number} {noun} {verb}".rstrip()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,7 +61,7 @@ def print_run(run: Run, console: Console) -> None:
     if run.calls:
         last = run.calls[-1]
         console.print(labeled("recipe", last.recipe or "made in Python"))
-        console.print(labeled("begun", run.calls[0].at.replace("T", " ")))
+        console.print(labeled("begun", _moment(run.calls[0].at)))
         if last.command:
             console.print(labeled("command", " ".join(last.command)))
     if run.seconds:
@@ -72,6 +73,11 @@ def print_run(run: Run, console: Console) -> None:
         print_table(["key", "default", "here"], rows, console, (0,))
     if run.state is State.UNFINISHED:
         console.print(labeled("next", "repeat the command that began it: it goes on from there"))
+
+
+def _moment(at: str) -> str:
+    """``2026-11-30 09:37 UTC``, of an ISO time."""
+    return re.sub(r"T(\d\d:\d\d)[^+]*\+00:00$", r" \1 UTC", at)
 
 
 def print_comparison(found: Comparison, console: Console) -> None:

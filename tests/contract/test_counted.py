@@ -40,6 +40,7 @@ SAID_ELSEWHERE = {
         (counted(1, "row", "are"), "1 row is"),
         (counted(3, "row", "are"), "3 rows are"),
         (counted(1, "row", "have"), "1 row has"),
+        (counted(1, "row", "were"), "1 row was"),
         (counted(1, "row", "equal"), "1 row equals"),
     ],
 )

@@ -190,7 +190,7 @@ def test_a_weak_teacher_keeps_what_was_chosen(
         judged.return_value = mock.Mock(score=0.5, weakness="scores as guessing does.")
         done = call(*asked, "--minutes", 1, "--out", out)
     assert done.exit_code == 4, done.output
-    assert "more than 1 minutes" in done.stderr
+    assert "more than 1 minute," in done.stderr
     assert [p.name for p in out.iterdir() if p.name[0] != "."] == ["minutes"]
     go_on = call(*asked, "--minutes", 1, "--out", out, "--allow-weak-teacher")
     assert go_on.exit_code == 0, go_on.output
