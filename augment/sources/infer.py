@@ -107,7 +107,8 @@ def draft_of(path: Path, *, texts: Sequence[str] = (), label: str | None = None)
     draft = Draft(path, _safe_name(path.stem), read, label, tuple(names), counts, reasons)
     bare = sum(is_missing(record.values.get(label)) for record in head)
     problems = [*malformed, *_refused(draft, head)]
-    about = [f"Drafted from {counted(len(head), 'row')} of {path.name}; look it over."]
+    rows = counted(len(head), "row").replace(",", "")  # as drafts that lie on disks say it
+    about = [f"Drafted from {rows} of {path.name}; look it over."]
     if bare:
         about.append(
             f"Rows without a label: {bare} of {len(head)}; --split puts such rows into a file of "
