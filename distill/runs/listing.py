@@ -332,7 +332,8 @@ def _open_teacher(folder: Path) -> Run:
     sealed = read_seal(folder, place=place)
     if sealed is None or sealed.files.get(TEACHER_RECORD) != sha256_file(file):
         raise Unreadable(f"{file} was changed after it was written.", _PUT_BACK)
-    record = _valid(file, TeacherRecord)
+    record: TeacherRecord = _valid(file, TeacherRecord)
+    _refuse_unscored(file, record.result)
     return Run(
         folder, Kind.TEACHER, State.FINISHED, record.identity, record.result, *_journal(folder)
     )
@@ -372,7 +373,23 @@ def _result(file: Path, kind: Any) -> Outcome:
     if why := flaw(file, sealed.origin) if sealed else "has no whole seal: it was cut short":
         raise Unreadable(f"{file} {why}.", _PUT_BACK)
     found: Outcome = _valid(file, kind)
+    if isinstance(found, EvaluationResult):
+        _refuse_unscored(file, found)
     return found
+
+
+def _refuse_unscored(file: Path, result: EvaluationResult) -> None:
+    """Check that a table has rows, and each of them the score that selects."""
+    selection = result.selection
+    scores = [*(own.scores for own in result.models), *(own.scores for own in result.baselines)]
+    if not result.models or any(
+        selection.metric not in own.get(selection.split, {}) for own in scores
+    ):
+        raise OtherRelease(
+            f"{file} was written by another release: a model has no {selection.metric} on "
+            f"{selection.split} there.",
+            "Read it with the release that wrote it, or install a newer one.",
+        )
 
 
 def _valid(file: Path, kind: type[Any]) -> Any:

@@ -208,3 +208,15 @@ def test_of_a_journal_without_end_the_last_lines_are_read(tmp_path: Path) -> Non
         stream.write(b'\n{"part": "b", "seconds": 2}\n')
 
     assert read_journal(tmp_path) == (Part(part="b", seconds=2),)
+
+
+@pytest.mark.parametrize(
+    "more", [{"models": []}, {"selection": {"metric": "new", "split": "validation"}}]
+)
+def test_a_result_without_its_scores_is_not_understood(copied: Path, more: Any) -> None:
+    rewrite(copied / "result.json", **more)
+
+    (run,) = list_runs(copied)
+
+    assert run.state is State.OTHER_RELEASE
+    assert "a model has no" in run.problem
