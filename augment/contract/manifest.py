@@ -229,7 +229,7 @@ def disagreement(manifest: Manifest, raw: dict[str, Any]) -> str:
     for split, rows in read.items():
         grows = split in (splits.train, splits.unlabeled)
         if stored[split] < rows or (stored[split] > rows and not grows):
-            return f"split {split!r} has {counted(stored[split], 'row')}, but {rows} were read"
+            return f"split {split!r} has {counted(stored[split], 'row')}, but {rows:,} were read"
     return ""
 
 

@@ -62,7 +62,7 @@ class Shard:
             size = path.stat().st_size
         if size != self.entry.bytes:
             raise FileDamaged(
-                f"{where} has {counted(size, 'byte')}, the manifest says {self.entry.bytes}.",
+                f"{where} has {counted(size, 'byte')}, the manifest says {self.entry.bytes:,}.",
                 remedy(path) or RESTORE,
             )
 
@@ -83,7 +83,8 @@ class Shard:
             )
         if rows != self.entry.rows:
             raise FileDamaged(
-                f"{where} has {counted(rows, 'row')}, the manifest says {self.entry.rows}.", RESTORE
+                f"{where} has {counted(rows, 'row')}, the manifest says {self.entry.rows:,}.",
+                RESTORE,
             )
 
     def check(self) -> None:
