@@ -54,8 +54,8 @@ COPYLEFT = {
     "tqdm": "MPL-2.0",
 }
 """Used unchanged, as libraries, and not shipped: what these ask for is kept by that."""
-TOOLS = {"atheris"}
-"""What longer checks ask for by name; it is no part of the environment."""
+TOOLS = {"atheris", "IPython"}
+"""What longer checks ask for by name, and whose shell a notebook may be; neither is needed."""
 
 
 @dataclass(frozen=True)

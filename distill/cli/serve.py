@@ -84,9 +84,9 @@ def export(
     use(threads)
     from augment.contract.terminal import labeled
     from distill.cli.output import emit, print_export
-    from distill.serving.export import FORMS, export_model
+    from distill.serving.export import USUAL_FORMS, export_model
 
-    forms = [form.value for form in to] if to else list(FORMS)
+    forms = [form.value for form in to] if to else list(USUAL_FORMS)
     result = export_model(
         model, version, out=out, forms=forms, trim=trim, trim_size=trim_size, quiet=quiet
     )

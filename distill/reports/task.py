@@ -93,12 +93,13 @@ def distill_task(
         ('model', 'student')
     """
     began, narrator, place = time.monotonic(), Narrator(quiet=quiet), new_place(out)
+    if minutes is not None:
+        check_minutes(minutes)
     if teacher_init is not None:
         if teacher:
             raise UsageError("--teacher-init makes the teacher that --teacher names.", "Give one.")
         guides = parse_guides(Path(teacher_init), encoder)
     if minutes is not None:
-        check_minutes(minutes)
         version = open_checked(version)
         guides = guides if teacher_init is not None else parse_guides(teacher, encoder)
         asked = Asked(version, guides, student, recipe, init, plain, teacher_init, minutes)

@@ -116,6 +116,12 @@ def compare_runs(
         UsageError: They are not of one version, or one is named twice.
         DataInvalid: A run is unfinished or damaged, or nobody knows where the version is.
         Fault: With a sentence that says what to do.
+
+    Example:
+        >>> from distill import compare
+        >>> found = compare(["runs/reviews", "models/teacher"])
+        >>> found.split
+        'validation'
     """
     opened = [open_run(run) for run in runs]
     _check(opened)

@@ -12,7 +12,7 @@ from distill.inference.forms import FINE_DROP, chosen_form
 from distill.models.folders import folder_digest
 from distill.runs.progress import Narrator, megabytes
 from distill.runs.records import discard, read_json
-from distill.serving.export import FORMS, RECORD, ExportedForm, ExportResult, export_model
+from distill.serving.export import RECORD, USUAL_FORMS, ExportedForm, ExportResult, export_model
 from distill.serving.onnx import require_onnx
 from distill.serving.trim import RECORD as TRIM_RECORD
 
@@ -90,7 +90,7 @@ def _forms(narrator: Narrator) -> tuple[str, ...]:
         for line in missing.hint.split("\n"):
             narrator.say("", line)
         return ("transformers",)
-    return FORMS
+    return USUAL_FORMS
 
 
 def _smallest(out: Path, result: ExportResult) -> Smallest:

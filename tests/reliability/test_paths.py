@@ -135,8 +135,10 @@ def good(
         if command == "augment init":
             (source / "rows.csv").write_text("sentence,label\n" + "good,1\ndull,0\nfine,1\nbad,0\n")
             found |= {"data": source / "rows.csv", "split": "50/50"}
-        if command == "distill predict":
-            found.pop("text")  # a version is answered
+        if command in ("distill predict", "augment run", "augment init"):
+            found.pop("text")  # a version is answered; there it is a column
+        if command == "distill report":
+            found |= {"runs": teacher}
         if command in ("distill run", "distill general", "distill doctor", "distill ablate"):
             found.pop("init")
         if command in ("augment vectors", "augment store"):
@@ -205,7 +207,8 @@ def test_a_read_only_place_is_refused(
 ) -> None:
     if place.command == "distill doctor" and not SOAK:
         pytest.skip("it looks at everything else first")
-    for out in (read_only, read_only / "out", read_only / "a" / "b"):
+    end = ".html" if place.command.endswith(" report") else ""
+    for out in (read_only, read_only / f"out{end}", read_only / "a" / f"b{end}"):
         found = call(place.command, {**good(place.command), "out": str(out)})
         assert found.exit_code in ((2, 3) if out == read_only else (3,)), found.output
         refused(found)
