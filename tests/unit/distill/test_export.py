@@ -244,6 +244,7 @@ def test_pairs_regression_and_two_validation_splits(
     assert [form.form for form in found.forms] == ["pytorch", "onnx-int8"]
     assert set(found.forms[1].scores) == {"validation_near", "validation_far"}
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "README.md",
         "export.json",
         "onnx-int8",
     ]

@@ -316,7 +316,7 @@ def test_the_smallest_form_that_keeps_the_score(
     teacher: Path, version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = smallest.export_smallest(str(teacher), version, out=tmp_path / "a", quiet=True)
-    assert made.folder == tmp_path / "a" / "onnx-small"
+    assert made.folder == tmp_path / "a" / "onnx-int8"
     assert made.form.drop <= FINE_DROP
     assert smallest.export_smallest(str(teacher), version, out=tmp_path / "a", quiet=True) == made
     with pytest.raises(UsageError, match="another model"):
