@@ -124,3 +124,20 @@ def test_docs_have_few_entries_a_folder() -> None:
 
     for folder in folders:
         assert len([each for each in folder.iterdir() if each.name != "__pycache__"]) <= 20, folder
+
+
+def test_the_table_of_what_to_expect_is_that_of_the_results() -> None:
+    text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    results = json.loads((ROOT / "benchmarks/results/student_to_answer.json").read_text("utf-8"))
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    shown = {row[0]: row[1:] for row in rows}
+    names = {
+        "teacher, 6 x 384": "teacher",
+        "4 x 312, distilled": "student, distilled",
+        "4 x 312, labels only, one seed": "student, labels only",
+        "TF-IDF + logistic regression": "TF-IDF + logistic regression",
+    }
+
+    for title, name in names.items():
+        scores = [results["tasks"][task]["scores"][name] for task in ("tickets", "sst2", "mrpc")]
+        assert shown[title] == [f"{sum(own) / len(own):.3f}" for own in scores], title
