@@ -151,10 +151,10 @@ FOR_ALL: dict[str, tuple[Change, str]] = {
     "another family": (renamed("bert.", "roberta."), "another kind of model: roberta"),
     "half the layers": (without("layer.1."), "asks for 2 layers, they hold 1"),
     "more layers": (set_to("num_hidden_layers", 1), "hold 2 layers, config.json asks for 1"),
-    "no embeddings": (without("word_embeddings"), "lack 1 tensors of its encoder"),
-    "no positions": (without("position_embeddings"), "lack 1 tensors of its encoder"),
+    "no embeddings": (without("word_embeddings"), "lack 1 tensor of its encoder"),
+    "no positions": (without("position_embeddings"), "lack 1 tensor of its encoder"),
     "no norms": (without("embeddings.LayerNorm", "output.LayerNorm"), "lack 10 tensors"),
-    "half a matrix": (without("layer.0.intermediate.dense.bias"), "lack 1 tensors"),
+    "half a matrix": (without("layer.0.intermediate.dense.bias"), "lack 1 tensor"),
     "relative positions": (
         also("bert.encoder.layer.0.attention.self.distance_embedding.weight", 127, 8),
         "does not know",

@@ -83,7 +83,7 @@ def test_forms(record: dict[str, Any], expected: tuple[float, ...] | None) -> No
         ({"p_bad ": 0, "p_so so": 0, "p_good": 1}, "class", "'p_bad '"),
         ({**columns(0, 0, 1), "soft_labels": [0, 0, 1]}, "class", "twice"),
         ({"soft_labels": [0.5, 0.5]}, "length", "has 2 soft labels; 3 are expected"),
-        ({"soft_labels": [[0.1, 0.2, 0.7]]}, "length", "has 1 soft labels"),
+        ({"soft_labels": [[0.1, 0.2, 0.7]]}, "length", "has 1 soft label;"),
         ({"soft_labels": [[0.1], [0.2], [0.7]]}, "number", "[0.1]"),
         ({"soft_labels": []}, "length", "has 0 soft labels"),
         ({"soft_labels": [0.5, None, 0.5]}, "number", "gap"),

@@ -350,7 +350,7 @@ def test_the_command_shows_checks_and_clears(place: Place) -> None:
     assert json.loads(vectors("--json"))["tables"][0]["state"] == "whole"
     (place.entry / "matrix.f32").write_bytes(b"")
     assert "damaged" in vectors("--verify")
-    assert "1 tables" in vectors("--clear")
+    assert "1 table " in vectors("--clear")
     assert "0 tables" in vectors()
 
 

@@ -303,7 +303,7 @@ def test_labels_fill_in_where_nothing_was_said() -> None:
 @pytest.mark.parametrize(
     ("value", "fault"),
     [
-        ([1.0], "1 numbers, but mood has 2 classes"),
+        ([1.0], "1 number, but mood has 2 classes"),
         ([0.2, 0.3, 0.5], "3 numbers, but mood has 2 classes"),
         ([], "0 numbers, but mood has 2 classes"),
         ([float("nan"), 1.0], "NaN or infinity"),

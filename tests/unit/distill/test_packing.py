@@ -95,5 +95,5 @@ def test_notices_name_what_happened_only() -> None:
 
     assert said == [
         "2 empty documents left out",
-        "1 documents and ends under 5 tokens left out (2 tokens)",
+        "1 document and ends under 5 tokens left out (2 tokens)",
     ]
