@@ -89,12 +89,12 @@ def test_a_task_file_that_was_changed_is_not_written_over(tmp_path: Path) -> Non
     path, out = lay(tmp_path, rows()), tmp_path / "versions"
     assert call(path, "--out", out).exit_code == 0
     (file,) = out.glob("reviews/*/reviews.toml")
-    file.write_text(file.read_text() + "# mine\n")
+    file.write_text(file.read_text() + "mine = 1\n")
     done = call(path, "--out", out)
 
     assert done.exit_code == 3
     assert "nothing was changed" in done.stderr
-    assert file.read_text().endswith("# mine\n")
+    assert file.read_text().endswith("mine = 1\n")
 
 
 def test_files_of_other_splits_lie_beside_it(tmp_path: Path) -> None:

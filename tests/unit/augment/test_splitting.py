@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from augment.cli import app
-from augment.contract.errors import UsageError
+from augment.contract.errors import Fault, UsageError
 from augment.errors import SourceInvalid
 from augment.sources.digests import row_digest
 from augment.sources.infer import draft_of
@@ -101,6 +101,22 @@ def test_the_same_command_again_is_harmless(tmp_path: Path) -> None:
     assert split_file(draft_of(path), SHARES).is_new
 
     assert {each: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
+def test_comments_of_a_task_file_may_be_others(tmp_path: Path) -> None:
+    """Such as those of another release; its values may not."""
+    path = lay(tmp_path, rows())
+    split_file(draft_of(path), SHARES)
+    task = tmp_path / "data.toml"
+    own = task.read_text() + "# a remark\n"
+    task.write_text(own)
+
+    assert not split_file(draft_of(path), SHARES).is_new
+    assert task.read_text() == own
+    for text in (own.replace('"accuracy"', '"f1"', 1), "no toml", "a = " + "[" * 5000):
+        task.write_text(text)
+        with pytest.raises(Fault, match="is not what this command writes"):
+            split_file(draft_of(path), SHARES)
 
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:
