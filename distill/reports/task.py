@@ -95,13 +95,11 @@ def distill_task(
     began, narrator, place = time.monotonic(), Narrator(quiet=quiet), new_place(out)
     if minutes is not None:
         check_minutes(minutes)
-    if teacher_init is not None:
-        if teacher:
-            raise UsageError("--teacher-init makes the teacher that --teacher names.", "Give one.")
-        guides = parse_guides(Path(teacher_init), encoder)
+    if teacher_init is not None and teacher:
+        raise UsageError("--teacher-init makes the teacher that --teacher names.", "Give one.")
+    guides = parse_guides(teacher if teacher_init is None else Path(teacher_init), encoder)
     if minutes is not None:
         version = open_checked(version)
-        guides = guides if teacher_init is not None else parse_guides(teacher, encoder)
         asked = Asked(version, guides, student, recipe, init, plain, teacher_init, minutes)
         recipe = recipe_in_minutes(asked, RunDirectory(place), narrator, began, measure_costs)
     if teacher_init is not None:
