@@ -121,8 +121,8 @@ def predict(
     form: Annotated[
         str | None,
         typer.Option(
-            help="Of an export: onnx-int8, onnx, transformers. If left out, int8 unless it lost "
-            "more than half a point on validation."
+            help="Of an export: onnx-small, onnx-int8, onnx, transformers. If left out, the first "
+            "that lost at most half a point on validation."
         ),
     ] = None,
     split: Annotated[

@@ -75,8 +75,8 @@ class Classifier:
         Args:
             folder: What ``distill export`` wrote or the folder of a form in it; a run directory,
                 a transformers folder or a hub name, for which PyTorch is needed.
-            form: Of an export: ``onnx-int8``, ``onnx`` or ``transformers``. If left out, int8,
-                unless it lost more than half a point on validation.
+            form: Of an export: ``onnx-small``, ``onnx-int8``, ``onnx`` or ``transformers``. If left
+                out, the first of these that is there and lost at most half a point on validation.
             threads: CPU threads of one answer of a graph; PyTorch has its own setting.
 
         Raises:
