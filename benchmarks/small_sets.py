@@ -159,7 +159,7 @@ class Watch:
     context: TaskContext
     curve: list[tuple[float, float]] = dataclasses.field(default_factory=list)
 
-    def __call__(self, student: PreTrainedModel) -> dict[str, float]:
+    def __call__(self, student: PreTrainedModel, done: float) -> dict[str, float]:  # noqa: ARG002
         """Its score on validation; held-out rows are asked as well."""
         teacher = Classifier("teacher", eval_mode(student), self.context.tokenizer)
         own = self._score(teacher, "validation")

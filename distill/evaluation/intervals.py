@@ -31,6 +31,41 @@ class Interval(Record):
     high: float
 
 
+def gap(difference: float, found: Interval, than: str = "") -> str:
+    """How far one score is from another, as a person says it. PURE.
+
+    Args:
+        difference: Of the two scores; above 0 where this one is better.
+        found: Where 95% of the differences lie, on the same resampled rows.
+        than: What the other one is called; nothing where that is known.
+    """
+    side = (found.low > 0) - (found.high < 0)
+    if not side:
+        other = f" from {than}" if than else ""
+        span = f"between {_place(found.low)} and {_place(found.high)}"
+        return f"no clear difference{other}: {span} {_OF_RESAMPLES}"
+    where = "ahead of" if side > 0 else "behind"
+    words = f"{where} {than}" if than else where.removesuffix(" of")
+    near, far = sorted((_size(found.low), _size(found.high)))
+    own = f"by {_size(difference)}, and " * (side * difference > 0)
+    return f"{words} {own}by {near} to {far} {_OF_RESAMPLES}"
+
+
+_OF_RESAMPLES = f"in {LEVEL * 100:.0f} of 100 resamples"
+
+
+def _size(difference: float) -> str:
+    return f"{abs(difference):.3f}"
+
+
+def _place(difference: float) -> str:
+    """``0.035 behind``, ``0.085 ahead`` or ``level``."""
+    size = _size(difference)
+    if not float(size):
+        return "level"
+    return f"{size} {'ahead' if difference > 0 else 'behind'}"
+
+
 def interval(scores: Floats, rows: int | None = None) -> Interval:
     """The middle 95% of some scores, shape (resamples,).
 

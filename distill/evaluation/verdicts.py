@@ -9,7 +9,7 @@ import numpy as np
 from augment.contract.foreign import counted
 from distill.evaluation.classes import ClassReport
 from distill.evaluation.collapse import listed
-from distill.evaluation.intervals import Interval, interval
+from distill.evaluation.intervals import Interval, gap, interval
 from distill.evaluation.results import (
     Baseline,
     EvaluationResult,
@@ -109,6 +109,7 @@ def _loss(
     metric, own = selection.metric, selection.of(made.scores)
     scores = {name: selection.of(rival.scores) for name, rival in rivals.items()}
     leads = {name: lead(rivals[name], made) for name in rivals if scores[name] >= own}
+    spans = {name: gap(scores[name] - own, leads[name]) for name in leads}
     ahead = [name for name, span in leads.items() if span.low > 0]
     level = [name for name in leads if name not in ahead]
     if briefly:
@@ -116,15 +117,13 @@ def _loss(
         return f"its {metric} is {own:.3f}, that of {best} {scores[best]:.3f}" if best else ""
 
     def listed(names: Sequence[str]) -> str:
-        spans = {name: f"{leads[name].low:.3f} to {leads[name].high:.3f}" for name in names}
-        return " and ".join(f"{n} ({scores[n]:.3f}, ahead by {spans[n]})" for n in names)
+        return " and ".join(f"{name} ({scores[name]:.3f}, {spans[name]})" for name in names)
 
     verbs = (("loses to", ahead), ("is no better than", level))
     parts = [f"{verb} {listed(some)}" for verb, some in verbs if some]
     if not parts:
         return ""
-    range_of = "ahead by = 95% of resampled rows, the same for both"
-    return f"{' and '.join(parts)}: its {metric} on {selection.split} is {own:.3f}; {range_of}"
+    return f"{' and '.join(parts)}: its {metric} on {selection.split} is {own:.3f}"
 
 
 def lead(rival: Measurement | Baseline, made: Measurement) -> Interval:

@@ -16,7 +16,7 @@ from distill.data.versions import batches
 from distill.errors import DataInvalid, UsageError
 from distill.evaluation.compare import labeled_splits
 from distill.evaluation.evaluate import answers_of, judge_answers, predict
-from distill.evaluation.intervals import Interval, interval
+from distill.evaluation.intervals import Interval, gap, interval
 from distill.evaluation.metrics import Array
 from distill.evaluation.results import Judgment
 from distill.models.loading import open_classifier, own_length
@@ -83,6 +83,11 @@ class Lead(Record):
     def differs(self) -> bool:
         """Whether the interval leaves 0 out."""
         return self.interval.low > 0 or self.interval.high < 0
+
+    @property
+    def sentence(self) -> str:
+        """How far it is ahead of the first run, or behind it, and how sure that is."""
+        return gap(self.difference, self.interval, "run 1")
 
 
 class Comparison(Record):

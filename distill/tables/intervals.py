@@ -11,6 +11,7 @@ from distill.evaluation.results import (
     Selection,
     metric_columns,
 )
+from distill.tables.cells import INTERVAL
 
 Scored = Measurement | Baseline
 
@@ -19,7 +20,7 @@ def score_heads(result: EvaluationResult) -> list[str]:
     """Names of the score columns; an interval stands behind the metric that it is of."""
     names = [name for name, _ in metric_columns(result.models[0].scores)]
     for at in reversed(_places(result.models[0], result.selection, _measured(result))):
-        names.insert(at + 1, "95%")
+        names.insert(at + 1, INTERVAL)
     return names
 
 
@@ -39,7 +40,7 @@ def interval_notes(result: EvaluationResult) -> list[str]:
     notes = []
     if _measured(result):
         metric = result.selection.metric
-        notes.append(f"95% = where {metric} of resampled rows lies (bootstrap)")
+        notes.append(f"{INTERVAL} = where {metric} of resampled rows lies (bootstrap)")
     if result.tests:
         chosen = f"the best step of a stage was chosen on {result.selection.split}"
         notes.append(f"{' and '.join(result.tests)}: nothing was chosen there; {chosen}")

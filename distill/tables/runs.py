@@ -14,7 +14,7 @@ from augment.contract.terminal import labeled, span
 from distill.evaluation.results import AblationResult, EvaluationResult, GeneralResult
 from distill.runs.comparison import Comparison, Lead
 from distill.runs.listing import Run, State
-from distill.tables.cells import print_table
+from distill.tables.cells import INTERVAL, print_table
 
 MOST_ROWS = 10
 """Rows that changed sides, of each pair."""
@@ -91,12 +91,14 @@ def print_comparison(found: Comparison, console: Console) -> None:
             own.run,
             f"{own.score:.3f}",
             f"{own.interval.low:.3f}–{own.interval.high:.3f}",
-            *_lead_cells(leads.get(own.run)),
+            _ahead(leads.get(own.run)),
         ]
         for number, own in enumerate(found.runs, start=1)
     ]
-    print_table(["", "run", found.metric, "95%", "to run 1", "95%", ""], lines, console, (1, 6))
-    console.print("  95% = of resampled rows (bootstrap), the same ones for all runs")
+    print_table(["", "run", found.metric, INTERVAL, "to run 1"], lines, console, (1,))
+    for number, lead in enumerate(found.leads, start=2):
+        console.print(labeled(f"run {number}", lead.sentence))
+    console.print(f"  {INTERVAL} = where {found.metric} of resampled rows lies (bootstrap)")
     if found.recipe:
         console.print(labeled("recipe", "what is not the same"))
         names = [f"run {number}" for number in range(1, len(found.runs) + 1)]
@@ -120,12 +122,8 @@ def _print_changed(number: int, lead: Lead, console: Console) -> None:
         console.print(f"    … and {len(lead.rows) - MOST_ROWS:,} more: --json has all")
 
 
-def _lead_cells(lead: Lead | None) -> list[str]:
-    if lead is None:
-        return ["", "", ""]
-    low, high = lead.interval.low, lead.interval.high
-    verdict = ("better" if low > 0 else "worse") if lead.differs else "no difference shown"
-    return [f"{lead.difference:+.3f}", f"{low:+.3f} to {high:+.3f}", verdict]
+def _ahead(lead: Lead | None) -> str:
+    return "" if lead is None else f"{round(lead.difference, 3) + 0.0:+.3f}"
 
 
 def _score(run: Run) -> str:

@@ -139,7 +139,7 @@ def measure_steps(job: Job, seconds: float) -> Timing:
         train_stage(trial)
         began = time.monotonic()
         if job.evaluate is not None:
-            job.evaluate(job.stage.student)
+            job.evaluate(job.stage.student, 0.0)
         timing = Timing(clock.step(), time.monotonic() - began)
         barrier()  # for the last checkpoint to be complete
         return timing

@@ -343,19 +343,22 @@ class Validation:
         context: Of the run.
         stage: What is trained, by the name of its section.
         collapsed: Evaluations in a row that saw a collapse.
+        told: Whether it has been said.
     """
 
     context: TaskContext
     stage: str
     collapsed: int = 0
+    told: bool = False
 
-    def __call__(self, student: PreTrainedModel) -> dict[str, float]:
-        """Score a student as it stands."""
+    def __call__(self, student: PreTrainedModel, done: float) -> dict[str, float]:
+        """Score a student as it stands, when this share of the steps is done."""
         split, rows = next(iter(self.context.tokens.validation.items()))
         classifier = Classifier("student", eval_mode(student), self.context.tokenizer)
         judged = judge(classifier, self.context.version.task, {split: rows}, intervals=False)
         self.collapsed = self.collapsed + 1 if judged.collapse else 0
-        if judged.collapse and self.collapsed == STILL:
+        if judged.collapse and self.collapsed >= STILL and done >= EARLY and not self.told:
+            self.told = True
             say = self.context.narrator.say
             say("warning", f"so far this model {judged.collapse.sentence}")
             first, *lines = self.context.advice(self.stage).split("\n")
@@ -366,7 +369,9 @@ class Validation:
 
 
 STILL = 2
-"""Evaluations in a row from which on a collapse is more than a slow start."""
+"""Evaluations in a row from which on a collapse is more than a slow start …"""
+EARLY = 1 / 3
+"""… and the share of the steps before which nearly every model begins like that."""
 
 
 def open_context(

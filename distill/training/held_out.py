@@ -34,7 +34,7 @@ class HeldOut:
     batch_size: int
     precision: str
 
-    def __call__(self, student: PreTrainedModel) -> dict[str, float]:
+    def __call__(self, student: PreTrainedModel, done: float) -> dict[str, float]:  # noqa: ARG002
         """The mean of each term over the blocks, and of their sum as ``loss``."""
         some = np.linspace(0, len(self.rows) - 1, min(len(self.rows), MOST_BLOCKS)).astype(int)
         rows = self.rows.select(some)

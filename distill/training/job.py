@@ -20,7 +20,7 @@ from distill.training.schedule import total_steps
 from distill.training.selection import StepSelection
 from distill.training.soft_labels import SoftLabels
 
-Evaluation = Callable[[PreTrainedModel], dict[str, float]]
+Evaluation = Callable[[PreTrainedModel, float], dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Job:
         narrator: Where progress is shown.
         title: How the stage is called there.
         made_from: The digest of what the run is made of, which checkpoints are sealed with.
-        evaluate: Student to scores by name, or nothing.
+        evaluate: Student, and the share of the steps that is done, to scores by name; or nothing.
         selection: Which step is kept by the scores. Without it the last step is.
         patience: Evaluations in a row without a better score after which the stage ends; nothing
             if it goes on to its last step.

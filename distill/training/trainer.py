@@ -128,7 +128,8 @@ class StageTrainer(Trainer):
         """
         assert self.job.evaluate is not None
         check_weights(self.job.title, self.state.global_step, self.job.stage, self._last)
-        scores = self.job.evaluate(self.job.stage.student)
+        done = self.state.global_step / self.state.max_steps
+        scores = self.job.evaluate(self.job.stage.student, done)
         self.job.stage.train()
         metrics = {f"eval_{name}": value for name, value in scores.items()}
         self.log(dict(metrics))

@@ -13,6 +13,7 @@ import pytest
 from augment.contract import Version
 from distill.cli.commands import app
 from distill.errors import DataInvalid, Fault, UsageError
+from distill.evaluation.intervals import gap
 from distill.pipeline import distill_task
 from distill.recipes.load import load_recipe
 from distill.runs.comparison import compare_runs
@@ -57,6 +58,7 @@ def test_the_interval_is_of_the_difference_on_the_same_rows(runs: Path) -> None:
     assert lead.difference == pytest.approx(found.runs[1].score - found.runs[0].score)
     assert lead.interval.low <= lead.difference <= lead.interval.high
     assert lead.differs == (lead.interval.low > 0)
+    assert lead.sentence == gap(lead.difference, lead.interval, "run 1")
 
 
 def test_rows_that_changed_sides_explain_the_difference(runs: Path, version: Version) -> None:

@@ -18,7 +18,7 @@ from distill.data import versions
 from distill.errors import DataInvalid
 from distill.evaluation import intervals
 from distill.evaluation.compare import evaluate_models
-from distill.evaluation.intervals import draws, interval, resample
+from distill.evaluation.intervals import Interval, draws, gap, interval, resample
 from distill.evaluation.metrics import Array, score
 from distill.teacher import fine_tune_teacher
 from distill.training import context
@@ -190,3 +190,29 @@ def test_a_run_reads_test_rows_when_all_is_chosen(
     assert not found.tests
     assert list(found.rows) == list(found.models[0].scores) == ["validation"]
     assert all(list(own.scores) == ["validation"] for own in found.baselines)
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "said"),
+    [
+        (0.012, 0.004, 0.02, "ahead of it by 0.012, and by 0.004 to 0.020 in"),
+        (-0.012, -0.02, -0.004, "behind it by 0.012, and by 0.004 to 0.020 in"),
+        (0.025, -0.035, 0.085, "no clear difference from it: between 0.035 behind and 0.085 ahead"),
+        (0.025, 0, 0.085, "no clear difference from it: between level and 0.085 ahead"),
+        (-0.01, -0.035, -1e-5, "behind it by 0.010, and by 0.000 to 0.035 in"),
+        (0.01, -0.03, -1e-5, "behind it by 0.000 to 0.030 in"),
+        (0.1, 0.1, 0.1, "ahead of it by 0.100, and by 0.100 to 0.100 in"),
+        (0, 0, 0, "no clear difference from it: between level and level"),
+    ],
+)
+def test_a_difference_is_said_as_a_person_says_it(
+    difference: float, low: float, high: float, said: str
+) -> None:
+    found = Interval(low=low, high=high)
+
+    assert gap(difference, found, "it").startswith(said)
+    assert gap(difference, found).startswith(
+        said.replace(" of it", "").replace(" from it", "").replace(" it", "")
+    )
+    assert gap(difference, found).endswith("in 95 of 100 resamples")
+    assert "-" not in gap(difference, found)

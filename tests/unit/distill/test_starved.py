@@ -6,6 +6,8 @@ import json
 import re
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
@@ -14,6 +16,7 @@ from augment.contract.terminal import open_console
 from distill.cli.output import print_result
 from distill.diagnosis.checks import check_score
 from distill.errors import WeakTeacher
+from distill.evaluation.collapse import Collapse
 from distill.evaluation.compare import evaluate_models
 from distill.models.loading import open_classifier
 from distill.pipeline import distill_task
@@ -21,7 +24,9 @@ from distill.recipes.auto import numbers, recipe_for
 from distill.recipes.schema import Optimization, Training
 from distill.runs.directory import RunDirectory
 from distill.teacher import fine_tune_teacher
+from distill.training import context as training_context
 from distill.training.advice import advice
+from distill.training.context import Validation
 from distill.training.schedule import total_steps
 from tests.unit.distill.helpers import TINY_RECIPE
 
@@ -157,3 +162,30 @@ def test_where_minutes_chose_the_steps_more_of_them_are_advised(tmp_path: Path) 
     said = advice("mood", "teacher", own, 200, in_minutes=True)
     more = "give more --minutes, and another --out."
     assert said == f"To give it {USUAL} steps in place of 7, {more}"
+
+
+@pytest.mark.parametrize(
+    ("dones", "said"),
+    [
+        ([0.1, 0.2, 0.3], 0),  # nearly every model begins like that
+        ([0.1, 0.2, 0.4], 1),
+        ([0.2, 0.6], 1),
+        ([0.6], 0),
+        ([0.4, 0.6, 0.8, 1.0], 1),
+    ],
+)
+def test_a_slow_start_is_no_collapse(
+    dones: list[float], said: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Collapse(split="validation", rows=80, sentence="answers 'a' for all 80 rows")
+    judged = SimpleNamespace(collapse=seen, scores={"validation": {"accuracy": 0.5}})
+    monkeypatch.setattr(training_context, "judge", lambda *_, **__: judged)
+    context = mock.MagicMock()
+    context.tokens.validation = {"validation": []}
+    context.advice.return_value = "More steps."
+    watch = Validation(context, "prediction")
+    for done in dones:
+        assert watch(mock.MagicMock(), done) == {"accuracy": 0.5}
+
+    warnings = [call for call in context.narrator.say.call_args_list if call.args[0] == "warning"]
+    assert len(warnings) == said
