@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from html import escape
 from importlib import import_module
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import category
@@ -271,11 +272,36 @@ def _row_html(values: Iterable[object], kind: str, cells: Sequence[str] = ()) ->
 
 
 def as_code(value: object) -> str:
-    """A value as Markdown code, whatever is in it: on one line, fenced by backticks enough."""
+    """A value of others as Markdown, for any place in a line: a sentence, an item, a cell.
+
+    It is code on one line, fenced by backticks enough. A ``|`` ends a cell even inside of code, and
+    readers differ on what escapes it there: what holds one is text whose signs are all spelled as
+    entities, which are the same to every reader; so is what cannot be seen.
+    """
     text = shown(value) or " "
+    if "|" in text or text.isspace():
+        return re.sub(
+            r"[!-/:-@\[-`{-~]|^\s|\s$|(?<=\s)\s|[^\S ]", lambda c: f"&#{ord(c[0])};", text
+        )
     longest = max(map(len, re.findall("`+", text)), default=0)
-    fence, space = "`" * (longest + 1), " " * (longest > 0)
+    outside = text[0] == text[-1] == " "
+    fence, space = "`" * (longest + 1), " " * (longest > 0 or outside)
     return f"{fence}{space}{text}{space}{fence}"
+
+
+_NOT_PLAIN = re.compile(r"[!-/:-@\[-`{-~]|^\s|\s$|(?<=\s)\s|[^\S ]")
+"""Signs of ASCII, and spaces that Markdown would trim or join."""
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table whose first column is text and whose others are numbers.
+
+    Args:
+        heads: Above each column.
+        rows: Cells in Markdown; names of others have passed ``as_code``.
+    """
+    lines = (heads, ("---", *["--:"] * (len(heads) - 1)), *rows)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def front_matter(values: Mapping[str, Any]) -> str:
@@ -305,7 +331,9 @@ def _yaml_entry(head: str, item: Any) -> list[str]:
 
 
 def _yaml_scalar(value: Any) -> str:
+    if isinstance(value, float):  # without a point it is a text to readers of YAML 1.1
+        return re.sub("^(-?[0-9]+)e", r"\1.0e", repr(value)) if isfinite(value) else ".nan"
     if not isinstance(value, str):
-        return json.dumps(value)  # numbers, true, false, null
+        return json.dumps(value)  # whole numbers, true, false, null
     quoted = json.dumps(shown(value), ensure_ascii=False)
     return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in quoted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from augment.contract import Manifest
-from augment.contract.foreign import as_code, counted, front_matter
+from augment.contract.foreign import as_code, counted, front_matter, markdown_table
 from augment.contract.manifest import UNKNOWN_LICENSE
 
 _USE = """```python
@@ -41,16 +41,14 @@ _SIZES = {
 def card(manifest: Manifest) -> str:
     """The card as Markdown; the head is what ``datasets`` and the hub go by."""
     task = manifest.task
-    rows = "\n".join(f"| {split} | {_rows(manifest, split):,} |" for split in _stored(manifest))
+    rows = [(split, f"{_rows(manifest, split):,}") for split in _stored(manifest)]
     unlabeled = task.splits.unlabeled in _stored(manifest)
     notes = _origin(manifest)
     notes += _UNLABELED_NOTE.format(split=task.splits.unlabeled) * unlabeled
     notes += _SOFT_NOTE * manifest.soft_labels + _LOGITS_NOTE * manifest.teacher_logits
     notes += _REJECTED_NOTE * bool(manifest.rejected)
-    counts = "\n".join(
-        f"| {as_code(name)} | {count:,} |" for name, count in sorted(manifest.counts.items())
-    )
-    recipe = "\n".join(f"- `{key}` = {as_code(value)}" for key, value in manifest.recipe.items())
+    counts = [(as_code(name), f"{count:,}") for name, count in sorted(manifest.counts.items())]
+    recipe = "\n".join(f"- {as_code(k)} = {as_code(v)}" for k, v in manifest.recipe.items())
     return (
         f"{front_matter(_head(manifest))}\n"
         f"# {task.name} {manifest.version}, augmented\n\n"
@@ -58,10 +56,10 @@ def card(manifest: Manifest) -> str:
         "Rows with `variant` 0 are the originals; the others carry their `edits` as character\n"
         "offsets into the original text. Validation and test splits are untouched.\n\n"
         f"{_USE.format(name=manifest.version)}{notes}"
-        f"| split | rows |\n|---|--:|\n{rows}\n\n"
+        f"{markdown_table(('split', 'rows'), rows)}\n"
         f"{_columns(manifest)}"
         f"## Recipe\n\n{recipe or 'None: no rows were generated here.'}\n\n"
-        f"## Counts\n\n| what | count |\n|---|--:|\n{counts}\n\n"
+        f"## Counts\n\n{markdown_table(('what', 'count'), counts)}\n"
         f"## License\n\n{_license(manifest)}\n"
     )
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from augment.contract import sha256_file
 from augment.contract.model_folders import CONFIG, SAFETENSORS, find_model
 from distill.errors import ModelInvalid, ModelNotFound
-from distill.inference.forms import is_graph
+from distill.inference.forms import is_export, is_graph
 from distill.inference.vocabulary import MARK
 from distill.models.labels import store_vocabulary
 from distill.runs.directory import RUN, RUNS, STUDENT
@@ -55,6 +55,11 @@ def model_folder(name: str) -> Path:
         raise ModelInvalid(
             f"{name} is a run directory that has no student yet.",
             f"Let its run end: the same distill command again goes on with it.{arms}",
+        )
+    if not Path(name).expanduser().exists() and (is_export(folder) or is_graph(folder)):
+        raise ModelInvalid(
+            f"{name} on the hub is an export, whose graphs are not fetched by its name.",
+            f"hf download {name} --local-dir export: then name that folder.",
         )
     if not (folder / CONFIG).is_file():
         places = [place.parent for place in sorted(folder.glob(f"*/{CONFIG}"))]

@@ -10,16 +10,12 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from augment.contract import Version
 from augment.contract.files import write_text
-from augment.contract.foreign import as_code, counted, front_matter
-from augment.contract.model_folders import CONFIG
-from augment.contract.reading import read_json
-from distill.errors import ModelInvalid
+from augment.contract.foreign import as_code, counted, front_matter, markdown_table
 from distill.evaluation.answer_times import EndToEnd
 from distill.evaluation.results import (
     EvaluationResult,
@@ -30,12 +26,13 @@ from distill.evaluation.results import (
     metric_columns,
 )
 from distill.inference.probabilities import UNCALIBRATED
-from distill.inference.settings import Calibration, serving_settings
+from distill.inference.settings import Calibration
+from distill.runs.usage import Reader, export_usage, graph_usage, usage
 
 CARD = "README.md"
-HERE = 'folder = "."  # where this card lies, or the name of the model on the hub\n'
-"""The line of the usage block that names the model."""
 _TAGS = ["augment-distill", "distillation"]
+_TRANSFORMERS, _ONNX = {"library_name": "transformers"}, {"library_name": "onnx"}
+"""What the hub says a model is opened with; of a folder inside it, nothing that it knows."""
 _HUB_METRICS = {
     "macro_f1": "f1",
     "weighted_f1": "f1",
@@ -43,41 +40,6 @@ _HUB_METRICS = {
     "pearson": "pearsonr",
     "spearman": "spearmanr",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """What a model's config says of what it reads and answers.
-
-    Attributes:
-        labels: In the order of its logits; none of a regression or an encoder.
-        answers: Whether it is a classifier or a regression, and no plain encoder.
-        texts: How many texts a row has.
-        calibration: How its logits become probabilities.
-    """
-
-    labels: tuple[str, ...]
-    answers: bool
-    texts: int
-    calibration: Calibration
-
-    @classmethod
-    def of(cls, folder: Path) -> Reader:
-        """What the config in a model's folder says.
-
-        Raises:
-            ModelInvalid: There is none, or it is not as we write it.
-        """
-        config = read_json(folder / CONFIG, ModelInvalid, "a model's config")
-        if not isinstance(config, dict):
-            raise ModelInvalid(f"{folder / CONFIG} holds no settings.")
-        names = config.get("id2label") or {}
-        kinds = config.get("architectures") or [""]
-        answers = str(kinds[0]).endswith("ForSequenceClassification")
-        scores = config.get("problem_type") == "regression" or len(names) == 1
-        settings = serving_settings(str(folder), config, len(names))
-        labels = () if scores or not answers else tuple(str(names[key]) for key in names)
-        return cls(labels, answers, len(settings.text_columns) or 1, settings.calibration)
 
 
 class Form(Protocol):
@@ -132,7 +94,7 @@ def result_card(folder: Path, result: EvaluationResult, identity: Mapping[str, A
     title = f"{result.task}, {what}"
     sections = {
         "": f"A {what} for the task {as_code(result.task)}, made by augment-distill.\n",
-        "Use": _usage(reader),
+        "Use": usage(reader),
         "Results": _results(result),
         "Made from": "".join(f"- {line}\n" for line in _made_from(result, identity)),
         "Labels": _labels(reader),
@@ -146,9 +108,7 @@ def result_card(folder: Path, result: EvaluationResult, identity: Mapping[str, A
 def general_card(folder: Path, result: GeneralResult, identity: Mapping[str, Any]) -> str:
     """The card of a general student: an encoder that no task has tuned."""
     title = f"general student, {result.size}"
-    losses = "".join(
-        f"| {as_code(name)} | {loss:.4f} |\n" for name, loss in sorted(result.held_out.items())
-    )
+    losses = [(as_code(name), f"{loss:.4f}") for name, loss in sorted(result.held_out.items())]
     made = [
         f"an encoder, SHA-256 `{str(identity.get('teacher', ''))[:12]}`",
         f"a corpus of {counted(result.blocks.train, 'block')}; "
@@ -157,21 +117,22 @@ def general_card(folder: Path, result: GeneralResult, identity: Mapping[str, Any
     ]
     sections = {
         "": "An encoder distilled on raw text, without any task, made by augment-distill.\n",
-        "Use": _usage(Reader.of(folder)),
+        "Use": usage(Reader.of(folder)),
         "Made from": "".join(f"- {line}\n" for line in made),
-        "Losses on held-out blocks": f"| loss | value |\n|---|--:|\n{losses}",
+        "Losses on held-out blocks": markdown_table(("loss", "value"), losses),
         "Recipe": _recipe(identity),
     }
-    head = {
-        "library_name": "transformers",
-        "pipeline_tag": "feature-extraction",
-        "tags": _TAGS,
-    }
+    head = {**_TRANSFORMERS, "pipeline_tag": "feature-extraction", "tags": _TAGS}
     return _card(title, head, sections)
 
 
 def forms_card(
-    folder: Path, measured: MeasuredOn, forms: Sequence[Form], processor: str, sha256: str
+    folder: Path,
+    measured: MeasuredOn,
+    forms: Sequence[Form],
+    processor: str,
+    sha256: str,
+    only: str = "",
 ) -> str:
     """The card of an export: every form with its size and speed.
 
@@ -181,26 +142,35 @@ def forms_card(
         forms: The first is what all were made from.
         processor: That they were timed on.
         sha256: Of the model that was exported.
+        only: The form whose folder alone the card is for; of the whole export if left out.
     """
-    written = [own for own in forms if (folder / own.form).is_dir()]
+    written = [own for own in forms if (folder / own.form).is_dir() and only in ("", own.form)]
     reader = Reader.of(folder / written[0].form)
-    title = f"{measured.task}, exported"
-    lines = "".join(_form_line(own, measured) for own in forms)
+    names = [own.form for own in written]
+    graphs = any(name.startswith("onnx") for name in names)
+    if only:
+        block, where = graph_usage(reader) if graphs else usage(reader), f"the form `{only}`"
+    else:
+        block, where = export_usage(reader, names), "the forms that it is served in"
+    title = f"{measured.task}, {f'exported as {only}' if only else 'exported'}"
+    heads = ("form", measured.selection.metric, "lost", "answers changed", "MB")
+    shown_forms = [forms[0], *written]
     sections = {
-        "": f"A model for the task {as_code(measured.task)} in the forms that it is served in, "
-        "made by augment-distill.\n",
-        "Use": _fenced(_IMPORT_OURS, _ours(reader)),
-        "Forms": f"| form | {measured.selection.metric} | lost | answers changed | MB | "
-        f"ms a text | texts a second |\n|---|--:|--:|--:|--:|--:|--:|\n{lines}\n"
-        f"`{forms[0].form}` is the model before. From raw text to label with one thread, on "
+        "": f"A model for the task {as_code(measured.task)} in {where}, made by augment-distill.\n",
+        "Use": block,
+        "Forms": markdown_table(
+            (*heads, "ms a text", "texts a second"), [_form_line(f, measured) for f in shown_forms]
+        )
+        + f"\n`{forms[0].form}` is the model before. From raw text to label with one thread, on "
         f"{as_code(processor or 'an unknown processor')}; scores on {_rows(measured)}.\n",
         "Made from": f"- version {as_code(measured.version)}, id `{measured.version_id[:12]}`\n"
         f"- model, SHA-256 `{sha256[:12]}`\n",
         "Labels": _labels(reader),
         "Calibration": _calibration(reader.calibration),
     }
+    library = _ONNX if graphs else _TRANSFORMERS if only else {}
     scores = {own.form: own.scores for own in written}
-    return _card(title, _head(title, measured, reader, scores), sections)
+    return _card(title, _head(title, measured, reader, scores, library), sections)
 
 
 def trimmed_card(folder: Path, version: Version, trimmed: Any) -> str:
@@ -223,32 +193,16 @@ def trimmed_card(folder: Path, version: Version, trimmed: Any) -> str:
     title = f"{version.task.name}, trimmed"
     sections = {
         "": "A model without the tokens that its task does not need, made by augment-distill.\n",
-        "Use": _usage(reader),
+        "Use": usage(reader),
         "Made from": made_from,
         "Results": "".join(f"- {name}: {_cell(x)}\n" for name, x in metric_columns(scores)),
         "Labels": _labels(reader),
         "Calibration": _calibration(reader.calibration),
     }
     if not scores:
-        return _card(title, {"library_name": "transformers", "tags": _TAGS}, sections)
+        return _card(title, {**_TRANSFORMERS, "tags": _TAGS}, sections)
     measured = MeasuredOn.on(version, {split: range(version.rows(split)) for split in scores})
     return _card(title, _head(title, measured, reader, {"trimmed": scores}), sections)
-
-
-def on_hub(card: str, name: str, *, whole: bool = False) -> str:
-    """The card as it stands on the hub: its usage block names the model.
-
-    Args:
-        card: As it lies here.
-        name: Of the model on the hub.
-        whole: The block needs the whole folder, not a name that a loader looks up.
-    """
-    if not whole:
-        return card.replace(HERE, f'folder = "{name}"\n')
-    fetch = (
-        f'from huggingface_hub import snapshot_download\n\nfolder = snapshot_download("{name}")\n'
-    )
-    return card.replace(f"\n{HERE}", fetch)
 
 
 def _card(title: str, head: Mapping[str, Any], sections: Mapping[str, str]) -> str:
@@ -259,7 +213,11 @@ def _card(title: str, head: Mapping[str, Any], sections: Mapping[str, str]) -> s
 
 
 def _head(
-    title: str, measured: MeasuredOn, reader: Reader, scores: Mapping[str, Scores]
+    title: str,
+    measured: MeasuredOn,
+    reader: Reader,
+    scores: Mapping[str, Scores],
+    library: Mapping[str, str] = _TRANSFORMERS,
 ) -> dict[str, Any]:
     """What the hub reads: the task, and the results as its ``model-index``."""
     from huggingface_hub import EvalResult, ModelCardData
@@ -283,7 +241,7 @@ def _head(
     data: Any = ModelCardData(model_name=title, eval_results=results or None)
     kind = {"pipeline_tag": "text-classification"} if reader.answers else {}
     return {
-        "library_name": "transformers",
+        **library,
         **kind,
         "tags": _TAGS,
         "metrics": sorted({each.metric_type for each in results}),
@@ -291,51 +249,18 @@ def _head(
     }
 
 
-_IMPORT_OURS = "from distill import Classifier\n"
-
-
-def _usage(reader: Reader) -> str:
-    if not reader.answers:
-        return _fenced(
-            "from transformers import AutoModel, AutoTokenizer\n",
-            "model = AutoModel.from_pretrained(folder)\n"
-            "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
-            'print(model(**tokenizer("a text", return_tensors="pt")).last_hidden_state.shape)\n',
-        )
-    text = '{"text": "a text", "text_pair": "another"}' if reader.texts > 1 else '"a text"'
-    scores = "" if reader.labels else ', function_to_apply="none"'
-    theirs = _fenced(
-        "from transformers import pipeline\n",
-        f'classify = pipeline("text-classification", model=folder{scores})\n'
-        f"print(classify({text}))\n",
-    )
-    return f"{theirs}\nThe same with calibrated probabilities, many texts at once:\n\n" + _fenced(
-        _IMPORT_OURS, _ours(reader)
-    )
-
-
-def _ours(reader: Reader) -> str:
-    texts = '[("a text", "another")]' if reader.texts > 1 else '["a text", "another"]'
-    asks = "predict_proba" if reader.labels else "predict"
-    return f"print(Classifier.load(folder).{asks}({texts}))\n"
-
-
-def _fenced(imports: str, code: str) -> str:
-    return f"```python\n{imports}\n{HERE}{code}```\n"
-
-
 def _results(result: EvaluationResult) -> str:
     names = [name for name, _ in metric_columns(result.made.scores)]
-    lines = [f"| model | {' | '.join(names)} |\n|---|{'--:|' * len(names)}\n"]
+    lines = []
     rivals = {own.model: own.scores for own in result.models}
     rivals |= {own.name: own.scores for own in result.baselines}
     for label, scores in rivals.items():
         values = dict(metric_columns(scores))
-        cells = " | ".join(_cell(values.get(name)) for name in names)
-        lines.append(f"| {as_code(label)} | {cells} |\n")
+        lines.append((as_code(label), *(_cell(values.get(name)) for name in names)))
     kept = result.retention(result.made)
     retained = f" It keeps {kept:.1f}% of its teacher's {result.selection.metric}." if kept else ""
-    return "".join(lines) + f"\nOn {_rows(result)}.{retained if result.baseline else ''}\n"
+    shown = markdown_table(("model", *names), lines)
+    return f"{shown}\nOn {_rows(result)}.{retained if result.baseline else ''}\n"
 
 
 def _rows(measured: MeasuredOn) -> str:
@@ -360,7 +285,7 @@ def _made_from(result: EvaluationResult, identity: Mapping[str, Any]) -> Iterato
         if len(digest := str(identity.get(key) or "")) == 64:
             yield f"{key}: a model, SHA-256 `{digest[:12]}`"
     if student := identity.get("student"):
-        start = "" if len(str(student)) == 64 else f", start: `{identity.get('init')}`"
+        start = "" if len(str(student)) == 64 else f", start: {as_code(identity.get('init'))}"
         yield f"student: {as_code(str(student)[:40])}{start}"
 
 
@@ -399,11 +324,9 @@ def _recipe(identity: Mapping[str, Any]) -> str:
     return f"```json\n{json.dumps(identity.get('recipe', {}), indent=1)}\n```\n"
 
 
-def _form_line(own: Form, measured: MeasuredOn) -> str:
-    score = measured.selection.of(own.scores)
+def _form_line(own: Form, measured: MeasuredOn) -> tuple[str, ...]:
+    score = _cell(measured.selection.of(own.scores))
     times = next((each for each in own.end_to_end if each.threads == 1), None)
-    speed = f"{times.batch_1:.2f} | {times.throughput_32:,.0f}" if times else "– | –"
-    return (
-        f"| `{own.form}` | {_cell(score)} | {own.drop:+.4f} | {own.answers_changed:,} | "
-        f"{own.file_bytes / 1e6:,.1f} | {speed} |\n"
-    )
+    speed = (f"{times.batch_1:.2f}", f"{times.throughput_32:,.0f}") if times else ("–", "–")
+    size = f"{own.file_bytes / 1e6:,.1f}"
+    return (f"`{own.form}`", score, f"{own.drop:+.4f}", f"{own.answers_changed:,}", size, *speed)

@@ -151,6 +151,11 @@ class ExportResult(MeasuredOn, _Exported):
     forms: tuple[ExportedForm, ...]
     processor: Processor | None = None
 
+    def card(self, folder: Path, only: str = "") -> str:
+        """The model card of the export in a folder, or of one form of it alone."""
+        name = self.processor.name if self.processor else ""
+        return forms_card(folder, self, self.forms, name, self.model_sha256, only)
+
 
 def export_model(
     model: str | os.PathLike[str],
@@ -252,8 +257,7 @@ def _export(
         if written - set(folder.rglob("*")):
             raise PlaceUnusable(f"files of {out} were removed while it was made.", "Export again.")
         write_json(folder / RECORD, result.to_json())
-        name = result.processor.name if result.processor else ""
-        write_card(folder, forms_card(folder, result, result.forms, name, result.model_sha256))
+        write_card(folder, result.card(folder))
 
     commit_folder(out, fill)
     return read_json(out / RECORD, ExportResult)

@@ -16,11 +16,13 @@ from distill.inference.classifier import Classifier
 from distill.inference.forms import RECORD as EXPORT_RECORD
 from distill.inference.forms import is_export, is_graph
 from distill.models.folders import SAFETENSORS, model_folder
-from distill.runs.card import CARD, Reader, general_card, on_hub, result_card
+from distill.runs.card import CARD, general_card, result_card
 from distill.runs.directory import RUN, STUDENT
 from distill.runs.listing import open_run
 from distill.runs.records import TEACHER_RECORD, TEACHER_SEAL, flaw, read_seal
-from distill.serving.export import FORMS
+from distill.runs.records import read_json as read_record
+from distill.runs.usage import Reader, on_hub
+from distill.serving.export import FORMS, ExportResult
 from distill.serving.trim import RECORD as TRIM_RECORD
 
 _FILES = {
@@ -118,7 +120,7 @@ def _file(folder: Path, name: str, repo: str) -> HubFile:
     refuse_link(path)
     if name == CARD:
         text = read_text(path, DataInvalid, "a card")
-        return HubFile.of(name, on_hub(text, repo, whole=is_export(folder)).encode())
+        return HubFile.of(name, on_hub(text, repo).encode())
     if name in _RECORDS:
         record = read_json(path, DataInvalid, "a record")
         if isinstance(record, dict) and isinstance(record.get("model"), str):
@@ -152,7 +154,11 @@ def _check(folder: Path) -> None:
 
 
 def _made_card(place: Path, folder: Path) -> str:
-    """The card of a run or teacher that was made before models had one; else nothing."""
+    """The card of a form by itself, or of what was made before models had one; else nothing."""
+    export = folder.parent
+    if folder.name in FORMS and is_export(export):
+        found = read_record(export / EXPORT_RECORD, ExportResult)
+        return found.card(export, only=folder.name)
     if not ((place / RUN).is_file() and folder == place / STUDENT) and (
         not (place / TEACHER_RECORD).is_file()
     ):

@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from augment.contract.foreign import markdown_table
+
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results" / "real_tasks.json"
@@ -29,18 +31,17 @@ ARMS = {
 def table() -> str:
     """The teacher's scores, and what each student keeps of them in percent."""
     found: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
-    rows = [["", *TASKS.values(), "mean"], ["---", *["--:"] * (len(TASKS) + 1)]]
-    rows.append(["teacher", *(f"{found['teachers'][task]:.3f}" for task in TASKS), ""])
+    rows = [["teacher", *(f"{found['teachers'][task]:.3f}" for task in TASKS), ""]]
     for arm, title in ARMS.items():
         kept = found["retention_percent"][arm]
         rows.append([title, *(f"{kept[task]:.1f}%" for task in (*TASKS, "mean"))])
-    return "\n".join(f"| {' | '.join(row)} |".replace("|  |", "| |") for row in rows)
+    return markdown_table(["", *TASKS.values(), "mean"], rows)
 
 
 def filled(text: str) -> str:
     """README with the table between its marks."""
     before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}"
+    return f"{before}{BEGIN}\n{table()}{END}{rest.partition(END)[2]}"
 
 
 if __name__ == "__main__":

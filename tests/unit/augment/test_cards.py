@@ -16,12 +16,13 @@ from rich.markdown import Markdown
 from augment import augment_task
 from augment.contract import Label, Splits, TaskSpec, Version, open_version, verify
 from augment.contract.errors import FileDamaged
-from augment.contract.foreign import front_matter, is_unseen
+from augment.contract.foreign import front_matter, is_unseen, shown
 from augment.derive.merge import merge_versions
 from augment.derive.write import write_version
 from augment.errors import RecipeInvalid
 from augment.sources.terms import terms_of
 from augment.tasks import Task, Terms, get_task, load_task
+from augment.versions.card import card
 from augment.versions.croissant import croissant
 
 NASTY = (
@@ -124,6 +125,26 @@ def test_foreign_names_stay_names(tmp_path: Path) -> None:
     loaded = datasets.load_dataset(str(version.path))
     assert loaded["train"].features["- x: 'y'"].names == list(NASTY)
     verify(version)
+
+
+def test_names_of_counts_keys_and_parents_stay_in_their_cells_and_items(tmp_path: Path) -> None:
+    """Generators of added rows give counts their names; derived versions, recipes theirs."""
+    manifest = made(tmp_path).manifest
+    names = {f"added.{name}": at for at, name in enumerate(NASTY)}
+    recipe = dict.fromkeys(NASTY, "a | b")
+    tokens = body_of(card(manifest.model_copy(update={"counts": names, "recipe": recipe})))
+    lines = [
+        "".join(own.content for own in token.children)
+        for token in tokens
+        if token.type == "inline" and token.children
+    ]
+
+    assert sum(token.type == "tr_open" for token in tokens) == 3 + 1 + len(NASTY)
+    assert sum(token.type == "td_open" for token in tokens) == 2 * 2 + 2 * len(NASTY)
+    for name in NASTY:
+        at = lines.index(f"added.{shown(name)}")
+        assert lines[at + 1] == str(names[f"added.{name}"])
+        assert f"{shown(name)} = a | b" in lines
 
 
 @pytest.mark.parametrize("text", NASTY)

@@ -70,6 +70,18 @@ def test_an_export_goes_with_its_forms_and_without_its_places(
     assert answers == Classifier.load(exported).predict(["good"])
 
 
+@pytest.mark.parametrize("form", ["transformers", "onnx"])
+def test_a_form_of_an_export_goes_with_a_card_of_its_own(
+    hub: Hub, exported: Path, form: str
+) -> None:
+    distill.push(exported / form, "owner/mood")
+    card = hub.repos[NAME].files[CARD].decode()
+
+    assert f"the form `{form}`" in card
+    assert ('snapshot_download("owner/mood")' in card) == (form == "onnx")
+    assert not (exported / form / CARD).exists()
+
+
 def test_an_earlier_push_leaves_nothing_that_would_be_read(hub: Hub, folder: Path) -> None:
     distill.push(folder, "owner/mood")
     files = hub.repos[NAME].files
