@@ -26,13 +26,13 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 from benchmarks.machine import arguments, describe
 from benchmarks.places import MLM, SHARED
 from distill.data.versions import token_columns
+from distill.evaluation.cost import Processor
 from distill.evaluation.end_to_end import measure_end_to_end
 from distill.evaluation.pytorch import torch_backend
 from distill.inference.classifier import Backend, Classifier
 from distill.inference.graph import open_graph
 from distill.models import loading
 from distill.models.folders import save_tokenizer
-from distill.serving.export import Processor
 from distill.serving.onnx import GraphSource, count_nodes, export_onnx, write_int8, write_onnx
 
 LENGTH, MANY = 64, 96
@@ -107,7 +107,7 @@ def export(source: GraphSource, train: pd.Series[str], place: Path) -> dict[str,
     exported, ours, small = folders.values()
     export_onnx(source, exported / "model.onnx")
     write_onnx(source, ours / "model.onnx")
-    write_int8(source, rows, small / "model.onnx")
+    write_int8(source, rows, {small / "model.onnx": None})
     return folders
 
 

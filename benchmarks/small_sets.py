@@ -32,17 +32,7 @@ from benchmarks.places import MLM
 from benchmarks.small_data import HELD_OUT, SETS, VALIDATION_SHARE
 from distill.evaluation.evaluate import judge
 from distill.models.bf16 import autocast
-from distill.models.labels import label_settings
-from distill.models.loading import (
-    UNTUNED,
-    Classifier,
-    eval_mode,
-    read_config,
-    read_tokenizer,
-    read_weights,
-    tried,
-)
-from distill.models.seeding import seeded
+from distill.models.loading import Classifier, eval_mode, load_untuned
 from distill.recipes.auto import Facts, resolve
 from distill.recipes.load import load_recipe
 from distill.recipes.schema import Original
@@ -185,15 +175,13 @@ def fine_tune(cell: Cell, version: Version) -> Line:
         head_factor=cell.head,
         evaluations=cell.evaluations,
     ).numbers
-    tokenizer, init = read_tokenizer(str(MLM)), str(MLM)
-    config = read_config(init, **label_settings(version.task))
-    untuned = seeded(cell.seed, lambda: read_weights(init, config, may_start=UNTUNED))
-    stage = HardLabelStage(tried(init, untuned, tokenizer), "teacher")
+    untuned = load_untuned(str(MLM), version.task, cell.seed)
+    stage = HardLabelStage(untuned.model, "teacher")
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder))
         run.work.mkdir()
         (run.path / RUN).touch()
-        context = open_context(version, recipe, tokenizer, run, Narrator(quiet=True))
+        context = open_context(version, recipe, untuned.tokenizer, run, Narrator(quiet=True))
         watch, rows = Watch(context), context.tokens.rows("original").rows
         selection = context.selection(recipe.teacher)
         job = context.job(stage, rows, training, title="teacher", evaluate=watch)

@@ -35,12 +35,13 @@ from augment.contract.version import open_version
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED
 from benchmarks.small_data import MOOD, QUEUES
+from distill.evaluation.cost import Processor
 from distill.evaluation.intervals import interval, resample
 from distill.evaluation.metrics import score
 from distill.inference.classifier import Classifier
 from distill.pipeline import distill_task
 from distill.recipes.load import load_recipe
-from distill.serving.export import Processor, export_model
+from distill.serving.export import export_model
 from distill.teacher import fine_tune_teacher
 
 SHAPES, TEST = ("4x312-1200-12", "2x312-1200-12"), "test"

@@ -28,15 +28,7 @@ from distill.models.bf16 import slow_format
 from distill.models.folders import folder_digest
 from distill.models.labels import label_settings
 from distill.models.limits import check_length, resolve_length
-from distill.models.loading import (
-    UNTUNED,
-    Classifier,
-    read_config,
-    read_tokenizer,
-    read_weights,
-    tried,
-)
-from distill.models.seeding import seeded
+from distill.models.loading import Classifier, load_untuned, read_config
 from distill.recipes.auto import Facts, recipe_for
 from distill.recipes.load import DEFAULT_RECIPE, DistillRecipe
 from distill.runs.card import result_card, write_card
@@ -113,8 +105,7 @@ def fine_tune_teacher(
     check_output(out)
     if slow := slow_format(settings.precision):
         narrator.say("bfloat16", slow)
-    tokenizer, length = read_tokenizer(init), resolve_length(settings.max_length, opened.task)
-    check_length(length, init, config)
+    check_length(resolve_length(settings.max_length, opened.task), init, config)
     with run.claim(identity, narrator) as claim:
         note_call(
             run.path,
@@ -123,11 +114,11 @@ def fine_tune_teacher(
             facts=asdict(Facts.of(opened, config.hidden_size)),
         )
         with claim.preparing(), timed(run.path, "preparation"):
-            untuned = seeded(settings.seed, lambda: read_weights(init, config, may_start=UNTUNED))
-            table = TokenTable.of(untuned, tokenizer)
+            untuned = load_untuned(init, opened.task, settings.seed)
+            tokenizer, table = untuned.tokenizer, TokenTable.of(untuned.model, untuned.tokenizer)
             context = open_context(opened, settings, tokenizer, run, narrator, table=table)
             weights = context.class_weights(settings.teacher)
-            stage = HardLabelStage(tried(init, untuned, tokenizer), "teacher", weights)
+            stage = HardLabelStage(untuned.model, "teacher", weights)
         rows = len(context.tokens.rows(settings.teacher.data))
         narrator.say("teacher", f"from {init} · {rows:,} {settings.teacher.data} rows")
         model = context.train(stage, settings.teacher, title="teacher", final=run.work / MODEL)

@@ -39,18 +39,8 @@ from distill.diagnosis.forecast import Part
 from distill.errors import DataInvalid, RunDiffers, UsageError
 from distill.models.folders import folder_digest
 from distill.models.guides import GuideSpec, LoadedGuides, load_guides
-from distill.models.labels import label_settings
 from distill.models.limits import resolve_length
-from distill.models.loading import (
-    UNTUNED,
-    Classifier,
-    eval_mode,
-    read_config,
-    read_tokenizer,
-    read_weights,
-    tried,
-)
-from distill.models.seeding import seeded
+from distill.models.loading import eval_mode, load_untuned, read_config
 from distill.models.students import Init, parse_student
 from distill.recipes.auto import recipe_for
 from distill.recipes.load import DistillRecipe, load_recipe
@@ -344,11 +334,9 @@ def _guides(asked: Asked, seed: int) -> LoadedGuides:
     if (name := asked.teacher_init) is None:
         loaded = load_guides(asked.guides, asked.version.task, seed)
     else:
-        config = read_config(name, **label_settings(asked.version.task))
-        model = seeded(seed, lambda: read_weights(name, config, may_start=UNTUNED))
-        tokenizer = read_tokenizer(name)
-        model = eval_mode(tried(name, model, tokenizer)).requires_grad_(False)
-        loaded = LoadedGuides(asked.guides, (Classifier(name, model, tokenizer),), None)
+        untuned = load_untuned(name, asked.version.task, seed)
+        eval_mode(untuned.model).requires_grad_(False)
+        loaded = LoadedGuides(asked.guides, (untuned,), None)
     if (model_read := loaded.model) is not None:
         nn.Module.to(model_read.model, device())
     return loaded

@@ -18,7 +18,7 @@ from distill.data.versions import (
     tokenize_validation,
 )
 from distill.errors import DataInvalid
-from distill.evaluation.end_to_end import measure_end_to_end, texts_of, thread_counts
+from distill.evaluation.end_to_end import measure_on_threads, texts_of
 from distill.evaluation.evaluate import measure
 from distill.evaluation.pytorch import torch_backend
 from distill.evaluation.results import EvaluationResult, Measurement
@@ -76,10 +76,10 @@ def _with_times(
     """The measurements with the time from raw texts to answers."""
     backends = [torch_backend(target.classifier, target.max_length) for target in targets]
     texts = texts_of(version, next(iter(targets[0].splits)))
-    counts = [measure_end_to_end(backends, texts, threads) for threads in thread_counts()]
+    found = measure_on_threads(lambda _: backends, texts)
     return [
         one.model_copy(update={"end_to_end": times})
-        for one, times in zip(measured, zip(*counts, strict=True), strict=True)
+        for one, times in zip(measured, found, strict=True)
     ]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import datasets
 import numpy as np
@@ -20,10 +22,39 @@ from distill.data.batching import Collator, lengths_of, model_inputs, spread
 from distill.evaluation.results import Latency
 from distill.evaluation.target import EvaluationTarget, Row
 from distill.models.loading import Classifier
+from distill.runs.records import Record
 
 BATCH = 32
 WARM_UP, REPEATS = 3, 32
 MOST_SECONDS = 3.0
+INSTRUCTIONS = (
+    "avx2", "avx512_f", "avx_vnni", "avx512_vnni", "amx_int8", "neon", "asimd", "dotprod", "i8mm",
+)  # fmt: skip
+"""Sets of instructions on which the speed of int8 depends."""
+
+
+class Processor(Record):
+    """What the forms were measured on.
+
+    Attributes:
+        name: As it calls itself.
+        architecture: Such as ``x86_64``.
+        instructions: Those of ``INSTRUCTIONS`` that it has.
+    """
+
+    name: str
+    architecture: str
+    instructions: tuple[str, ...]
+
+    @classmethod
+    def here(cls) -> Self:
+        """This machine's."""
+        found = torch.cpu.get_capabilities()
+        return cls(
+            name=str(found.get("cpu_name", platform.processor())),
+            architecture=str(found.get("architecture", platform.machine())),
+            instructions=tuple(name for name in INSTRUCTIONS if found.get(name)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +112,18 @@ def _count(classifier: Classifier, row: Row) -> int:
     return int(counter.get_total_flops())
 
 
-def measure_latency(targets: Sequence[EvaluationTarget]) -> list[Latency]:
+def measure_latency(targets: Sequence[EvaluationTarget], share: float = 1.0) -> list[Latency]:
     """Time single sentences and batches of 32 whose lengths are spread like those of the data.
 
     The models take turns, so that a busy moment of the machine falls on all of them.
+
+    Args:
+        targets: The models.
+        share: Of the seconds that are usual, where there is less time.
     """
-    samples = [_spread(target.rows) for target in targets]
-    singles = _medians(targets, [[[row] for row in rows] for rows in samples])
-    batches = _medians(targets, [[rows] for rows in samples])
+    samples, most = [_spread(target.rows) for target in targets], share * MOST_SECONDS
+    singles = _medians(targets, [[[row] for row in rows] for rows in samples], most)
+    batches = _medians(targets, [[rows] for rows in samples], most)
     return [
         Latency(
             batch_1=1000 * single,
@@ -107,9 +142,12 @@ def _spread(rows: datasets.Dataset) -> list[Row]:
 
 
 def _medians(
-    targets: Sequence[EvaluationTarget], calls: Sequence[Sequence[Sequence[Row]]]
+    targets: Sequence[EvaluationTarget], calls: Sequence[Sequence[Sequence[Row]]], most: float
 ) -> list[float]:
-    """Median seconds of a call for each model, over its own calls in turn."""
+    """Median seconds of a call for each model, over its own calls in turn.
+
+    Where they take long there are fewer, and fewer to warm up: two turns at least.
+    """
     seconds: list[list[float]] = [[] for _ in targets]
     began = time.perf_counter()
     for turn in range(WARM_UP + REPEATS):
@@ -117,6 +155,7 @@ def _medians(
             start = time.perf_counter()
             target.logits(batches[turn % len(batches)])
             measured.append(time.perf_counter() - start)
-        if turn >= 2 * WARM_UP and time.perf_counter() - began > MOST_SECONDS * len(targets):
+        if turn and time.perf_counter() - began > most * len(targets):
             break
-    return [statistics.median(measured[WARM_UP:]) for measured in seconds]
+    warm_up = min(WARM_UP, (turn + 1) // 2)
+    return [statistics.median(measured[warm_up:]) for measured in seconds]

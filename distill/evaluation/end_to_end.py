@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +45,7 @@ def thread_counts() -> tuple[int, ...]:
 
 
 def measure_end_to_end(
-    backends: Sequence[Backend], texts: Sequence[Text], threads: int
+    backends: Sequence[Backend], texts: Sequence[Text], threads: int, share: float = 1.0
 ) -> list[EndToEnd]:
     """Time models from raw texts to answers.
 
@@ -55,13 +55,16 @@ def measure_end_to_end(
         backends: What computes; graphs are opened with ``threads``.
         texts: Real ones, in an order that has nothing to do with their length.
         threads: That PyTorch may use meanwhile.
+        share: Of the seconds that are usual, where there is less time.
     """
+    most = share * MOST_SECONDS
     with _torch_threads(threads):
         timed = [_Timed(backend) for backend in backends]
-        singles = _measure(timed, [[text] for text in texts[:SINGLES]], warm_up=3, repeats=SINGLES)
+        calls = [[text] for text in texts[:SINGLES]]
+        singles = _measure(timed, calls, most, warm_up=3, repeats=SINGLES)
         slowest = max(single.seconds for single in singles)
-        many = texts[: max(BATCH, int(MOST_SECONDS / slowest))]
-        batches = _measure(timed, [many], warm_up=1, repeats=5)
+        many = texts[: max(BATCH, int(most / slowest))]
+        batches = _measure(timed, [many], most, warm_up=1, repeats=5)
     return [
         EndToEnd(
             threads=threads,
@@ -72,6 +75,23 @@ def measure_end_to_end(
         )
         for single, batch in zip(singles, batches, strict=True)
     ]
+
+
+def measure_on_threads(
+    opened: Callable[[int], Sequence[Backend]], texts: Sequence[Text], share: float = 1.0
+) -> list[tuple[EndToEnd, ...]]:
+    """Time models with one thread, and with as many as torch may use.
+
+    Args:
+        opened: Models for a number of threads.
+        texts: Likewise ``measure_end_to_end``, as is ``share``.
+        share: Of the seconds that are usual.
+
+    Returns:
+        The times of each model.
+    """
+    counts = [measure_end_to_end(opened(n), texts, n, share) for n in thread_counts()]
+    return list(zip(*counts, strict=True))
 
 
 class _Timed:
@@ -105,21 +125,30 @@ class _Median:
 
 
 def _measure(
-    timed: Sequence[_Timed], calls: Sequence[Sequence[Text]], *, warm_up: int, repeats: int
+    timed: Sequence[_Timed],
+    calls: Sequence[Sequence[Text]],
+    most: float,
+    *,
+    warm_up: int,
+    repeats: int,
 ) -> list[_Median]:
-    """The median call of each model, and where the time of all its calls went."""
+    """The median call of each model, and where the time of all its calls went.
+
+    Where they take long there are fewer, and one to warm up: two turns at least.
+    """
     seconds: list[list[float]] = [[] for _ in timed]
     began = time.perf_counter()
     for turn in range(warm_up + repeats):
         for own, measured in zip(timed, seconds, strict=True):
-            if turn == warm_up:
+            if turn in (1, warm_up):
                 own.tokenize = own.model = 0.0
             start = time.perf_counter()
             Classifier(own).predict(calls[turn % len(calls)])
             measured.append(time.perf_counter() - start)
-        if turn > warm_up and time.perf_counter() - began > MOST_SECONDS * len(timed):
+        if turn and time.perf_counter() - began > most * len(timed):
             break
-    return [_median(own, measured[warm_up:]) for own, measured in zip(timed, seconds, strict=True)]
+    first = warm_up if turn >= warm_up else 1
+    return [_median(own, measured[first:]) for own, measured in zip(timed, seconds, strict=True)]
 
 
 def _median(own: _Timed, seconds: Sequence[float]) -> _Median:

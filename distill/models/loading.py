@@ -27,6 +27,7 @@ from distill.inference.vocabulary import MARK, check_vocabulary
 from distill.models.folders import model_folder
 from distill.models.labels import (
     MatchedLabels,
+    label_settings,
     match_label_names,
     settings_of,
     store_calibration,
@@ -34,6 +35,7 @@ from distill.models.labels import (
 )
 from distill.models.limits import NO_LIMIT, PAIR_LENGTH, filter_inputs, resolve_length
 from distill.models.projections import Pretrained
+from distill.models.seeding import seeded
 from distill.runs.distributed import device
 from distill.runs.progress import short
 
@@ -245,6 +247,23 @@ def load_classifier(name: str, task: TaskSpec | None = None) -> Classifier:
     tokenizer = read_tokenizer(name)
     model = tried(name, model, tokenizer)
     return Classifier(name, model, tokenizer, labels.columns, labels.notice)
+
+
+def load_untuned(name: str, task: TaskSpec, seed: int) -> Classifier:
+    """Load a pre-trained encoder with a fresh head for a task, as a teacher begins.
+
+    Args:
+        name: Folder or hub name; what the head needs may be there already.
+        task: Whose labels it will answer with.
+        seed: Of the weights that the checkpoint does not have.
+
+    Raises:
+        ModelInvalid: Its weights or its tokenizer cannot be used.
+    """
+    config = read_config(name, **label_settings(task))
+    tokenizer = read_tokenizer(name)
+    model = seeded(seed, lambda: read_weights(name, config, may_start=UNTUNED))
+    return Classifier(name, tried(name, model, tokenizer), tokenizer)
 
 
 def same_vocabulary(

@@ -11,16 +11,13 @@ DIR/onnx-small/     the same again, with token vectors put together from shared 
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -32,11 +29,11 @@ from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.scratch import scratch
 from distill.data.versions import sample, tokenize_sample
-from distill.errors import UsageError
+from distill.errors import ModelInvalid, UsageError
 from distill.evaluation.answer_times import EndToEnd
 from distill.evaluation.compare import labeled_splits
-from distill.evaluation.cost import measure_latency, weight_bytes
-from distill.evaluation.end_to_end import measure_end_to_end, texts_of, thread_counts
+from distill.evaluation.cost import Processor, measure_latency, weight_bytes
+from distill.evaluation.end_to_end import measure_on_threads, texts_of
 from distill.evaluation.evaluate import (
     batched_logits,
     calibrate,
@@ -47,6 +44,8 @@ from distill.evaluation.evaluate import (
 from distill.evaluation.pytorch import torch_backend
 from distill.evaluation.results import Latency, MeasuredOn, Scores, Selection
 from distill.evaluation.target import EvaluationTarget, Logits, Row
+from distill.inference.classifier import Backend
+from distill.inference.forms import SMALL
 from distill.inference.graph import open_graph
 from distill.inference.probabilities import UNCALIBRATED
 from distill.models.folders import folder_digest, save_clean, save_tokenizer
@@ -64,7 +63,7 @@ from distill.serving.onnx import (
     write_int8,
     write_onnx,
 )
-from distill.serving.trim import MIN_COUNT, fill_trimmed
+from distill.serving.trim import MIN_COUNT, TrimResult, fill_trimmed
 from distill.serving.trim import RECORD as TRIM_RECORD
 
 USUAL_FORMS = ("transformers", "onnx", "onnx-int8")
@@ -72,10 +71,6 @@ FORMS = (*USUAL_FORMS, "onnx-small")
 RECORD, GRAPH = "export.json", "model.onnx"
 RANGE_ROWS = 128  # of training, that fix the ranges of int8
 COUNTED_ROWS = 20_000  # of training, that say how much a token counts
-INSTRUCTIONS = (
-    "avx2", "avx512_f", "avx_vnni", "avx512_vnni", "amx_int8", "neon", "asimd", "dotprod", "i8mm",
-)  # fmt: skip
-"""Sets of instructions on which the speed of int8 depends."""
 
 
 class ExportedForm(Record):
@@ -102,30 +97,6 @@ class ExportedForm(Record):
     latency: Latency
     end_to_end: tuple[EndToEnd, ...] = ()
     nodes: dict[str, int] = Field(default_factory=dict)
-
-
-class Processor(Record):
-    """What the forms were measured on.
-
-    Attributes:
-        name: As it calls itself.
-        architecture: Such as ``x86_64``.
-        instructions: Those of ``INSTRUCTIONS`` that it has.
-    """
-
-    name: str
-    architecture: str
-    instructions: tuple[str, ...]
-
-    @classmethod
-    def here(cls) -> Self:
-        """This machine's."""
-        found = torch.cpu.get_capabilities()
-        return cls(
-            name=str(found.get("cpu_name", platform.processor())),
-            architecture=str(found.get("architecture", platform.machine())),
-            instructions=tuple(name for name in INSTRUCTIONS if found.get(name)),
-        )
 
 
 class _Exported(Record):
@@ -202,25 +173,44 @@ def export_model(
             raise UsageError(f"{out} exists.", "Choose another --out, or remove it.")
         check_output(out)
         opened, narrator = open_checked(version), Narrator(quiet=quiet)
-        wanted = _Trimming(trim_size) if trim or trim_size is not None else None
-        return _export(os.fspath(model), opened, out, forms, wanted, narrator)
+        wanted = Trimming(trim_size) if trim or trim_size is not None else None
+        return write_export(os.fspath(model), opened, out, forms, wanted, narrator)
 
 
 @dataclass(frozen=True, slots=True)
-class _Trimming:
-    """That tokens are left out first, and how many stay, where that is given."""
+class Trimming:
+    """That tokens are left out first.
 
-    size: int | None
+    Attributes:
+        size: How many stay; None for all that were seen.
+        most_lost: Of the selection metric: where it would lose more, or nothing can be left out,
+            all tokens stay. None: they are left out in any case.
+    """
+
+    size: int | None = None
+    most_lost: float | None = None
 
 
-def _export(
+def write_export(
     model: str,
     opened: Version,
     out: Path,
     forms: Sequence[str],
-    trimming: _Trimming | None,
+    trimming: Trimming | None,
     narrator: Narrator,
+    share: float = 1.0,
 ) -> ExportResult:
+    """Write the folder of an export, which is not there yet, see ``export_model``.
+
+    Args:
+        model: Likewise.
+        opened: The version.
+        out: The folder.
+        forms: Known ones.
+        trimming: Of the vocabulary, if any.
+        narrator: Is told what happens.
+        share: Of the seconds that forms are usually timed for.
+    """
     packages = ["torch", "transformers"]  # that write the forms
     if any(form.startswith("onnx") for form in forms):
         require_onnx()
@@ -238,10 +228,8 @@ def _export(
             source = targets[0]
             if trimming:
                 source = _trim(source, opened, trimming, folder, cache, narrator)
-            for form in FORMS:
-                if form in forms:
-                    narrator.say("writing", form)
-                    targets.append(_write(form, folder, source, opened))
+            ordered = [form for form in FORMS if form in forms]
+            targets += _write(ordered, folder, source, opened, narrator)
             written = set(folder.rglob("*"))
             narrator.say("measuring", f"{counted(len(targets), 'form')} on validation")
             result = ExportResult.on(
@@ -251,7 +239,7 @@ def _export(
                 model_sha256=folder_digest(model),
                 max_length=length,
                 libraries={name: installed(name) for name in packages},
-                forms=tuple(_compare(targets, folder, opened)),
+                forms=tuple(_compare(targets, folder, opened, share)),
                 processor=Processor.here(),
             )
         if written - set(folder.rglob("*")):
@@ -266,16 +254,30 @@ def _export(
 def _trim(
     source: EvaluationTarget,
     version: Version,
-    trimming: _Trimming,
+    trimming: Trimming,
     out: Path,
     cache: Path,
     narrator: Narrator,
 ) -> EvaluationTarget:
-    """The model without tokens that the version does not hold; what that did is kept with it."""
-    folder = cache / "trimmed"
+    """The model without tokens that the version does not hold; what that did is kept with it.
+
+    The model as it is, where it may lose only so much and would lose more.
+    """
+    folder, most = cache / "trimmed", trimming.most_lost
     folder.mkdir()
     whole = source.classifier
-    fill_trimmed(folder, whole.name, version, trimming.size, MIN_COUNT, narrator)
+    try:
+        fill_trimmed(folder, whole.name, version, trimming.size, MIN_COUNT, narrator)
+    except (UsageError, ModelInvalid) as fault:
+        if most is None:
+            raise
+        narrator.say("untrimmed", fault.problem)
+        return source
+    lost = read_json(folder / TRIM_RECORD, TrimResult).scores
+    if most is not None and lost is not None and lost.drop > most:
+        metric = lost.selection.metric
+        narrator.say("untrimmed", f"without rare tokens {metric} is {lost.drop:.3f} lower")
+        return source
     shutil.copy(folder / TRIM_RECORD, out / TRIM_RECORD)
     classifier = load_classifier(str(folder), version.task)
     classifier.calibrate(whole.calibration)
@@ -293,25 +295,39 @@ def _state_labels(classifier: Classifier, task: TaskSpec) -> None:
     classifier.name_texts(task.text_columns)
 
 
-def _write(form: str, out: Path, source: EvaluationTarget, version: Version) -> EvaluationTarget:
-    """Write a form, and open what was written."""
-    task = version.task
-    classifier, length, folder = source.classifier, source.max_length, out / form
-    folder.mkdir()
-    if form == "transformers":
-        save_clean(classifier.model, classifier.tokenizer, folder, length)
-        return replace(source, name=form, classifier=load_classifier(str(folder), task))
-    graph = GraphSource(classifier, length)
-    if form == "onnx":
-        write_onnx(graph, folder / GRAPH)
-    else:
-        plain = folder.with_name("onnx") / GRAPH
-        rows = _training_rows(version, source, RANGE_ROWS)
+def _write(
+    forms: Sequence[str], out: Path, source: EvaluationTarget, version: Version, narrator: Narrator
+) -> Iterator[EvaluationTarget]:
+    """Write forms, and open what was written."""
+    classifier, length = source.classifier, source.max_length
+    for form in forms:
+        narrator.say("writing", form)
+        (folder := out / form).mkdir(exist_ok=True)
+        if form == "transformers":
+            save_clean(classifier.model, classifier.tokenizer, folder, length)
+            yield replace(source, name=form, classifier=load_classifier(str(folder), version.task))
+            continue
+        if form == "onnx":
+            write_onnx(GraphSource(classifier, length), folder / GRAPH)
+        elif not (folder / GRAPH).exists():
+            _write_int8([own for own in forms if own in SMALL], out, source, version)
+        classifier.model.config.save_pretrained(folder)
+        save_tokenizer(classifier.tokenizer, folder, length, ready=True)
+        yield replace(source, name=form, graph=graph_logits(folder / GRAPH, classifier))
+
+
+def _write_int8(
+    forms: Sequence[str], out: Path, source: EvaluationTarget, version: Version
+) -> None:
+    """Write all graphs of 8 bits: what training rows send through them is observed once."""
+    graph, plain = GraphSource(source.classifier, source.max_length), out / "onnx" / GRAPH
+    files: dict[Path, NDArray[np.float32] | None] = {}
+    for form in forms:
+        (out / form).mkdir(exist_ok=True)
         weights = _token_weights(version, source) if form == "onnx-small" else None
-        write_int8(graph, rows, folder / GRAPH, plain if plain.is_file() else None, weights)
-    classifier.model.config.save_pretrained(folder)
-    save_tokenizer(classifier.tokenizer, folder, length, ready=True)
-    return replace(source, name=form, graph=graph_logits(folder / GRAPH, classifier))
+        files[out / form / GRAPH] = weights
+    rows = _training_rows(version, source, RANGE_ROWS)
+    write_int8(graph, rows, files, plain if plain.is_file() else None)
 
 
 def _training_rows(version: Version, source: EvaluationTarget, most: int) -> list[Row]:
@@ -332,7 +348,7 @@ def _token_weights(version: Version, source: EvaluationTarget) -> NDArray[np.flo
 
 
 def _compare(
-    targets: Sequence[EvaluationTarget], out: Path, version: Version
+    targets: Sequence[EvaluationTarget], out: Path, version: Version, share: float
 ) -> Iterator[ExportedForm]:
     """Score every form and set it against the first."""
     task = version.task
@@ -340,7 +356,8 @@ def _compare(
     calibration = targets[0].classifier.calibration
     first_logits: dict[str, Logits] = {}
     best: float | None = None
-    speeds = zip(measure_latency(targets), _times(targets, out, version), strict=True)
+    latencies = measure_latency(targets, share)
+    speeds = zip(latencies, _times(targets, out, version, share), strict=True)
     for target, (latency, end_to_end) in zip(targets, speeds, strict=True):
         logits, scores = {}, {}
         for split, rows in target.splits.items():
@@ -363,20 +380,19 @@ def _compare(
 
 
 def _times(
-    targets: Sequence[EvaluationTarget], out: Path, version: Version
+    targets: Sequence[EvaluationTarget], out: Path, version: Version, share: float
 ) -> list[tuple[EndToEnd, ...]]:
     """From raw texts to answers, for each number of threads."""
-    texts = texts_of(version, next(iter(targets[0].splits)))
-    counts = []
-    for threads in thread_counts():
-        backends = [
+
+    def opened(threads: int) -> list[Backend]:
+        return [
             open_graph(out / target.name, target.name, threads)
             if target.graph
             else torch_backend(target.classifier, target.max_length)
             for target in targets
         ]
-        counts.append(measure_end_to_end(backends, texts, threads))
-    return list(zip(*counts, strict=True))
+
+    return measure_on_threads(opened, texts_of(version, next(iter(targets[0].splits))), share)
 
 
 def _file_bytes(target: EvaluationTarget, out: Path) -> int:

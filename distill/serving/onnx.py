@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -111,19 +111,17 @@ def write_onnx(source: GraphSource, file: Path, *, cut: bool = False) -> None:
 def write_int8(
     source: GraphSource,
     rows: Iterable[Row],
-    file: Path,
+    files: Mapping[Path, NDArray[np.float32] | None],
     plain: Path | None = None,
-    weights: NDArray[np.float32] | None = None,
 ) -> None:
-    """Write a classifier's graph with 8-bit weights.
+    """Write a classifier's graph with 8-bit weights, in one way or in several.
 
     Args:
         source: The classifier.
         rows: Tokenized training rows.
-        file: The graph.
+        files: Each graph, with what each token counts for where token vectors are to be put
+            together from pieces.
         plain: The float32 graph, where it was written before.
-        weights: What each token counts for, where token vectors are to be put together from
-            pieces.
     """
     from distill.serving.graph_bert import writes_bert
     from distill.serving.quantize import quantize
@@ -134,9 +132,9 @@ def write_int8(
     feeds = ({name: batch[name].numpy() for name in names} for batch in batches)
     with scratch() as place:
         if plain is None or writes_bert(source.classifier.model):
-            plain = place / file.name
+            plain = place / "plain.onnx"
             write_onnx(source, plain, cut=True)
-        quantize(plain, file, feeds, weights)
+        quantize(plain, files, feeds)
 
 
 def count_nodes(file: Path) -> dict[str, int]:

@@ -7,7 +7,7 @@ output, tables one for each row; where it is asked for, token vectors are put to
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,28 +59,28 @@ def _rounded(weight: Array, scales: NDArray[np.floating[Any]]) -> Quantized:
     return Quantized(np.rint(weight / scales).astype(np.int8), scales)
 
 
-def quantize(
-    source: Path, target: Path, feeds: Iterable[Feed], weights: Array | None = None
-) -> None:
-    """Write a float32 graph with 8-bit products and tables.
+def quantize(source: Path, targets: Mapping[Path, Array | None], feeds: Iterable[Feed]) -> None:
+    """Write a float32 graph with 8-bit products and tables, in one way or in several.
 
     Args:
         source: The graph, which stays as it is.
-        target: The new graph.
-        feeds: Inputs from training rows, one row each.
-        weights: What each token counts for, shape (tokens,), where the table of their vectors is to
-            be put together from pieces.
+        targets: Each new graph, with what each token counts for, shape (tokens,), where the table
+            of their vectors is to be put together from pieces.
+        feeds: Inputs from training rows, one row each; the graph is observed once for all targets.
     """
     model = onnx.load(source)
     index = GraphIndex(model)
     products = list(index.products())
     ranges = observe(model, sorted({product.states for product in products}), feeds)
-    rewriter = _Rewriter(model, ranges)
-    for product in products:
-        rewriter.product(product)
-    for lookup in index.lookups():
-        rewriter.lookup(lookup, weights)
-    save_graph(rewriter.finish(), target)
+    for target, weights in targets.items():
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        rewriter = _Rewriter(copy, ranges)
+        for product in products:
+            rewriter.product(product)
+        for lookup in index.lookups():
+            rewriter.lookup(lookup, weights)
+        save_graph(rewriter.finish(), target)
 
 
 class _Rewriter:

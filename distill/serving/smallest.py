@@ -6,13 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augment.contract import Version
-from augment.contract.files import new_place
-from distill.errors import ExtraMissing, ModelInvalid, UsageError
+from augment.contract.files import check_output, new_place, sole_writer
+from distill.errors import ExtraMissing, UsageError
 from distill.inference.forms import FINE_DROP, chosen_form
 from distill.models.folders import folder_digest
 from distill.runs.progress import Narrator, megabytes
-from distill.runs.records import discard, read_json
-from distill.serving.export import RECORD, USUAL_FORMS, ExportedForm, ExportResult, export_model
+from distill.runs.records import read_json
+from distill.serving.export import (
+    RECORD,
+    USUAL_FORMS,
+    ExportedForm,
+    ExportResult,
+    Trimming,
+    write_export,
+)
 from distill.serving.onnx import require_onnx
 from distill.serving.trim import RECORD as TRIM_RECORD
 
@@ -43,7 +50,7 @@ class Smallest:
 
 
 def export_smallest(
-    model: str, version: Version, *, out: str | Path, quiet: bool = False
+    model: str, version: Version, *, out: str | Path, share: float = 1.0, quiet: bool = False
 ) -> Smallest:
     """Export a model so that its smallest form answers; the same call again finds it there.
 
@@ -54,6 +61,7 @@ def export_smallest(
         model: Folder or run directory.
         version: Whose rows it is measured on.
         out: The folder of the export.
+        share: Of the seconds that forms are usually timed for.
         quiet: Say nothing on stderr.
 
     Raises:
@@ -66,19 +74,10 @@ def export_smallest(
         if kept.model_sha256 != folder_digest(model):
             raise UsageError(f"{out} is of another model.", f"Remove {out}, then repeat this.")
         return _smallest(out, kept)
-    forms = _forms(narrator)
-    try:
-        made = export_model(model, version, out=out, forms=forms, trim=True, quiet=quiet)
-        found = _smallest(out, made)
-        if found.form.drop <= FINE_DROP:
-            return found
-        narrator.say(
-            "untrimmed", f"without rare tokens {found.metric} is {found.form.drop:.3f} lower"
-        )
-        discard(out)
-    except (UsageError, ModelInvalid) as whole:
-        narrator.say("untrimmed", whole.problem)
-    made = export_model(model, version, out=out, forms=forms, quiet=quiet)
+    check_output(out)
+    trimming = Trimming(most_lost=FINE_DROP)
+    with sole_writer(out):
+        made = write_export(model, version, out, _forms(narrator), trimming, narrator, share)
     return _smallest(out, made)
 
 

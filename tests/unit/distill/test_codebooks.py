@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from distill.errors import ModelInvalid
 from distill.inference.classifier import Classifier
 from distill.models.codebooks import PIECES, fit_codebooks, piece_width
 from distill.models.loading import load_classifier
+from distill.serving import quantize
 from distill.serving.export import export_model
 from distill.serving.onnx import GraphSource, count_nodes, graph_logits, write_int8
 from tests.unit.distill.helpers import (
@@ -97,14 +99,16 @@ def test_a_graph_stores_bytes_and_answers_alike(
     rows = [{name: columns[name][at] for name in names} for at in range(len(texts))]
     weights = np.ones(len(classifier.tokenizer), np.float32)
     files = [tmp_path / "int8.onnx", tmp_path / "small.onnx"]
-    for file, own in zip(files, (None, weights), strict=True):
-        write_int8(GraphSource(classifier, 32), rows, file, weights=own)
+    with mock.patch.object(quantize, "observe", wraps=quantize.observe) as observed:
+        both = dict(zip(files, (None, weights), strict=True))
+        write_int8(GraphSource(classifier, 32), rows, both)
+    assert observed.call_count == 1
     int8, small = (graph_logits(file, classifier)(rows) for file in files)
     alone = graph_logits(files[1], classifier)(rows[:1])
     table = classifier.model.get_input_embeddings().weight
     with torch.no_grad():
         table.copy_(torch.from_numpy(fit_codebooks(table.numpy(), weights).table))
-    write_int8(GraphSource(classifier, 32), rows, tmp_path / "told.onnx")
+    write_int8(GraphSource(classifier, 32), rows, {tmp_path / "told.onnx": None})
     told = graph_logits(tmp_path / "told.onnx", classifier)(rows)
 
     np.testing.assert_allclose(small[:1], alone, atol=1e-5)

@@ -121,7 +121,7 @@ def test_nothing_is_computed_twice_or_in_parts(
 ) -> None:
     source = source_of(random(make_bert(tokenizer, layers=2)), tokenizer)
     write_onnx(source, tmp_path / "plain.onnx")
-    write_int8(source, moods(tokenizer, 8, 1), tmp_path / "int8.onnx")
+    write_int8(source, moods(tokenizer, 8, 1), {tmp_path / "int8.onnx": None})
 
     assert count_nodes(tmp_path / "plain.onnx") == FUSED
     assert count_nodes(tmp_path / "int8.onnx") == EIGHT_BITS
@@ -164,7 +164,7 @@ def test_a_rows_answer_does_not_depend_on_its_batch(
 ) -> None:
     model = random(make_model(family, tokenizer, "1x32-64-4"))
     source = source_of(model, tokenizer)
-    write_int8(source, moods(tokenizer, 16, 1), tmp_path / "model.onnx")
+    write_int8(source, moods(tokenizer, 16, 1), {tmp_path / "model.onnx": None})
 
     counts = count_nodes(tmp_path / "model.onnx")
     assert counts["MatMulIntegerToFloat"] >= 5
@@ -204,7 +204,7 @@ def test_real_rows_are_answered_alike_in_any_batch(shared: Path, tmp_path: Path)
                 tokenizer, 64)
         for split, count in (("train", 64), ("validation", 200))
     )  # fmt: skip
-    write_int8(source, train, tmp_path / "model.onnx")
+    write_int8(source, train, {tmp_path / "model.onnx": None})
     write_onnx(source, tmp_path / "plain.onnx")
     answers = alone_or_not(graph_logits(tmp_path / "model.onnx", source.classifier), rows)
     plain = graph_logits(tmp_path / "plain.onnx", source.classifier)(rows)

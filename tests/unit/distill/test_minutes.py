@@ -27,7 +27,7 @@ from distill.models.guides import GuideSpec
 from distill.recipes.auto import Facts, resolve
 from distill.recipes.load import DistillRecipe, load_recipe
 from distill.reports import task as journey
-from distill.serving import smallest
+from distill.serving import export, smallest
 from distill.serving.export import export_model
 
 STEPS = {"intermediate": 0.2, "prediction": 0.2, "plain": 0.2}
@@ -323,8 +323,11 @@ def test_the_smallest_form_that_keeps_the_score(
         smallest.export_smallest(str(tmp_path / "a" / "transformers"), version, out=tmp_path / "a")
 
     monkeypatch.setattr(smallest, "FINE_DROP", -1.0)
+    measured = mock.Mock(wraps=export.measure_latency)
+    monkeypatch.setattr(export, "measure_latency", measured)
     whole = smallest.export_smallest(str(teacher), version, out=tmp_path / "b", quiet=True)
     assert not whole.trimmed
+    assert [len(called.args[0]) for called in measured.call_args_list] == [4]
     monkeypatch.setattr("distill.serving.onnx.PACKAGES", ("nowhere",))
     alone = smallest.export_smallest(str(teacher), version, out=tmp_path / "c", quiet=True)
     assert alone.folder == tmp_path / "c" / "transformers"
