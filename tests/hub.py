@@ -6,7 +6,7 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +16,6 @@ import huggingface_hub.constants
 import pytest
 
 TOKEN = "hf_of_the_test"
-SHA = "0" * 40
 
 
 @dataclass
@@ -24,6 +23,10 @@ class Repo:
     private: bool
     files: dict[str, bytes] = field(default_factory=dict)
     commits: list[str] = field(default_factory=list)
+
+    @property
+    def sha(self) -> str:
+        return f"{len(self.commits):040}"
 
 
 @dataclass
@@ -36,9 +39,13 @@ class Hub:
     asked: list[str] = field(default_factory=list)
     refuse: dict[str, int] = field(default_factory=dict)
     """Beginning of a path → the status that is answered."""
+    before: dict[str, Callable[[], None]] = field(default_factory=dict)
+    """Beginning of a path → what happens once, before it is answered."""
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:  # noqa: PLR0911
         self.asked.append(f"{method} {path}")
+        for start in [start for start in self.before if path.startswith(start)]:
+            self.before.pop(start)()
         for start, status in self.refuse.items():
             if path.startswith(start):
                 return status, {"error": "not here"}
@@ -70,7 +77,7 @@ class Hub:
     def _in_repo(self, name: str, repo: Repo, rest: str, body: bytes) -> tuple[int, Any]:
         if rest in ("", "/revision/main"):
             siblings = [{"rfilename": path} for path in repo.files]
-            about = {"id": name.partition("/")[2], "sha": SHA, "private": repo.private}
+            about = {"id": name.partition("/")[2], "sha": repo.sha, "private": repo.private}
             return 200, {**about, "siblings": siblings, "tags": []}
         if rest.startswith("/preupload/"):
             files = [
@@ -80,11 +87,20 @@ class Hub:
                 for each in json.loads(body)["files"]
             ]  # fmt: skip
             return 200, {"files": files}
+        if rest.startswith("/commits/"):
+            return 200, [
+                {"id": repo.sha, "title": title, "message": "", "authors": [],
+                 "date": "2026-01-01T00:00:00.000Z"}
+                for title in reversed(repo.commits)
+            ]  # fmt: skip
         if rest.startswith("/commit/"):
-            for line in map(json.loads, body.splitlines()):
+            lines = [json.loads(line) for line in body.splitlines()]
+            if lines[0]["value"].get("parentCommit", repo.sha) != repo.sha:
+                return 412, {"error": "a commit has happened since"}
+            for line in lines:
                 self._apply(repo, line["key"], line["value"])
-            url = f"{self.url}/{name}/commit/{SHA}"
-            return 200, {"success": True, "commitOid": SHA, "commitUrl": url, "hookOutput": ""}
+            url = f"{self.url}/{name}/commit/{repo.sha}"
+            return 200, {"success": True, "commitOid": repo.sha, "commitUrl": url, "hookOutput": ""}
         return 404, {"error": rest}
 
     def _apply(self, repo: Repo, key: str, value: dict[str, Any]) -> None:

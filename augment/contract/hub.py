@@ -13,11 +13,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from augment.contract.errors import Fault, HubRefused, OutputBusy, UsageError, first_line
 from augment.contract.files import check_text
 from augment.contract.foreign import Displayed, counted
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+_ANYBODYS = {"README.md", ".gitattributes"}
+"""What the hub, or its page for a new repository, may have made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +90,22 @@ class Push(Displayed):
         told = {"repo": self.repo, "kind": self.kind, "private": not self.public, "files": files}
         return {**told, "left_out": list(self.left_out), "url": self.url or None}
 
-    def send(self, message: str, ours: Callable[[str], bool]) -> Push:
+    def send(self, command: str, what: str, ours: Callable[[str], bool]) -> Push:
         """Make the repository, if need be, and commit the files to it.
 
         Args:
-            message: Of the commit.
+            command: That pushes; with it begins the title of each of its commits, by which it
+                knows a repository again.
+            what: Is pushed, for the title.
             ours: Whether a file there is one that a push writes, and goes where it is not now.
 
         Raises:
-            UsageError: No token is known, or the repository is public and was not to be.
+            UsageError: No token is known, what is there is public and was not to be or the other
+                way round, or holds files that no push brought there.
             HubRefused: The hub did not take it, or cannot be reached.
             OutputBusy: A file was changed meanwhile.
         """
-        from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+        from huggingface_hub import CommitOperationDelete, HfApi, get_token
 
         if not (token := get_token()):
             raise UsageError(
@@ -107,27 +116,51 @@ class Push(Displayed):
             api = HfApi(token=token)
             api.create_repo(self.repo, repo_type=self.kind, private=not self.public, exist_ok=True)
             there: Any = api.repo_info(self.repo, repo_type=self.kind)
-            if not there.private and not self.public:
-                raise UsageError(
-                    f"{self.repo} is there and public: everybody could read what is pushed.",
-                    "If that is meant: --public. Else choose another name.",
-                )
+            self._check_who_reads(there.private)
             kept = {each.path for each in self.files}
-            listed = [each.rfilename for each in there.siblings or ()]
-            gone = [name for name in listed if ours(name) and name not in kept]
-            new = [CommitOperationAdd(each.path, each.content) for each in self.files]
-            for operation, file in zip(new, self.files, strict=True):
-                if operation.upload_info.sha256.hex() != file.sha256:
-                    raise OutputBusy(f"{file.path} was changed meanwhile.", "Push again.")
-            old = [CommitOperationDelete(name) for name in gone]
+            listed = {each.rfilename for each in there.siblings or ()}
+            gone = sorted(name for name in listed - kept if ours(name))
+            lost = sorted({*gone, *(kept & listed)} - _ANYBODYS)
+            if lost and not self._pushed_before(api, command):
+                raise UsageError(
+                    f"{self.repo} holds what no {command} brought there, and this one would replace"
+                    f" or delete it: {', '.join(lost[:3])}{' …' if len(lost) > 3 else ''}.",
+                    "Choose another name; or delete those files on the hub first.",
+                )
             done = api.create_commit(
                 self.repo,
-                [*old, *new],
+                [*(CommitOperationDelete(name) for name in gone), *self._additions()],
                 repo_type=self.kind,
-                commit_message=message,
+                commit_message=f"{command} {what}",
                 parent_commit=there.sha,
             )
-        return replace(self, public=not there.private, url=str(done.commit_url))
+        return replace(self, url=str(done.commit_url))
+
+    def _check_who_reads(self, private: bool) -> None:
+        """See that a repository which was there before is as private as was asked."""
+        if private is not True and not self.public:
+            raise UsageError(
+                f"{self.repo} is there and public: everybody could read what is pushed.",
+                "If that is meant: --public. Else choose another name.",
+            )
+        if private and self.public:
+            raise UsageError(
+                f"{self.repo} is there and private, and a push changes that for nobody.",
+                "Leave out --public; or make it public first, in its settings on the hub.",
+            )
+
+    def _pushed_before(self, api: HfApi, command: str) -> bool:
+        commits = api.list_repo_commits(self.repo, repo_type=self.kind)
+        return any(each.title.startswith(f"{command} ") for each in commits)
+
+    def _additions(self) -> Iterator[CommitOperationAdd]:
+        from huggingface_hub import CommitOperationAdd
+
+        for file in self.files:
+            new = CommitOperationAdd(file.path, file.content)
+            if new.upload_info.sha256.hex() != file.sha256:
+                raise OutputBusy(f"{file.path} was changed meanwhile.", "Push again.")
+            yield new
 
 
 def refuse_link(path: Path) -> None:

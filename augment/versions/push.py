@@ -25,7 +25,8 @@ def push_version(
         dry_run: Send nothing, ask nothing: say what would go there.
 
     Raises:
-        UsageError: The name is none, no token is known, or the data set is public already.
+        UsageError: The name is none, no token is known, or what is there is another's or not as
+            private as was asked.
         ContractError: The version was damaged.
         HubRefused: The hub did not take it, or cannot be reached.
 
@@ -47,7 +48,9 @@ def push_version(
     refuse_places([file for file in files if not file.path.endswith(".parquet")], opened.path)
     here = {path.relative_to(opened.path).as_posix() for path in opened.path.rglob("*")}
     push = Push(repo, "dataset", public, files, tuple(sorted(here - {*named, DATA, REJECTED})))
-    return push if dry_run else push.send(f"{opened.reference} ({manifest.id[:12]})", _ours)
+    if dry_run:
+        return push
+    return push.send("augment push", f"{opened.reference} ({manifest.id[:12]})", _ours)
 
 
 def _ours(path: str) -> bool:

@@ -57,7 +57,8 @@ def push_model(
         dry_run: Send nothing, ask nothing: say what would go there.
 
     Raises:
-        UsageError: A name is none, no token is known, or the model there is public already.
+        UsageError: A name is none, no token is known, or what is there is another's or not as
+            private as was asked.
         ModelInvalid: The model was damaged, or cannot answer.
         HubRefused: The hub did not take it, or cannot be reached.
 
@@ -81,7 +82,7 @@ def push_model(
     refuse_places(texts, folder)
     here = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     push = Push(repo, "model", public, files, tuple(sorted(here - {*names})))
-    return push if dry_run else push.send("distill push", _ours)
+    return push if dry_run else push.send("distill push", folder.name, _ours)
 
 
 def _model_folder(place: Path) -> Path:

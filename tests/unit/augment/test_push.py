@@ -16,7 +16,7 @@ from augment.cli import app
 from augment.contract import Fault, FileDamaged, UsageError, Version, open_version, verify
 from augment.contract.errors import HubRefused
 from tests.contract.conftest import write_version
-from tests.hub import Hub, hub
+from tests.hub import Hub, Repo, hub
 
 __all__ = ["hub"]
 ONLINE = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
@@ -44,7 +44,7 @@ def test_a_version_is_there_byte_by_byte(hub: Hub, version: Version, tmp_path: P
     assert set(repo.files) == names(version) - {".lock-here", ".data.partial"}
     assert done.left_out == (".data.partial", ".lock-here")
     assert done.url.startswith(hub.url)
-    assert repo.commits == [f"{version.reference} ({version.manifest.id[:12]})"]
+    assert repo.commits == [f"augment push {version.reference} ({version.manifest.id[:12]})"]
     there = tmp_path / "download" / "v0001"
     for name, content in repo.files.items():
         (there / name).parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +89,69 @@ def test_public_is_said(hub: Hub, version: Version) -> None:
     with pytest.raises(UsageError, match="is there and public"):
         augment.push(version, "owner/remarks")
     assert hub.repos[NAME].files == {}
+
+
+def test_what_is_private_stays_private(hub: Hub, version: Version) -> None:
+    """``--public`` is for what it makes: nobody is told that others read what they do not."""
+    augment.push(version, "owner/remarks")
+    augment.push(version, "owner/remarks")
+    with pytest.raises(UsageError, match="is there and private") as found:
+        augment.push(version, "owner/remarks", public=True)
+
+    assert "Leave out --public" in found.value.hint
+    assert hub.repos[NAME].private
+    assert len(hub.repos[NAME].commits) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["data/train.csv", "manifest.json", "data/train-00000-of-00001.parquet"]
+)
+def test_what_no_push_brought_there_stays(hub: Hub, version: Version, name: str) -> None:
+    """A name mistyped may be that of other rows of one's own."""
+    others = {name: b"mine", "README.md": b"mine", "more.txt": b""}
+    hub.repos[NAME] = Repo(True, dict(others), ["Upload rows"])
+    with pytest.raises(UsageError, match=f"no augment push brought there.*: {name}") as found:
+        augment.push(version, "owner/remarks")
+
+    assert "another name" in found.value.hint
+    assert hub.repos[NAME].files == others
+    del hub.repos[NAME].files[name]
+    augment.push(version, "owner/remarks")
+    assert set(hub.repos[NAME].files) == names(version) | {"more.txt"}
+
+
+def test_of_two_pushes_at_once_one_is_told_and_none_is_mixed(
+    hub: Hub, version: Version, tmp_path: Path
+) -> None:
+    """The other has committed between its look at the repository and its own commit."""
+    other = write_version(tmp_path / "others", more=" and more")
+    augment.push(version, "owner/remarks")
+    path = "/api/datasets/owner/remarks/preupload"
+    hub.before[path] = lambda: augment.push(other, "owner/remarks")
+    with pytest.raises(HubRefused, match="did not take owner/remarks") as found:
+        augment.push(version, "owner/remarks")
+
+    def there(own: Version) -> bool:
+        content = {name: (own.path / name).read_bytes() for name in names(own)}
+        return hub.repos[NAME].files == content
+
+    assert "push again" in found.value.hint
+    assert there(other)
+    augment.push(version, "owner/remarks")
+    assert there(version)
+
+
+def test_a_push_that_is_killed_leaves_nothing_and_can_be_repeated(
+    hub: Hub, version: Version
+) -> None:
+    command = [sys.executable, "-m", "augment.cli", "push", str(version.path), "owner/remarks"]
+    pushing = subprocess.Popen(command, env={**os.environ, **ONLINE, "HF_ENDPOINT": hub.url})
+    hub.before["/blobs/"] = pushing.kill
+
+    assert pushing.wait() == -9
+    assert hub.repos[NAME].files == {}
+    augment.push(version, "owner/remarks")
+    assert set(hub.repos[NAME].files) == names(version)
 
 
 @pytest.mark.parametrize("name", ["remarks", "a/b/c", "o/../x", "o/a b", "", "-/x", "o/x.git"])
@@ -199,12 +262,7 @@ def test_the_command_pushes(hub: Hub, version: Version) -> None:
         [sys.executable, "-m", "augment.cli", "push", str(version.path), "owner/remarks", "--json"],
         capture_output=True,
         text=True,
-        env={
-            **os.environ,
-            "HF_ENDPOINT": hub.url,
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_OFFLINE": "0",
-        },
+        env={**os.environ, **ONLINE, "HF_ENDPOINT": hub.url},
     )
 
     assert done.returncode == 0, done.stderr

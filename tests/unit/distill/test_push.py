@@ -14,7 +14,7 @@ from distill.cli import app
 from distill.errors import ModelInvalid, UsageError
 from distill.inference.classifier import Classifier
 from distill.runs.card import CARD, write_card
-from tests.hub import Hub, hub
+from tests.hub import Hub, Repo, hub
 from tests.unit.distill.helpers import make_bert, make_tokenizer, save
 
 __all__ = ["hub"]
@@ -89,6 +89,15 @@ def test_an_earlier_push_leaves_nothing_that_would_be_read(hub: Hub, folder: Pat
     distill.push(folder, "owner/mood")
 
     assert {*files} == MODEL | {"picture.png"}
+
+
+def test_another_model_stays(hub: Hub, folder: Path) -> None:
+    others = {"pytorch_model.bin": b"mine", "config.json": b"{}"}
+    hub.repos[NAME] = Repo(True, dict(others), ["Upload model"])
+
+    with pytest.raises(UsageError, match=r"no distill push brought there.*: config\.json"):
+        distill.push(folder, "owner/mood")
+    assert hub.repos[NAME].files == others
 
 
 def test_a_dry_run_asks_nobody(hub: Hub, folder: Path) -> None:
