@@ -76,6 +76,70 @@ def test_a_folder_that_was_replaced_is_not_read_from_the_cache(tmp_path: Path) -
     assert texts(datasets.load_dataset(str(replaced.path)))[0] == "fine teab"
 
 
+def check_rows(version: Version) -> None:
+    """``datasets`` finds the card's one config, and in it every row of every split as written."""
+    place = str(version.path)
+    (config,) = datasets.get_dataset_config_names(place)
+    loaded, named = datasets.load_dataset(place), datasets.load_dataset(place, config)
+
+    assert config == version.manifest.config_name
+    assert list(loaded) == list(version.splits) == list(named)
+    for split in version.splits:
+        rows = version.table(split).to_pylist()
+        assert loaded[split].to_list() == rows == named[split].to_list()
+        assert rows == datasets.load_dataset(place, split=split).to_list()
+        features = loaded[split].features
+        assert list(features) == version.schema().names
+        assert features["label"].names == list(version.task.label.names)
+        assert features["sentence"] == datasets.Value("string")
+        assert features["variant"] == datasets.Value("int32")
+        assert features["edits"].feature["start"] == datasets.Value("int32")
+
+
+def at(version: Version, folder: Path) -> Version:
+    """A version that was put elsewhere, as by a person."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(version.path, folder)
+    shutil.rmtree(version.path)
+    return Version(folder, version.manifest)
+
+
+def test_versions_of_one_task_side_by_side_give_their_own_rows(tmp_path: Path) -> None:
+    """Made, then found in the cache; then the first is another's neighbor by its name."""
+    both = [write_version(tmp_path, seed, f" {seed}") for seed in (0, 1)]
+
+    assert {own.path.name for own in both} == {"v0001", "v0002"}
+    assert both[0].path.parent == both[1].path.parent
+    for own in (*both, *reversed(both)):
+        check_rows(own)
+
+
+def test_a_version_inside_of_another_ones_folder_gives_its_own_rows(tmp_path: Path) -> None:
+    """The outer card names ``data/`` of its own folder, and nothing below it."""
+    outer = write_version(tmp_path / "outer", more=" out")
+    inner = write_version(tmp_path / "inner", 1, " in", TASK.model_copy(update={"name": "notes"}))
+    deep = at(write_version(tmp_path / "deep", 2, " deep"), outer.path / "data" / "v0001")
+    inner = at(inner, outer.path / "notes" / "v0001")
+
+    for own in (outer, inner, deep, outer):
+        check_rows(own)
+
+
+def test_a_version_that_was_renamed_or_changed_places_gives_its_own_rows(tmp_path: Path) -> None:
+    """Both places are in the cache already, with each other's rows."""
+    one, two = (write_version(tmp_path, seed, f" {seed}") for seed in (0, 1))
+    for own in (one, two):
+        check_rows(own)
+    away = tmp_path / "away"
+    one.path.rename(away)
+    two.path.rename(one.path)
+    away.rename(two.path)
+    one, two = Version(two.path, one.manifest), Version(one.path, two.manifest)
+    for own in (one, two):
+        check_rows(own)
+    check_rows(at(one, tmp_path / "a name, (with) signs + é"))
+
+
 @pytest.mark.parametrize(
     "splits",
     [("on", "no", "null"), ("1", "1e3", "0x10"), ("train", "train_x", "trainx")],
