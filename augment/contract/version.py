@@ -10,6 +10,7 @@ A reference is ``<root>/<task>`` (the newest), ``<root>/<task>@v0003``,
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -24,20 +25,14 @@ from augment.contract.errors import (
     ContractError,
     FileDamaged,
     ManifestInvalid,
+    PlaceUnusable,
     SplitNotFound,
     UnsafePath,
     UsageError,
     VersionNotFound,
 )
 from augment.contract.foreign import markup, rows_html, shown
-from augment.contract.manifest import (
-    DATA,
-    REJECTED,
-    FileEntry,
-    Manifest,
-    SourceSplit,
-    disagreement,
-)
+from augment.contract.manifest import DATA, REJECTED, FileEntry, Manifest, SourceSplit, disagreement
 from augment.contract.reading import guarded, read_json
 from augment.contract.recipes import faults
 from augment.contract.shards import (
@@ -48,12 +43,7 @@ from augment.contract.shards import (
     digest_of,
     sha256_file,
 )
-from augment.contract.task import (
-    CONTRACTS,
-    TaskSpec,
-    arrow_schema,
-    rejected_schema,
-)
+from augment.contract.task import CONTRACTS, TaskSpec, arrow_schema, rejected_schema
 
 if TYPE_CHECKING:
     import datasets
@@ -175,9 +165,16 @@ class Version:
         return f"<p>{markup(repr(self))}</p>{rows}"
 
     def to_datasets(self) -> datasets.DatasetDict:
-        """All splits as a ``datasets.DatasetDict``, ``ClassLabel`` included."""
+        """All splits as a ``datasets.DatasetDict``, ``ClassLabel`` included.
+
+        Raises:
+            PlaceUnusable: The folder's path means something else to ``datasets``.
+        """
         import datasets
 
+        if "::" in str(self.path):
+            says = f"{self.path}: to datasets, what stands behind :: is a place inside another."
+            raise PlaceUnusable(says, "Give the folder another name, or read it by table().")
         loaded = {}
         for split in self.splits:
             shards = self.shards(split)
@@ -185,7 +182,7 @@ class Version:
                 for _ in shard.batches():  # datasets does not look whether texts are UTF-8
                     pass
             with guarded(shards[0].path, FileDamaged, f"a Parquet file of {self.reference}"):
-                paths = [str(shard.path) for shard in shards]
+                paths = [glob.escape(str(shard.path)) for shard in shards]
                 loaded[split] = datasets.Dataset.from_parquet(
                     paths, config_name=self.manifest.config_name
                 )

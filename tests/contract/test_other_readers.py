@@ -17,6 +17,7 @@ import pytest
 
 from augment import augment_task
 from augment.contract import Label, Splits, Version
+from augment.contract.errors import PlaceUnusable
 from tests.contract.conftest import TASK, write_version
 
 
@@ -138,6 +139,21 @@ def test_a_version_that_was_renamed_or_changed_places_gives_its_own_rows(tmp_pat
     for own in (one, two):
         check_rows(own)
     check_rows(at(one, tmp_path / "a name, (with) signs + é"))
+
+
+@pytest.mark.parametrize("name", ["x[1]", "a [b] *c* ?", "{1,2}", "file:x", "a%20b#c"])
+def test_a_folder_called_like_a_pattern_is_a_folder(tmp_path: Path, name: str) -> None:
+    version = write_version(tmp_path / name, more=" own")
+    write_version(tmp_path / "x1", more=" of a place that the pattern fits")
+
+    assert version.load()["train"].to_list() == version.table("train").to_pylist()
+
+
+def test_a_folder_that_datasets_takes_for_an_address_is_a_sentence(tmp_path: Path) -> None:
+    version = write_version(tmp_path / "a::b")
+
+    with pytest.raises(PlaceUnusable, match="to datasets, what stands behind ::"):
+        version.load()
 
 
 @pytest.mark.parametrize(
