@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from augment.contract import terminal
-from augment.contract.foreign import counted, in_notebook
-from augment.contract.terminal import Gauge, span
+from augment.contract.foreign import counted, in_notebook, span
+from augment.contract.terminal import Gauge
 
 
 @dataclass(slots=True)

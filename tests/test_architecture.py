@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 # Each may import itself and what stands before it; ``distill`` also the contract.
 LAYERS = {
     "augment": (
-        "contract", "errors", "progress", "tasks", "tokenization", "batching", "vectors",
+        "contract", "errors", "progress", "tasks", "tokenization", "vectors",
         "masked_lm", "recipes", "replacement", "sources", "versions", "filters", "executor",
         "derive", "analysis", "pipeline", "__init__", "cli",
     ),

@@ -15,8 +15,7 @@ import pyarrow.parquet as pq
 
 from augment.analysis.coverage import coverage
 from augment.contract import UNLABELED_SPLIT
-from augment.contract.foreign import Displayed, counted
-from augment.contract.terminal import span
+from augment.contract.foreign import Displayed, counted, span
 from augment.errors import UsageError
 from augment.executor.base import Chunk
 from augment.executor.models import Models

@@ -17,7 +17,6 @@ from augment.contract.page import (
     Section,
     number,
     page,
-    page_place,
     table,
     version_parts,
     write_page,
@@ -46,7 +45,10 @@ def write_report(version: Version | str | Path, out: str | Path) -> Path:
         >>> report("data/versions/reviews", "data.html").name
         'data.html'
     """
-    place = page_place(out)
+    return write_page(out, lambda: _page(version))
+
+
+def _page(version: Version | str | Path) -> str:
     opened = version if isinstance(version, Version) else open_version(version)
     found, train = version_stats(opened), opened.rows(opened.task.splits.train)
     lead = (
@@ -58,7 +60,7 @@ def write_report(version: Version | str | Path, out: str | Path) -> Path:
         Section("Figures", _figures(found)),
         Section("Labels", _labels(found)),
     ]
-    return write_page(place, page(f"Data: {opened.reference}", lead, sections))
+    return page(f"Data: {opened.reference}", lead, sections)
 
 
 def _figures(found: VersionStats) -> tuple[Markup, ...]:

@@ -12,13 +12,14 @@ from augment.cli.options import complete_versions
 from augment.contract.foreign import counted, shown
 from augment.contract.terminal import (
     AsJson,
-    after_commit,
+    PageOut,
     examples,
     labeled,
     number,
     print_document,
     print_json,
     print_lines,
+    print_written,
 )
 
 app = typer.Typer()
@@ -239,12 +240,9 @@ def diff_command(
 )
 def report(
     reference: Reference,
-    out: Annotated[Path, typer.Option(help="The page to write; its name ends in .html.")],
+    out: PageOut,
 ) -> None:
     """Write what a version holds as one HTML page: counts, figures, rows with marked edits."""
     from augment.analysis.report import write_report
-    from augment.cli.output import stdout
 
-    place = write_report(reference, out)
-    with after_commit(place):
-        stdout.print(labeled("report", str(place)))
+    print_written("report", write_report(reference, out))

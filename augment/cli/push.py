@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from augment.cli.inspect import Reference
-from augment.contract.terminal import AsJson, examples
+from augment.contract.terminal import AsJson, DryRun, Public, Repo, examples
 
 app = typer.Typer()
 
@@ -20,11 +18,9 @@ app = typer.Typer()
 )
 def push(
     version: Reference,
-    repo: Annotated[str, typer.Argument(help="owner/name on the hub; made if it is not there.")],
-    public: Annotated[bool, typer.Option("--public", help="Let everybody read it.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Send nothing: list files and sizes.")
-    ] = False,
+    repo: Repo,
+    public: Public = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Push a version to the hub as a data set; private unless --public.

@@ -72,6 +72,14 @@ def counted(count: float, noun: str, verb: str = "") -> str:
     return f"{number} {noun} {verb}".rstrip()
 
 
+def span(seconds: float) -> str:
+    """Seconds as ``42 s``, ``3 min 05 s`` or ``1 h 12 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
 def is_unseen(char: str, *, lines: bool = False) -> bool:
     """Whether a character is not printed as itself but acts, or cannot be seen."""
     if char.isprintable() or (lines and char == "\n"):

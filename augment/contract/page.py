@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -218,33 +219,33 @@ def _samples(version: Version, rows: int, variants: int = 3) -> Markup:
 
 def page(title: str, lead: object, sections: Sequence[Section]) -> str:
     """A whole page."""
-    script = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
+    script = _part("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return _render(
         "page", title=title, lead=html(lead, 2000), sections=[s for s in sections if s.parts],
-        script=_SCRIPT, style=_style(), digest=script,
+        script=script, style=_style(), digest=digest,
     )  # fmt: skip
 
 
-def page_place(out: str | Path) -> Path:
-    """Where a page will be written, before any work is done for it.
+def write_page(out: str | Path, make: Callable[[], str]) -> Path:
+    """Make a page and write it in one atomic step; its place is checked before any work is done.
+
+    Args:
+        out: The new file; its name ends in ``.html``.
+        make: Gives the page.
+
+    Returns:
+        Where it was written.
 
     Raises:
-        UsageError: Its name is not that of a page.
-        OutputUnwritable: Nothing can be written there.
+        UsageError: The name is not that of a page.
+        OutputUnwritable: Nothing can be written there; what was there before is kept.
     """
     place = new_place(out)
     if place.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{out} is no name of a page.", "End it in .html")
     check_output(place)
-    return place
-
-
-def write_page(place: Path, text: str) -> Path:
-    """Write a page in one atomic step.
-
-    Raises:
-        OutputUnwritable: What was there before is kept.
-    """
+    text = make()
     with sole_writer(place):
         write_text(place, text)
     return place
@@ -267,153 +268,26 @@ _THEMES = {
 def _style() -> str:
     light, dark = (f"{{color-scheme:{name};{own}}}" for name, own in _THEMES.items())
     asked = f"@media(prefers-color-scheme:dark){{:root:not([data-theme]){dark}}}"
-    return f":root{light}{asked}:root[data-theme=dark]{dark}{_CSS}"
+    return f":root{light}{asked}:root[data-theme=dark]{dark}{_part('page.css')}"
 
 
-_CSS = """
-*{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-:root{--fill:color-mix(in srgb,var(--accent) 28%,transparent)}
-main,header{max-width:76rem;margin:0 auto;padding:0 1rem}header{padding-top:1.2rem}
-h1{font-size:1.6rem;line-height:1.2;margin:.2rem 0 .4rem;overflow-wrap:anywhere}
-h2{font-size:1.25rem;margin:2.2rem 0 .6rem;padding-top:.6rem;border-top:1px solid var(--line)}
-h3{font-size:1.05rem;margin:1.4rem 0 .4rem}p,dd,dt,summary{overflow-wrap:anywhere}
-p{margin:.5rem 0;max-width:46rem}a{color:var(--accent)}
-nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1rem;list-style:none;padding:0;margin:.8rem 0}
-nav a{display:inline-block;padding:.3rem 0}
-button,input,select{font:inherit;color:inherit;background:var(--paper);border:1px solid var(--soft);
-border-radius:.3rem;padding:.3rem .5rem;max-width:100%}button{cursor:pointer}
-:focus-visible{outline:3px solid var(--accent);outline-offset:1px}
-.skip{position:absolute;left:-99rem}.skip:focus{left:1rem;background:var(--paper);padding:.5rem}
-.top{display:flex;justify-content:space-between;align-items:start;gap:1rem}
-.note{color:var(--soft);font-size:.9rem}
-.warning{background:var(--warn);border-left:4px solid var(--c5);padding:.5rem .8rem}
-.scroll{overflow-x:auto;max-width:100%;margin:.6rem 0}
-table{border-collapse:collapse;font-size:.9rem;min-width:min(100%,24rem)}
-caption{text-align:left;color:var(--soft);padding:.2rem 0;max-width:90vw}
-th,td{padding:.3rem .45rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-tbody th{font-weight:600;max-width:18rem;overflow-wrap:anywhere}tbody th:not(.n){min-width:8rem}
-thead th{background:var(--band);vertical-align:bottom;font-weight:600}
-thead button{border:0;background:none;padding:0;font-weight:inherit;text-align:inherit}
-thead button::after{content:"\\2195";color:var(--soft)}
-th[aria-sort=ascending] button::after{content:"\\2191"}
-th[aria-sort=descending] button::after{content:"\\2193"}
-.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.foreign{max-width:36rem;overflow-wrap:break-word;unicode-bidi:plaintext}
-.long{min-width:15rem;overflow-wrap:anywhere}
-.bar{background:linear-gradient(to right,var(--fill) calc(var(--b)*100%),transparent 0)}
-.heat{background:color-mix(in srgb,var(--accent) calc(var(--b,0)*70%),transparent)}
-.tools{display:flex;flex-wrap:wrap;gap:.4rem 1rem;align-items:center;margin:.4rem 0}
-.tools select{max-width:60vw}
-dl{display:grid;grid-template-columns:fit-content(45%) 1fr;gap:.2rem 1rem;margin:.6rem 0}
-dt{color:var(--soft)}dd{margin:0}
-pre{background:var(--band);padding:.6rem .8rem;overflow-x:auto;border-radius:.3rem;
-white-space:pre-wrap;overflow-wrap:anywhere}code{font:.88rem/1.45 ui-monospace,monospace}
-details{margin:.6rem 0}summary{cursor:pointer;padding:.2rem 0}del{color:var(--soft)}
-ins{background:color-mix(in srgb,var(--c3) 25%,transparent);text-decoration:none;font-weight:600;
-border-radius:.2rem;padding:0 .15rem}
-.charts{display:grid;align-items:start;
-grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1rem}
-figure{margin:0;min-width:0}figure svg{width:100%;height:auto;display:block;max-width:30rem}
-figure svg text{font-family:system-ui,sans-serif!important}
-figcaption{font-size:.9rem;color:var(--soft)}[hidden]{display:none!important}
-@media(max-width:600px){h1{font-size:1.35rem}th,td{padding:.3rem .4rem}.long{min-width:12rem}}
-@media print{.skip,.tools,#theme,nav{display:none}.scroll{overflow:visible}}
-"""
-_SCRIPT = """
-'use strict';
-const all = (what, within = document) => [...within.querySelectorAll(what)];
-const root = document.documentElement, theme = document.getElementById('theme');
-const dark = () => root.dataset.theme ? root.dataset.theme === 'dark'
-  : matchMedia('(prefers-color-scheme: dark)').matches;
-const name = () => { theme.textContent = dark() ? 'Light colors' : 'Dark colors'; };
-theme.hidden = false; name();
-theme.addEventListener('click', () => { root.dataset.theme = dark() ? 'light' : 'dark'; name(); });
-const text = (row, at) => row.cells[at].textContent.trim();
-const key = (row, at) => 'v' in row.cells[at].dataset ? +row.cells[at].dataset.v : text(row, at);
-const order = (a, b) => typeof a !== typeof b ? (typeof a === 'number' ? -1 : 1)
-  : typeof a === 'number' ? a - b : a.localeCompare(b);
-for (const table of all('table.sorts')) all('thead th', table).forEach((head, at, heads) => {
-  const button = document.createElement('button'), body = table.tBodies[0];
-  button.type = 'button'; button.append(...head.childNodes); head.append(button);
-  button.addEventListener('click', () => {
-    const sign = head.getAttribute('aria-sort') === 'ascending' ? -1 : 1;
-    heads.forEach(one => one.removeAttribute('aria-sort'));
-    head.setAttribute('aria-sort', sign < 0 ? 'descending' : 'ascending');
-    body.append(...[...body.rows].sort((a, b) => sign * order(key(a, at), key(b, at))));
-  });
-});
-for (const table of all('table.filters')) {
-  const tools = document.createElement('div'), found = document.createElement('output');
-  const rows = [...table.tBodies[0].rows], checks = [];
-  const show = () => {
-    rows.forEach(row => { row.hidden = !checks.every(fits => fits(row)); });
-    found.textContent = `shown: ${rows.filter(row => !row.hidden).length} of ${rows.length}`;
-  };
-  const add = (title, field, fits) => {
-    const label = document.createElement('label');
-    label.append(title + ' ', field); tools.append(label); checks.push(fits);
-    field.addEventListener('input', show);
-  };
-  const search = document.createElement('input'); search.type = 'search';
-  const holds = row => row.textContent.toLowerCase().includes(search.value.trim().toLowerCase());
-  add('Filter', search, holds);
-  all('thead th', table).forEach((head, at) => {
-    if (!('choice' in head.dataset)) return;
-    const select = document.createElement('select'), texts = new Set(rows.map(r => text(r, at)));
-    for (const each of ['all', ...[...texts].sort()]) select.append(new Option(each));
-    add(head.textContent.trim(), select,
-      row => !select.selectedIndex || text(row, at) === select.value);
-  });
-  tools.className = 'tools'; tools.append(found); table.parentNode.before(tools); show();
-}
-"""
-_TABLE = """
-<div class="scroll" role="region" aria-label="{{ caption }}" tabindex="0"><table class="{{ kind }}">
-<caption>{{ caption }}</caption><thead><tr>{% for own in columns %}<th scope="col"
-{%- if own.number %} class="n"{% endif %}{% if own.choice %} data-choice{% endif %}
-{%- if own.meaning %} title="{{ own.meaning }}"{% endif %}>{{ own.heading }}</th>{% endfor -%}
-</tr></thead><tbody>{% for row in rows %}<tr>{% for own in row %}
-{%- set tag = 'td' if loop.index0 else 'th scope="row"'|safe -%}
-<{{ tag }} class="{{ 'n ' if columns[loop.index0].number }}{{ 'bar ' if own.bar is not none }}
-{{- 'heat ' if own.heat is not none }}{{ 'foreign ' if own.foreign }}
-{{- 'long' if own.text|string|length > 30 }}"{% if own.foreign %} dir="auto"{% endif %}
-{%- if own.value is not none %} data-v="{{ own.value }}"{% endif %}
-{%- set share = own.heat if own.bar is none else own.bar %}
-{%- if share is not none %} style="--b:{{ '%.4f' % share }}"{% endif -%}
->{{ own.text }}</{{ tag[:2] }}>{% endfor %}</tr>
-{% endfor %}</tbody></table></div>
-"""
-_FIGURE = """<figure><div role="img" aria-label="{{ alt }}">{{ svg }}</div>
-{%- if caption %}<figcaption>{{ caption }}</figcaption>{% endif %}</figure>"""
-_FACTS = """<dl>{% for name, own in pairs.items() %}<dt>{{ name }}</dt><dd>{{ own }}</dd>
-{%- endfor %}</dl>"""
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
-style-src 'unsafe-inline'; script-src 'sha256-{{ digest }}'; base-uri 'none'; form-action 'none'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer"><link rel="icon" href="data:,">
-<title>{{ title }}</title><style>{{ style|safe }}</style></head><body>
-<a class="skip" href="#content">Skip to the content</a>
-<header><div class="top"><h1>{{ title }}</h1>
-<button id="theme" type="button" hidden></button></div><p>{{ lead }}</p>
-<nav aria-label="Contents"><ul>{% for own in sections %}
-<li><a href="#s{{ loop.index }}">{{ own.title }}</a></li>{% endfor %}</ul></nav></header>
-<main id="content">{% for own in sections %}
-<section aria-labelledby="s{{ loop.index }}"><h2 id="s{{ loop.index }}">{{ own.title }}</h2>
-{% for part in own.parts %}{{ part }}{% endfor %}</section>{% endfor %}</main>
-<script>{{ script|safe }}</script></body></html>
-"""
+_PARTS = files("augment") / "page"
+
+
+def _part(name: str) -> str:
+    """A template, a style or a script, as it lies beside the code."""
+    return (_PARTS / name).read_text(encoding="utf-8")
 
 
 def _environment() -> Environment:
     """Templates by name; what they print passes ``html``."""
-    from jinja2 import DictLoader
+    from jinja2 import FunctionLoader
 
-    templates = {"page": _PAGE, "table": _TABLE, "figure": _FIGURE, "facts": _FACTS}
     return Environment(
-        loader=DictLoader(templates), autoescape=True, undefined=StrictUndefined, finalize=html
+        loader=FunctionLoader(lambda name: _part(f"{name}.html")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=html,
     )
 
 

@@ -16,6 +16,7 @@ import textwrap
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,7 +27,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from augment.contract.errors import Fault, first_line
 from augment.contract.files import check_arguments, os_fault
-from augment.contract.foreign import Cell, Language, escaped, in_notebook, shown
+from augment.contract.foreign import Cell, Language, escaped, in_notebook, shown, span
 from augment.contract.process import (
     STOPPED,
     asked_to_end,
@@ -61,6 +62,10 @@ def number(text: str, *, least: float = 0, most: float = 10**15) -> Any:
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Repo = Annotated[str, typer.Argument(help="owner/name on the hub; made if it is not there.")]
+Public = Annotated[bool, typer.Option("--public", help="Let everybody read it.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Send nothing: list files and sizes.")]
+PageOut = Annotated[Path, typer.Option(help="The page to write; its name ends in .html.")]
 
 _LONGEST_LINE = 20_000
 _RESUMES = "stopped. Finished work is kept; the same command goes on from there."
@@ -187,14 +192,6 @@ class Gauge:
             self._bar = None
         if self.narrator.cell is not None:
             self.narrator.cell.bar()
-
-
-def span(seconds: float) -> str:
-    """Seconds as ``42 s``, ``3 min 05 s`` or ``1 h 12 min``."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 PANELS = {
@@ -394,6 +391,12 @@ def start(app: typer.Typer) -> None:
 def print_lines(*lines: str) -> None:
     """Print lines on stdout; names and values of others in them are made visible."""
     print(*(shown(line, limit=_LONGEST_LINE) for line in lines), sep="\n")
+
+
+def print_written(label: str, place: Path) -> None:
+    """Say where a file was written."""
+    with after_commit(place):
+        open_console().print(labeled(label, str(place)))
 
 
 def print_json(value: Any) -> None:

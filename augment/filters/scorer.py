@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from augment.batching import one_thread, run_halving
 from augment.contract.models import WHOLE_WEIGHTS
 from augment.errors import AssetInvalid
+from augment.masked_lm.batching import one_thread, run_halving
 from augment.versions.rows import Texts
 
 TOKENS_A_BATCH = 4096

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from augment.batching import one_thread, run_halving
 from augment.contract.models import WHOLE_WEIGHTS
 from augment.errors import AssetInvalid
+from augment.masked_lm.batching import one_thread, run_halving
 from augment.masked_lm.inputs import MaskedInput, PackedInputs, pack
 from augment.masked_lm.kernels import top_columns
 from augment.masked_lm.registry import Forward, forward_of, longest_input

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from augment.contract.terminal import AsJson, examples
+from augment.contract.terminal import AsJson, DryRun, Public, Repo, examples
 
 app = typer.Typer()
 
@@ -21,11 +21,9 @@ def push(
     model: Annotated[
         str, typer.Argument(help="A run directory, a model folder, or what export or trim made.")
     ],
-    repo: Annotated[str, typer.Argument(help="owner/name on the hub; made if it is not there.")],
-    public: Annotated[bool, typer.Option("--public", help="Let everybody read it.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Send nothing: list files and sizes.")
-    ] = False,
+    repo: Repo,
+    public: Public = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Push a model with its card to the hub; private unless --public.

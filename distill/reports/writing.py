@@ -10,7 +10,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from augment.contract import Fault, open_version
-from augment.contract.foreign import counted
+from augment.contract.foreign import counted, span
 from augment.contract.page import (
     MOST_BYTES,
     Cell,
@@ -24,12 +24,10 @@ from augment.contract.page import (
     note,
     number,
     page,
-    page_place,
     table,
     version_parts,
     write_page,
 )
-from augment.contract.terminal import span
 from distill.errors import UsageError
 from distill.evaluation.results import AblationResult, GeneralResult
 from distill.reports.charts import Bar, Curve, bars, curves, mapping
@@ -77,9 +75,7 @@ def write_report(
     places = [Path(run) for run in several]
     if not places:
         raise UsageError("no run is named.", "Name a run directory: distill list shows them.")
-    place = page_place(out)
-    found = read_runs(places)
-    return write_page(place, _fitting(found))
+    return write_page(out, lambda: _fitting(read_runs(places)))
 
 
 def _fitting(runs: Sequence[ReadRun]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from augment.contract import terminal
-from augment.contract.terminal import Gauge, span
+from augment.contract.foreign import span
+from augment.contract.terminal import Gauge
 from distill.runs.distributed import is_main_process
 
 __all__ = ["Gauge", "Narrator", "megabytes", "short", "span"]

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from augment.contract.foreign import counted, shown
-from augment.contract.terminal import labeled, span
+from augment.contract.foreign import counted, shown, span
+from augment.contract.terminal import labeled
 from distill.evaluation.results import AblationResult, EvaluationResult, GeneralResult
 from distill.runs.comparison import Comparison, Lead
 from distill.runs.listing import Run, State

@@ -21,7 +21,6 @@ from augment.contract.page import (
     note,
     number,
     page,
-    page_place,
     table,
     write_page,
 )
@@ -106,15 +105,14 @@ def test_a_page_fetches_nothing_and_is_well_formed() -> None:
 
 @pytest.mark.parametrize("name", ["page.txt", "page", "page.csv"])
 def test_only_a_page_is_written_over(tmp_path: Path, name: str) -> None:
+    """Which is said before any work is done for it."""
     with pytest.raises(UsageError, match=r"no name of a page"):
-        page_place(tmp_path / name)
+        write_page(tmp_path / name, lambda: pytest.fail("made"))
 
 
 def test_a_page_is_written_over(tmp_path: Path) -> None:
-    place = page_place(tmp_path / "new" / "page.html")
-
-    write_page(place, "one")
-    write_page(page_place(place), "two")
+    place = write_page(tmp_path / "new" / "page.html", lambda: "one")
+    write_page(place, lambda: "two")
 
     assert place.read_text() == "two"
     assert [*place.parent.iterdir()] == [place]

@@ -7,7 +7,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from augment.contract import OutputUnwritable
-from augment.contract.terminal import Gauge, Narrator, command_line, labeled, span
+from augment.contract.foreign import span
+from augment.contract.terminal import Gauge, Narrator, command_line, labeled
 
 app = command_line("weave", "Weave.", resumes=("carpet",))
 RAISED: dict[str, BaseException] = {
