@@ -41,6 +41,7 @@ from augment.contract.terminal import (
     number,
     print_document,
     print_json,
+    to_copy,
 )
 
 app = typer.Typer()
@@ -144,11 +145,11 @@ def run(
         name, place, init = version.task.name, str(out / version.task.name), mlm or ENCODER
         command = ["distill", "run", place, "--teacher-init", init, "--student", STUDENT]
         command += ["--minutes", "30", "--out", f"runs/{name}"]
-        stdout.print(labeled("next", shlex.join(command)))
+        stdout.print(to_copy("next", shlex.join(command)))
         if version.manifest.soft_labels:
             command = ["distill", "run", place, "--teacher", "labels", "--encoder", init]
             command += ["--student", STUDENT, "--out", f"runs/{name}"]
-            stdout.print(labeled("or", shlex.join(command)))
+            stdout.print(to_copy("or", shlex.join(command)))
 
 
 @app.command(
@@ -309,8 +310,8 @@ def init(
         run_it = ["augment", "run", str(written.task)]
         plain = shlex.join([*run_it, "--variants", "0"])
         models = shlex.join([*run_it, "--mlm", ENCODER, "--vectors", VECTORS])
-        stdout.print(labeled("next", f"{models}   (generates rows)"))
-        stdout.print(labeled("or", f"{plain}   (the rows as they are)"))
+        stdout.print(to_copy("next", f"{models}   # generates rows"))
+        stdout.print(to_copy("or", f"{plain}   # the rows as they are"))
 
 
 def _say_all(lines: Sequence[tuple[str, str]]) -> None:

@@ -142,7 +142,8 @@ def store_command(
         )
     total = sum(file.bytes for file in files) / 2**20
     print_lines(
-        f"  {len(files)} masked LMs · {total:.1f} MB" + (f" · {dropped:,} dropped" * bool(dropped))
+        f"  {counted(len(files), 'masked LM')} · {total:.1f} MB"
+        + (f" · {dropped:,} dropped" * bool(dropped))
     )
 
 

@@ -70,7 +70,7 @@ def show_rows(version: Version, rows: int, variants: int) -> None:
                 texts = _texts(version.task, record)
                 label = _label_name(version.task, record[version.task.label.column])
                 soft = _soft_labels(version.task, record.get(SOFT_LABELS))
-                stdout.print(f"\n  row {record['idx']} · label {label}{soft}", Text(shown(texts)))
+                stdout.print(f"\n  row {record['idx']} · label {label}{soft}:", Text(shown(texts)))
             elif drawn < variants:
                 drawn += 1
                 _show_made(version.task, record, original)

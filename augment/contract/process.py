@@ -231,9 +231,29 @@ def _nowhere() -> TextIO:
 def complain(sentence: str) -> None:
     """Print a sentence on stderr, if anything can be printed there."""
     try:
-        print(sentence, file=sys.stderr, flush=True)
+        print(_between_words(sentence), file=sys.stderr, flush=True)
     except (OSError, ValueError):
         lose(sys.stderr)
+
+
+def _between_words(sentence: str) -> str:
+    """On a terminal, lines that end between words and go on below where they began."""
+    if not sys.stderr.isatty():
+        return sentence
+    from textwrap import wrap
+
+    try:
+        width = int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size(2).columns
+    except (OSError, ValueError):
+        return sentence
+    lines = []
+    for line in sentence.split("\n"):
+        hang = 7 if line.startswith("error: ") else len(line) - len(line.lstrip())
+        if len(line) <= width or width < 20:
+            lines.append(line)
+        else:
+            lines += wrap(line, width, subsequent_indent=" " * hang, break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def settle(stream: TextIO) -> None:
@@ -292,6 +312,23 @@ _OUT_OF_MEMORY = (
 _NEEDS_MEMORY = "Close other programs, or lower batch_size, --workers or --processes."
 
 
+PANELS = {
+    "Data": (
+        "version", "versions", "reference", "first", "second", "task", "data", "source", "corpus",
+        "rows", "text", "text_b", "text_column", "label", "label_column", "input_", "unlabeled",
+        "split", "limit", "take", "column", "documents", "skip_malformed", "stdin_kind", "root",
+        "variants", "diagnostic",
+    ),
+    "Models": (
+        "model", "models", "teacher", "teacher_init", "fine_tune", "student", "encoder", "init",
+        "general", "mlm", "vectors", "similarity_model", "form", "plain", "allow_weak_teacher",
+    ),
+    "Run": (),
+    "Output": ("out", "as_json", "quiet", "verbose", "report", "help"),
+}  # fmt: skip
+"""Where an option or argument stands in ``--help``, unless ``rich_help_panel`` says otherwise."""
+
+
 def option_name(param: Any) -> str:
     """How an option is written, or what an argument is called."""
     if param.param_type_name == "argument":
@@ -322,6 +359,24 @@ def option_help(param: Any) -> str:
     elif default is not None and default is not False and param.show_default is not False:
         said.append("(on)" if default is True else f"({default})")
     return " ".join(filter(None, said))
+
+
+def examples_of(epilog: str | None) -> list[str]:
+    """The commands of an epilog such as ``Example: a … Example: b …``."""
+    return [" ".join(part.split()) for part in (epilog or "").split("Example: ") if part.strip()]
+
+
+def command_lines(command: str, width: int) -> list[str]:
+    """A command as lines that a shell takes as one, cut between options, never inside quotes."""
+    import re
+
+    lines, word = [""], r"""(?:'[^']*'|"[^"]*"|[^\s'"])+"""
+    for both in re.findall(rf"--?[a-z][a-z-]* (?!-){word}|{word}", command):
+        for part in [both] if len(both) + 6 <= width else both.split(" ", both[0] == "-"):
+            if lines[-1].strip() and len(lines[-1]) + len(part) + 3 > width:
+                lines.append("    ")
+            lines[-1] += f" {part}" if lines[-1].strip() else part
+    return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
 
 
 _SPEECH: list[Any] = []

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import textwrap
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
@@ -29,9 +29,12 @@ from augment.contract.errors import Fault, first_line
 from augment.contract.files import check_arguments, os_fault
 from augment.contract.foreign import Cell, Language, escaped, in_notebook, shown, span
 from augment.contract.process import (
+    PANELS,
     STOPPED,
     asked_to_end,
+    command_lines,
     complain,
+    examples_of,
     exit_code,
     fault_of,
     lose,
@@ -84,7 +87,14 @@ class _Console(Console):
                 yield Segment(shown(segment.text, limit=sys.maxsize, lines=True), segment.style)
 
     def print(self, *objects: Any, **how: Any) -> None:
-        """Print; where stderr is closed or full, nobody is told, and the work goes on."""
+        """Print, on a terminal with lines that end between words.
+
+        Where stderr is closed or full, nobody is told, and the work goes on.
+        """
+        texts = [Text(own) if isinstance(own, str) else own for own in objects]
+        if self.is_terminal and not how and all(isinstance(own, Text) for own in texts):
+            whole = texts[0] if len(texts) == 1 else Text(" ").join(texts)
+            objects = (_folded(whole, self),)
         try:
             super().print(*objects, **how)
         except OSError:
@@ -107,7 +117,38 @@ def open_console(*, err: bool = False, quiet: bool = False) -> Console:
 
 def labeled(label: str, text: str = "") -> Text:
     """One fact as all commands print it: ``  teacher     12 x 768 · …``."""
-    return Text.assemble("  ", (f"{shown(label):<11}", "bold"), " ", shown(text))
+    return Text.assemble("  ", (f"{shown(label):<{_LABEL}}", "bold"), " ", shown(text))
+
+
+def to_copy(label: str, command: str) -> Text:
+    """A fact that is a command: on several lines it is still one for a shell."""
+    line = labeled(label, command)
+    line.no_wrap = True
+    return line
+
+
+_LABEL = 11
+
+
+def _folded(text: Text, console: Console) -> Text:
+    """A text without lines that are wider than a terminal: they go on below where they began."""
+    lines: list[Text] = []
+    for line in text.split("\n", allow_blank=True):
+        indent = len(line.plain) - len(line.plain.lstrip())
+        is_fact = any(own.style == "bold" and own.start == 2 for own in line.spans)
+        hang = _LABEL + 3 if is_fact and console.width > 3 * _LABEL else min(indent, 8)
+        head, body = line.divide([hang])
+        if cell_len(line.plain) <= console.width:
+            lines.append(line)
+        elif text.no_wrap:
+            words = command_lines(body.plain, console.width - hang)
+            lines.append(head + Text(f"\n{'':<{hang}}".join(words)))
+        else:
+            for part in body.wrap(console, console.width - hang):
+                part.rstrip()
+                lines.append(head + part)
+                head = Text(" " * hang)
+    return Text("\n").join(lines)
 
 
 class Narrator:
@@ -141,14 +182,15 @@ class Gauge:
         self._left = ""
         self._bar: Progress | None = None
         console = narrator.console
-        if console.is_terminal and not console.quiet:
+        if console.is_terminal and not console.is_dumb_terminal and not console.quiet:
             from rich.progress import BarColumn, Progress, TextColumn
 
             self._bar = Progress(
                 TextColumn(f"  {title:<11}", style="bold", markup=False),
-                BarColumn(),
+                BarColumn(max(8, min(40, console.width // 5))),
                 TextColumn("{task.fields[note]}", markup=False),
                 console=console,
+                transient=True,
             )
             self._bar.add_task(title, total=None, note="")
             self._bar.start()
@@ -173,7 +215,7 @@ class Gauge:
                 self._next = now + LEFT_EVERY
                 self._left = self._time_left(share, paid, now)
             total = None if share is None else 1.0
-            note = f"{note}{self._left}"
+            note = f"{self._left.removeprefix(' · ')} · {note}" if self._left else note
             self._bar.update(self._bar.task_ids[0], total=total, completed=share or 0, note=note)
         elif now >= self._next and (share is None or paid > 0 or share >= 1):
             self._next = now + LINE_EVERY
@@ -194,21 +236,6 @@ class Gauge:
             self.narrator.cell.bar()
 
 
-PANELS = {
-    "Data": (
-        "version", "versions", "reference", "first", "second", "task", "data", "source", "corpus",
-        "rows", "text", "text_b", "text_column", "label", "label_column", "input_", "unlabeled",
-        "split", "limit", "take", "column", "documents", "skip_malformed", "stdin_kind", "root",
-        "variants", "diagnostic",
-    ),
-    "Models": (
-        "model", "models", "teacher", "teacher_init", "fine_tune", "student", "encoder", "init",
-        "general", "mlm", "vectors", "similarity_model", "form", "plain", "allow_weak_teacher",
-    ),
-    "Run": (),
-    "Output": ("out", "as_json", "quiet", "verbose", "report", "help"),
-}  # fmt: skip
-"""Where an option or argument stands in ``--help``, unless ``rich_help_panel`` says otherwise."""
 _WIDEST, _NAMES = 100, 28
 
 
@@ -265,19 +292,12 @@ def show_help(path: str, command: Any) -> None:
     if examples := examples_of(command.epilog):
         console.print(Text("\n Examples", style="bold"))
     for example in examples:
-        whole = re.sub(r" (--?[a-z][a-z-]*) (?!-)", " \\1\0", example)  # an option and its value
-        lines = textwrap.wrap(whole, width - 9, **_WRAP)
-        console.print("   " + " \\\n       ".join(lines).replace("\0", " "))
+        console.print("   " + "\n   ".join(command_lines(example, width - 3)))
 
 
 def examples(*commands: str) -> str:
     """The epilog of a command, which ``show_help`` shows as its examples."""
     return "\n\n".join(f"Example: {command}" for command in commands)
-
-
-def examples_of(epilog: str | None) -> list[str]:
-    """The commands of an epilog such as ``Example: a … Example: b …``."""
-    return [" ".join(part.split()) for part in (epilog or "").split("Example: ") if part.strip()]
 
 
 _WRAP: dict[str, Any] = {"break_long_words": True, "break_on_hyphens": False}
@@ -390,7 +410,9 @@ def start(app: typer.Typer) -> None:
 
 def print_lines(*lines: str) -> None:
     """Print lines on stdout; names and values of others in them are made visible."""
-    print(*(shown(line, limit=_LONGEST_LINE) for line in lines), sep="\n")
+    console = open_console()
+    for line in lines:
+        console.print(shown(line, limit=_LONGEST_LINE))
 
 
 def print_written(label: str, place: Path) -> None:

@@ -44,7 +44,7 @@ def errors(
     from distill.tables.mistakes import print_mistakes
 
     result = write_mistakes(model, version, out=out, split=split)
-    emit(result, as_json, print_mistakes, labeled("written", result.place), kept=out)
+    emit(result, as_json, print_mistakes, [labeled("written", result.place)], kept=out)
 
 
 @app.command(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -11,7 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from augment.contract.foreign import counted, shown
-from augment.contract.terminal import after_commit, labeled, open_console, print_json
+from augment.contract.task import METRICS
+from augment.contract.terminal import after_commit, labeled, open_console, print_json, to_copy
 from distill.evaluation.results import (
     AblationLine,
     AblationResult,
@@ -27,7 +29,7 @@ from distill.runs.distributed import is_main_process
 from distill.runs.progress import megabytes, short
 from distill.runs.records import Record
 from distill.tables.calibration import print_calibration
-from distill.tables.cells import Cells, print_table
+from distill.tables.cells import INTERVAL, Cells, print_table
 from distill.tables.classes import print_classes
 from distill.tables.intervals import interval_notes, score_cells, score_heads
 from distill.tables.times import print_times
@@ -47,7 +49,7 @@ def emit(
     result: R,
     as_json: bool,
     show: Callable[[R, Console], None],
-    last: Text | None = None,
+    last: Sequence[Text] = (),
     *,
     kept: Path | None = None,
 ) -> None:
@@ -64,8 +66,8 @@ def emit(
             return
         console = open_console()
         show(result, console)
-        if last:
-            console.print(last)
+        for line in last:
+            console.print(line)
 
 
 def print_result(result: EvaluationResult, console: Console) -> None:
@@ -74,7 +76,8 @@ def print_result(result: EvaluationResult, console: Console) -> None:
     trained = result.baseline or result.soft_labels
     best = f" · best step by {chosen.metric} on {chosen.split}" if trained else ""
     console.print(labeled("result", f"{result.version} · {_rows(result)}{best}"))
-    print_table(*_cells(result), console)
+    head, lines = _cells(result)
+    print_table(head, lines, console, spare=_spare(head, chosen.metric))
     for note in _notes(result):
         console.print(f"  {shown(note)}")
     for model in result.models:
@@ -99,10 +102,11 @@ def print_general(result: GeneralResult, console: Console) -> None:
         "trained": f"{counted(result.steps, 'step')} · {counted(result.tokens, 'token')} · "
         f"{result.epochs:.2f} epochs of {result.corpus.name}",
         "held out": losses or "no blocks",
-        "next": f"distill run VERSION --teacher … --student {result.student} --out …",
     }
     for label, text in lines.items():
         console.print(labeled(label, text))
+    command = f"distill run VERSION --teacher … --student {shlex.quote(result.student)} --out …"
+    console.print(to_copy("next", command))
 
 
 def print_ablation(result: AblationResult, console: Console) -> None:
@@ -137,7 +141,7 @@ def print_export(result: ExportResult, console: Console) -> None:
         line = [form.form, *(f"{value:.3f}" for _, value in metric_columns(form.scores))]
         line += [f"{form.drop:.4f}", f"{form.logit_difference:.1e}", f"{form.answers_changed:,}"]
         lines.append([*line, *_speed(form.latency), megabytes(form.file_bytes)])
-    print_table(head, lines, console)
+    print_table(head, lines, console, spare=_spare(head, result.selection.metric))
     for note in (
         f"drop = {result.selection.metric} on {result.selection.split} lost against pytorch",
         "logits = largest difference of a logit, changed = rows with another class",
@@ -176,14 +180,10 @@ def print_diagnosis(result: Diagnosis, console: Console) -> None:
     console.print(labeled("doctor", " · ".join(about)))
     for check in result.checks:
         style = {"error": "bold red", "warning": "yellow", "ok": "green"}.get(check.status, "")
-        console.print(
-            Text(f"  {check.name:<11} "),
-            Text(f"{check.status:<8} ", style=style),
-            Text(shown(check.finding)),
-            sep="",
-        )
+        status = (f"{check.status:<8}", style)
+        console.print(Text.assemble(labeled(check.name), status, " ", shown(check.finding)))
         for line in check.hint.split("\n") if check.hint else ():
-            console.print(f"  {'':<20} {shown(line)}")
+            console.print(labeled("", line))
     if result.forecast:
         lines = [
             [part.title, part.part, f"{part.rows:,}", f"{part.steps:,.0f}", f"{part.epochs:,.2f}"]
@@ -209,6 +209,18 @@ def _cells(result: EvaluationResult) -> tuple[Cells, list[Cells]]:
         size = "–" if simple.file_bytes is None else megabytes(simple.file_bytes)
         lines.append([*line, *["–"] * (len(head) - len(line) - 1), size])
     return head, lines
+
+
+def _spare(head: Cells, metric: str) -> list[int]:
+    """Columns that a narrow terminal goes without, the least telling first."""
+    order = ["no embedding", "FLOPs", "logits", "metric", "batch 32", "parameters", INTERVAL]
+    order += ["batch 1"]
+    others = [name for name in METRICS if name != metric]
+    kinds = ["metric" if name.split()[0] in others else name for name in head]
+    ranked = [(order.index(kind), at) for at, kind in enumerate(kinds) if kind in order]
+    if INTERVAL in head:
+        ranked.remove((order.index(INTERVAL), head.index(INTERVAL)))  # the first one stays
+    return [at for _, at in sorted(ranked)]
 
 
 def _rows(result: MeasuredOn) -> str:

@@ -218,7 +218,7 @@ def _print_answer(answer: Answer, console: Console) -> None:
     texts = " | ".join(shown(text, limit=_LONGEST) for text in answer.text)
     console.print(labeled("text", texts))
     if answer.confidence is None:
-        console.print(labeled("score", f"{answer.prediction}"))
+        console.print(labeled("score", f"{answer.prediction:.3f}"))
         return
     label = "none: it is not sure enough" if answer.prediction is None else str(answer.prediction)
     console.print(labeled("label", f"{label} · confidence {answer.confidence:.3f}"))

@@ -90,7 +90,7 @@ def export(
     result = export_model(
         model, version, out=out, forms=forms, trim=trim, trim_size=trim_size, quiet=quiet
     )
-    emit(result, as_json, print_export, labeled("written", str(out)), kept=out)
+    emit(result, as_json, print_export, [labeled("written", str(out))], kept=out)
 
 
 @app.command(

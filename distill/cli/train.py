@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from augment.contract.terminal import AsJson, examples, labeled, print_document, print_lines
+from augment.contract.terminal import (
+    AsJson,
+    examples,
+    labeled,
+    print_document,
+    print_lines,
+    to_copy,
+)
 from distill.cli.options import Init, Quiet, Recipe, Threads, Version, complete_recipes, use
 
 app = typer.Typer()
@@ -47,8 +54,7 @@ def teacher(
 
     result = fine_tune_teacher(version, init=init, out=out, recipe=recipe, quiet=quiet)
     command = shlex.join(["distill", "run", version, "--teacher", model_name(out), "--student"])
-    after = labeled("next", f"{command} …")
-    emit(result, as_json, print_result, after, kept=out)
+    emit(result, as_json, print_result, [to_copy("next", f"{command} …")], kept=out)
 
 
 @app.command(
@@ -141,7 +147,7 @@ def run(
     emit(done.result, as_json, print_result, ends, kept=out)
 
 
-def _ends_of(out: Path, *, served: bool, shown: bool) -> Text:
+def _ends_of(out: Path, *, served: bool, shown: bool) -> list[Text]:
     """Where the student and the report lie, and what to do next."""
     from distill.inference.head import read_head
     from distill.reports.reading import EXPORT
@@ -154,8 +160,8 @@ def _ends_of(out: Path, *, served: bool, shown: bool) -> Text:
         columns = read_head(out / STUDENT, str(out)).settings.text_columns
         texts = ["--text", "…", "--text-b", "…"][: 2 * max(1, len(columns))]
         command = ["distill", "predict", str(out / EXPORT), *texts]
-        lines += [labeled("export", str(out / EXPORT)), labeled("next", shlex.join(command))]
-    return Text("\n").join(lines)
+        lines += [labeled("export", str(out / EXPORT)), to_copy("next", shlex.join(command))]
+    return lines
 
 
 @app.command(

@@ -52,4 +52,4 @@ def trim(
     from distill.tables.trim import print_trim
 
     result = trim_model(model, version, out=out, min_count=min_count, size=size, quiet=quiet)
-    emit(result, as_json, print_trim, labeled("written", str(out)), kept=out)
+    emit(result, as_json, print_trim, [labeled("written", str(out))], kept=out)

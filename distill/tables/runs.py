@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from augment.contract.foreign import counted, shown, span
-from augment.contract.terminal import labeled
+from augment.contract.terminal import labeled, to_copy
 from distill.evaluation.results import AblationResult, EvaluationResult, GeneralResult
 from distill.runs.comparison import Comparison, Lead
 from distill.runs.listing import Run, State
@@ -42,7 +42,9 @@ def print_runs(runs: Sequence[Run], console: Console) -> None:
         [str(run.path), run.kind, run.task or "–", _score(run), _took(run), run.state]
         for run in runs
     ]
-    print_table(["run", "made by", "task", "score", "took", ""], lines, console, (0, 1, 2, 5))
+    print_table(
+        ["run", "made by", "task", "score", "took", ""], lines, console, (0, 1, 2, 5), (1, 4)
+    )
     for run in runs:
         if run.problem:
             console.print(labeled("warning", run.problem))
@@ -63,7 +65,7 @@ def print_run(run: Run, console: Console) -> None:
         console.print(labeled("recipe", last.recipe or "made in Python"))
         console.print(labeled("begun", _moment(run.calls[0].at)))
         if last.command:
-            console.print(labeled("command", " ".join(last.command)))
+            console.print(to_copy("command", shlex.join(last.command)))
     if run.seconds:
         parts = " · ".join(f"{name} {span(spent)}" for name, spent in run.seconds.items())
         console.print(labeled("took", f"{span(sum(run.seconds.values()))}: {parts}"))
@@ -117,7 +119,8 @@ def _print_changed(number: int, lead: Lead, console: Console) -> None:
     console.print(labeled("changed", f"{counts} where run 1 is right"))
     for row in lead.rows[:MOST_ROWS]:
         says = f"row {row.idx} · label {row.label} · run 1 {row.before} · run {number} {row.after}"
-        console.print(f"    {shown(says)}", Text(shown(" | ".join(row.texts), limit=_LONGEST)))
+        texts = shown(" | ".join(row.texts), limit=_LONGEST)
+        console.print(f"    {shown(says)} · {texts}")
     if len(lead.rows) > MOST_ROWS:
         console.print(f"    … and {len(lead.rows) - MOST_ROWS:,} more: --json has all")
 

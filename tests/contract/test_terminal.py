@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
 import pytest
 import typer
+from rich.text import Text
 from typer.testing import CliRunner, Result
 
 from augment.contract import OutputUnwritable
 from augment.contract.foreign import span
-from augment.contract.terminal import Gauge, Narrator, command_line, labeled
+from augment.contract.terminal import (
+    Gauge,
+    Narrator,
+    command_line,
+    labeled,
+    open_console,
+    print_lines,
+    to_copy,
+)
 
 app = command_line("weave", "Weave.", resumes=("carpet",))
 RAISED: dict[str, BaseException] = {
@@ -116,3 +128,108 @@ def test_progress_is_a_line_now_and_then(
 )
 def test_spans_of_time(seconds: float, shown: str) -> None:
     assert span(seconds) == shown
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A terminal of 60 columns with colors."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm-256color"), ("COLUMNS", "60")):
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+SENTENCE = "one sentence that is far too long for a terminal of sixty columns, so it goes on"
+
+
+def test_on_a_terminal_lines_end_between_words(
+    terminal: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = open_console()
+    console.print(labeled("warning", SENTENCE))
+    console.print(f"  {SENTENCE}")
+    console.print("    row 1:", Text(SENTENCE, style="green"))
+    print_lines("", SENTENCE)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+
+    assert lines == [
+        "  warning     one sentence that is far too long for a",
+        "              terminal of sixty columns, so it goes on",
+        "  one sentence that is far too long for a terminal of sixty",
+        "  columns, so it goes on",
+        "    row 1: one sentence that is far too long for a terminal",
+        "    of sixty columns, so it goes on",
+        "",
+        "one sentence that is far too long for a terminal of sixty",
+        "columns, so it goes on",
+    ]
+
+
+def test_a_command_on_several_lines_is_one_for_a_shell(
+    terminal: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "weave",
+        "run",
+        "a place/with blanks",
+        "--out",
+        "x",
+        "--text",
+        "don't -- 'do' it",
+        "-q",
+    ]
+    open_console().print(to_copy("next", shlex.join([*words, "--label", "of the whole thing"])))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+
+    assert len(text.splitlines()) > 2
+    assert max(map(len, text.splitlines())) <= 60
+    told = shlex.split(text.replace("\\\n", " "))
+    assert told == ["next", *words, "--label", "of the whole thing"]
+
+
+@pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
+def test_no_colors_where_nobody_wants_them(
+    variable: str, terminal: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal.setenv(variable, "dumb")
+    open_console().print(Text.assemble(("green", "green"), ("bold red", "bold red")))
+
+    assert not re.search(r"\x1b\[[0-9;]*3\d", capsys.readouterr().out)
+
+
+def test_a_pipe_gets_whole_lines_without_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    open_console().print(labeled("next", SENTENCE))
+    open_console().print(to_copy("next", f"weave {SENTENCE}"))
+
+    assert capsys.readouterr().out == (
+        f"  next        {SENTENCE}\n  next        weave {SENTENCE}\n"
+    )
+
+
+def test_a_dumb_terminal_gets_lines_instead_of_a_bar(
+    terminal: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal.setenv("TERM", "dumb")
+    now = 0.0
+    terminal.setattr("augment.contract.terminal.time.monotonic", lambda: now)
+    gauge = Gauge(Narrator(), "rows")
+    now = 8.0
+    gauge.show(0.5, "50%")
+    gauge.close()
+
+    assert capsys.readouterr().err == "  rows        50% · 8 s left\n"
+
+
+def test_a_bar_leaves_nothing_behind_and_says_first_how_long_it_takes(
+    terminal: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    terminal.setattr("augment.contract.terminal.time.monotonic", lambda: now)
+    gauge = Gauge(Narrator(), "rows")
+    now = 8.0
+    gauge.show(0.5, "step 81/200 · attention 15.865 · hidden 1.245 · 207 rows/s")
+    gauge.close()
+    drawn = capsys.readouterr().err
+
+    assert "8 s left · step 81/200" in drawn
+    assert drawn.endswith("\x1b[1A\x1b[2K")  # up, and the line is empty
