@@ -87,10 +87,7 @@ class _Console(Console):
                 yield Segment(shown(segment.text, limit=sys.maxsize, lines=True), segment.style)
 
     def print(self, *objects: Any, **how: Any) -> None:
-        """Print, on a terminal with lines that end between words.
-
-        Where stderr is closed or full, nobody is told, and the work goes on.
-        """
+        """Print, on a terminal between words; where stderr is closed or full, nobody is told."""
         texts = [Text(own) if isinstance(own, str) else own for own in objects]
         if self.is_terminal and not how and all(isinstance(own, Text) for own in texts):
             whole = texts[0] if len(texts) == 1 else Text(" ").join(texts)
