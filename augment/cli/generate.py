@@ -74,18 +74,16 @@ def run(
     label: LabelColumn = None,
     split: Annotated[
         str | None,
-        typer.Option(help="Likewise the shares of its splits: 70/15/15, or 80/20 without test."),
+        typer.Option(help="Your file's splits: 70/15/15, or 80/20 (no test)."),
     ] = None,
     unlabeled: Unlabeled = None,
     limit: Limit = None,
-    engine: Annotated[str, typer.Option(help="Where chunks run: local or ray.")] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster: HOST:PORT, or auto for the one running here.")
-    ] = None,
+    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Ray's HOST:PORT, or auto.")] = None,
     workers: Annotated[
         int | None,
         number(
-            "Worker processes; 1, or as many as a Ray cluster has room for.",
+            "Processes: 1; on Ray all that fit.",
             least=1,
             most=MOST_PROCESSES,
         ),
@@ -96,12 +94,10 @@ def run(
     similarity_model: SimilarityModel = None,
     skip_malformed: SkipMalformed = False,
     store: Annotated[
-        Path | None, typer.Option(help="Candidate store; by default OUT/.candidates.")
+        Path | None, typer.Option(help="Store of candidates; else OUT/.candidates.")
     ] = None,
-    keep: Annotated[
-        bool, typer.Option("--keep/--no-store", help="Keep candidates for later runs.")
-    ] = True,
-    store_limit: Annotated[float, number("Largest store, in GB.", most=10**6)] = 20.0,
+    keep: Annotated[bool, typer.Option("--keep/--no-store", help="For later runs.")] = True,
+    store_limit: Annotated[float, number("In GB.", most=10**6)] = 20.0,
     vectors_cache: VectorsCache = None,
     no_vectors_cache: NoVectorsCache = False,
     as_json: AsJson = False,

@@ -44,7 +44,7 @@ TaskName = Annotated[
 TaskOrFile = Annotated[
     str,
     typer.Argument(
-        help="A GLUE task (sst2, …), a task file (.toml), or a CSV of your own.",
+        help="A GLUE task (sst2, …), a .toml or your own CSV.",
         autocompletion=_task_or_file,
     ),
 ]
@@ -53,13 +53,12 @@ TextColumns = Annotated[
     typer.Option(
         "--text-column",
         "--text",
-        help="Of your own file: the column of the text, if another than is found; twice for a "
-        "pair.",
+        help="Your file's column of the text; twice for a pair.",
     ),
 ]
 LabelColumn = Annotated[
     str | None,
-    typer.Option("--label-column", "--label", help="Likewise the column of the label."),
+    typer.Option("--label-column", "--label", help="Your file's column of the label."),
 ]
 Mlm = Annotated[str | None, typer.Option(help="Masked LM: a folder or a hub name.")]
 VectorsFile = Annotated[
@@ -70,25 +69,19 @@ RecipeName = Annotated[
 ]
 Variants = Annotated[
     int | None,
-    number(
-        "N, variants of each text, instead of the recipe's; 0: the rows as they are.", most=1000
-    ),
+    number("Of each text, not the recipe's N; 0: only the rows.", most=1000),
 ]
-Threads = Annotated[int | None, number("Threads of each worker.", least=1, most=MOST_PROCESSES)]
+Threads = Annotated[int | None, number("Threads of a worker.", least=1, most=MOST_PROCESSES)]
 Device = Annotated[str, typer.Option(help="Where the models run: cpu, cuda, …")]
-Teacher = Annotated[
-    str | None, typer.Option(help="Classifier for the recipe's teacher_… keys: folder or hub name.")
-]
+Teacher = Annotated[str | None, typer.Option(help="A classifier, for the recipe's teacher_… keys.")]
 SimilarityModel = Annotated[
-    str | None, typer.Option(help="Sentence encoder for min_similarity: folder or hub name.")
+    str | None, typer.Option(help="A sentence encoder, for min_similarity.")
 ]
 VectorsCache = Annotated[
     Path | None,
-    typer.Option(help="Where tables of vectors are kept; by default the user's own cache."),
+    typer.Option(help="Where tables of vectors are kept."),
 ]
-NoVectorsCache = Annotated[
-    bool, typer.Option("--no-vectors-cache", help="Read the vectors file each time.")
-]
+NoVectorsCache = Annotated[bool, typer.Option("--no-vectors-cache", help="Not at all.")]
 Source = Annotated[
     str | None, typer.Option(help="Folder, file or hub data set (owner/name:config).")
 ]
@@ -97,7 +90,7 @@ SkipMalformed = Annotated[
 ]
 Unlabeled = Annotated[
     list[str] | None,
-    typer.Option(help="Rows without labels: a file or hub data set; may stand several times."),
+    typer.Option(help="A file of rows without labels; may be repeated."),
 ]
 Limit = Annotated[int | None, number("First training rows only.", least=1)]
 

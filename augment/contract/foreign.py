@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from html import escape
@@ -78,6 +79,17 @@ def span(seconds: float) -> str:
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def between_words(text: str, width: int) -> str:
+    """A sentence on several lines, none of which is wider, each below where the first began."""
+    lines = []
+    for line in text.split("\n"):
+        indent = len(line) - len(line.lstrip()) or 7 * line.startswith("error: ")
+        hang = {"subsequent_indent": " " * indent, "break_on_hyphens": False}
+        fits = len(line) <= width or width < 20
+        lines += [line] if fits else textwrap.wrap(line, width, **hang)
+    return "\n".join(lines)
 
 
 def is_unseen(char: str, *, lines: bool = False) -> bool:

@@ -231,29 +231,14 @@ def _nowhere() -> TextIO:
 def complain(sentence: str) -> None:
     """Print a sentence on stderr, if anything can be printed there."""
     try:
-        print(_between_words(sentence), file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            from augment.contract.foreign import between_words
+
+            width = int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size(2).columns
+            sentence = between_words(sentence, width)
+        print(sentence, file=sys.stderr, flush=True)
     except (OSError, ValueError):
         lose(sys.stderr)
-
-
-def _between_words(sentence: str) -> str:
-    """On a terminal, lines that end between words and go on below where they began."""
-    if not sys.stderr.isatty():
-        return sentence
-    from textwrap import wrap
-
-    try:
-        width = int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size(2).columns
-    except (OSError, ValueError):
-        return sentence
-    lines = []
-    for line in sentence.split("\n"):
-        hang = 7 if line.startswith("error: ") else len(line) - len(line.lstrip())
-        if len(line) <= width or width < 20:
-            lines.append(line)
-        else:
-            lines += wrap(line, width, subsequent_indent=" " * hang, break_on_hyphens=False)
-    return "\n".join(lines)
 
 
 def settle(stream: TextIO) -> None:
@@ -326,7 +311,12 @@ PANELS = {
     "Run": (),
     "Output": ("out", "as_json", "quiet", "verbose", "report", "help"),
 }  # fmt: skip
-"""Where an option or argument stands in ``--help``, unless ``rich_help_panel`` says otherwise."""
+"""Where an option or argument stands in ``--help``."""
+BESIDE = {
+    "no_vectors_cache": "vectors_cache", "store_limit": "store", "keep": "store",
+    "address": "engine", "threads": "workers",
+}  # fmt: skip
+"""Options that need few words, and the one whose text they stand behind."""
 
 
 def option_name(param: Any) -> str:
@@ -359,6 +349,21 @@ def option_help(param: Any) -> str:
     elif default is not None and default is not False and param.show_default is not False:
         said.append("(on)" if default is True else f"({default})")
     return " ".join(filter(None, said))
+
+
+def help_groups(params: list[Any]) -> dict[str, list[tuple[str, str]]]:
+    """Options and arguments by panel: how each is written, and what it does."""
+    groups: dict[str, list[tuple[str, str]]] = {panel: [] for panel in PANELS}
+    shown = [own for own in params if own.name not in ("quiet", "verbose")]
+    names = {own.name for own in shown}
+    for own in shown:
+        if BESIDE.get(own.name) in names:
+            continue
+        few = [each for each in shown if BESIDE.get(each.name) == own.name]
+        said = [option_help(own), *(f"{option_name(each)}: {option_help(each)}" for each in few)]
+        panel = next((panel for panel, some in PANELS.items() if own.name in some), "Run")
+        groups[panel].append((option_name(own), " · ".join(said)))
+    return groups
 
 
 def examples_of(epilog: str | None) -> list[str]:

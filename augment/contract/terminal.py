@@ -13,7 +13,7 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,7 +29,6 @@ from augment.contract.errors import Fault, first_line
 from augment.contract.files import check_arguments, os_fault
 from augment.contract.foreign import Cell, Language, escaped, in_notebook, shown, span
 from augment.contract.process import (
-    PANELS,
     STOPPED,
     asked_to_end,
     command_lines,
@@ -37,10 +36,9 @@ from augment.contract.process import (
     examples_of,
     exit_code,
     fault_of,
+    help_groups,
     lose,
     mend_streams,
-    option_help,
-    option_name,
     placeholder,
     settle,
     speech,
@@ -70,7 +68,7 @@ Public = Annotated[bool, typer.Option("--public", help="Let everybody read it.")
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Send nothing: list files and sizes.")]
 PageOut = Annotated[Path, typer.Option(help="The page to write; its name ends in .html.")]
 
-_LONGEST_LINE = 20_000
+_LABEL, _LONGEST_LINE = 11, 20_000
 _RESUMES = "stopped. Finished work is kept; the same command goes on from there."
 
 
@@ -122,9 +120,6 @@ def to_copy(label: str, command: str) -> Text:
     line = labeled(label, command)
     line.no_wrap = True
     return line
-
-
-_LABEL = 11
 
 
 def _folded(text: Text, console: Console) -> Text:
@@ -233,7 +228,8 @@ class Gauge:
             self.narrator.cell.bar()
 
 
-_WIDEST, _NAMES = 100, 28
+_WIDEST, _NAMES = 100, 26
+_SPEECH = ("-q, -v, -h", "--quiet, --verbose (what libraries say), --help.")
 
 
 class _Command(TyperCommand):
@@ -259,37 +255,43 @@ def show_help(path: str, command: Any) -> None:
         for own in sorted(params, key=lambda own: own.param_type_name)
         if own.required
     ]
-    groups: dict[str, list[tuple[str, str]]] = {}
-    if isinstance(command, TyperGroup):
-        needed = ["COMMAND"]
-        about = {name: (own.help or "").split("\n\n")[0] for name, own in command.commands.items()}
-        groups["Commands"] = [*about.items()]
-    groups |= {panel: [] for panel in PANELS}
-    for param in params:
-        by_name = next((panel for panel, names in PANELS.items() if param.name in names), "Run")
-        panel = getattr(param, "rich_help_panel", None) or by_name
-        groups.setdefault(panel, []).append((option_name(param), option_help(param)))
-    groups["Output"].append(("-h, --help", "Show this message."))
+    groups = help_groups(params)
+    is_group = isinstance(command, TyperGroup)
+    groups["Output"].append(("-h, --help", "Show this.") if is_group else _SPEECH)
     console = open_console()
     width = min(console.width, _WIDEST)
-    usage = textwrap.wrap(" ".join([path, *needed, "[options]"]), width - 10, **_WRAP)
-    console.print(Text.assemble((" Usage: ", "bold"), "\n        ".join(usage)))
+    usage = [path, *(["COMMAND"] if is_group else needed), "[options]"]
+    lines = textwrap.wrap(" ".join(usage), width - 10, **_WRAP)
+    console.print(Text.assemble((" Usage: ", "bold"), "\n        ".join(lines)))
     for paragraph in filter(None, (command.help or "").split("\n\n")):
         console.print("\n " + "\n ".join(textwrap.wrap(paragraph, width - 2, **_WRAP)))
-    left = min(_NAMES, width // 3)
-    for panel, rows in groups.items():
-        if rows:
-            console.print(Text(f"\n {panel}", style="bold"))
-        for option, text in rows:
-            first, *lines = textwrap.wrap(text, max(20, width - left - 4), **_WRAP) or [""]
-            console.print(Text.assemble("   ", (f"{option:<{left}}", "cyan")), end="")
-            if len(option) >= left:
-                first = f"\n{'':<{left + 3}}{first}"
-            console.print(first, *lines, sep=f"\n{'':<{left + 3}}")
+    if is_group:
+        about = {name: (own.help or "").split("\n\n")[0] for name, own in command.commands.items()}
+        _show_panels({"Commands": [*about.items()]}, width, console)
+    _show_panels(groups, width, console)
     if examples := examples_of(command.epilog):
         console.print(Text("\n Examples", style="bold"))
     for example in examples:
         console.print("   " + "\n   ".join(command_lines(example, width - 3)))
+
+
+def _show_panels(
+    groups: Mapping[str, Sequence[tuple[str, str]]], width: int, console: Console
+) -> None:
+    """Names to the left, what they mean beside them; under a long name where both have no room."""
+    sizes = [len(name) for rows in groups.values() for name, _ in rows]
+    left = max((size for size in sizes if size < min(_NAMES, width // 3)), default=0) + 2
+    for panel, rows in groups.items():
+        if rows:
+            console.print(Text(f"\n {panel}", style="bold"))
+        for name, text in rows:
+            first, *lines = textwrap.wrap(text, max(20, width - left - 3), **_WRAP) or [""]
+            console.print(Text.assemble("   ", (f"{name:<{left}}", "cyan")), end="")
+            if len(name) >= left and len(name) + len(text) + 5 <= width:
+                first, lines = f"  {text}", []
+            elif len(name) >= left:
+                first = f"\n{'':<{left + 3}}{first}"
+            console.print(first, *lines, sep=f"\n{'':<{left + 3}}")
 
 
 def examples(*commands: str) -> str:

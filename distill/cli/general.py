@@ -26,50 +26,42 @@ def general(
     corpus: Annotated[
         str,
         typer.Argument(
-            help="A .txt, .jsonl or .parquet file (by itself also .csv, .tsv or .json), a folder "
-            "of them, or a hub data set: owner/name or owner/name:config.",
+            help="A .txt, .jsonl, .parquet, … file, a folder or a hub data set.",
             show_default=False,
         ),
     ],
-    teacher: Annotated[
-        str, typer.Option(help="Folder or hub name of an untuned encoder, with any head or none.")
-    ],
+    teacher: Annotated[str, typer.Option(help="An untuned encoder: folder or hub name.")],
     student: Annotated[
         str,
         typer.Option(
-            help="tinybert-4l-312d, tinybert-6l-768d, a shape such as 3x312-1200-12 "
-            "(layers x hidden - intermediate - heads), or a checkpoint to go on from."
+            help="tinybert-4l-312d, tinybert-6l-768d, a checkpoint, or a shape: 3x312-1200-12 is "
+            "layers x hidden-intermediate-heads."
         ),
     ],
     out: Annotated[Path, typer.Option(help="The run directory; the student is OUT/student.")],
     recipe: Recipe = "quick",
     hours: Annotated[
-        float | None, number("Wall-clock budget, from the start of this command.", most=10**6)
+        float | None, number("Time budget, from the start of this command.", most=10**6)
     ] = None,
     tokens: Annotated[
         int | None, number("Token budget; with neither, the recipe's epochs.")
     ] = None,
-    take: Annotated[int | None, number("Read only so many tokens of the corpus.", least=1)] = None,
+    take: Annotated[int | None, number("Read only so many tokens.", least=1)] = None,
     column: Annotated[
-        str | None, typer.Option(help="The text column; 'text', or the only one with text.")
+        str | None, typer.Option(help="The text column; else text, or the only one.")
     ] = None,
     documents: Annotated[
         Literal["auto", "line", "blank-line"],
-        typer.Option(
-            help="What a document is in a .txt file; auto: what blank lines divide, "
-            "or each line where there are none."
-        ),
+        typer.Option(help="What a document in .txt is."),
     ] = "auto",
     init: Init = "auto",
     cache: Annotated[
         Path | None,
-        typer.Option(help="Keep tokenized corpora here, for several runs; else in OUT."),
+        typer.Option(help="Where tokenized corpora are kept; else in OUT."),
     ] = None,
     processes: Annotated[
         int | None,
-        number(
-            "Processes that tokenize; all processors if left out.", least=1, most=MOST_PROCESSES
-        ),
+        number("Processes that tokenize; all if left out.", least=1, most=MOST_PROCESSES),
     ] = None,
     threads: Threads = None,
     as_json: AsJson = False,

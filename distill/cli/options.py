@@ -26,26 +26,24 @@ Version = Annotated[
     str,
     typer.Argument(
         autocompletion=_version,
-        help="A version: data/versions/sst2, data/versions/sst2@v0003 or its directory.",
+        help="data/versions/sst2, …/sst2@v0003 or a directory.",
         show_default=False,
     ),
 ]
 Recipe = Annotated[
     str,
     typer.Option(
-        help="A shipped recipe (see distill recipe) or a .toml file.",
+        help="A shipped one (distill recipe) or a .toml.",
         autocompletion=complete_recipes,
     ),
 ]
 Threads = Annotated[
-    int | None, number("CPU threads; all of them if left out.", least=1, most=MOST_PROCESSES)
+    int | None, number("CPU threads; all if left out.", least=1, most=MOST_PROCESSES)
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress on stderr.")]
 Init = Annotated[
     Literal["auto", "random", "teacher-layers"],
-    typer.Option(
-        help="How a student given by shape starts; auto: from the teacher's layers where they fit."
-    ),
+    typer.Option(help="How a shape starts."),
 ]
 
 

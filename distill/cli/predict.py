@@ -68,72 +68,54 @@ _GOES_WITH = {
 def predict(
     model: Annotated[
         str,
-        typer.Argument(
-            help="A folder, run directory or hub name; for texts also an export or a form in it."
-        ),
+        typer.Argument(help="A folder, run, hub name, export or form in it."),
     ],
     version: Annotated[
         str | None,
-        typer.Argument(help="A version whose rows are answered, in the place of texts."),
+        typer.Argument(help="A version whose rows are answered, no texts."),
     ] = None,
-    text: Annotated[
-        list[str] | None, typer.Option(help="A text to answer; may be repeated.")
-    ] = None,
+    text: Annotated[list[str] | None, typer.Option(help="A text; may be repeated.")] = None,
     text_b: Annotated[
         list[str] | None,
-        typer.Option(help="For pairs: the second text that belongs to each --text."),
+        typer.Option(help="The second text of each --text, for pairs."),
     ] = None,
     input_: Annotated[
         str | None,
         typer.Option(
             "--input",
-            help="A file of rows to answer: .txt (a row a line), .csv, .tsv, .jsonl, .json, "
-            ".parquet; - for stdin.",
+            help="A .txt, .csv, .jsonl, .parquet, … of rows; - for stdin.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="A table: .csv, .tsv, .jsonl, .parquet. Of a version also FILE.zip or a folder: "
-            "GLUE's submission."
-        ),
+        typer.Option(help="A table, .csv, …; for GLUE a .zip or a folder."),
     ] = None,
     text_column: Annotated[
         list[str] | None,
-        typer.Option(
-            help="The input's column with the text; twice for a pair. If left out: those of the "
-            "model's data, the only one with text, or text."
-        ),
+        typer.Option(help="Column of the text, if not found; twice for a pair."),
     ] = None,
     abstain_below: Annotated[
         float | None,
-        number("Give no label where its probability is lower.", least=0, most=1),
+        number("No label where its probability is lower.", least=0, most=1),
     ] = None,
     skip_malformed: Annotated[
         bool,
-        typer.Option(
-            "--skip-malformed", help="Leave rows out that cannot be read, and count them."
-        ),
+        typer.Option("--skip-malformed", help="Leave malformed rows out, counted."),
     ] = False,
-    stdin_kind: Annotated[
-        StdinKind | None, typer.Option(help="What comes from stdin; lines of text if left out.")
-    ] = None,
+    stdin_kind: Annotated[StdinKind | None, typer.Option(help="Lines, if left out.")] = None,
     form: Annotated[
         str | None,
         typer.Option(
-            help="Of an export: onnx-small, onnx-int8, onnx, transformers. If left out, the first "
-            "that lost at most half a point on validation."
+            help="onnx-small, onnx-int8, onnx or transformers; else the first that keeps the score "
+            "within half a point."
         ),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(
-            help="Of a version; test if left out, which also means test_matched and "
-            "test_mismatched."
-        ),
+        typer.Option(help="Of a version; all its test splits if left out."),
     ] = None,
     diagnostic: Annotated[
-        Path | None, typer.Option(help="GLUE's diagnostic set, for a model of MNLI: AX.tsv.")
+        Path | None, typer.Option(help="GLUE's AX.tsv, for a model of MNLI.")
     ] = None,
     threads: Threads = None,
     as_json: AsJson = False,
@@ -141,9 +123,8 @@ def predict(
 ) -> None:
     """Answer texts: label, confidence and the probability of each label.
 
-    A table of the input's rows has its own columns, then prediction, confidence and p_LABEL; where
-    the input has a column of that name, ours becomes prediction_2. Of a version the test rows are
-    answered, as a table or as GLUE's submission, which grows task by task.
+    A table has the input's columns, then prediction, confidence and p_LABEL; where a name is taken,
+    ours becomes prediction_2. GLUE's submission grows task by task.
     """
     given = {
         "--out": out,

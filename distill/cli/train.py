@@ -23,8 +23,8 @@ app = typer.Typer()
 _STUDENT = Annotated[
     str,
     typer.Option(
-        help="tinybert-4l-312d, tinybert-6l-768d, a shape (3x312-1200-12: layers x hidden - "
-        "intermediate - heads; roberta:3x… for another family) or a model folder."
+        help="tinybert-4l-312d, tinybert-6l-768d, a folder, or a shape: 3x312-1200-12 is "
+        "layers x hidden-intermediate-heads."
     ),
 ]
 
@@ -73,48 +73,37 @@ def run(
     out: Annotated[Path, typer.Option(help="The run directory.")],
     teacher: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Fine-tuned classifier: folder or hub name; several times: their mean teaches. "
-            "labels: the soft labels of the version's rows, no model."
-        ),
+        typer.Option(help="Classifier, or several; labels: the version's soft labels."),
     ] = None,
     teacher_init: Annotated[
         str | None,
         typer.Option(
             "--fine-tune",
             "--teacher-init",
-            help="In its place: an encoder that is fine-tuned on the version first, into "
-            "OUT-teacher.",
+            help="An encoder to tune first, into OUT-teacher.",
         ),
     ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(
-            help="What may be spent in all: decides the steps of every part. Exports to "
-            "OUT/export and writes the report, too.",
+            help="Time for all: sets the steps, exports, reports.",
             show_default=False,
         ),
     ] = None,
     encoder: Annotated[
         str | None,
-        typer.Option(
-            help="With --teacher labels: an untuned encoder, for stage 1 and the vocabulary."
-        ),
+        typer.Option(help="With --teacher labels: an untuned encoder, for stage 1."),
     ] = None,
     recipe: Recipe = "quick",
     init: Init = "auto",
-    plain: Annotated[
-        bool, typer.Option(help="Also train the same student on labels only, to compare with.")
-    ] = True,
+    plain: Annotated[bool, typer.Option(help="Train the same student on labels only, too.")] = True,
     allow_weak_teacher: Annotated[
         bool,
-        typer.Option(
-            "--allow-weak-teacher", help="Go on with a teacher, or soft labels, near chance."
-        ),
+        typer.Option("--allow-weak-teacher", help="Go on with one that is near chance."),
     ] = False,
     report: Annotated[
         bool,
-        typer.Option("--report", help="Write OUT/report.html, too; with --minutes it is written."),
+        typer.Option("--report", help="Write OUT/report.html, too."),
     ] = False,
     threads: Threads = None,
     as_json: AsJson = False,
