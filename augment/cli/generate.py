@@ -94,7 +94,7 @@ def run(
     similarity_model: SimilarityModel = None,
     skip_malformed: SkipMalformed = False,
     store: Annotated[
-        Path | None, typer.Option(help="Store of candidates; else OUT/.candidates.")
+        Path | None, typer.Option(help="Of candidates; else in OUT/.candidates.")
     ] = None,
     keep: Annotated[bool, typer.Option("--keep/--no-store", help="For later runs.")] = True,
     store_limit: Annotated[float, number("In GB.", most=10**6)] = 20.0,
