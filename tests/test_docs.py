@@ -107,7 +107,7 @@ def test_readme_fits_two_screens_and_counts_departures() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     departures = re.findall(r"^\*\*(\d+)\. ", METHOD, re.MULTILINE)
 
-    assert len(readme.splitlines()) <= 110
+    assert len(readme.splitlines()) <= 75
     assert f"[{len(departures)} departures]" in readme
 
 

@@ -86,9 +86,12 @@ def between_words(text: str, width: int) -> str:
     lines = []
     for line in text.split("\n"):
         indent = len(line) - len(line.lstrip()) or 7 * line.startswith("error: ")
-        hang = {"subsequent_indent": " " * indent, "break_on_hyphens": False}
-        fits = len(line) <= width or width < 20
-        lines += [line] if fits else textwrap.wrap(line, width, **hang)
+        if len(line) <= width or width < 20:
+            lines.append(line)
+        else:
+            lines += textwrap.wrap(
+                line, width, subsequent_indent=" " * indent, break_on_hyphens=False
+            )
     return "\n".join(lines)
 
 
