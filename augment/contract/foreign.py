@@ -17,6 +17,8 @@ from unicodedata import category
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
+    from rich.text import Text
 
     from augment.contract.task import Label
 
@@ -93,6 +95,45 @@ def between_words(text: str, width: int) -> str:
                 line, width, subsequent_indent=" " * indent, break_on_hyphens=False
             )
     return "\n".join(lines)
+
+
+def command_lines(command: str, width: int) -> list[str]:
+    """A command as lines that a shell takes as one, cut between options, never inside quotes."""
+    lines, word = [""], r"""(?:'[^']*'|"[^"]*"|[^\s'"])+"""
+    for both in re.findall(rf"--?[a-z][a-z-]* (?!-){word}|{word}", command):
+        for part in [both] if len(both) + 6 <= width else both.split(" ", both[0] == "-"):
+            if lines[-1].strip() and len(lines[-1]) + len(part) + 3 > width:
+                lines.append("    ")
+            lines[-1] += f" {part}" if lines[-1].strip() else part
+    return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
+
+
+LABEL = 11
+"""Characters of the name of a fact, see ``terminal.labeled``."""
+
+
+def folded(text: Text, console: Console) -> Text:
+    """A text without lines that are wider than a terminal: they go on below where they began."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    lines: list[Text] = []
+    for line in text.split("\n", allow_blank=True):
+        indent = len(line.plain) - len(line.plain.lstrip())
+        is_fact = any(own.style == "bold" and own.start == 2 for own in line.spans)
+        hang = LABEL + 3 if is_fact and console.width > 3 * LABEL else min(indent, 8)
+        head, body = line.divide([hang])
+        if cell_len(line.plain) <= console.width:
+            lines.append(line)
+        elif text.no_wrap:
+            words = command_lines(body.plain, console.width - hang)
+            lines.append(head + Text(f"\n{'':<{hang}}".join(words)))
+        else:
+            for part in body.wrap(console, console.width - hang):
+                part.rstrip()
+                lines.append(head + part)
+                head = Text(" " * hang)
+    return Text("\n").join(lines)
 
 
 def is_unseen(char: str, *, lines: bool = False) -> bool:

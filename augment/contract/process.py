@@ -371,19 +371,6 @@ def examples_of(epilog: str | None) -> list[str]:
     return [" ".join(part.split()) for part in (epilog or "").split("Example: ") if part.strip()]
 
 
-def command_lines(command: str, width: int) -> list[str]:
-    """A command as lines that a shell takes as one, cut between options, never inside quotes."""
-    import re
-
-    lines, word = [""], r"""(?:'[^']*'|"[^"]*"|[^\s'"])+"""
-    for both in re.findall(rf"--?[a-z][a-z-]* (?!-){word}|{word}", command):
-        for part in [both] if len(both) + 6 <= width else both.split(" ", both[0] == "-"):
-            if lines[-1].strip() and len(lines[-1]) + len(part) + 3 > width:
-                lines.append("    ")
-            lines[-1] += f" {part}" if lines[-1].strip() else part
-    return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
-
-
 _SPEECH: list[Any] = []
 
 

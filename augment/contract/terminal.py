@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
@@ -27,11 +26,20 @@ from typer.core import TyperCommand, TyperGroup
 
 from augment.contract.errors import Fault, first_line
 from augment.contract.files import check_arguments, os_fault
-from augment.contract.foreign import Cell, Language, escaped, in_notebook, shown, span
+from augment.contract.foreign import (
+    LABEL,
+    Cell,
+    Language,
+    command_lines,
+    escaped,
+    folded,
+    in_notebook,
+    shown,
+    span,
+)
 from augment.contract.process import (
     STOPPED,
     asked_to_end,
-    command_lines,
     complain,
     examples_of,
     exit_code,
@@ -68,7 +76,7 @@ Public = Annotated[bool, typer.Option("--public", help="Let everybody read it.")
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Send nothing: list files and sizes.")]
 PageOut = Annotated[Path, typer.Option(help="The page to write; its name ends in .html.")]
 
-_LABEL, _LONGEST_LINE = 11, 20_000
+_LONGEST_LINE = 20_000
 _RESUMES = "stopped. Finished work is kept; the same command goes on from there."
 
 
@@ -89,7 +97,7 @@ class _Console(Console):
         texts = [Text(own) if isinstance(own, str) else own for own in objects]
         if self.is_terminal and not how and all(isinstance(own, Text) for own in texts):
             whole = texts[0] if len(texts) == 1 else Text(" ").join(texts)
-            objects = (_folded(whole, self),)
+            objects = (folded(whole, self),)
         try:
             super().print(*objects, **how)
         except OSError:
@@ -112,7 +120,7 @@ def open_console(*, err: bool = False, quiet: bool = False) -> Console:
 
 def labeled(label: str, text: str = "") -> Text:
     """One fact as all commands print it: ``  teacher     12 x 768 · …``."""
-    return Text.assemble("  ", (f"{shown(label):<{_LABEL}}", "bold"), " ", shown(text))
+    return Text.assemble("  ", (f"{shown(label):<{LABEL}}", "bold"), " ", shown(text))
 
 
 def to_copy(label: str, command: str) -> Text:
@@ -120,27 +128,6 @@ def to_copy(label: str, command: str) -> Text:
     line = labeled(label, command)
     line.no_wrap = True
     return line
-
-
-def _folded(text: Text, console: Console) -> Text:
-    """A text without lines that are wider than a terminal: they go on below where they began."""
-    lines: list[Text] = []
-    for line in text.split("\n", allow_blank=True):
-        indent = len(line.plain) - len(line.plain.lstrip())
-        is_fact = any(own.style == "bold" and own.start == 2 for own in line.spans)
-        hang = _LABEL + 3 if is_fact and console.width > 3 * _LABEL else min(indent, 8)
-        head, body = line.divide([hang])
-        if cell_len(line.plain) <= console.width:
-            lines.append(line)
-        elif text.no_wrap:
-            words = command_lines(body.plain, console.width - hang)
-            lines.append(head + Text(f"\n{'':<{hang}}".join(words)))
-        else:
-            for part in body.wrap(console, console.width - hang):
-                part.rstrip()
-                lines.append(head + part)
-                head = Text(" " * hang)
-    return Text("\n").join(lines)
 
 
 class Narrator:
