@@ -106,7 +106,7 @@ def augment_task(
     Raises:
         Fault: Something is not usable; nothing half-written remains.
 
-    Example:
+    Examples:
         >>> from augment import augment_task
         >>> version = augment_task("reviews.toml", mlm="mlm", vectors="vectors.txt", variants=2)
         >>> version.reference

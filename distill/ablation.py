@@ -57,7 +57,7 @@ def ablate_task(
         UsageError: An arm is not known, or it needs what is not given.
         Fault: As ``distill_task``.
 
-    Example:
+    Examples:
         >>> from distill import ablate_task
         >>> found = ablate_task(
         ...     "data/versions/reviews", teacher="models/teacher", student="1x32-64-4",

@@ -91,7 +91,7 @@ def distill_general(
     Raises:
         Fault: With a sentence that says what to do.
 
-    Example:
+    Examples:
         >>> from distill import Budget, Source, distill_general
         >>> found = distill_general(
         ...     Source("corpus.txt", processes=1), teacher="mlm", student="1x32-64-4",

@@ -76,7 +76,7 @@ def fine_tune_teacher(
     Raises:
         Fault: With a sentence that says what to do.
 
-    Example:
+    Examples:
         >>> from distill import distill_teacher
         >>> result = distill_teacher(
         ...     "data/versions/reviews", init="mlm", out="models/teacher", recipe="short.toml",

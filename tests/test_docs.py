@@ -119,6 +119,20 @@ def test_what_pages_link_to_is_there() -> None:
             assert (page.parent / place).exists(), f"{page.name} links to {place}"
 
 
+def test_the_first_page_names_every_page_of_the_site() -> None:
+    """Those that the site makes itself have no file."""
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    pages = {
+        name for name in re.findall(r": (\S+\.md)$", nav, re.M) if (ROOT / "docs" / name).exists()
+    }
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+
+    assert len(pages) > 25
+    assert pages - {"index.md"} == {
+        n for n in re.findall(r"\]\(([^)#]+)\)", index) if n[:3] != "../"
+    }
+
+
 def test_docs_have_few_entries_a_folder() -> None:
     folders = [ROOT / "docs", *(each for each in (ROOT / "docs").iterdir() if each.is_dir())]
 

@@ -130,7 +130,7 @@ def plan_task(
     Raises:
         Fault: As the run itself would, or there is nothing to plan: the recipe generates nothing.
 
-    Example:
+    Examples:
         >>> from augment import plan
         >>> plan("reviews.toml", mlm="mlm", vectors="vectors.txt", variants=2).rows_in
         40

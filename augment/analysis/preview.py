@@ -131,7 +131,7 @@ def preview(
         UsageError: There are more texts than the task has columns.
         Fault: A model or a recipe cannot be used.
 
-    Example:
+    Examples:
         >>> from augment import preview
         >>> view = preview("reviews.toml", "The soup was cold.", mlm="mlm", vectors="vectors.txt")
         >>> view.to_pandas().query("rank == 1").word.tolist()

@@ -40,7 +40,7 @@ def write_report(version: Version | str | Path, out: str | Path) -> Path:
         ContractError: The version is not as its manifest describes it.
         OutputUnwritable: The file cannot be written.
 
-    Example:
+    Examples:
         >>> from augment import report
         >>> report("data/versions/reviews", "data.html").name
         'data.html'

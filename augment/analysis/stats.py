@@ -88,7 +88,7 @@ class Difference(Displayed):
 def version_stats(version: Version | str | Path) -> VersionStats:
     """Read the training split once and count; of rows without labels less is told.
 
-    Example:
+    Examples:
         >>> from augment import stats
         >>> stats("data/versions/reviews@v0001").source_rows
         40
@@ -174,7 +174,7 @@ def difference(
 ) -> Difference:
     """Compare recipes, counts and the rows to train on of two versions of one task.
 
-    Example:
+    Examples:
         >>> from augment import diff
         >>> diff("data/versions/reviews@v0001", "data/versions/reviews").changed
         0

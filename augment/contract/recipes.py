@@ -179,7 +179,7 @@ class Recipes(Generic[M]):
         Raises:
             RecipeInvalid: Nothing has that name, it is not TOML, or has faults (all are listed).
 
-        Example:
+        Examples:
             >>> import augment, distill
             >>> augment.load_recipe("official", "sst2").variants
             20

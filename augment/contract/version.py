@@ -63,7 +63,7 @@ _VERSION_NAME = re.compile(r"v[0-9]{4,}")
 class Version:
     """A committed, immutable version on disk: its directory and its parsed manifest.
 
-    Example:
+    Examples:
         >>> from augment import list_versions, open_version, verify
         >>> version = open_version("data/versions/reviews@v0001")
         >>> version.to_pandas("validation").label_name.value_counts().to_dict()

@@ -59,7 +59,7 @@ def add_rows(
     Raises:
         Fault: Something is not usable; nothing half-written remains.
 
-    Example:
+    Examples:
         >>> from augment import add_rows
         >>> more = add_rows(
         ...     "data/versions/reviews", "more.jsonl", generator="paraphrase", out="data/more"

@@ -63,7 +63,7 @@ def filter_version(
     Raises:
         Fault: Something is not usable; nothing half-written remains.
 
-    Example:
+    Examples:
         >>> from augment import filter_version
         >>> first = "data/versions/reviews"
         >>> version = filter_version(first, recipe="official", out="data/filtered")

@@ -42,7 +42,7 @@ def merge_versions(
         UsageError: They are of other tasks, or of other source rows.
         Fault: Something is not usable; nothing half-written remains.
 
-    Example:
+    Examples:
         >>> from augment import add_rows, merge_versions
         >>> first = "data/versions/reviews"
         >>> more = add_rows(first, "more.jsonl", generator="paraphrase", out="data/more")

@@ -79,7 +79,7 @@ def write_version(
         SourceInvalid: A column, a label or a split is missing, or a row is malformed.
         OutputUnwritable: There is no room.
 
-    Example:
+    Examples:
         >>> import pandas as pd
         >>> from augment import write_version
         >>> train = pd.DataFrame({"sentence": ["good tea", "cold soup"], "label": [1, 0]})

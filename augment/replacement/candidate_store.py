@@ -223,7 +223,7 @@ def candidate_store(folder: str | Path, *, prune_gb: float | None = None) -> Sto
     Raises:
         StoreInvalid: A file is damaged or busy.
 
-    Example:
+    Examples:
         >>> from augment import candidate_store
         >>> candidate_store("data/versions/.candidates", prune_gb=2).dropped
         0

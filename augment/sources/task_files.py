@@ -42,7 +42,7 @@ def draft_task(
         SourceInvalid: It cannot be said what is text and what is label, or a row is malformed.
         UsageError: A column is not there, or the shares are none.
 
-    Example:
+    Examples:
         >>> from augment import draft_task
         >>> draft = draft_task("tickets.csv")
         >>> draft.texts, draft.label, draft.names

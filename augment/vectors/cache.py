@@ -151,7 +151,7 @@ def vector_tables(
         verify: Read every byte and compare it with the digests.
         clear: Remove all: files are parsed again when needed. A process that maps one keeps it.
 
-    Example:
+    Examples:
         >>> from augment import vector_tables
         >>> vector_tables(verify=True).removed
         0

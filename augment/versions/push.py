@@ -30,7 +30,7 @@ def push_version(
         ContractError: The version was damaged.
         HubRefused: The hub did not take it, or cannot be reached.
 
-    Example:
+    Examples:
         >>> from augment import push
         >>> assert not push("data/versions/reviews", "owner/reviews", dry_run=True).url
     """

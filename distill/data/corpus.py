@@ -53,7 +53,7 @@ class Source:
         cache: Where tokenized corpora are kept, to share them between runs; in the run if left out.
         processes: How many tokenize, which changes nothing; one a processor if left out.
 
-    Example:
+    Examples:
         >>> from distill import Source
         >>> Source("corpus.txt", documents="line", take=1_000).take
         1000

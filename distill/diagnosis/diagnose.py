@@ -202,7 +202,7 @@ def diagnose(
         quiet: Say nothing on stderr.
         calibrate: Times the stages of a trial.
 
-    Example:
+    Examples:
         >>> from distill import doctor
         >>> found = doctor(
         ...     "models/teacher", "data/versions/reviews", student="1x32-64-4", recipe="short.toml",

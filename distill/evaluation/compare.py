@@ -45,7 +45,7 @@ def evaluate_models(
         DataInvalid: The split has no labels.
         Fault: With a sentence that says what to do.
 
-    Example:
+    Examples:
         >>> from distill import evaluate
         >>> evaluate(["models/teacher", "runs/reviews"], "data/versions/reviews").selection.metric
         'accuracy'

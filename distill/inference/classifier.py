@@ -59,7 +59,7 @@ class Classifier:
     Attributes:
         backend: What computes.
 
-    Example:
+    Examples:
         >>> from distill import Classifier
         >>> classifier = Classifier.load("runs/reviews")
         >>> classifier.predict_proba(["The breakfast was lovely.", "The soup was cold."]).shape

@@ -83,7 +83,7 @@ def distill_task(
     Raises:
         Fault: With a sentence that says what to do.
 
-    Example:
+    Examples:
         >>> from distill import distill_task
         >>> run = distill_task(
         ...     "data/versions/reviews", teacher="models/teacher", student="1x32-64-4",

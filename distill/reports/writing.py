@@ -66,7 +66,7 @@ def write_report(
         DataInvalid: At a place is no run, or nothing of it can be shown.
         OutputUnwritable: The file cannot be written.
 
-    Example:
+    Examples:
         >>> from distill import report
         >>> report(["runs/reviews", "models/teacher"], "report.html").name
         'report.html'

@@ -122,7 +122,7 @@ def compare_runs(
         DataInvalid: A run is unfinished or damaged, or nobody knows where the version is.
         Fault: With a sentence that says what to do.
 
-    Example:
+    Examples:
         >>> from distill import compare
         >>> found = compare(["runs/reviews", "models/teacher"])
         >>> found.split

@@ -110,7 +110,7 @@ class Run(Displayed):
         seconds: By part, all calls together.
         problem: Why it cannot be read; empty where it can.
 
-    Example:
+    Examples:
         >>> from distill import list_runs, open_run
         >>> run = open_run("runs/reviews")
         >>> run.table().model.tolist()

@@ -123,7 +123,7 @@ def predict(
         UsageError: The arguments do not go together.
         Fault: With a sentence that says what to do.
 
-    Example:
+    Examples:
         >>> from distill import predict
         >>> predict("runs/reviews", ["The soup was cold."]).to_pandas().columns[1]
         'prediction'

@@ -146,7 +146,7 @@ def find_thresholds(
         DataInvalid: No row is labeled.
         Fault: With a sentence that says what to do.
 
-    Example:
+    Examples:
         >>> from distill import find_thresholds
         >>> found = find_thresholds("runs/reviews", "data/versions/reviews", abstain=0.1)
         >>> found.wanted[0].abstain

@@ -155,7 +155,7 @@ def export_model(
         ExtraMissing: ONNX is asked for and not installed.
         Fault: With a sentence that says what to do.
 
-    Example:
+    Examples:
         >>> from distill import export
         >>> found = export(
         ...     "runs/reviews", "data/versions/reviews", out="export", forms=["transformers"],

@@ -228,7 +228,7 @@ def check_submission(place: str | Path) -> Submission:
     Raises:
         DataInvalid: Nothing is there, or it cannot be read.
 
-    Example:
+    Examples:
         >>> from distill import check_submission
         >>> checked = check_submission("glue")
         >>> checked.files[0].file, len(checked.files[0].faults) > 0

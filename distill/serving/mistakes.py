@@ -91,7 +91,7 @@ def write_mistakes(
         DataInvalid: The split has no labels.
         Fault: With a sentence that says what to do.
 
-    Example:
+    Examples:
         >>> from distill import write_mistakes
         >>> write_mistakes("runs/reviews", "data/versions/reviews", out="errors.csv").rows
         {'validation': 20}

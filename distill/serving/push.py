@@ -62,7 +62,7 @@ def push_model(
         ModelInvalid: The model was damaged, or cannot answer.
         HubRefused: The hub did not take it, or cannot be reached.
 
-    Example:
+    Examples:
         >>> from distill import push
         >>> assert not push("runs/reviews", "owner/reviews", dry_run=True).url
     """

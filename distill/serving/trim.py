@@ -152,7 +152,7 @@ def trim_model(
         ModelInvalid: The model cannot be trimmed.
         Fault: With a sentence that says what to do.
 
-    Example:
+    Examples:
         >>> from distill import trim
         >>> found = trim("runs/reviews", "data/versions/reviews", out="models/trimmed")
         >>> assert found.after.tokens < found.before.tokens

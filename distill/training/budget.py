@@ -34,7 +34,7 @@ class Budget:
     Raises:
         UsageError: Both are given, or one that is not greater than 0.
 
-    Example:
+    Examples:
         >>> from distill import Budget
         >>> Budget(hours=2)
         Budget(hours=2, tokens=None)
