@@ -3,7 +3,9 @@
 Product quantization (Jégou et al., 2011; of word vectors: Joulin et al., 2016, "FastText.zip"): the
 columns of a table are cut into groups of like width; in each group all tokens share 256 pieces, and
 a token is the numbers of its pieces, a byte for each group. Before, the columns are rotated onto
-principal axes, which are dealt out so that all groups vary about alike (Ge et al., 2013).
+principal axes, which are dealt out so that all groups vary about alike (Ge et al., 2013). What then
+remains of the tokens that count most is put together once more, from narrower pieces (residual
+quantization: Chen et al., 2010).
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from numpy.typing import NDArray
 from distill.errors import ModelInvalid
 
 PIECES = 256
-WIDEST = 4
-"""Columns of a piece at most; the width divides the table's."""
+WIDE, NARROW = 6, 2
+"""Columns of a piece at most; a width divides the table's."""
+FREQUENT = 6
+"""One of so many tokens has narrow pieces besides."""
 ROUNDS = 12
 _LEVELS = 127
 _LARGEST = 1e12
@@ -27,21 +31,43 @@ Bytes = NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True)
-class Codebooks:
-    """A table in pieces.
+class Pieces:
+    """Vectors side by side from pieces of one width.
 
     Attributes:
-        codes: Numbers of pieces, shape (tokens, groups).
+        codes: Numbers of pieces, shape (vectors, groups).
         pieces: 8-bit numbers, shape (groups, 256, width).
         scales: What they are to be multiplied by, shape (groups,).
-        rotation: 8-bit numbers, shape (columns, columns): from axes of pieces back to columns.
-        rotation_scales: What its columns are to be multiplied by, shape (columns,).
-        mean: Of all vectors, shape (columns,).
     """
 
     codes: NDArray[np.uint8]
     pieces: Bytes
     scales: Array
+
+    @property
+    def vectors(self) -> Array:
+        """Shape (vectors, columns)."""
+        pieces = self.pieces * self.scales[:, None, None]
+        found: Array = pieces[np.arange(len(self.scales)), self.codes]
+        return found.reshape(len(self.codes), -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Codebooks:
+    """A table in pieces.
+
+    Attributes:
+        wide: Of all tokens.
+        narrow: Of what then remains; the first is nothing, the others are tokens that count most.
+        places: Which of ``narrow`` a token has, shape (tokens,).
+        rotation: 8-bit numbers, shape (columns, columns): from axes of pieces back to columns.
+        rotation_scales: What its columns are to be multiplied by, shape (columns,).
+        mean: Of all vectors, shape (columns,).
+    """
+
+    wide: Pieces
+    narrow: Pieces
+    places: NDArray[np.int32]
     rotation: Bytes
     rotation_scales: Array
     mean: Array
@@ -49,15 +75,19 @@ class Codebooks:
     @property
     def table(self) -> Array:
         """The vectors as they are told, shape (tokens, columns)."""
-        pieces = self.pieces * self.scales[:, None, None]
-        turned = pieces[np.arange(len(self.scales)), self.codes].reshape(len(self.codes), -1)
+        turned = self.wide.vectors + self.narrow.vectors[self.places]
         found: Array = turned @ (self.rotation * self.rotation_scales) + self.mean
         return found
 
 
-def piece_width(columns: int) -> int:
+def piece_width(columns: int, most: int = WIDE) -> int:
     """Columns of a piece of a table with so many."""
-    return next(width for width in range(WIDEST, 0, -1) if columns % width == 0)
+    return next(width for width in range(most, 0, -1) if columns % width == 0)
+
+
+def saves_bytes(tokens: int, columns: int) -> bool:
+    """Whether pieces and a rotation are smaller than what they spare each token, about 3/4."""
+    return 3 * tokens > 4 * (2 * PIECES + columns)
 
 
 def fit_codebooks(table: Array, weights: Array) -> Codebooks:
@@ -75,16 +105,18 @@ def fit_codebooks(table: Array, weights: Array) -> Codebooks:
             "a token vector holds a number that is none, or larger than any that was learnt.",
             "Train the model again: it has diverged.",
         )
-    columns = table.shape[1]
+    width = piece_width(table.shape[1])
     mean: Array = np.average(table, axis=0, weights=weights).astype(np.float32)
-    rotation, rotation_scales = _bytes(_axes(table - mean, weights, piece_width(columns)).T, axis=0)
+    rotation, rotation_scales = _bytes(_axes(table - mean, weights, width).T, axis=0)
     back = np.linalg.inv(rotation * rotation_scales)
     turned = ((table - mean) @ back).astype(np.float32)
-    groups = np.split(turned, columns // piece_width(columns), axis=1)
-    found = [_pieces(np.ascontiguousarray(group), weights) for group in groups]
-    pieces, scales = _bytes(np.stack([own for _, own in found]), axis=(1, 2))
-    codes = np.stack([numbers for numbers, _ in found], axis=1)
-    return Codebooks(codes, pieces, scales.reshape(-1), rotation, rotation_scales.reshape(-1), mean)
+    wide = _fit(turned, weights, width)
+    frequent = np.argsort(-weights, kind="stable")[: -(-len(table) // FREQUENT)]
+    remains = turned[frequent] - wide.vectors[frequent]
+    narrow = _fit(remains, weights[frequent], piece_width(table.shape[1], NARROW), nothing=True)
+    places = np.zeros(len(table), np.int32)
+    places[frequent] = 1 + np.arange(len(frequent))
+    return Codebooks(wide, narrow, places, rotation, rotation_scales.reshape(-1), mean)
 
 
 def _axes(centered: Array, weights: Array, width: int) -> Array:
@@ -100,17 +132,30 @@ def _axes(centered: Array, weights: Array, width: int) -> Array:
     return found
 
 
-def _pieces(group: Array, weights: Array) -> tuple[NDArray[np.uint8], Array]:
-    """The number of each token's piece, shape (tokens,), and the pieces, (256, width)."""
+def _fit(vectors: Array, weights: Array, width: int, *, nothing: bool = False) -> Pieces:
+    """Pieces of all groups; with ``nothing`` the first piece is zeros, and a first vector of it."""
+    groups = np.split(vectors, vectors.shape[1] // width, axis=1)
+    most = PIECES - nothing
+    found = [_means(np.ascontiguousarray(group), weights, most) for group in groups]
+    codes = np.stack([numbers for numbers, _ in found], axis=1)
+    pieces = np.zeros((len(groups), PIECES, width), np.float32)
+    for own, (_, means) in zip(pieces, found, strict=True):
+        own[nothing : nothing + len(means)] = means
+    if nothing:
+        codes = np.concatenate([np.zeros_like(codes[:1]), codes + 1])
+    values, scales = _bytes(pieces, axis=(1, 2))
+    return Pieces(codes.astype(np.uint8), values, scales.reshape(-1))
+
+
+def _means(group: Array, weights: Array, most: int) -> tuple[NDArray[np.int32], Array]:
+    """The number of each vector's piece, shape (vectors,), and the pieces, (at most, width)."""
     from sklearn.cluster import KMeans
 
-    known = min(PIECES, len(np.unique(group, axis=0)))
+    known = min(most, len(np.unique(group, axis=0)))
     means = KMeans(known, init="random", n_init=1, max_iter=ROUNDS, random_state=0)
     with warnings.catch_warnings(action="ignore"):  # that more rounds would change a bit
         numbers = means.fit(group, sample_weight=weights).labels_
-    pieces = np.zeros((PIECES, group.shape[1]), np.float32)
-    pieces[:known] = means.cluster_centers_
-    return numbers.astype(np.uint8), pieces
+    return numbers, means.cluster_centers_.astype(np.float32)
 
 
 def _bytes(values: Array, axis: int | tuple[int, ...]) -> tuple[Bytes, Array]:

@@ -128,3 +128,5 @@ def save_tokenizer(
                 pad_type_id=tokenizer.pad_token_type_id,
             )
     tokenizer.save_pretrained(folder)
+    if ready and backend is not None:
+        backend.save(str(folder / "tokenizer.json"), pretty=False)  # a third of it would be blanks

@@ -2,12 +2,13 @@
 
 Products with weights take 8-bit numbers on both sides. The range of their inputs is fixed
 beforehand, by what training rows send through the graph (``ranges``). Weights have a scale for each
-output, tables one for each row; where it is asked for, token vectors are put together from pieces.
+output, tables one for each row. A small graph multiplies in the same way, but its file holds six
+bits of a weight, and token vectors are put together from pieces.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from distill.models.codebooks import PIECES, Codebooks, fit_codebooks
+from distill.models.codebooks import PIECES, Codebooks, Pieces, fit_codebooks, saves_bytes
 from distill.serving.graph_writer import CONTRIBUTED, save_graph, tensor_of
 from distill.serving.products import GraphIndex, Product
 from distill.serving.ranges import Feed, Range, observe
@@ -25,8 +26,10 @@ from distill.serving.ranges import Feed, Range, observe
 Array = NDArray[np.float32]
 
 MOST = 127  # of a weight with a sign
-FEWEST_TOKENS = 2 * PIECES
-"""Of fewer tokens the pieces would be larger than their vectors."""
+FEW_BITS = 6
+"""Of a weight in the file of a small graph."""
+SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6)
+"""Of the largest weight of an output, that the largest of few bits may stand for."""
 MOST_PAIR = 128
 """Two neighboring weights of one sign add up to this at most: 255 times it fits into 16 bits, in
 which processors without VNNI add the products of a pair, and beyond which they would cut off."""
@@ -49,14 +52,42 @@ def quantize_weight(weight: Array) -> Quantized:
     return _rounded(weight, largest)
 
 
+def quantize_few(weight: Array) -> Quantized:
+    """The same in ``FEW_BITS`` bits; of some scales an output has the one of least squared error.
+
+    Pairs cannot be too large: they add up to 62 at most.
+    """
+    most = 2 ** (FEW_BITS - 1) - 1
+    whole = np.abs(weight).max(axis=0) / most
+    best, least = _rounded(weight, whole, most), np.full(len(whole), np.inf)
+    for share in SHARES:
+        tried = _rounded(weight, share * whole, most)
+        lost = np.square(tried.values * tried.scales - weight).sum(axis=0)
+        better = lost < least
+        least = np.where(better, lost, least)
+        values = np.where(better, tried.values, best.values)
+        best = Quantized(values, np.where(better, tried.scales, best.scales))
+    return best
+
+
+def pack(values: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """The lowest ``FEW_BITS`` bits of numbers, a plane for each: shape (bits, numbers / 8, 1).
+
+    Args:
+        values: As many as eight divides, in two's complement.
+    """
+    bits = values.reshape(-1).view(np.uint8) >> np.arange(FEW_BITS, dtype=np.uint8)[:, None] & 1
+    return np.packbits(bits, axis=1, bitorder="little")[:, :, None]
+
+
 def quantize_table(table: Array) -> Quantized:
     """Quantize a table of vectors, shape (rows, width), with a scale for each row."""
     return _rounded(table, np.abs(table).max(axis=1, keepdims=True) / MOST)
 
 
-def _rounded(weight: Array, scales: NDArray[np.floating[Any]]) -> Quantized:
+def _rounded(weight: Array, scales: NDArray[np.floating[Any]], most: int = MOST) -> Quantized:
     scales = np.where(scales > 0, scales, 1.0).astype(np.float32)
-    return Quantized(np.rint(weight / scales).astype(np.int8), scales)
+    return Quantized(np.clip(np.rint(weight / scales), -most, most).astype(np.int8), scales)
 
 
 def quantize(source: Path, targets: Mapping[Path, Array | None], feeds: Iterable[Feed]) -> None:
@@ -64,43 +95,51 @@ def quantize(source: Path, targets: Mapping[Path, Array | None], feeds: Iterable
 
     Args:
         source: The graph, which stays as it is.
-        targets: Each new graph, with what each token counts for, shape (tokens,), where the table
-            of their vectors is to be put together from pieces.
+        targets: Each new graph; of a small one with what each token counts for, shape (tokens,).
         feeds: Inputs from training rows, one row each; the graph is observed once for all targets.
     """
     model = onnx.load(source)
     index = GraphIndex(model)
     products = list(index.products())
     ranges = observe(model, sorted({product.states for product in products}), feeds)
-    for target, weights in targets.items():
+    for target, counts in targets.items():
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
-        rewriter = _Rewriter(copy, ranges)
+        rewriter = _Rewriter(copy, ranges, counts)
         for product in products:
             rewriter.product(product)
         for lookup in index.lookups():
-            rewriter.lookup(lookup, weights)
+            rewriter.lookup(lookup)
         save_graph(rewriter.finish(), target)
 
 
 class _Rewriter:
     """Replaces nodes of a model, each by several."""
 
-    def __init__(self, model: onnx.ModelProto, ranges: dict[str, Range]) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, ranges: dict[str, Range], counts: Array | None
+    ) -> None:
         self.model = model
         self.ranges = ranges
+        self.counts = counts
         self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
         self.replaced: dict[str, list[onnx.NodeProto]] = {}
         self.numbers: dict[str, str] = {}
 
     def product(self, product: Product) -> None:
         """Let a product multiply 8-bit numbers."""
-        weight = self._array(product.weight)
-        found = quantize_weight(weight.T if product.transposed else weight)
+        name, weight = product.weight, self._array(product.weight)
+        weight = weight.T if product.transposed else weight
+        few = self.counts is not None and weight.size % 8 == 0
+        found = quantize_few(weight) if few else quantize_weight(weight)
         states, scale, zero, nodes = self._quantized(product.states)
-        name = product.weight
+        numbers = f"{name}.int8"
+        if few:
+            nodes += self._unpacked(name, numbers, found.values)
+        else:
+            self._store(numbers, found.values)
         inputs = [
-            states, self._store(f"{name}.int8", found.values), scale,
+            states, numbers, scale,
             self._store(f"{name}.scales", found.scales), zero, "", product.bias,
         ]  # fmt: skip
         nodes.append(
@@ -112,12 +151,40 @@ class _Rewriter:
         first, *others = product.nodes
         self.replaced |= {first: nodes, **{other: [] for other in others}}
 
-    def lookup(self, node: onnx.NodeProto, weights: Array | None) -> None:
+    def _unpacked(self, name: str, whole: str, values: NDArray[np.int8]) -> list[onnx.NodeProto]:
+        """Put planes of bits together again, when the graph is loaded; once for each weight."""
+        if whole in self.numbers:
+            return []
+        self.numbers[whole] = whole
+        planes = self._store(f"{name}.planes", pack(values))
+        places = self._store("bits.places", np.arange(8, dtype=np.uint8))
+        two = self._store("bits.two", np.uint8(2))
+        flat = self._store("bits.flat", np.array([FEW_BITS, -1]))
+        signed = [2.0**at for at in range(FEW_BITS - 1)] + [-(2.0 ** (FEW_BITS - 1))]
+        worth = self._store("bits.worth", np.array([signed], np.float32))
+        shape = self._store(f"{name}.shape", np.array(values.shape))
+
+        def step(operator: str, part: str, *inputs: str, **settings: Any) -> onnx.NodeProto:
+            made = part if part == whole else f"{name}.{part}"
+            return helper.make_node(operator, [*inputs], [made], name=made, **settings)
+
+        return [
+            step("BitShift", "shifted", planes, places, direction="RIGHT"),
+            step("Mod", "bits", f"{name}.shifted", two),
+            step("Cast", "bits.float", f"{name}.bits", to=TensorProto.FLOAT),
+            step("Reshape", "bits.flat", f"{name}.bits.float", flat),
+            step("MatMul", "numbers", worth, f"{name}.bits.flat"),
+            step("Reshape", "shaped", f"{name}.numbers", shape),
+            step("Cast", whole, f"{name}.shaped", to=TensorProto.INT8),
+        ]
+
+    def lookup(self, node: onnx.NodeProto) -> None:
         """Let rows of a table be 8-bit numbers with a scale for each row, or pieces."""
         name, output = node.input[0], node.output[0]
         table = self._array(name)
-        if weights is not None and len(table) == len(weights) > FEWEST_TOKENS:
-            self.replaced[output] = self._pieces(name, node, fit_codebooks(table, weights))
+        counts = self.counts
+        if counts is not None and len(table) == len(counts) and saves_bytes(*table.shape):
+            self.replaced[output] = self._pieces(name, node, fit_codebooks(table, counts))
             return
         found = quantize_table(table)
         nodes = []
@@ -133,42 +200,68 @@ class _Rewriter:
         self.replaced[output] = [*nodes, cast, scaled]
 
     def _pieces(self, name: str, node: onnx.NodeProto, shared: Codebooks) -> list[onnx.NodeProto]:
-        """Take the numbers of a row's pieces, then these, and turn them side by side.
+        """Take the numbers of a row's pieces, then these side by side, add what remains, turn all.
 
         What depends on weights alone is computed once, when the graph is loaded.
         """
-        groups, _, width = shared.pieces.shape
+        output = node.output[0]
         arrays: dict[str, NDArray[Any]] = {
-            "codes": shared.codes,
-            "pieces": shared.pieces.reshape(-1, width),
-            "first": np.arange(groups, dtype=np.int32) * PIECES,
-            "scales": shared.scales[:, None],
-            "shape": np.array([0, 0, groups * width]),
+            "places": shared.places.astype(np.uint16 if len(shared.places) < 2**16 else np.int32),
             "rotation": shared.rotation,
             "rotation_scales": shared.rotation_scales,
             "mean": shared.mean,
         }
         stored = {part: self._store(f"{name}.{part}", own) for part, own in arrays.items()}
-        output = node.output[0]
 
         def step(operator: str, part: str, *inputs: str, **settings: Any) -> onnx.NodeProto:
             made = output if part == "whole" else f"{output}.{part}"
             return helper.make_node(operator, [*inputs], [made], name=made, **settings)
 
-        axes, turned = f"{output}.axes", f"{output}.turned"
+        made = {
+            part: f"{output}.{part}" for part in ("place", "row", "bytes", "axes", "sum", "turned")
+        }
         return [
-            step("Gather", "codes", stored["codes"], node.input[1]),
-            step("Cast", "numbers", f"{output}.codes", to=TensorProto.INT32),
-            step("Add", "places", f"{output}.numbers", stored["first"]),
-            step("Gather", "pieces", stored["pieces"], f"{output}.places"),
-            step("Cast", "values", f"{output}.pieces", to=TensorProto.FLOAT),
-            step("Mul", "scaled", f"{output}.values", stored["scales"]),
-            step("Reshape", "flat", f"{output}.scaled", stored["shape"]),
+            *self._side_by_side(f"{name}.wide", f"{output}.wide", node.input[1], shared.wide),
+            step("Gather", "place", stored["places"], node.input[1]),
+            step("Cast", "row", made["place"], to=TensorProto.INT32),
+            *self._side_by_side(f"{name}.narrow", f"{output}.narrow", made["row"], shared.narrow),
+            step("Add", "sum", f"{output}.wide", f"{output}.narrow"),
             step("Cast", "bytes", stored["rotation"], to=TensorProto.FLOAT),
-            step("Mul", "axes", f"{output}.bytes", stored["rotation_scales"]),
-            step("MatMul", "turned", f"{output}.flat", axes),
-            step("Add", "whole", turned, stored["mean"]),
+            step("Mul", "axes", made["bytes"], stored["rotation_scales"]),
+            step("MatMul", "turned", made["sum"], made["axes"]),
+            step("Add", "whole", made["turned"], stored["mean"]),
         ]
+
+    def _side_by_side(
+        self, name: str, output: str, rows: str, shared: Pieces
+    ) -> Iterator[onnx.NodeProto]:
+        """Vectors of rows from their pieces."""
+        groups, _, width = shared.pieces.shape
+        arrays: dict[str, NDArray[Any]] = {
+            "codes": shared.codes,
+            "pieces": shared.pieces,
+            "scales": shared.scales[:, None, None],
+            "one_by_one": np.array([-1, width]),
+            "first": np.arange(groups, dtype=np.int32) * PIECES,
+            "shape": np.array([0, 0, groups * width]),
+        }
+        stored = {part: self._store(f"{name}.{part}", own) for part, own in arrays.items()}
+        made = output
+
+        def step(operator: str, *inputs: str, part: str = "", **settings: Any) -> onnx.NodeProto:
+            nonlocal made
+            made = f"{output}.{part}" if part else output
+            return helper.make_node(operator, [*inputs], [made], name=made, **settings)
+
+        yield step("Cast", stored["pieces"], part="values", to=TensorProto.FLOAT)
+        yield step("Mul", made, stored["scales"], part="scaled")
+        yield step("Reshape", made, stored["one_by_one"], part="table")
+        table = made
+        yield step("Gather", stored["codes"], rows, part="codes")
+        yield step("Cast", made, part="numbers", to=TensorProto.INT32)
+        yield step("Add", made, stored["first"], part="places")
+        yield step("Gather", table, made, part="taken")
+        yield step("Reshape", made, stored["shape"])
 
     def finish(self) -> onnx.ModelProto:
         """The model with its new nodes, and without weights that nobody reads any more."""
