@@ -200,53 +200,61 @@ class _Rewriter:
         self.replaced[output] = [*nodes, cast, scaled]
 
     def _pieces(self, name: str, node: onnx.NodeProto, shared: Codebooks) -> list[onnx.NodeProto]:
-        """Take the numbers of a row's pieces, then these side by side, add what remains, turn all.
+        """Put a row's wide pieces side by side, add what remains of it, turn both.
 
-        What depends on weights alone is computed once, when the graph is loaded.
+        What depends on weights alone is computed once, when the graph is loaded: so are the
+        rows of what remains, a sixth of the table.
         """
-        output = node.output[0]
+        output, rows = node.output[0], node.input[1]
         arrays: dict[str, NDArray[Any]] = {
+            "wide.codes": shared.wide.codes,
+            "narrow.codes": shared.narrow.codes,
             "places": shared.places.astype(np.uint16 if len(shared.places) < 2**16 else np.int32),
             "rotation": shared.rotation,
             "rotation_scales": shared.rotation_scales,
             "mean": shared.mean,
         }
         stored = {part: self._store(f"{name}.{part}", own) for part, own in arrays.items()}
+        made = ""
 
         def step(operator: str, part: str, *inputs: str, **settings: Any) -> onnx.NodeProto:
-            made = output if part == "whole" else f"{output}.{part}"
+            nonlocal made
+            made = f"{output}.{part}" if part else output
             return helper.make_node(operator, [*inputs], [made], name=made, **settings)
 
-        made = {
-            part: f"{output}.{part}" for part in ("place", "row", "bytes", "axes", "sum", "turned")
-        }
+        codes, wide, narrow, table = (
+            f"{output}.{own}" for own in ("codes", "wide", "narrow", "table")
+        )
         return [
-            *self._side_by_side(f"{name}.wide", f"{output}.wide", node.input[1], shared.wide),
-            step("Gather", "place", stored["places"], node.input[1]),
-            step("Cast", "row", made["place"], to=TensorProto.INT32),
-            *self._side_by_side(f"{name}.narrow", f"{output}.narrow", made["row"], shared.narrow),
-            step("Add", "sum", f"{output}.wide", f"{output}.narrow"),
+            step("Gather", "codes", stored["wide.codes"], rows),
+            *self._side_by_side(f"{name}.wide", wide, codes, (0, 0), shared.wide),
+            *self._side_by_side(
+                f"{name}.narrow", table, stored["narrow.codes"], (0,), shared.narrow
+            ),
+            step("Gather", "place", stored["places"], rows),
+            step("Cast", "row", made, to=TensorProto.INT32),
+            step("Gather", "narrow", table, made),
             step("Cast", "bytes", stored["rotation"], to=TensorProto.FLOAT),
-            step("Mul", "axes", made["bytes"], stored["rotation_scales"]),
-            step("MatMul", "turned", made["sum"], made["axes"]),
-            step("Add", "whole", made["turned"], stored["mean"]),
+            step("Mul", "axes", made, stored["rotation_scales"]),
+            step("Add", "sum", wide, narrow),
+            step("MatMul", "turned", made, f"{output}.axes"),
+            step("Add", "", made, stored["mean"]),
         ]
 
     def _side_by_side(
-        self, name: str, output: str, rows: str, shared: Pieces
+        self, name: str, output: str, codes: str, kept: tuple[int, ...], shared: Pieces
     ) -> Iterator[onnx.NodeProto]:
-        """Vectors of rows from their pieces."""
+        """Vectors from the numbers of their pieces, whose first dimensions are ``kept``."""
         groups, _, width = shared.pieces.shape
         arrays: dict[str, NDArray[Any]] = {
-            "codes": shared.codes,
             "pieces": shared.pieces,
             "scales": shared.scales[:, None, None],
             "one_by_one": np.array([-1, width]),
             "first": np.arange(groups, dtype=np.int32) * PIECES,
-            "shape": np.array([0, 0, groups * width]),
+            "shape": np.array([*kept, groups * width]),
         }
         stored = {part: self._store(f"{name}.{part}", own) for part, own in arrays.items()}
-        made = output
+        made = ""
 
         def step(operator: str, *inputs: str, part: str = "", **settings: Any) -> onnx.NodeProto:
             nonlocal made
@@ -255,12 +263,11 @@ class _Rewriter:
 
         yield step("Cast", stored["pieces"], part="values", to=TensorProto.FLOAT)
         yield step("Mul", made, stored["scales"], part="scaled")
-        yield step("Reshape", made, stored["one_by_one"], part="table")
-        table = made
-        yield step("Gather", stored["codes"], rows, part="codes")
-        yield step("Cast", made, part="numbers", to=TensorProto.INT32)
+        yield step("Reshape", made, stored["one_by_one"], part="pieces")
+        pieces = made
+        yield step("Cast", codes, part="numbers", to=TensorProto.INT32)
         yield step("Add", made, stored["first"], part="places")
-        yield step("Gather", table, made, part="taken")
+        yield step("Gather", pieces, made, part="taken")
         yield step("Reshape", made, stored["shape"])
 
     def finish(self) -> onnx.ModelProto:
