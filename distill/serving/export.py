@@ -5,7 +5,7 @@ DIR/trim.json                                     what was left out first, where
 DIR/transformers/   config.json model.safetensors tokenizer.json tokenizer_config.json
 DIR/onnx/           config.json model.onnx        tokenizer.json tokenizer_config.json
 DIR/onnx-int8/      the same with 8-bit weights, whose answers do not depend on batch mates
-DIR/onnx-small/     the same again in half the bytes: six bits a weight, token vectors in shared pieces
+DIR/onnx-small/     the same in half the bytes: six bits a weight, token vectors in pieces
 """
 
 from __future__ import annotations
