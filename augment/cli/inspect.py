@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from augment.cli.options import complete_versions
-from augment.contract.foreign import counted, shown
+from augment.contract.foreign import counted, shown, sized
 from augment.contract.terminal import (
     AsJson,
     PageOut,
@@ -138,11 +138,11 @@ def store_command(
         return
     for file in files:
         print_lines(
-            f"  {file.path.name}  {counted(file.entries, 'position')} · {file.bytes / 2**20:.1f} MB"
+            f"  {file.path.name}  {counted(file.entries, 'position')} · {sized(file.bytes)}"
         )
-    total = sum(file.bytes for file in files) / 2**20
+    total = sum(file.bytes for file in files)
     print_lines(
-        f"  {counted(len(files), 'masked LM')} · {total:.1f} MB"
+        f"  {counted(len(files), 'masked LM')} · {sized(total)}"
         + (f" · {dropped:,} dropped" * bool(dropped))
     )
 
@@ -177,11 +177,10 @@ def vectors_command(
     for row in tables:
         state = "" if row["state"] == "whole" else " · damaged: it is made again when needed"
         shape = f"{row.get('rows', 0):,} x {row.get('dimensions', 0)}"
-        size = row["bytes"] / 2**20
-        print_lines(f"  {row.get('source', row['entry'])}  {shape} · {size:,.1f} MB{state}")
-    total = sum(row["bytes"] for row in tables) / 2**20
+        print_lines(f"  {row.get('source', row['entry'])}  {shape} · {sized(row['bytes'])}{state}")
+    total = sum(row["bytes"] for row in tables)
     print_lines(
-        f"  {counted(len(tables), 'table')} · {total:,.1f} MB in "
+        f"  {counted(len(tables), 'table')} · {sized(total)} in "
         f"{place}" + " · removed" * bool(removed)
     )
 

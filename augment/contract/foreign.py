@@ -83,6 +83,15 @@ def span(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+def sized(count: float) -> str:
+    """Bytes as ``40 bytes``, ``12 kB``, ``57.4 MB`` or ``1.2 GB``."""
+    if count < 1e3:
+        return counted(int(count), "byte")
+    if count < 1e5:
+        return f"{count / 1e3:.0f} kB"
+    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+
+
 def between_words(text: str, width: int) -> str:
     """A sentence on several lines, none of which is wider, each below where the first began."""
     lines = []

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from augment.contract.foreign import Displayed
+from augment.contract.foreign import Displayed, sized
 from augment.errors import StoreInvalid
 from augment.masked_lm.inputs import MaskedInput
 from augment.masked_lm.model import TIE_GAP, Ranking
@@ -277,10 +277,10 @@ def prune_after_run(store: CandidateStore, limit: int) -> str:
     folder = store.path.parent
     try:
         dropped = prune(folder, limit)
-        size = sum(file.bytes for file in describe_store(folder)) / 2**20
+        size = sum(file.bytes for file in describe_store(folder))
     except (StoreInvalid, OSError) as error:  # the version is committed: no failure of the run
         return str(error)
-    return f"{size:.1f} MB in {folder}" + f" · {dropped:,} dropped" * bool(dropped) + noted
+    return f"{sized(size)} in {folder}" + f" · {dropped:,} dropped" * bool(dropped) + noted
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console
 from rich.text import Text
 
-from augment.contract.foreign import counted, shown
+from augment.contract.foreign import counted, shown, sized
 from augment.contract.task import METRICS
 from augment.contract.terminal import after_commit, labeled, open_console, print_json, to_copy
 from distill.evaluation.results import (
@@ -26,7 +26,7 @@ from distill.evaluation.results import (
     metric_columns,
 )
 from distill.runs.distributed import is_main_process
-from distill.runs.progress import megabytes, short
+from distill.runs.progress import short
 from distill.runs.records import Record
 from distill.tables.calibration import print_calibration
 from distill.tables.cells import INTERVAL, Cells, print_table
@@ -140,7 +140,7 @@ def print_export(result: ExportResult, console: Console) -> None:
     for form in result.forms:
         line = [form.form, *(f"{value:.3f}" for _, value in metric_columns(form.scores))]
         line += [f"{form.drop:.4f}", f"{form.logit_difference:.1e}", f"{form.answers_changed:,}"]
-        lines.append([*line, *_speed(form.latency), megabytes(form.file_bytes)])
+        lines.append([*line, *_speed(form.latency), sized(form.file_bytes)])
     print_table(head, lines, console, spare=_spare(head, result.selection.metric))
     for note in (
         f"drop = {result.selection.metric} on {result.selection.split} lost against pytorch",
@@ -203,10 +203,10 @@ def _cells(result: EvaluationResult) -> tuple[Cells, list[Cells]]:
             retained = result.retention(model)
             line.append("–" if retained is None else f"{retained:.1f}%")
         line += [short(model.parameters), short(model.encoder_parameters), short(model.flops)]
-        lines.append([*line, *_speed(model.latency), megabytes(model.file_bytes)])
+        lines.append([*line, *_speed(model.latency), sized(model.file_bytes)])
     for simple in result.baselines:
         line = [simple.name, *score_cells(simple, result)]
-        size = "–" if simple.file_bytes is None else megabytes(simple.file_bytes)
+        size = "–" if simple.file_bytes is None else sized(simple.file_bytes)
         lines.append([*line, *["–"] * (len(head) - len(line) - 1), size])
     return head, lines
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from augment.contract import OutputUnwritable, TaskSpec, Version
 from augment.contract.files import check_output, nearest
-from augment.contract.foreign import counted
+from augment.contract.foreign import counted, sized
 from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts, count_taught
 from distill.data.unknown import MANY_UNKNOWN, unknown_share
@@ -263,7 +263,7 @@ def check_time(
 def check_memory(forecast: Forecast) -> Check[None]:
     """Whether it fits."""
     total = _memory()
-    finding = f"peak {_gigabytes(forecast.memory_bytes)} in these steps, of {_gigabytes(total)}"
+    finding = f"peak {sized(forecast.memory_bytes)} in these steps, of {sized(total)}"
     doubt = "A smaller batch_size needs less." if forecast.memory_bytes > TIGHT * total else ""
     return seen(None, finding, doubt)
 
@@ -276,7 +276,7 @@ def check_disk(forecast: Forecast, out: Path) -> Check[None]:
     """
     check_output(out / RUN)
     free = shutil.disk_usage(nearest(out)).free
-    finding = f"needs about {_gigabytes(forecast.disk_bytes)} at {out}, {_gigabytes(free)} are free"
+    finding = f"needs about {sized(forecast.disk_bytes)} at {out}, {sized(free)} are free"
     if forecast.disk_bytes > free:
         raise OutputUnwritable(finding, "Free some space, or choose another --out.")
     return seen(None, finding, "That is tight." if forecast.disk_bytes > TIGHT * free else "")
@@ -286,7 +286,3 @@ def _memory() -> int:
     if torch.cuda.is_available():
         return int(torch.cuda.get_device_properties(0).total_memory)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"

@@ -7,7 +7,7 @@ from augment.contract.foreign import span
 from augment.contract.terminal import Gauge
 from distill.runs.distributed import is_main_process
 
-__all__ = ["Gauge", "Narrator", "megabytes", "short", "span"]
+__all__ = ["Gauge", "Narrator", "short", "span"]
 
 
 class Narrator(terminal.Narrator):
@@ -23,8 +23,3 @@ def short(count: int) -> str:
         if count >= factor / 10:
             return f"{count / factor:.1f} {letter}"
     return f"{count:,}"
-
-
-def megabytes(size: int) -> str:
-    """A file size, such as ``57.4 MB``."""
-    return f"{size / 1e6:.1f} MB"

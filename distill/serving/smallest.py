@@ -7,10 +7,11 @@ from pathlib import Path
 
 from augment.contract import Version
 from augment.contract.files import check_output, new_place, sole_writer
+from augment.contract.foreign import sized
 from distill.errors import ExtraMissing, UsageError
 from distill.inference.forms import FINE_DROP, chosen_form
 from distill.models.folders import folder_digest
-from distill.runs.progress import Narrator, megabytes
+from distill.runs.progress import Narrator
 from distill.runs.records import read_json
 from distill.serving.export import (
     RECORD,
@@ -44,7 +45,7 @@ class Smallest:
 
     def __str__(self) -> str:
         less = f" · {self.metric} {self.form.drop:.3f} lower" if self.form.drop >= 0.0005 else ""
-        sizes = f"{megabytes(self.form.file_bytes)} of {megabytes(self.whole.file_bytes)}"
+        sizes = f"{sized(self.form.file_bytes)} of {sized(self.whole.file_bytes)}"
         trimmed = " · vocabulary trimmed" * self.trimmed
         return f"{self.folder} · {sizes}{less}{trimmed}"
 

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from augment.contract.foreign import counted, shown
+from augment.contract.foreign import counted, shown, sized
 from augment.contract.terminal import labeled
 from distill.evaluation.results import metric_columns
-from distill.runs.progress import megabytes
 from distill.tables.cells import print_table
 
 if TYPE_CHECKING:
@@ -59,4 +58,4 @@ def print_trim(result: TrimResult, console: Console) -> None:
 
 def _size(sizes: Sizes) -> list[str]:
     bytes_of = (sizes.table_bytes, sizes.weight_bytes, sizes.tokenizer_bytes)
-    return [f"{sizes.tokens:,}", *map(megabytes, bytes_of)]
+    return [f"{sizes.tokens:,}", *map(sized, bytes_of)]

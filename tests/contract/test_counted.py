@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from augment.contract.foreign import counted
+from augment.contract.foreign import counted, sized
 from tests.conftest import ROOT
 
 NOUNS = """
@@ -15,7 +15,7 @@ NOUNS = """
     epochs evaluations examples faults fields files forms heads hours labels layers minutes
     nodes numbers originals parts positions processes rows runs samples scores seconds seeds
     sets sources splits states steps tables tensors texts threads tokens variants versions
-    words
+    words LMs models masks
 """
 NO_ADJECTIVE = "has|have|holds|in|of|the|these"
 BESIDE = re.compile(rf" (?:(?!(?:{NO_ADJECTIVE}) )[a-z-]+ ){{0,2}}?(?:{'|'.join(NOUNS.split())})\b")
@@ -92,3 +92,11 @@ def test_the_check_sees_what_it_is_for() -> None:
         "{n} rows",
         "{len(x)} badly formed rows",
     ]
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "0 bytes"), (40, "40 bytes"), (12_345, "12 kB"), (1e5, "0.1 MB"), (1.2e9, "1.2 GB")],
+)
+def test_a_size_is_said_in_its_own_unit(count: float, said: str) -> None:
+    assert sized(count) == said
