@@ -39,7 +39,11 @@ def show_summary(version: Version) -> None:
         stdout.print(labeled("added", added))
     if dropped := _dropped(counts):
         stdout.print(labeled("dropped", dropped))
-    replaced = {k.partition(".")[2]: n for k, n in counts.items() if k.startswith("replaced.")}
+    replaced = {
+        key.partition(".")[2].replace("_", " "): count
+        for key, count in counts.items()
+        if key.startswith("replaced.")
+    }
     total = sum(replaced.values())
     if total:
         shares = " · ".join(f"{n / total:.0%} {k}" for k, n in sorted(replaced.items()))
@@ -159,8 +163,9 @@ def show_preview(view: TextPreview, variants: int, top: int) -> None:
         best = " · ".join(f"{name} {score:.2f}" for name, score in word.candidates[:top])
         more = len(word.candidates) - top
         tail = f" · … {more} more" if more > 0 else ""
+        none = "none" * (word.route in ("masked_lm", "vectors"))
         table.add_row(
-            Text(shown(word.word)), word.route.replace("_", " "), Text(shown(best + tail))
+            Text(shown(word.word)), word.route.replace("_", " "), Text(shown(best + tail or none))
         )
     stdout.print(table)
     stdout.print("\n  variants")

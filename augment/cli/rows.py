@@ -17,11 +17,12 @@ _MOST_SHOWN = 5
 
 
 def show_origin(version: Version) -> None:
-    """The recipe, and where rows came from that no recipe made."""
+    """What the recipe does, and where rows came from that no recipe made."""
     from augment.analysis.stats import made_by
 
     recipe = version.manifest.recipe
-    line = " · ".join(f"{key} {value}" for key, value in recipe.items())
+    used = {key: value for key, value in recipe.items() if value and value != "off"}
+    line = " · ".join(key if value is True else f"{key} {value}" for key, value in used.items())
     if recipe.get("variants") == 0:
         line = "variants 0: the rows as they are"
     if line:

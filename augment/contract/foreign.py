@@ -129,8 +129,10 @@ def folded(text: Text, console: Console) -> Text:
     lines: list[Text] = []
     for line in text.split("\n", allow_blank=True):
         indent = len(line.plain) - len(line.plain.lstrip())
-        is_fact = any(own.style == "bold" and own.start == 2 for own in line.spans)
-        hang = LABEL + 3 if is_fact and console.width > 3 * LABEL else min(indent, 8)
+        named = any(own.style == "bold" and own.start == 2 for own in line.spans) * (LABEL + 3)
+        if gap := re.match(r" +\S+(?: \S+)* {2,}", line.plain[: 2 * LABEL + 1]):
+            named = max(named, gap.end())
+        hang = named if named and console.width > 3 * LABEL else min(indent, 8)
         head, body = line.divide([hang])
         if cell_len(line.plain) <= console.width:
             lines.append(line)
