@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from augment.contract import process
 from augment.contract.files import new_place
 from augment.contract.foreign import counted
 from augment.contract.models import max_input_length, quiet_libraries
@@ -100,7 +101,7 @@ def distill_general(
         >>> found.student
         'models/general/student'
     """
-    began, budget = time.monotonic(), budget or Budget()
+    began, budget = process.began(), budget or Budget()
     quiet_libraries()
     narrator, run = Narrator(quiet=quiet), RunDirectory(new_place(out))
     settings = load_recipe(recipe, "")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
 
 TYPE_CHECKING = False  # "typing", "signal" and what they import take longer than all of this
 if not TYPE_CHECKING:
@@ -28,6 +29,7 @@ else:
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = "stopped. No result was written."
 _SECONDS_BETWEEN_TRIES = 0.05
+_LOADED = time.monotonic()
 
 
 class Interrupted(KeyboardInterrupt):
@@ -173,6 +175,14 @@ def listen() -> None:
         uncaught(kind, error, trace)
 
     sys.unraisablehook, sys.excepthook = lost, late
+
+
+def began() -> float:
+    """When this command began, on the monotonic clock; now, where the process is no command.
+
+    Its libraries take seconds to load, which its user waits for, too.
+    """
+    return _LOADED if _ear.listens else time.monotonic()
 
 
 def asked_to_end() -> int:

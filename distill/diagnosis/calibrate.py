@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import resource
@@ -23,8 +24,9 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from augment.contract import Version
-from distill.data.batching import longest, spread
+from distill.data.batching import lengths_of, longest, spread
 from distill.data.versions import TokenizedSplits, tokenize_sample
+from distill.evaluation.cost import parameter_counts
 from distill.evaluation.evaluate import predict
 from distill.evaluation.results import Judgment
 from distill.models.bf16 import autocast
@@ -52,14 +54,57 @@ from distill.training.teachers import Guides, Teacher
 
 StageName = Literal["intermediate", "prediction", "plain"]
 Clock = Callable[[], float]
+Most = Callable[[str], float]
+"""Told what is about to be timed, gives the seconds that this may take, about."""
 STAGES: dict[StageName, Callable[[DistillRecipe], Training]] = {
     "intermediate": lambda recipe: recipe.intermediate,
     "prediction": lambda recipe: recipe.prediction,
     "plain": lambda recipe: recipe.plain,
 }
 """Each stage of a run with its section of the recipe, in their order."""
+TITLES: dict[StageName, str] = {
+    "intermediate": "stage 1",
+    "prediction": "stage 2",
+    "plain": "labels only",
+}
 BATCHES, ANSWERED, BRIEFLY, VALIDATED, MOST_ROWS = 6, 256, 64, 8, 4_096
 MOST_SECONDS = 12.0
+TELLING = 4
+BACKWARD = 3.0
+"""How many times the answer to a row a step takes that learns from it."""
+
+
+def usual(_: str) -> float:
+    """The seconds for each thing that is timed, where nobody is in a hurry."""
+    return MOST_SECONDS
+
+
+class Allowance:
+    """Seconds for all that is timed: what is left is shared by what is still to be timed.
+
+    Args:
+        seconds: In all, from now on; what is loaded meanwhile counts, too.
+        show: Is told the share that is done, and what comes next.
+    """
+
+    least = 0.3
+    """Seconds of a thing: less time than this measures nothing."""
+
+    def __init__(self, seconds: float, show: Callable[[float, str], object] | None = None) -> None:
+        self._until = time.monotonic() + seconds
+        self._show, self._parts, self._done = show, 1, 0
+
+    def divide(self, parts: int) -> None:
+        """Say how many things will be timed."""
+        self._parts = parts
+
+    def __call__(self, what: str) -> float:
+        """The seconds of the next one."""
+        if self._show:
+            self._show(self._done / self._parts, what)
+        left = max(1, self._parts - self._done)
+        self._done += 1
+        return max(self.least, (self._until - time.monotonic()) / left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +113,19 @@ class Trial:
 
     Attributes:
         context: As a run has it.
-        spec: The student.
         student: As it is before training.
         guides: What it learns from; a teacher with the same rows in its own tokens.
         tokenizing: Rows a second that a tokenizer splits.
     """
 
     context: TaskContext
-    spec: StudentSpec
     student: Student
     guides: Guides
     tokenizing: float
 
     def fresh_student(self) -> Student:
-        """The student once more, untouched."""
-        context, guide = self.context, self.guides.model
-        return start_student(self.spec, context.version.task, context.recipe, guide)
+        """The student once more, untouched; to start it again may take a minute."""
+        return dataclasses.replace(self.student, model=copy.deepcopy(self.student.model))
 
     def on(self, places: NDArray[np.int64]) -> Trial:
         """The same on some of its rows."""
@@ -166,7 +208,7 @@ def open_trial(
     ]
     run, narrator = RunDirectory(folder), Narrator(quiet=True)
     context = TaskContext(recipe, student.tokenizer, max_length, run, narrator, version, tokens)
-    return Trial(context, spec, student, Guides(tuple(teachers), guides.encoder), tokenizing)
+    return Trial(context, student, Guides(tuple(teachers), guides.encoder), tokenizing)
 
 
 def _splits(version: Version, rows: datasets.Dataset) -> TokenizedSplits:
@@ -179,7 +221,7 @@ def calibrate(
     stages: Sequence[StageName],
     clock: Clock = time.perf_counter,
     *,
-    most: float = MOST_SECONDS,
+    most: Most = usual,
     brief: bool = False,
 ) -> Timings:
     """Train every stage for some steps on rows whose lengths are spread like the version's.
@@ -188,24 +230,46 @@ def calibrate(
         trial: The run.
         stages: Those that it has.
         clock: Gives seconds.
-        most: About so many of them are spent on each stage.
+        most: How many of them are spent on each stage, and on each model that answers.
         brief: Fewer rows are answered, and no steps on the longest rows are made.
     """
-    context, rows, teaching = trial.context, trial.context.tokens.train, math.inf
-    steps = {stage: seconds_a_step(trial, stage, clock, most) for stage in stages}
-    some = trial.on(spread(rows, BRIEFLY if brief else ANSWERED))
-    for teacher in some.guides.teachers:
+    context, rows, answers = trial.context, trial.context.tokens.train, 0.0
+    count = BRIEFLY if brief else ANSWERED
+    for teacher in trial.guides.teachers:
         with autocast(teacher.classifier.model.device, context.recipe.precision):
-            teaching = _rate(teacher.classifier, teacher.tokens.train, clock)
+            seconds = most(f"answers of the {teacher.name}")
+            answers += 1 / _rate(teacher.classifier, teacher.tokens.train, clock, count, seconds)
     nn.Module.to(trial.student.model, device())
     student = Classifier("student", eval_mode(trial.student.model), context.tokenizer)
-    answering = _rate(student, some.context.tokens.train, clock)
+    answering = _rate(student, rows, clock, count, most("answers of the student"))
+    teaching, steps = 1 / answers if answers else math.inf, dict[StageName, float]()
+    for stage in stages:
+        row = BACKWARD / answering + _compared(trial, stage, 1 / answering, answers)
+        steps[stage] = seconds_a_step(trial, stage, clock, most(f"steps of {TITLES[stage]}"), row)
     if not brief:
         heaviest = stages[0]
         batch_size = STAGES[heaviest](context.recipe).numbers.batch_size
-        _run(trial.on(longest(rows, batch_size)), heaviest, steps=2, clock=clock, most=most)
+        most_seconds = most("the longest rows")
+        _run(trial.on(longest(rows, batch_size)), heaviest, 2, clock, most_seconds)
     tokens = float(np.mean(rows["length"]))
     return Timings(steps, trial.tokenizing, teaching, answering, tokens, peak_bytes())
+
+
+def _compared(trial: Trial, stage: StageName, student: float, teachers: float) -> float:
+    """Seconds, about, that the model takes for a row whose states a stage compares with its own.
+
+    Args:
+        trial: The run.
+        stage: Of it.
+        student: Seconds that the student takes to answer a row.
+        teachers: Likewise the teachers; 0 where there are none.
+    """
+    network, recipe = trial.guides.network, trial.context.recipe
+    reads = stage == "intermediate" or (stage == "prediction" and recipe.prediction.matches_states)
+    if network is None or not reads:
+        return 0.0
+    sizes = [parameter_counts(own).encoder for own in (network, trial.student.model)]
+    return teachers or student * sizes[0] / max(1, sizes[1])
 
 
 def peak_bytes() -> int:
@@ -216,25 +280,63 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _rate(classifier: Classifier, rows: datasets.Dataset, clock: Clock) -> float:
-    predict(classifier, rows.select(range(min(8, len(rows)))))
-    began = clock()
-    predict(classifier, rows)
-    return len(rows) / (clock() - began)
+def _rate(
+    classifier: Classifier, rows: datasets.Dataset, clock: Clock, count: int, most: float
+) -> float:
+    """Rows a second: of ever more, up to ``count``, while there is time."""
+    began, some = clock(), 2
+    while True:
+        started = clock()
+        predict(classifier, rows.select(spread(rows, some)))
+        seconds = clock() - started
+        if some >= count or clock() - began + 4 * seconds > most:
+            return some / seconds
+        some = min(count, 4 * some)
 
 
 def seconds_a_step(
-    trial: Trial, stage: StageName, clock: Clock = time.perf_counter, most: float = MOST_SECONDS
+    trial: Trial, stage: StageName, clock: Clock, most: float, row_seconds: float
 ) -> float:
-    """Mean over the second pass through a few batches; over what there is, if that is late."""
+    """Mean over the second pass through a few batches; of a slow model, from smaller ones.
+
+    Args:
+        trial: The run.
+        stage: Of it.
+        clock: Gives seconds.
+        most: How many of them may be spent, about; what is loaded first is not counted.
+        row_seconds: What a row of a step takes, about.
+    """
     section = STAGES[stage](trial.context.recipe)
     trial = trial.on(_drawn(trial.context.tokens.train, parts_of(section.draws_from)))
     rows, size = trial.context.tokens.train, section.numbers.batch_size
     batches = max(1, min(BATCHES, len(rows) // size))
-    some = trial.on(spread(rows, batches * size))
-    starts = _run(some, stage, steps=2 * batches + 1, clock=clock, most=most)
+    if row_seconds * size * 2 * batches > most:
+        return _slow_step(trial, stage, clock, most, row_seconds)
+    starts = _run(trial.on(spread(rows, batches * size)), stage, 2 * batches, clock, most)
     first = batches if len(starts) > 2 * batches else 1
     return (starts[-1] - starts[first]) / (len(starts) - 1 - first)
+
+
+def _slow_step(
+    trial: Trial, stage: StageName, clock: Clock, most: float, row_seconds: float
+) -> float:
+    """Seconds of a step, from one of a single row and one of as many as there is time for.
+
+    A step takes so long for each row, and some time whatever their number. Rows are of about the
+    mean length; an epoch of one row more than a batch alternates between both sizes.
+    """
+    rows, size = trial.context.tokens.train, STAGES[stage](trial.context.recipe).numbers.batch_size
+    few = min(size, max(2, int(most / (3 * row_seconds))))
+    lengths = lengths_of(rows)
+    typical = np.argsort(np.abs(lengths - lengths.mean()), kind="stable")
+    starts = _run(trial.on(np.resize(typical, few + 1)), stage, 3, clock, most, batch_size=few)
+    warm_up, single, *timed = np.diff(starts).tolist()
+    several = timed[0] if timed else warm_up
+    if few == size:
+        return several
+    told = timed and few >= TELLING  # of fewer rows the difference is chance
+    more = max((several - single) / (few - 1), row_seconds / 2) if told else row_seconds
+    return single + more * (size - 1)
 
 
 def _drawn(rows: datasets.Dataset, parts: Sequence[Part]) -> NDArray[np.int64]:
@@ -244,23 +346,33 @@ def _drawn(rows: datasets.Dataset, parts: Sequence[Part]) -> NDArray[np.int64]:
     return np.flatnonzero((known | blind) & (~known | (len(parts) > blind)))
 
 
-def _run(trial: Trial, stage: StageName, *, steps: int, clock: Clock, most: float) -> list[float]:
+def _run(
+    trial: Trial,
+    stage: StageName,
+    steps: int,
+    clock: Clock,
+    most: float,
+    batch_size: int | None = None,
+) -> list[float]:
     """Train a stage on a fresh student.
 
     Returns:
-        When each forward pass began, in seconds; three of them at least, if there are as many.
+        When each forward pass began, in seconds: one more than steps; three of them at least.
     """
     recipe = trial.context.recipe
     changes: dict[str, Any] = {
-        "epochs": 1e6, "max_steps": steps, "evaluations": 1, "data": "augmented"
+        "epochs": 1e6, "max_steps": steps + 1, "evaluations": 1, "data": "augmented"
     }  # fmt: skip
-    if stage == "prediction" and not trial.guides.teachers:  # a step takes as long with labels
-        changes["weights"] = PredictionWeights(logits=0.0, labels=1.0)
+    if batch_size is not None:
+        changes["batch_size"] = batch_size
+    if stage == "prediction":  # a step takes as long with labels, and nobody answers rows first
+        own = recipe.prediction.weights if trial.guides.teachers else PredictionWeights()
+        changes["weights"] = own.model_copy(update={"logits": 0.0, "labels": 1.0})
     section = STAGES[stage](recipe).model_copy(update=changes)
     student, guides = trial.fresh_student(), trial.guides
     with (
         tempfile.TemporaryDirectory(dir=trial.context.run.path) as folder,
-        _starts(clock, most) as starts,
+        _starts(clock, steps, most) as starts,
         suppress(_Enough),
     ):
         (Path(folder) / RUN).touch()  # without it a run would end: its directory were gone
@@ -281,14 +393,14 @@ def _run(trial: Trial, stage: StageName, *, steps: int, clock: Clock, most: floa
 
 
 @contextmanager
-def _starts(clock: Clock, most: float) -> Iterator[list[float]]:
-    """Note when each forward pass of a stage begins; stop when there is no time for more."""
+def _starts(clock: Clock, steps: int, most: float) -> Iterator[list[float]]:
+    """Note when each forward pass of a stage begins; stop after the steps, or when it is late."""
     starts: list[float] = []
 
     def note(module: nn.Module, _: Any) -> None:
         if isinstance(module, Stage):
             starts.append(clock())
-            if len(starts) > 2 and starts[-1] - starts[0] > most:
+            if len(starts) > steps or (len(starts) > 2 and starts[-1] - starts[0] > most):
                 raise _Enough
 
     handle = register_module_forward_pre_hook(note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from distill.data.mixtures import draws_of
 from distill.diagnosis.calibrate import STAGES, StageName, Timings
 from distill.diagnosis.forecast import Part, Rows, time_parts
 from distill.errors import UsageError
+from distill.models.width_pruning import TEXTS, TOKENS
 from distill.recipes.load import DistillRecipe
 from distill.recipes.schema import Training
 from distill.runs.progress import span
@@ -20,8 +22,10 @@ EVALUATING = 0.2
 """The share of a part's time that its evaluations may take before there are fewer."""
 RESERVE = 0.05
 """Of the time, for checkpoints and what nobody foresees."""
-MODELS, FORMS = 3, 4
-"""What is timed when the run ends: teacher and students; and an export's forms."""
+FORMS = 4
+"""What is measured of an export: the model, and its usual forms."""
+USUAL_MINUTES = 10.0
+"""Given less time than this, the forms of an export are timed for less than usual."""
 _SHARES = (1e-5, 1e5)
 _HALVINGS = 60
 
@@ -35,12 +39,16 @@ class Costs:
         rows: How many there are.
         timings: Of the run.
         tuning: Seconds of a step of the teacher; None where one is given.
+        starting: Seconds until the students can be trained, where these are narrowed teachers.
+        timed: For what share of the usual seconds the forms of an export are timed.
     """
 
     recipe: DistillRecipe
     rows: Rows
     timings: Timings
     tuning: float | None = None
+    starting: float = 0.0
+    timed: float = 1.0
 
     @property
     def sections(self) -> tuple[str, ...]:
@@ -58,7 +66,8 @@ class Costs:
 
     def parts(self, recipe: DistillRecipe) -> list[Part]:
         """What the run does one after the other, and how long each takes."""
-        found = time_parts(recipe, self.rows, self.timings)
+        found = [Part("narrowing", self.starting)] if self.starting else []
+        found += time_parts(recipe, self.rows, self.timings)
         if self.tuning is None:
             return found
         steps = recipe.teacher.numbers.max_steps or 0
@@ -89,19 +98,61 @@ class Costs:
         rate = self.timings.teaching if name == "teacher" else self.timings.answering
         return self.rows.selecting / rate
 
-    def ending(self) -> float:
-        """Seconds to measure what was made, to export it, and to write the report, about."""
-        rates = [min(self.timings.teaching, self.timings.answering), self.timings.answering]
-        return _FIXED + sum(
-            models * (min(_TIMED, _TIMED_ROWS / rate) + 2 * self.rows.validation / rate)
-            for models, rate in zip((1, MODELS - 1 + FORMS), rates, strict=True)
+    def ends(self) -> list[Part]:
+        """What follows the last step, and how long it takes, about.
+
+        Every model is measured and timed; a teacher that is tuned first twice. For the export all
+        rows are counted and compared in both vocabularies, and both models answer once more.
+        """
+        rows, timings = self.rows, self.timings
+        students = 1 + ("plain" in timings.steps)
+        measured = students * self._measured(timings.answering, rows.tested)
+        if timings.teaching < math.inf:
+            teachers = 1 + (self.tuning is not None)
+            measured += teachers * self._measured(timings.teaching, rows.tested)
+        vocabulary = (
+            2 * rows.tokenized / timings.tokenizing + 2 * rows.validation / timings.answering
         )
+        forms = FORMS * self._measured(timings.answering, share=self.timed)
+        return [
+            Part("measuring", _PREPARING + measured),
+            Part("export", _WRITING + vocabulary + forms),
+            Part("report", _PAGE + _timed(timings.answering) / 2),
+        ]
+
+    @property
+    def ending(self) -> float:
+        """Seconds of all that."""
+        return sum(part.seconds for part in self.ends())
+
+    def _measured(self, rate: float, tested: int = 0, share: float = 1.0) -> float:
+        """Seconds to score and time a model that answers so many rows a second."""
+        return (self.rows.validation + tested) / rate + _timed(rate, share)
 
 
-_FIXED = 20.0
-"""Seconds of baselines, graphs and files."""
-_TIMED, _TIMED_ROWS = 11.0, 2500
-"""Of a model: the most seconds that it is timed for, or as many rows as that takes."""
+def timed_share(minutes: float) -> float:
+    """For what share of the usual seconds the forms of an export are timed."""
+    return min(1.0, minutes / USUAL_MINUTES)
+
+
+def narrowing_seconds(timings: Timings) -> float:
+    """Seconds, about, to make a teacher narrower.
+
+    It answers synthetic texts; to fit its layers to them takes as long again.
+    """
+    return 2 * TEXTS * TOKENS / timings.tokens / timings.teaching
+
+
+_PREPARING, _WRITING, _PAGE = 7.0, 3.0, 4.0
+"""Seconds of baselines and loading, of graphs and files, of charts."""
+_TIMED, _TIMED_ROWS, _TIMED_AT_LEAST = 11.0, 2500, 128
+"""Of a model: the most seconds that it is timed for, or as many rows as that takes; and rows that
+are answered however long they take."""
+
+
+def _timed(rate: float, share: float = 1.0) -> float:
+    """Seconds that a model is timed for which answers so many rows a second."""
+    return min(share * _TIMED, _TIMED_ROWS / rate) + _TIMED_AT_LEAST / rate
 
 
 def _stage(name: str) -> StageName:
@@ -139,19 +190,21 @@ def choose(costs: Costs, seconds: float, *, spent: float = 0.0) -> Choice:
     Raises:
         UsageError: Not even ``LEAST_STEPS`` of every part fit.
     """
-    left = seconds * (1 - RESERVE) - spent - costs.ending()
+    left = seconds * (1 - RESERVE) - spent - costs.ending
 
     def taken(share: float) -> float:
         return sum(part.seconds for part in costs.parts(costs.at(share)))
 
     low, high = _SHARES
     if taken(low) > left:
-        least = (taken(low) + spent + costs.ending()) / (1 - RESERVE)
+        least, all_of_it = (
+            math.ceil((taken(own) + spent + costs.ending) / (1 - RESERVE) / 60) for own in (low, 1)
+        )
         raise UsageError(
             f"--minutes {seconds / 60:g} is too little: to load, to measure and to export takes "
-            f"about {span(spent + costs.ending())}, and {LEAST_STEPS} steps of each part "
+            f"about {span(spent + costs.ending)}, and {LEAST_STEPS} steps of each part "
             f"{span(taken(low))}.",
-            f"Give at least {-(-round(least) // 60)}.",
+            f"Give at least {least}; all that the recipe asks for takes about {all_of_it}.",
         )
     whole = taken(high) <= left
     for _ in range(0 if whole else _HALVINGS):

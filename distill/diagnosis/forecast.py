@@ -6,17 +6,12 @@ import math
 from dataclasses import dataclass
 
 from distill.data.mixtures import draws_of
-from distill.diagnosis.calibrate import STAGES, StageName, Timings
+from distill.diagnosis.calibrate import STAGES, TITLES, StageName, Timings
 from distill.recipes.load import DistillRecipe
 from distill.recipes.mixtures import Part as PartName
 from distill.recipes.schema import Training
 from distill.training.schedule import total_steps
 
-TITLES: dict[StageName, str] = {
-    "intermediate": "stage 1",
-    "prediction": "stage 2",
-    "plain": "labels only",
-}
 CHECKPOINTS_AT_ONCE = 3
 WEIGHT_BYTES = 4
 
@@ -33,6 +28,7 @@ class Rows:
         answered: Whether the version holds the teacher's answers already.
         unlabeled: Rows without labels, where the recipe draws any.
         taught: Those of them that stage 2 learns from; all if left out.
+        tested: Of all test splits with labels.
     """
 
     augmented: int
@@ -42,6 +38,7 @@ class Rows:
     answered: bool = False
     unlabeled: int = 0
     taught: int | None = None
+    tested: int = 0
 
     def parts(self, stage: StageName) -> dict[PartName, int]:
         """Rows of each part that a stage draws from."""

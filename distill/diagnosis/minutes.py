@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,30 +23,31 @@ from augment.contract.foreign import counted, shown
 from augment.contract.models import quiet_libraries
 from distill.data.row_sets import count_taught
 from distill.data.scratch import scratch
-from distill.data.versions import sample_drawn
+from distill.data.versions import labeled_tests, sample_drawn
 from distill.diagnosis.calibrate import (
+    BACKWARD,
     MOST_ROWS,
-    MOST_SECONDS,
     STAGES,
+    Allowance,
     StageName,
     calibrate,
     open_trial,
     seconds_a_step,
 )
 from distill.diagnosis.checks import count_rows
-from distill.diagnosis.dial import Choice, Costs, choose, steps_of
+from distill.diagnosis.dial import Choice, Costs, choose, narrowing_seconds, steps_of, timed_share
 from distill.diagnosis.forecast import Part
 from distill.errors import DataInvalid, RunDiffers, UsageError
 from distill.models.folders import folder_digest
 from distill.models.guides import GuideSpec, LoadedGuides, load_guides
 from distill.models.limits import resolve_length
 from distill.models.loading import eval_mode, load_untuned, read_config
-from distill.models.students import Init, parse_student
+from distill.models.students import Init, ShapeSpec, StudentSpec, parse_student
 from distill.recipes.auto import recipe_for
 from distill.recipes.load import DistillRecipe, load_recipe
 from distill.runs.directory import LOCK, MINUTES, RunDirectory
 from distill.runs.distributed import device, world_size
-from distill.runs.progress import Narrator, span
+from distill.runs.progress import Gauge, Narrator, span
 from distill.runs.records import (
     Record,
     commit_sealed,
@@ -58,9 +59,8 @@ from distill.runs.records import (
 
 PLAN, RECIPE = "plan.json", "recipe.toml"
 LEAST, MOST = 0.5, 60 * 24 * 30
-TIMING_SHARE = 0.05
-"""Of the time, for the timed steps of one stage, at most."""
-_TITLES = {"intermediate": "stage 1", "prediction": "stage 2", "plain": "labels only"}
+TIMING_SHARE, MOST_TIMING = 0.05, 90.0
+"""Of the time, and seconds, for all that is timed before the choice, at most."""
 
 
 class PlannedPart(Record):
@@ -81,6 +81,7 @@ class Plan(Record):
         parts: What the run does one after the other.
         spent: Seconds until the choice was made.
         ending: Seconds to measure, to export and to write the report, about.
+        ends: What that is made of.
         whole: Whether more time would not be used.
     """
 
@@ -90,6 +91,7 @@ class Plan(Record):
     parts: tuple[PlannedPart, ...]
     spent: float
     ending: float
+    ends: tuple[PlannedPart, ...] = ()
     whole: bool
 
     @property
@@ -104,9 +106,11 @@ class Plan(Record):
             "minutes",
             " · ".join(f"{p.name} {counted(p.steps, 'step')}, {span(p.seconds)}" for p in chosen),
         )
+        share = 100 / (60 * self.minutes)
+        ends = [f"{p.name} {span(p.seconds)} ({share * p.seconds:.0f}%)" for p in self.ends]
         about = f"at most {span(self.seconds)} of {span(60 * self.minutes)}"
         more = "; more steps than these the recipe does not ask for" * self.whole
-        yield "", f"{about}, tokenizing, measuring and export included{more}"
+        yield "", f"{about}, of it {' · '.join(ends) or 'measuring, export'}{more}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +154,8 @@ class Asked:
         return load_recipe(self.recipe, self.version.task.name)
 
 
-Measure = Callable[[Asked, float], Costs]
-"""Times some steps, of each stage for so many seconds at most."""
+Measure = Callable[[Asked, Allowance], Costs]
+"""Times some steps, in the seconds that it is allowed."""
 
 
 def check_minutes(minutes: float) -> None:
@@ -195,9 +199,12 @@ def recipe_in_minutes(
     run.refuse_foreign()
     with _held(run):
         if not _is_kept(run, identity, asked):
-            narrator.say("timing", "some steps of models that are thrown away …")
-            most = min(MOST_SECONDS, TIMING_SHARE * 60 * asked.minutes)
-            costs, seconds = measure(asked, most), 60 * asked.minutes
+            seconds = 60 * asked.minutes
+            most = min(MOST_TIMING, TIMING_SHARE * seconds)
+            about = f"some steps of models that are thrown away, for about {span(most)} …"
+            narrator.say("timing", about)
+            with closing(Gauge(narrator, "timing")) as gauge:
+                costs = measure(asked, Allowance(most, gauge.show))
             spent = time.monotonic() - began
             choice = choose(costs, seconds, spent=spent)
             plan = _plan(asked, identity, costs, choice, spent)
@@ -220,7 +227,8 @@ def _plan(
         steps=dict(steps_of(choice.recipe, costs.sections)),
         parts=tuple(map(named, choice.parts)),
         spent=round(spent, 1),
-        ending=round(costs.ending(), 1),
+        ending=round(costs.ending, 1),
+        ends=tuple(map(named, costs.ends())),
         whole=choice.whole,
     )
 
@@ -300,7 +308,7 @@ def teacher_of(out: Path) -> Path:
     return out.with_name(f"{out.name}-teacher")
 
 
-def measure_costs(asked: Asked, most: float) -> Costs:
+def measure_costs(asked: Asked, most: Allowance) -> Costs:
     """Time some real steps of every part, on models that are thrown away."""
     version, task, tuned = asked.version, asked.version.task, asked.teacher_init
     taught = None if asked.guides.teachers else count_taught(version)
@@ -311,10 +319,16 @@ def measure_costs(asked: Asked, most: float) -> Costs:
     rows = sample_drawn(version, MOST_ROWS, unlabeled=recipe.draws_unlabeled)
     length = resolve_length(recipe.max_length, task)
     spec = asked.guides.student(asked.student, asked.init)
+    shape_alone = _shape_alone(asked, spec, guides)
+    most.divide(len(guides.teachers) + 1 + len(stages) + (tuned is not None))
     with scratch() as folder:
-        trial = open_trial(version, recipe, spec, guides, rows, length, folder)
-        counted = count_rows(trial)
-        costs = Costs(recipe, counted, calibrate(trial, stages, most=most, brief=True))
+        trial = open_trial(version, recipe, shape_alone, guides, rows, length, folder)
+        counted = replace(count_rows(trial), tested=sum(map(version.rows, labeled_tests(version))))
+        timings = calibrate(trial, stages, most=most, brief=True)
+        narrowing = narrowing_seconds(timings) if shape_alone != spec else 0.0
+        starting = narrowing * (1 + asked.plain)
+        timed = timed_share(asked.minutes)
+        costs = Costs(recipe, counted, timings, starting=starting, timed=timed)
         if tuned is None:
             return costs
         wide = recipe_for(version, asked.settings, read_config(tuned).hidden_size)
@@ -324,9 +338,22 @@ def measure_costs(asked: Asked, most: float) -> Costs:
         place = folder / "teacher"
         place.mkdir()
         trial = open_trial(version, labels, encoder, alone, rows, length, place)
-        tuning = seconds_a_step(trial, "plain", most=most)
+        row = BACKWARD / timings.teaching
+        tuning = seconds_a_step(
+            trial, "plain", time.perf_counter, most("steps of the teacher"), row
+        )
     recipe = recipe.model_copy(update={"teacher": wide.teacher})
     return replace(costs, recipe=recipe, tuning=tuning)
+
+
+def _shape_alone(asked: Asked, spec: StudentSpec, guides: LoadedGuides) -> StudentSpec:
+    """A student that is as fast; one that is its teacher made narrower takes long to start."""
+    guide = guides.model
+    if guide is None or not isinstance(spec, ShapeSpec) or spec.init == "random":
+        return spec
+    narrower = spec.shape.hidden < guide.model.config.hidden_size
+    fits = parse_student(asked.student, "auto", asked.guides.model) == spec
+    return replace(spec, init="random") if narrower and fits else spec
 
 
 def _guides(asked: Asked, seed: int) -> LoadedGuides:

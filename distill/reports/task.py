@@ -13,11 +13,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from augment.contract import Version
+from augment.contract import Version, process
 from augment.contract.files import new_place
 from augment.contract.foreign import counted
 from augment.contract.version import open_checked
 from distill import pipeline
+from distill.diagnosis.dial import timed_share
 from distill.diagnosis.minutes import (
     Asked,
     check_minutes,
@@ -92,7 +93,7 @@ def distill_task(
         >>> run.table().columns[0], run.student.name
         ('model', 'student')
     """
-    began, narrator, place = time.monotonic(), Narrator(quiet=quiet), new_place(out)
+    began, narrator, place = process.began(), Narrator(quiet=quiet), new_place(out)
     if minutes is not None:
         check_minutes(minutes)
     if teacher_init is not None and teacher:
@@ -121,8 +122,9 @@ def distill_task(
     if minutes is not None:
         with timed(done.path, "export"):
             form = export_smallest(
-                str(done.path), open_checked(version), out=done.path / EXPORT, quiet=quiet
-            )
+                str(done.path), open_checked(version), out=done.path / EXPORT,
+                share=timed_share(minutes), quiet=quiet,
+            )  # fmt: skip
         narrator.say("export", str(form))
     if report or minutes is not None:
         on_main_process(lambda: write_report(out, place / REPORT))

@@ -15,8 +15,9 @@ from typer.testing import CliRunner, Result
 from augment.contract import Version
 from distill import Classifier, distill_task, distill_teacher
 from distill.cli import app
+from distill.diagnosis import calibrate
 from distill.diagnosis import minutes as planning
-from distill.diagnosis.calibrate import Timings
+from distill.diagnosis.calibrate import Allowance, Timings
 from distill.diagnosis.dial import LEAST_STEPS, Costs, choose
 from distill.diagnosis.forecast import Rows
 from distill.diagnosis.minutes import PLAN, RECIPE, Asked, measure_costs
@@ -46,12 +47,12 @@ def test_more_time_is_more_steps_of_every_part_and_never_more_than_was_given() -
     for seconds in (80, 120, 240, 400):
         choice = choose(known, seconds, spent=5)
         steps = {part.name: part.steps for part in choice.parts if part.steps}
-        assert 5 + choice.seconds + known.ending() <= seconds
+        assert 5 + choice.seconds + known.ending <= seconds
         assert all(steps[name] >= count for name, count in before.items())
         assert not choice.whole
         before = steps
     assert set(before) == {"teacher", "stage 1", "stage 2", "labels only"}
-    assert 5 + choice.seconds + known.ending() > 0.9 * 400
+    assert 5 + choice.seconds + known.ending > 0.9 * 400
 
 
 def test_time_that_the_recipe_has_no_use_for_is_left() -> None:
@@ -74,13 +75,13 @@ def test_seldom_evaluated_where_that_takes_long() -> None:
 def test_too_little_time_says_how_much_is_enough() -> None:
     with pytest.raises(UsageError, match=r"--minutes 0.5 is too little: .* steps") as short:
         choose(costs(tuning=5.0), 30)
-    least = int(short.value.hint.rstrip(".").split()[-1])
+    least = int(short.value.hint.split(";")[0].split()[-1])
 
     chosen = choose(costs(tuning=5.0), 60 * least).recipe
     assert chosen.teacher.max_steps >= LEAST_STEPS
 
 
-def fast(asked: Asked, most: float) -> Costs:
+def fast(asked: Asked, most: Allowance) -> Costs:
     """As if a minute were enough for some dozen steps."""
     recipe = resolve(asked.settings, Facts.of(asked.version))
     steps = {name: own for name, own in STEPS.items() if asked.plain or name != "plain"}
@@ -124,6 +125,10 @@ def test_one_command_makes_what_the_single_ones_make(
     plan = json.loads((out / "minutes" / PLAN).read_text())
     assert f"teacher {plan['steps']['teacher']['max_steps']} steps" in done.stderr
     assert plan["steps"]["teacher"]["max_steps"] < 70
+    ends = {part["name"]: part["seconds"] for part in plan["ends"]}
+    assert set(ends) == {"measuring", "export", "report"}
+    share = f"{100 * ends['export'] / 60:.0f}%"
+    assert f"export {ends['export']:.0f} s ({share})" in " ".join(done.stderr.split())
     kept = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.suffix in (".json", ".onnx")}
 
     chosen = out / "minutes" / RECIPE
@@ -288,14 +293,35 @@ def test_a_choice_that_was_damaged(
 def test_what_is_measured(version: Version, encoder: Path, teacher: Path, recipe: Path) -> None:
     tuned = Asked(version, GuideSpec((str(encoder),)), "2x16-32-4", recipe, "auto", True,
                   str(encoder), 1.0)  # fmt: skip
-    found = measure_costs(tuned, 0.3)
+    found = measure_costs(tuned, Allowance(1.0))
     given = replace(tuned, guides=GuideSpec((str(teacher),)), teacher_init=None, plain=False)
 
     assert found.tuning is not None
     assert 0 < found.tuning < 10
     assert set(found.timings.steps) == {"intermediate", "prediction", "plain"}
     assert found.rows == replace(ROWS, unlabeled=0)
-    assert measure_costs(given, 0.3).sections == ("intermediate", "prediction")
+    assert measure_costs(given, Allowance(1.0)).sections == ("intermediate", "prediction")
+
+
+def test_a_slow_model_is_timed_by_few_rows_in_the_time_that_is_allowed(
+    version: Version, encoder: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[float, str]] = []
+    asked = Asked(version, GuideSpec((str(encoder),)), "2x16-32-4", recipe, "auto", True,
+                  str(encoder), 1.0)  # fmt: skip
+    run = mock.Mock(wraps=calibrate._run)
+    monkeypatch.setattr(calibrate, "_run", run)
+    monkeypatch.setattr(calibrate, "BACKWARD", 1e6)
+    found = measure_costs(asked, Allowance(0.0, lambda done, what: told.append((done, what))))
+
+    assert [called.kwargs.get("batch_size") for called in run.call_args_list][:3] == [2, 2, 2]
+    assert [called.args[2] for called in run.call_args_list][:3] == [3, 3, 3]
+    assert all(seconds > 0 for seconds in found.timings.steps.values())
+    assert [what for _, what in told] == [
+        "answers of the teacher", "answers of the student", "steps of stage 1",
+        "steps of stage 2", "steps of labels only", "steps of the teacher",
+    ]  # fmt: skip
+    assert [done for done, _ in told] == pytest.approx([at / 6 for at in range(6)])
 
 
 @pytest.mark.parametrize("name", ["quick", "paper", "demo", "logits", "minilmv2", "pkd"])
