@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.offline.sitecustomize import RECORD
+from tests.quick import be_quick
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -67,6 +68,11 @@ def _vectors_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUGMENT_VECTORS_CACHE", str(tmp_path_factory.mktemp("vectors-cache")))
         yield
+
+
+def pytest_collection_finish() -> None:
+    """Everything is imported by now."""
+    be_quick()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -59,7 +59,6 @@ def few_steps() -> Iterator[None]:
     import distill.general
     from distill import pipeline
     from distill.diagnosis import calibrate, checks, diagnose, minutes
-    from distill.evaluation import cost, end_to_end
     from distill.models import students
     from distill.training import budget, context, job, schedule, trainer
 
@@ -93,8 +92,7 @@ def few_steps() -> Iterator[None]:
             patch.setattr(module, "fitness", lenient)
         quick = partial(calibrate.calibrate, most=SECONDS)
         patch.setitem(diagnose.diagnose.__kwdefaults__, "calibrate", quick)
-        for module in (minutes, cost, end_to_end):
-            patch.setattr(module, "MOST_SECONDS", SECONDS)
+        patch.setattr(minutes, "MOST_SECONDS", SECONDS)
         patch.setattr(os, "sched_getaffinity", lambda _: {0})
         patch.setattr(budget, "STEPS", 8)
         patch.setattr(students, "parse_shape", small)

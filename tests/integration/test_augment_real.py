@@ -9,11 +9,10 @@ import torch
 from transformers import BertForMaskedLM, BertTokenizer
 
 from augment import augment_task
-from augment.executor.base import Chunk
+from augment.executor.base import Engine
 from augment.executor.models import Models
-from augment.executor.worker import Worker, WorkerSpec
+from augment.masked_lm import model
 from augment.masked_lm.loading import load_masked_lm
-from augment.recipes.load import load_recipe
 from augment.recipes.schema import AugmentRecipe
 from augment.sources.read import read_source
 from augment.tasks import get_task
@@ -71,12 +70,14 @@ def test_vectors_equal_the_oracle(shared: Path) -> None:
     assert len(asked) == 16
 
 
-def test_how_the_work_is_cut_does_not_change_a_byte(shared: Path, tmp_path: Path) -> None:
-    """One and two workers, one and two threads: over 2,000 positions."""
+def test_how_the_work_is_cut_does_not_change_a_byte(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers, threads, chunks and batches, all of them other: over 2,000 positions."""
     mlm = str(shared / "models" / "minilm-l6-mlm")
     assert load_masked_lm(mlm).limit == 512
 
-    def run(out: str, **options: int) -> list[str]:
+    def run(out: str, **options: int) -> tuple[list[str], dict[str, int]]:
         version = augment_task(
             "sst2",
             source=str(shared / "data" / "glue_tsv" / "SST-2"),
@@ -84,24 +85,12 @@ def test_how_the_work_is_cut_does_not_change_a_byte(shared: Path, tmp_path: Path
             vectors=str(shared / "vectors" / GLOVE),
             out=tmp_path / out,
             limit=480,
-            **options,
+            engine=Engine(**options),
         )
         assert version.manifest.counts["words.masked_lm"] >= 2000
-        return [entry.sha256 for entry in version.manifest.files]
+        return [entry.sha256 for entry in version.manifest.files], version.manifest.counts
 
-    first = run("a", threads=2)
+    cut = run("cut", workers=2, threads=1, chunk_rows=100)
+    monkeypatch.setattr(model, "CPU_TOKENS_A_BATCH", 300)
 
-    assert run("b", workers=2, threads=1) == first
-
-
-def test_batches_do_not_change_a_row(shared: Path) -> None:
-    task = get_task("sst2")
-    models = Models(str(shared / "models" / "minilm-l6-mlm"), str(shared / "vectors" / GLOVE))
-    worker = Worker.load(WorkerSpec(task.spec, load_recipe("official", "sst2"), models))
-    source = read_source(task, str(shared / "data" / "glue_tsv" / "SST-2"), limit=480)
-    chunk = Chunk(0, source.splits["train"])
-    expected = worker.run(chunk)
-    worker.finder.masked_lm.tokens_a_batch = 300
-
-    assert worker.run(chunk) == expected
-    assert expected.counts["words.masked_lm"] >= 2000
+    assert run("whole", threads=2) == cut

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import torch
 
+from tests.quick import be_ready_to_fork
 from tests.reliability.faults import CALM, FAULTS, Case, Disk, Process, Setting, start
 from tests.reliability.jobs import JOBS, Digests, Job, make_inputs
 
@@ -136,16 +137,26 @@ def _tail(log: Path) -> str:
 
 
 def plan(count: int, seed: int, only: str) -> list[tuple[Job, str, int]]:
-    """So many faults, each kind and each job as often as the others."""
-    pairs = [(job, fault) for fault in FAULTS for job in JOBS if only in (fault, job.name, "")]
-    random.Random(seed).shuffle(pairs)
-    chosen = islice(cycle(pairs), count)
+    """So many faults, each kind and each job as often as the others.
+
+    Each round has all kinds once, with the jobs in turn, from one job later than the last round.
+    """
+    draw = random.Random(seed)
+    jobs, faults = draw.sample(JOBS, len(JOBS)), draw.sample(list(FAULTS), len(FAULTS))
+    pairs = [
+        (jobs[(first + n) % len(jobs)], fault)
+        for first in range(len(jobs))
+        for n, fault in enumerate(faults)
+    ]
+    meant = (pair for pair in cycle(pairs) if only in (pair[1], pair[0].name, ""))
+    chosen = islice(meant, count)
     return [(job, fault, seed * 100_000 + n) for n, (job, fault) in enumerate(chosen)]
 
 
 def soak(count: int, seed: int, only: str, base: Path) -> list[Outcome]:
     """Inject faults, telling each that went wrong."""
     torch.set_num_threads(1)
+    be_ready_to_fork()
     made = Soak(base)
     pid = os.fork()  # what runs torch here must not be forked
     if not pid:

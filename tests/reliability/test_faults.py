@@ -11,13 +11,23 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.reliability.faults import FAULTS
+from tests.reliability.jobs import JOBS
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="small disks are mounted, which takes root")
 def test_after_each_fault_the_same_command_ends_with_the_complete_result(tmp_path: Path) -> None:
     counts = tmp_path / "counts.json"
     done = subprocess.run(
-        [sys.executable, "-m", "tests.reliability.soak", "--faults", "14", "--json", str(counts)],
+        [
+            sys.executable,
+            "-m",
+            "tests.reliability.soak",
+            "--faults",
+            str(len(FAULTS)),
+            "--json",
+            str(counts),
+        ],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
         capture_output=True,
@@ -28,5 +38,7 @@ def test_after_each_fault_the_same_command_ends_with_the_complete_result(tmp_pat
         pytest.skip(f"a file system cannot be mounted here: {done.stderr[-200:]}")
     found = json.loads(counts.read_text())
     assert found["wrong"] == []
-    assert found["faults"] == 14
+    assert set(found["by fault"].values()) == {1}
+    assert found["by fault"].keys() == FAULTS.keys()
+    assert found["by command"].keys() == {job.name for job in JOBS}
     assert done.returncode == 0

@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import transformers.models.bert.modeling_bert
-import transformers.models.bert.tokenization_bert  # noqa: F401  both are loaded when first used
 
 from distill import distill_task
 from distill.data.corpus import Source
@@ -34,6 +32,7 @@ from distill.training import callbacks as keeping
 from distill.training import trainer
 from distill.training.budget import Budget
 from distill.training.checkpoints import COMPLETE
+from tests.quick import be_ready_to_fork
 
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}
 SAVE_SECONDS = 0.02
@@ -217,6 +216,7 @@ def cut_short(checkpoint: Path) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
+    be_ready_to_fork()
     version, teacher, text, encoder, recipe, out = map(Path, sys.argv[1:])
     shared = {"student": "2x16-32-4", "recipe": recipe, "quiet": True}
     runs = {
