@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.offline.sitecustomize import RECORD
 from tests.quick import be_quick
@@ -40,8 +41,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """Fail a test during which something reached out, even if the refusal was swallowed."""
+    """Fail a test during which something reached out, even if the refusal was swallowed.
+
+    The threads that it gave torch are taken back: two that wait for each other on a busy machine
+    are forty times slower than one.
+    """
     yield
+    torch.set_num_threads(1)
     record = Path(os.environ[RECORD])
     if attempts := record.read_text(encoding="utf-8"):
         record.write_text("")

@@ -25,12 +25,15 @@ LATE = (
 
 
 def be_quick() -> None:
-    """Time models for a moment only, and look for garbage in nothing that is imported by now.
+    """One thread, models timed for a moment only, and no search for garbage in what is imported.
 
     Trainer collects garbage at every end, which takes longer than the training of a tiny model.
     """
+    import torch
+
     from distill.evaluation import cost, end_to_end
 
+    torch.set_num_threads(1)
     cost.MOST_SECONDS = end_to_end.MOST_SECONDS = SECONDS
     gc.collect()
     gc.freeze()

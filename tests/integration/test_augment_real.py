@@ -27,7 +27,6 @@ GLOVE = "glove.6B.50d.first100k.txt"
 @pytest.mark.parametrize(("task", "every", "words"), [("sst2", 1500, 150), ("mrpc", 200, 150)])
 def test_candidates_equal_the_oracle(shared: Path, task: str, every: int, words: int) -> None:
     """The same candidate sets as one forward and one full sort a word; ties aside."""
-    torch.set_num_threads(2)
     mlm = shared / "models" / "minilm-l6-mlm"
     recipe = AugmentRecipe()
     finder = Models(str(mlm), str(shared / "vectors" / GLOVE)).load_finder(recipe)

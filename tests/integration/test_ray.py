@@ -71,18 +71,18 @@ def test_a_lost_node_changes_no_byte(
     run: Run, ray_cluster: Any, second_node: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Two nodes at work, one killed mid-run: its chunks are done again elsewhere."""
-    calm = run("calm", limit=600)
+    calm = run("calm", limit=400)
     capfd.readouterr()
     nodes = Nodes(second_node)
     lost = run(
-        limit=600,
+        limit=400,
         engine="ray",
         address=ray_cluster.address,
         store=tmp_path / "candidates",
         narrator=nodes,
     )
 
-    assert 0 < nodes.killed_at < nodes.kept == 30
+    assert 0 < nodes.killed_at < nodes.kept == 20
     assert not any(psutil.pid_exists(pid) and _alive(pid) for pid in nodes.pids)
     assert digests(lost) == digests(calm)
     assert lost.manifest.counts == calm.manifest.counts
@@ -141,9 +141,16 @@ def test_no_thread_outlives_ray(ray_cluster: Any, monkeypatch: pytest.MonkeyPatc
 
 COMMAND = """
 import time
+from dataclasses import dataclass
 import augment.cli.output
+import augment.pipeline
 import augment.progress
 
+@dataclass(frozen=True)
+class SmallChunks(augment.pipeline.Engine):
+    chunk_rows: int = 20
+
+augment.pipeline.Engine = SmallChunks
 kept = augment.progress.Narrator.rows
 
 def wait_for_ctrl_c(self, count):
@@ -161,7 +168,7 @@ def test_ray_for_one_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(ROOT)  # relative names mean the same to workers in other folders
     models = {"mlm": "data/sample/mlm", "vectors": "data/sample/vectors.txt"}
     flags = [part for name, value in models.items() for part in (f"--{name}", value)]
-    arguments = ["run", str(TASK), *flags, "--out", str(tmp_path / "out")]
+    arguments = ["run", str(TASK), *flags, "--limit", "60", "--out", str(tmp_path / "out")]
     with subprocess.Popen(
         [sys.executable, "-c", COMMAND, *arguments, "--engine", "ray", "--workers", "1"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -186,7 +193,8 @@ def test_ray_for_one_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert len(listening) > 0
     assert not alive
     narrator = Meddler()
-    calm = augment_task(str(TASK), **models, out=tmp_path / "calm")
-    resumed = augment_task(str(TASK), **models, out=tmp_path / "out", narrator=narrator)
-    assert any(line.startswith("resuming") for line in narrator.said)
+    same = {**models, "limit": 60, "engine": Engine(chunk_rows=20)}
+    calm = augment_task(str(TASK), **same, out=tmp_path / "calm")
+    resumed = augment_task(str(TASK), **same, out=tmp_path / "out", narrator=narrator)
+    assert "resuming: 1 of 3 chunks are done" in narrator.said
     assert digests(resumed) == digests(calm)

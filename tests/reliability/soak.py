@@ -22,8 +22,6 @@ from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
-import torch
-
 from tests.quick import be_ready_to_fork
 from tests.reliability.faults import CALM, FAULTS, Case, Disk, Process, Setting, start
 from tests.reliability.jobs import JOBS, Digests, Job, make_inputs
@@ -155,7 +153,6 @@ def plan(count: int, seed: int, only: str) -> list[tuple[Job, str, int]]:
 
 def soak(count: int, seed: int, only: str, base: Path) -> list[Outcome]:
     """Inject faults, telling each that went wrong."""
-    torch.set_num_threads(1)
     be_ready_to_fork()
     made = Soak(base)
     pid = os.fork()  # what runs torch here must not be forked

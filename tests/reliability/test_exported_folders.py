@@ -17,7 +17,6 @@ from distill.errors import ModelInvalid, UsageError
 from distill.models.folders import model_folder
 from tests.unit.distill.conftest import (  # noqa: F401
     exported,
-    one_thread,
     teacher,
     tokenizer,
     version,

@@ -23,8 +23,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from distill import distill_task
 from distill.data.corpus import Source
 from distill.general import distill_general
@@ -215,7 +213,6 @@ def cut_short(checkpoint: Path) -> None:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
     be_ready_to_fork()
     version, teacher, text, encoder, recipe, out = map(Path, sys.argv[1:])
     shared = {"student": "2x16-32-4", "recipe": recipe, "quiet": True}
@@ -225,7 +222,7 @@ def main() -> None:
             Source(text, processes=1),
             teacher=encoder,
             out=place,
-            budget=Budget(tokens=30_000),
+            budget=Budget(tokens=15_000),
             **shared,
         ),
     }
