@@ -18,7 +18,7 @@ from augment.recipes.load import load_recipe
 from tests.conftest import ROOT
 
 KILLS = 24
-ROWS = 160
+ROWS = 100
 ROWS_A_CHUNK = 10
 SAMPLE = ROOT / "data" / "sample"
 TASK = SAMPLE / "reviews" / "reviews.toml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,4 +65,12 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe of a few seconds."""
     file = tmp_path_factory.mktemp("recipes") / "tiny.toml"
     file.write_text(TINY_RECIPE)
+    return file
+
+
+@pytest.fixture(scope="session")
+def brief(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with an epoch a stage, for what does not depend on anything being learnt."""
+    file = tmp_path_factory.mktemp("recipes") / "brief.toml"
+    file.write_text(re.sub(r"(?m)^epochs = .*", "epochs = 1", TINY_RECIPE))
     return file

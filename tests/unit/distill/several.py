@@ -1,11 +1,9 @@
-"""Run as a program, alone or under torchrun: general distillation, then both stages of a task."""
+"""Called, or run as a program under torchrun: general distillation, then both stages of a task."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-
-import torch
 
 from augment.contract.terminal import print_json
 from distill.data.corpus import Source
@@ -13,11 +11,11 @@ from distill.general import distill_general
 from distill.pipeline import distill_task
 from distill.runs.distributed import is_main_process
 from distill.training.budget import Budget
+from tests.quick import be_quick
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    corpus, student, version, teacher, recipe, out = map(Path, sys.argv[1:])
+def distil(arguments: list[str]) -> None:
+    corpus, student, version, teacher, recipe, out = map(Path, arguments)
     distill_general(
         Source(corpus, processes=1),
         teacher=teacher,
@@ -39,4 +37,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    be_quick()
+    distil(sys.argv[1:])

@@ -86,9 +86,9 @@ def test_an_unknown_arm_is_named(version: Version, tmp_path: Path) -> None:
 
 
 def test_a_refused_ablation_leaves_nothing_but_its_finished_arms(
-    version: Version, teacher: Path, recipe: Path, tmp_path: Path
+    version: Version, teacher: Path, brief: Path, tmp_path: Path
 ) -> None:
-    more = {"teacher": str(teacher), "recipe": recipe, "arms": ["no-attn"], "quiet": True}
+    more = {"teacher": str(teacher), "recipe": brief, "arms": ["no-attn"], "quiet": True}
     out = tmp_path / "ablation"
     with pytest.raises(MappingInvalid, match="a student of 9 layers"):
         ablate_task(version, student="9x16-32-4", out=out, **more)
@@ -103,7 +103,7 @@ def test_a_refused_ablation_leaves_nothing_but_its_finished_arms(
 
 
 def test_arms_share_what_is_the_same(
-    version: Version, teacher: Path, recipe: Path, tmp_path: Path
+    version: Version, teacher: Path, brief: Path, tmp_path: Path
 ) -> None:
     def go() -> AblationResult:
         return ablate_task(
@@ -111,7 +111,7 @@ def test_arms_share_what_is_the_same(
             teacher=str(teacher),
             student="2x16-32-4",
             out=tmp_path / "ablation",
-            recipe=recipe,
+            recipe=brief,
             arms=["no-pred", "no-attn"],
             seeds=(0, 1),
             quiet=True,
@@ -137,9 +137,9 @@ def test_arms_share_what_is_the_same(
 
 
 def test_the_command_prints_a_line_for_each_arm(
-    version: Version, teacher: Path, recipe: Path, tmp_path: Path
+    version: Version, teacher: Path, brief: Path, tmp_path: Path
 ) -> None:
-    arguments = ["--teacher", str(teacher), "--student", "2x16-32-4", "--recipe", str(recipe)]
+    arguments = ["--teacher", str(teacher), "--student", "2x16-32-4", "--recipe", str(brief)]
     done = CliRunner().invoke(
         app,
         [

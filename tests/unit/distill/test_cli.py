@@ -163,10 +163,10 @@ def test_a_teacher_may_be_given_several_times(
 
 
 def test_a_run_may_begin_with_its_teacher(
-    call: Callable[..., Any], tmp_path: Path, version: Version, encoder: Any, recipe: Any
+    call: Callable[..., Any], tmp_path: Path, version: Version, encoder: Any, brief: Any
 ) -> None:
     command = ("run", version.path, "--fine-tune", encoder, "--student", "2x16-32-4")
-    places = ("--out", tmp_path / "run", "--recipe", recipe, "--allow-weak-teacher")
+    places = ("--out", tmp_path / "run", "--recipe", brief, "--allow-weak-teacher")
     made = call(*command, *places, "--json")
     assert made.exit_code == 0, made.stderr
     again = call(*command, *places, "--json")
