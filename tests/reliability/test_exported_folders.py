@@ -15,12 +15,6 @@ import pytest
 from distill import Classifier
 from distill.errors import ModelInvalid, UsageError
 from distill.models.folders import model_folder
-from tests.unit.distill.conftest import (  # noqa: F401
-    exported,
-    teacher,
-    tokenizer,
-    version,
-)
 
 HUGE = 10**400
 TEXTS = ["good food " * 80, ""]
@@ -66,7 +60,7 @@ HARMLESS: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.fixture
-def folder(exported: Path, tmp_path: Path) -> Path:  # noqa: F811
+def folder(exported: Path, tmp_path: Path) -> Path:
     return shutil.copytree(exported, tmp_path / "out")
 
 
@@ -137,14 +131,14 @@ def test_weights_of_other_folders_are_not_read(folder: Path, place: str) -> None
         (pd.DataFrame([["a", "b"]], columns=["sentence", "sentence"]), {}),
     ],
 )
-def test_arguments_that_mean_nothing(exported: Path, texts: Any, options: Any) -> None:  # noqa: F811
+def test_arguments_that_mean_nothing(exported: Path, texts: Any, options: Any) -> None:
     with pytest.raises(UsageError):
         Classifier.load(exported / "onnx").predict(texts, **options)
     with pytest.raises(UsageError, match="threads is"):
         Classifier.load(exported / "onnx", threads=True)
 
 
-def test_columns_need_not_be_named_by_text(exported: Path) -> None:  # noqa: F811
+def test_columns_need_not_be_named_by_text(exported: Path) -> None:
     found = Classifier.load(exported / "onnx")
     expected = found.predict(["good food", "bad"])
 
@@ -153,7 +147,7 @@ def test_columns_need_not_be_named_by_text(exported: Path) -> None:  # noqa: F81
     assert list(found.predict(pd.Index(["good food", "bad"]))) == expected
 
 
-def test_a_graph_is_no_model_to_train_or_score(exported: Path) -> None:  # noqa: F811
+def test_a_graph_is_no_model_to_train_or_score(exported: Path) -> None:
     for place, says in ((exported, "transformers"), (exported / "onnx", "an exported graph")):
         with pytest.raises(ModelInvalid) as caught:
             model_folder(str(place))

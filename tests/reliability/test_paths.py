@@ -23,10 +23,6 @@ from distill.serving.predict import write_predictions
 from distill.serving.trim import trim_model
 from distill.teacher import fine_tune_teacher
 from tests.reliability.commands import Parameter, call, numbers, places, refused
-from tests.unit.augment.conftest import mlm_dir, vectors_file
-from tests.unit.distill.conftest import encoder, recipe, teacher, tokenizer, version
-
-__all__ = ["encoder", "mlm_dir", "recipe", "teacher", "tokenizer", "vectors_file", "version"]
 
 NO_NAMES = (
     *("", "a\0b", "a\udcff", "n" * 300, "ü" * 128),

@@ -16,9 +16,7 @@ from augment.cli import app
 from augment.contract import OutputUnwritable, Version, open_version
 from augment.progress import Narrator
 from augment.recipes.schema import AugmentRecipe
-from tests.unit.augment.conftest import mlm_dir, vectors_file
 
-__all__ = ["mlm_dir", "vectors_file"]
 Make = Callable[..., Version]
 
 

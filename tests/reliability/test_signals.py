@@ -17,11 +17,7 @@ import pytest
 
 from augment.contract import Version
 from tests.conftest import ROOT
-from tests.unit.augment.conftest import mlm_dir, vectors_file
-from tests.unit.distill.conftest import encoder, teacher, tokenizer, version
 from tests.unit.distill.helpers import TINY_RECIPE
-
-__all__ = ["encoder", "mlm_dir", "teacher", "tokenizer", "vectors_file", "version"]
 
 SOAK = bool(os.environ.get("RELIABILITY_SOAK"))
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

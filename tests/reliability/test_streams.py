@@ -11,9 +11,6 @@ import pytest
 
 from augment.contract import Version
 from tests.conftest import ROOT
-from tests.unit.distill.conftest import teacher, tokenizer, version
-
-__all__ = ["teacher", "tokenizer", "version"]
 
 
 def shell(line: str, version: Version, **environment: str) -> subprocess.CompletedProcess[str]:

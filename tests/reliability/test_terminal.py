@@ -14,10 +14,6 @@ from typer.testing import CliRunner, Result
 from augment.contract import Version
 from augment.contract.foreign import is_unseen, shown
 from tests.reliability.commands import APPS, COMMANDS, call, refused
-from tests.unit.augment.conftest import mlm_dir, vectors_file
-from tests.unit.distill.conftest import encoder, recipe, teacher, tokenizer, version
-
-__all__ = ["encoder", "mlm_dir", "recipe", "teacher", "tokenizer", "vectors_file", "version"]
 
 NASTY = (
     "a [old] [/b] [red]c\x1b[31md\x1b]8;;http:⁄⁄x\x07e\x9b1mf\u202eg\u2066h\u200bi\u2028j\rk\x08l"
