@@ -1,6 +1,6 @@
 """What MkDocs asks of this project: generated reference pages, pages from outside ``docs``, links.
 
-``augment --help`` and ``distill --help`` become a page each, by typer; the public names another, by
+``augment --help`` and ``distill --help`` become a page each; the public names another, by
 mkdocstrings. A link that leaves the site (to a source file, to figures) is text there.
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterator
+from html import escape
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ OUTSIDE = {
     "CONTRIBUTING.md": "contributing.md",
 }
 """Pages that stand elsewhere in the checkout, and where the site has them."""
+NEXT = "\n\n"
+"""Between two paragraphs."""
 _LINK = re.compile(r"(!?)\[([^\]\[]*)\]\(([^()\s:#]+)(#[^()\s]*)?\)")
 
 
@@ -54,12 +58,31 @@ def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
 
 
 def commands(package: str) -> str:
-    """Every command of a package with its arguments and options, as ``--help`` has them."""
+    """Every command of a package with its options and examples, as ``--help`` groups them."""
     import typer.main
-    from typer.cli import get_docs_for_click
 
-    command = typer.main.get_command(import_module(f"{package}.cli").app)
-    return str(get_docs_for_click(obj=command, ctx=typer.Context(command), name=package))
+    group: Any = typer.main.get_command(import_module(f"{package}.cli").app)
+    about = [
+        f"- [`{name}`](#{package}-{name}): {escape((own.help or '').split(NEXT)[0], quote=False)}"
+        for name, own in group.commands.items()
+    ]
+    parts = [f"# `{package}`", group.help or "", "\n".join(about)]
+    for name, own in group.commands.items():
+        parts += _command(f"{package} {name}", own)
+    return NEXT.join(parts) + "\n"
+
+
+def _command(path: str, command: Any) -> Iterator[str]:
+    from augment.contract.process import examples_of, help_groups
+
+    yield f"## `{path}`"
+    yield escape(command.help or "", quote=False)
+    params = [param for param in command.params if not getattr(param, "hidden", False)]
+    for panel, rows in help_groups(params).items():
+        if rows:
+            yield f"**{panel}**"
+            yield "\n".join(f"- `{name}`: {escape(text, quote=False)}" for name, text in rows)
+    yield "\n".join(["```bash", *examples_of(command.epilog), "```"])
 
 
 def names() -> str:
