@@ -8,6 +8,7 @@ from pathlib import Path
 from augment.contract import (
     Derivation,
     SourceSplit,
+    TaskSpec,
     UsageError,
     Version,
     arrow_schema,
@@ -70,21 +71,7 @@ def merge_versions(
     if split := task.splits.unlabeled:
         unlabeled = Union.of([each for each in named if split in each[1]], split, task, schema)
         kept[split] = unlabeled.source()
-    first = opened[0].manifest
-    made = Made(
-        task=task,
-        derivation=Derivation(command="merge", parents=parents_of(opened)),
-        recipe={},
-        source=" + ".join(dict.fromkeys(version.manifest.source for version in opened)),
-        sources=tuple(kept.values()),
-        assets=distinct_assets(*(version.manifest.assets for version in opened)),
-        soft_labels=soft,
-        teacher_logits=logits,
-        label_rule=first.label_rule,
-        limit=first.limit,
-        license=first.license if len({v.manifest.license for v in opened}) == 1 else None,
-        language=tuple(dict.fromkeys(code for v in opened for code in v.manifest.language)),
-    )
+    made = _made(opened, task, tuple(kept.values()), soft, logits)
     others = {
         split: conformed_split(opened[0], split, schema)
         for split in (*task.splits.validation, *task.splits.test)
@@ -100,6 +87,32 @@ def merge_versions(
     rows = Rows(count, outputs, others, {}, unlabeled=more)
     root = root_of(opened[0]) if out is None else Path(out)
     return build(made.draft(), rows, root, tell)
+
+
+def _made(
+    versions: Sequence[Version],
+    task: TaskSpec,
+    sources: tuple[SourceSplit, ...],
+    soft: bool,
+    logits: bool,
+) -> Made:
+    """What the manifest says of the union; a license that not all versions have is none."""
+    every = [version.manifest for version in versions]
+    first = every[0]
+    return Made(
+        task=task,
+        derivation=Derivation(command="merge", parents=parents_of(versions)),
+        recipe={},
+        source=" + ".join(dict.fromkeys(own.source for own in every)),
+        sources=sources,
+        assets=distinct_assets(*(own.assets for own in every)),
+        soft_labels=soft,
+        teacher_logits=logits,
+        label_rule=first.label_rule,
+        limit=first.limit,
+        license=first.license if len({own.license for own in every}) == 1 else None,
+        language=tuple(dict.fromkeys(code for own in every for code in own.language)),
+    )
 
 
 def _refuse_few(versions: Sequence[Version]) -> None:

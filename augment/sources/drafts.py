@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +11,15 @@ from typing import Any
 
 import tomlkit
 
-from augment.contract.data_files import listed
+from augment.contract import Fault
+from augment.contract.data_files import Record, listed
 from augment.contract.foreign import counted, shown
+from augment.contract.task import SAFE_NAME
+from augment.errors import RowMalformed, SourceInvalid
+from augment.sources.examples import Columns, SourceTableBuilder
+from augment.tasks import GLUE, parse_task
+
+NAME_IT = "Write the task file by hand: data/sample/reviews/reviews.toml is an example."
 
 UNEVEN = 2.0
 """With so many times the rows of the smallest class in the largest, classes are uneven."""
@@ -130,3 +139,50 @@ def split_doubts(columns: Mapping[str, Sequence[Any]]) -> list[str]:
         "train, validation and test, or take the column out."
         for name in said
     ]
+
+
+def task_name(stem: str) -> str:
+    """A task name for a file name of any script."""
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
+    name = re.sub(r"[^a-z0-9_.-]+", "-", plain).strip("-._")[:64].rstrip("-._")
+    if not re.match(SAFE_NAME, name):
+        return "my-task"
+    return f"my-{name}" if name in GLUE else name
+
+
+def refused(draft: Draft, labeled: Sequence[Record]) -> list[str]:
+    """What the reader says of the rows that it refuses, given the draft.
+
+    Args:
+        draft: What the file was taken for.
+        labeled: Its first rows that have a label.
+
+    Raises:
+        SourceInvalid: It refuses the draft, reads another one, or refuses all rows.
+    """
+    path, wanted = draft.path, (*draft.texts, draft.label)
+    try:
+        content = with_second_file(draft).encode()
+        task = parse_task(content, f"the draft for {path.name}", path.parent)
+    except (UnicodeEncodeError, Fault) as error:
+        reason = error.hint if isinstance(error, Fault) and error.hint else str(error)
+        raise SourceInvalid(
+            f"{path.name} cannot be described as it is: {reason}",
+            f"Rename its columns or classes. {NAME_IT}",
+        ) from error
+    columns = Columns(tuple(wanted[:-1]), wanted[-1])
+    read = (*task.spec.text_columns, task.spec.label.column)
+    if read != wanted or task.spec.label.names != draft.names:
+        raise SourceInvalid(f"{path.name} cannot be described as it is.", NAME_IT)
+    problems: list[str] = []
+    rows = SourceTableBuilder(task.spec, task.spec.splits.train)
+    for record in labeled:
+        try:
+            rows.add_record(record.location, record.values, columns)
+        except RowMalformed as error:
+            problems.append(error.problem)
+    if problems and len(problems) == len(labeled):
+        raise SourceInvalid(f"{path.name}: no row can be read. The first: {problems[0]}", NAME_IT)
+    if labeled:
+        rows.build(path.name)
+    return problems

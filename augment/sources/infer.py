@@ -7,22 +7,27 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from augment.contract import Fault
 from augment.contract.data_files import Record, listed, quoted
 from augment.contract.foreign import counted
 from augment.contract.reading import guarded
 from augment.contract.recipes import twice
-from augment.contract.task import RESERVED_COLUMNS, SAFE_NAME
-from augment.errors import RowMalformed, SourceInvalid, SourceMissing, UsageError
+from augment.contract.task import RESERVED_COLUMNS
+from augment.errors import SourceInvalid, SourceMissing, UsageError
 from augment.sources.columnar import SUFFIXES, open_records
-from augment.sources.drafts import Draft, split_doubts, with_second_file
-from augment.sources.examples import Columns, SourceTableBuilder
-from augment.tasks import GLUE, SoftLabelPlace, parse_task
+from augment.sources.drafts import (
+    NAME_IT,
+    Draft,
+    refused,
+    split_doubts,
+    task_name,
+    with_second_file,
+)
+from augment.tasks import SoftLabelPlace
 
 MAX_ROWS = 1000
 """Rows whose every column is looked at."""
@@ -38,7 +43,6 @@ _REPEATS = 10
 _WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
                              "\uf900-\ufaff\U00020000-\U0003ffff]")  # fmt: skip
 """Thai, Lao, Burmese, Khmer, Japanese and Chinese put no space between words."""
-_NAME_IT = "Write the task file by hand: data/sample/reviews/reviews.toml is an example."
 
 Values = Sequence[Any]
 
@@ -66,32 +70,15 @@ def draft_of(path: Path, *, texts: Sequence[str] = (), label: str | None = None)
         SourceInvalid: No column looks like a text or none like a label, or the draft would not be
             read back.
     """
-    hint = f"Name a file: {', '.join(SUFFIXES)}"
-    with guarded(path, SourceInvalid, "a file of rows", hint):
-        if not path.exists():
-            raise SourceMissing(f"{path} is not there.", hint)
-    malformed: list[str] = []
-    records = open_records(path, malformed.append).records
-    head = list(itertools.islice(records, MAX_ROWS))
-    if not head:
-        problem = f" that can be read; the first: {malformed[0]}" if malformed else "."
-        raise SourceInvalid(f"{path.name} has no rows{problem}")
-    columns = _usable_columns([record.values for record in head])
+    rows = _Rows.of(path)
+    columns = _usable_columns([record.values for record in rows.head])
     if len(columns) == 1:
         raise SourceInvalid(
             f"{path.name} has but one column: {listed(columns)}.",
             "Texts and labels need a column each; if '|' parts them, begin a CSV with: sep=|",
         )
     _refuse_unknown(columns, texts, label, path.name)
-    labels = {
-        name: list(values)
-        for name, values in columns.items()
-        if name == label or _may_be_label(name, values)
-    }
-    for record in itertools.islice(records, MAX_LABELS):
-        for name, values in labels.items():
-            values.append(record.values.get(name))
-    given: dict[str, Values] = {name: _given(values) for name, values in labels.items()}
+    given = rows.labels(columns, label)
     how = f"named, {_variety(given[label])}" if label is not None else ""
     soft = _soft_label_columns(given, columns)
     others = {name: values for name, values in given.items() if name not in soft}
@@ -101,38 +88,81 @@ def draft_of(path: Path, *, texts: Sequence[str] = (), label: str | None = None)
     read = tuple(worded[:_MOST_TEXTS])
     names = _class_names(given[label], label)
     counts = Counter(_spelled_label(value) for value in given[label])
-    reasons = _reasons([record.values for record in head], columns, read, label)
+    reasons = _reasons([record.values for record in rows.head], columns, read, label)
     reasons |= dict.fromkeys(soft & reasons.keys() - {label, *read}, "soft labels")
     reasons[label] = f"the label ({how or _why_label(label, given[label])})"
-    draft = Draft(path, _safe_name(path.stem), read, label, tuple(names), counts, reasons)
-    bare = sum(is_missing(record.values.get(label)) for record in head)
-    problems = [*malformed, *_refused(draft, head)]
-    rows = counted(len(head), "row").replace(",", "")  # as drafts that lie on disks say it
-    about = [f"Drafted from {rows} of {path.name}; look it over."]
-    if bare:
-        about.append(
-            f"Rows without a label: {bare} of {len(head)}; --split puts such rows into a file of "
-            "their own."
-        )
-    doubts = []
-    if not names and _are_whole(given[label]):
-        doubts += ["The labels are decimals without a fraction: for classes write whole numbers."]
-    if label in names or _is_number(label):
-        doubts.append(
-            f"The label's column is called {label!r}, as a label: is the first line a row? Then "
-            "put a line with the columns' names before it."
-        )
-    about += doubts
-    doubts += split_doubts(columns)
-    if problems:
-        about.append(f"Rows that cannot be read as they are: {len(problems)}. {problems[0]}")
+    draft = Draft(path, task_name(path.stem), read, label, tuple(names), counts, reasons)
+    doubts = _label_doubts(draft, given[label])
     return replace(
         draft,
-        about=tuple(about),
+        about=tuple(_about(draft, rows, doubts)),
         rivals=_rivals(found),
         worded=tuple(worded),
-        doubts=tuple(doubts),
+        doubts=(*doubts, *split_doubts(columns)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """A file's first rows, those that follow, and what was said of rows that are none so far."""
+
+    head: Sequence[Record]
+    rest: Iterator[Record]
+    malformed: Sequence[str]
+
+    @classmethod
+    def of(cls, path: Path) -> _Rows:
+        hint = f"Name a file: {', '.join(SUFFIXES)}"
+        with guarded(path, SourceInvalid, "a file of rows", hint):
+            if not path.exists():
+                raise SourceMissing(f"{path} is not there.", hint)
+        malformed: list[str] = []
+        records = iter(open_records(path, malformed.append).records)
+        head = list(itertools.islice(records, MAX_ROWS))
+        if not head:
+            problem = f" that can be read; the first: {malformed[0]}" if malformed else "."
+            raise SourceInvalid(f"{path.name} has no rows{problem}")
+        return cls(head, records, malformed)
+
+    def labels(self, columns: Mapping[str, Values], label: str | None) -> dict[str, Values]:
+        """What stands in each column that may be the label, in more rows than the first."""
+        found = {
+            name: list(values)
+            for name, values in columns.items()
+            if name == label or _may_be_label(name, values)
+        }
+        for record in itertools.islice(self.rest, MAX_LABELS):
+            for name, values in found.items():
+                values.append(record.values.get(name))
+        return {name: _given(values) for name, values in found.items()}
+
+
+def _label_doubts(draft: Draft, labels: Values) -> list[str]:
+    """What speaks against the labels as they were read."""
+    doubts = []
+    if not draft.names and _are_whole(labels):
+        doubts += ["The labels are decimals without a fraction: for classes write whole numbers."]
+    if draft.label in draft.names or _is_number(draft.label):
+        doubts.append(
+            f"The label's column is called {draft.label!r}, as a label: is the first line a row? "
+            "Then put a line with the columns' names before it."
+        )
+    return doubts
+
+
+def _about(draft: Draft, rows: _Rows, doubts: Sequence[str]) -> Iterator[str]:
+    """What the task file says of itself in its comments."""
+    many = counted(len(rows.head), "row").replace(",", "")  # as drafts that lie on disks say it
+    yield f"Drafted from {many} of {draft.path.name}; look it over."
+    labeled = [own for own in rows.head if not is_missing(own.values.get(draft.label))]
+    if bare := len(rows.head) - len(labeled):
+        yield (
+            f"Rows without a label: {bare} of {len(rows.head)}; --split puts such rows into a file "
+            "of their own."
+        )
+    yield from doubts
+    if problems := [*rows.malformed, *refused(draft, labeled)]:
+        yield f"Rows that cannot be read as they are: {len(problems)}. {problems[0]}"
 
 
 def _spelled_label(value: Any) -> str:
@@ -265,7 +295,7 @@ def _find_labels(labels: dict[str, Values], columns: list[str], file: str) -> li
     raise SourceInvalid(
         f"{file}: no column looks like a label: two or more texts or numbers that repeat"
         f"{f'; not so {called[0]!r}' if called else ''}. Found: {listed(columns)}.",
-        f"Name the label's column: --label-column NAME. {_NAME_IT}",
+        f"Name the label's column: --label-column NAME. {NAME_IT}",
     )
 
 
@@ -294,7 +324,7 @@ def _find_texts(columns: dict[str, Values], label: str, file: str) -> list[str]:
         return [best]
     raise SourceInvalid(
         f"{file} has no text column beside the label {label!r}. Found: {listed(columns)}.",
-        f"Names that cannot be used: {', '.join(RESERVED_COLUMNS)}. {_NAME_IT}",
+        f"Names that cannot be used: {', '.join(RESERVED_COLUMNS)}. {NAME_IT}",
     )
 
 
@@ -335,7 +365,7 @@ def _class_names(values: Values, column: str) -> list[str]:
     if len(set(map(str, values))) == 1:
         raise SourceInvalid(
             f"the column {quoted(column)} has one value in all {counted(len(values), 'row')}.",
-            f"Name another label: --label-column NAME. {_NAME_IT}",
+            f"Name another label: --label-column NAME. {NAME_IT}",
         )
     numbers = all(_is_number(value) for value in values)
     fractions = any(isinstance(v, float) or "." in str(v) or "e" in str(v) for v in values)
@@ -347,7 +377,7 @@ def _class_names(values: Values, column: str) -> list[str]:
             f"the column {column!r} has {counted(len(spelled), 'different text')} "
             f"in {counted(len(values), 'row')}: "
             "too many for classes.",
-            f"Name another column: --label-column NAME. {_NAME_IT}",
+            f"Name another column: --label-column NAME. {NAME_IT}",
         )
     return sorted(spelled, key=_numbers_by_value)
 
@@ -365,47 +395,3 @@ def _is_number(value: Any) -> bool:
         return math.isfinite(float(value))
     except (ValueError, OverflowError):
         return False
-
-
-def _safe_name(stem: str) -> str:
-    """A task name for a file name of any script."""
-    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
-    name = re.sub(r"[^a-z0-9_.-]+", "-", plain).strip("-._")[:64].rstrip("-._")
-    if not re.match(SAFE_NAME, name):
-        return "my-task"
-    return f"my-{name}" if name in GLUE else name
-
-
-def _refused(draft: Draft, head: Sequence[Record]) -> list[str]:
-    """What the reader says of the rows that it refuses, given the draft; labels may be missing.
-
-    Raises:
-        SourceInvalid: It refuses the draft, reads another one, or refuses all rows.
-    """
-    path, wanted = draft.path, (*draft.texts, draft.label)
-    try:
-        content = with_second_file(draft).encode()
-        task = parse_task(content, f"the draft for {path.name}", path.parent)
-    except (UnicodeEncodeError, Fault) as error:
-        reason = error.hint if isinstance(error, Fault) and error.hint else str(error)
-        raise SourceInvalid(
-            f"{path.name} cannot be described as it is: {reason}",
-            f"Rename its columns or classes. {_NAME_IT}",
-        ) from error
-    columns = Columns(tuple(wanted[:-1]), wanted[-1])
-    read = (*task.spec.text_columns, task.spec.label.column)
-    if read != wanted or task.spec.label.names != draft.names:
-        raise SourceInvalid(f"{path.name} cannot be described as it is.", _NAME_IT)
-    problems: list[str] = []
-    rows = SourceTableBuilder(task.spec, task.spec.splits.train)
-    labeled = [record for record in head if not is_missing(record.values.get(draft.label))]
-    for record in labeled:
-        try:
-            rows.add_record(record.location, record.values, columns)
-        except RowMalformed as error:
-            problems.append(error.problem)
-    if problems and len(problems) == len(labeled):
-        raise SourceInvalid(f"{path.name}: no row can be read. The first: {problems[0]}", _NAME_IT)
-    if labeled:
-        rows.build(path.name)
-    return problems
