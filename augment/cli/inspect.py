@@ -47,14 +47,14 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:
     """List the versions below a root; one that is not readable is an error after the others."""
-    from augment.cli.output import stderr, stdout, versions_table
+    from augment.cli.output import show_versions, stderr
     from augment.contract import list_versions
 
     versions = list(list_versions(root, skip_unreadable=True))
     if as_json:
         print_json([{"path": str(v.path), "id": v.manifest.id} for v in versions])
     elif versions:
-        stdout.print(versions_table(versions))
+        show_versions(versions)
     if not list(list_versions(root)) and not as_json:  # raises what is wrong with the others
         stderr.print(f"no versions below {shown(root)}; make one: augment run --help")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -112,23 +113,10 @@ def _dropped(counts: Mapping[str, int]) -> str:
     return " · ".join(parts)
 
 
-def versions_table(versions: list[Version]) -> Table:
-    """All versions of a root, one a line."""
-    table = Table(box=None, pad_edge=False)
-    unlabeled = any(map(_unlabeled_rows, versions))
-    for heading in (
-        "version",
-        "id",
-        "recipe",
-        "rows",
-        *["unlabeled"] * unlabeled,
-        "created",
-        "source",
-    ):
-        is_number = heading in ("rows", "unlabeled")
-        table.add_column(
-            heading, justify="right" if is_number else "left", no_wrap=heading == "created"
-        )
+def show_versions(versions: list[Version]) -> None:
+    """All versions of a root, one a line; on a narrow terminal without what tells least."""
+    heads = ["version", "id", "recipe", "rows", "unlabeled", "created", "source"]
+    rows = [heads]
     for version in versions:
         manifest = version.manifest
         cells = (
@@ -136,12 +124,35 @@ def versions_table(versions: list[Version]) -> Table:
             manifest.id[:6],
             how_made(manifest),
             f"{version.rows(version.task.splits.train):,}",
-            *[f"{_unlabeled_rows(version):,}"] * unlabeled,
+            f"{_unlabeled_rows(version):,}",
             manifest.created[:16].replace("T", " "),
             manifest.source,
         )
-        table.add_row(*(Text(shown(cell)) for cell in cells))
-    return table
+        rows.append([shown(cell) for cell in cells])
+    spare = ["source", "created", "recipe", "id"] if stdout.is_terminal else []
+    kept = [name for name in heads if name != "unlabeled" or any(map(_unlabeled_rows, versions))]
+    widths = dict(zip(heads, _widths(rows), strict=True))
+    while sum(widths[name] + 2 for name in kept) > stdout.width and spare:
+        kept.remove(spare.pop(0))
+    chosen = [[row[heads.index(name)] for name in kept] for row in rows]
+    _print_rows(chosen, [at for at, name in enumerate(kept) if name in ("rows", "unlabeled")])
+    if left := [name for name in heads if name not in kept and name != "unlabeled"]:
+        stdout.print(f"  too narrow for {', '.join(left)}: augment show has them of each version")
+
+
+def _widths(rows: list[list[str]]) -> list[int]:
+    return [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+
+
+def _print_rows(rows: list[list[str]], numbers: list[int]) -> None:
+    """Cells as aligned lines, those of ``numbers`` to the right; the first row names them."""
+    widths = _widths(rows)
+    for at, row in enumerate(rows):
+        cells = []
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            pad = " " * (width - cell_len(cell))
+            cells.append(pad + cell if column in numbers else cell + pad)
+        stdout.print(Text("  ".join(cells).rstrip(), style="" if at else "bold"))
 
 
 def marked(text: str, edits: list[Edit]) -> Text:
@@ -156,18 +167,20 @@ def marked(text: str, edits: list[Edit]) -> Text:
 
 def show_preview(view: TextPreview, variants: int, top: int) -> None:
     """The preview as two blocks: words with candidates, then variants."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("word", "route", "candidates (score)"):
-        table.add_column(heading, overflow="fold")
+    rows = [["word", "route", "candidates (score)"]]
     for word in view.words:
         best = " · ".join(f"{name} {score:.2f}" for name, score in word.candidates[:top])
         more = len(word.candidates) - top
         tail = f" · … {more} more" if more > 0 else ""
         none = "none" * (word.route in ("masked_lm", "vectors"))
-        table.add_row(
-            Text(shown(word.word)), word.route.replace("_", " "), Text(shown(best + tail or none))
-        )
-    stdout.print(table)
+        rows.append([shown(word.word), word.route.replace("_", " "), shown(best + tail or none)])
+    if stdout.is_terminal:
+        table = Table(*rows[0], box=None, pad_edge=False)
+        for row in rows[1:]:
+            table.add_row(*map(Text, row))
+        stdout.print(table, soft_wrap=False)
+    else:
+        _print_rows(rows, [])
     stdout.print("\n  variants")
     for variant in view.variants[:variants]:
         stdout.print(f"  {variant.number:3}", marked(view.text, list(variant.edits)))
