@@ -13,7 +13,7 @@ DEMO := demo
 
 RELEASE := build/release
 
-.PHONY: setup setup-dev test lint demo docs release-check audit soak clean
+.PHONY: setup setup-dev test lint demo docs notebooks release-check audit soak clean
 
 # what a user without extras needs, by the Python of an environment
 define install_base
@@ -62,6 +62,10 @@ demo: setup
 # the documentation as a site in build/site, read from the disk; a warning is an error
 docs: setup-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# run again what they show: a test notices outputs that are older than their cells
+notebooks: setup-dev
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.notebooks
 
 # the wheel as a user gets it: in an environment of its own, without extras, from a file of rows to an answer
 release-check: setup

@@ -71,6 +71,7 @@ def augment_task(
     store_limit: int = STORE_BYTES,
     vectors_cache: str | Path | bool = True,
     narrator: Narrator | None = None,
+    quiet: bool | None = None,
 ) -> Version:
     """Augment a task's training split and commit everything as one version.
 
@@ -102,6 +103,7 @@ def augment_task(
         store_limit: Largest size of the store after the run, in bytes.
         vectors_cache: Folder for tables of vectors; True: the user's cache, False: none is kept.
         narrator: Hears what is going on.
+        quiet: Say nothing; where neither is given, a notebook alone is told.
 
     Raises:
         Fault: Something is not usable; nothing half-written remains.
@@ -112,7 +114,7 @@ def augment_task(
         >>> version.reference
         'reviews@v0001'
     """
-    tell, task = narrator or Narrator(), str(task)
+    tell, task = narrator or Narrator(quiet=quiet), str(task)
     own = Columns((text,) if isinstance(text, str) else tuple(text), label, split)
     if names_file(task) and source is None:
         chosen = task_of_file(Path(task), own, Path(out), tell.say, skip_malformed=skip_malformed)

@@ -88,6 +88,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return metadata.version("augment-distill")
     if name in _PLACES:
+        import_module("augment.contract")  # first: it quiets what a notebook need not hear
         module, _, other = _PLACES[name].partition(":")
         return getattr(import_module(f"{__name__}.{module}"), other or name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from augment.contract import UsageError
+from augment.contract import UsageError, Version
 from augment.contract.data_files import listed
 from augment.contract.foreign import Displayed, counted, marked, markup
 from augment.executor.models import Models
@@ -105,7 +105,7 @@ _VARIANTS = 6
 
 
 def preview(
-    task: str | Path,
+    task: str | Path | Version,
     text: str | Sequence[str],
     *,
     mlm: str | Path | None = None,
@@ -118,7 +118,7 @@ def preview(
     """Show each word's route and candidates, and some variants, before anything runs.
 
     Args:
-        task: A GLUE task's name or a task file.
+        task: A GLUE task's name, a task file, or a version of the task.
         text: The text to look at; of a pair both, in the order of the task's columns.
         mlm: Folder or hub name of the masked LM.
         vectors: Vectors file or a name of gensim's downloader.
@@ -137,7 +137,8 @@ def preview(
         >>> view.to_pandas().query("rank == 1").word.tolist()
         ['The', 'soup', 'was', 'cold', '.']
     """
-    spec, texts = get_task(str(task)).spec, [text] if isinstance(text, str) else list(text)
+    spec = task.task if isinstance(task, Version) else get_task(str(task)).spec
+    texts = [text] if isinstance(text, str) else list(text)
     plan = load_recipe(recipe, spec.name)
     if len(texts) > len(spec.text_columns):
         raise UsageError(

@@ -7,6 +7,8 @@ imported where it is used.
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False  # "typing" would take longer than all of this
 if TYPE_CHECKING:
     from typing import Any
@@ -114,6 +116,11 @@ __all__ = [
     "sync",
     "verify",
 ]
+if "IPython" in sys.modules:
+    import warnings
+
+    # tqdm misses widgets when a library loads it; nothing here is shown by them
+    warnings.filterwarnings("ignore", message="IProgress not found")
 _PARTS = ("errors", "files", "manifest", "models", "shards", "task", "version")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import textwrap
@@ -223,13 +224,16 @@ class Displayed:
         several = (v for v in values.values() if _is_table(v))
         return pd.json_normalize([_plain(row) for row in next(several, (self,))])
 
-    def __repr__(self) -> str:
+    def _facts(self) -> str:
+        """What its ``repr`` says; a record with a better sentence than its fields has its own."""
         kept = {n: v for n, v in _values(self).items() if not (v is None or v in ("", (), {}, []))}
-        facts = (
+        return ", ".join(
             f"{name}: {len(value)}" if isinstance(value, _MANY) else f"{name}={_short(value)}"
             for name, value in kept.items()
         )
-        text = shown(f"{type(self).__name__}({', '.join(facts)})", limit=sys.maxsize)
+
+    def __repr__(self) -> str:
+        text = shown(f"{type(self).__name__}({self._facts()})", limit=sys.maxsize)
         return text if len(text) <= _SHORT else f"{text[: _SHORT - 3]} …)"
 
     def __str__(self) -> str:
@@ -237,14 +241,28 @@ class Displayed:
 
     def _repr_html_(self) -> str:
         frame = self.to_pandas()
-        cells = frame.head(_ROWS).map(lambda v: shown(v, limit=300) if isinstance(v, str) else v)
+        cells = frame.head(_ROWS).map(_cell)
         cells.columns = [shown(name) for name in cells.columns]
+        table = cells.to_html(index=False, border=0)
         more = (
             f"<p>… and {counted(len(frame) - _ROWS, 'more row')}</p>" if len(frame) > _ROWS else ""
         )
-        return f"<p>{markup(repr(self))}</p>{cells.to_html(index=False, border=0)}{more}"
+        return f"<p>{markup(repr(self))}</p>{table}{more}"
 
 
+def _cell(value: Any) -> Any:
+    """A value in a table: four digits that count, of a large number all before the point."""
+    if isinstance(value, str):
+        return shown(value, limit=300)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if math.isnan(value):  # what pandas puts where there is none
+        return ""
+    whole = isinstance(value, int) or abs(value) >= _LARGE
+    return f"{value:,.0f}" if whole else f"{value:.4g}"
+
+
+_LARGE = 10_000
 _MANY = (tuple, list, dict)
 _SHORT, _ROWS, _LONG = 160, 20, 40
 
@@ -322,7 +340,7 @@ def rows_html(rows: Sequence[Mapping[str, Any]], texts: Sequence[str], label: La
         label: What the label is.
     """
     sources = {row["idx"]: row for row in rows if not row["variant"]}
-    lines = [_row_html(("idx", "variant", label.column, *texts), "th")]
+    lines = [_row_html(("idx", "variant", label.column), "th", map(markup, texts))]
     for row in rows:
         source = sources.get(row["idx"], row)
         value = row[label.column]
@@ -340,7 +358,7 @@ def rows_html(rows: Sequence[Mapping[str, Any]], texts: Sequence[str], label: La
     return f"<table>{''.join(lines)}</table>"
 
 
-def _row_html(values: Iterable[object], kind: str, cells: Sequence[str] = ()) -> str:
+def _row_html(values: Iterable[object], kind: str, cells: Iterable[str] = ()) -> str:
     shown_as = [f"<{kind}>{markup(value)}</{kind}>" for value in values]
     more = [f"<{kind} style='text-align:left'>{cell}</{kind}>" for cell in cells]
     return f"<tr>{''.join([*shown_as, *more])}</tr>"

@@ -250,6 +250,10 @@ class EvaluationResult(MeasuredOn):
         """Each model's score by the selection metric on the first split."""
         return {model.model: self.selection.of(model.scores) for model in self.models}
 
+    def _facts(self) -> str:
+        scores = " · ".join(f"{name} {score:.3f}" for name, score in self.selected_scores().items())
+        return f"{self.version}, {self.selection.metric} on {self.selection.split}: {scores}"
+
     def retention(self, model: Measurement | Baseline) -> float | None:
         """The selection metric on the first split, in percent of the baseline's."""
         best = self.selected_scores().get(self.baseline or "", 0.0)

@@ -109,6 +109,13 @@ def test_rows_of_a_result_become_rows() -> None:
     assert no_markup(found._repr_html_())
 
 
+def test_numbers_in_a_table_are_short() -> None:
+    values = {"a": 1_083_012, "b": 0.123456, "c": 123_456.7, "d": float("nan"), "e": True}
+    html = Outer(Path("here"), (Inner("x", values),))._repr_html_()
+
+    assert re.findall("<td>(.*?)</td>", html) == ["x", "1,083,012", "0.1235", "123,457", "", "True"]
+
+
 @pytest.mark.parametrize("text", ["", "x", NASTY])
 def test_marks_never_carry_markup(text: str) -> None:
     edit = {"start": 0, "end": len(text), "before": text, "after": NASTY, "column": "t"}
