@@ -113,6 +113,7 @@ def distill_task(
         note_call(
             run.path,
             version=str(opened.path.resolve()),
+            teacher=named.folder,
             recipe="" if isinstance(recipe, DistillRecipe) else str(recipe),
             facts=asdict(Facts.of(opened, taught=taught)),
         )

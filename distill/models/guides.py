@@ -39,6 +39,12 @@ class GuideSpec:
         """The model that gives a student its vocabulary and layers, if there is one."""
         return self.teachers[0] if self.teachers else self.encoder
 
+    @property
+    def folder(self) -> str | None:
+        """Where the first teacher lies, if it is a folder."""
+        first = Path(self.teachers[0]) if self.teachers else None
+        return str(first.resolve()) if first and first.is_dir() else None
+
     def identity(self) -> dict[str, Any]:
         """What decides a student's weights, as ``run.json`` keeps it."""
         if not self.teachers:

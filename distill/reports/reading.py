@@ -11,11 +11,12 @@ from augment.contract import Fault
 from distill.errors import DataInvalid
 from distill.evaluation.results import AblationResult, EvaluationResult, GeneralResult
 from distill.runs.answers import ANSWERS, RowAnswers, read_answers
+from distill.runs.journal import METRICS
 from distill.runs.listing import Kind, Run, State, Unreadable, open_run
 from distill.runs.records import last_lines, parse_object, read_json
 from distill.serving.export import RECORD, ExportedForm, ExportResult
 
-METRICS, EXPORT = "metrics.jsonl", "export"
+EXPORT = "export"
 MOST_STAGES, MOST_TERMS, LARGEST = 20, 12, 1e30
 """Charts of a log, curves of a chart, and what their values lie below."""
 _ABOUT = ("stage", "step", "epoch", "learning_rate", "grad_norm")
@@ -43,7 +44,7 @@ class ReadRun:
     Attributes:
         name: Short, and no other run's of the page.
         run: As it was opened; where it could not be, its ``problem`` says why.
-        stages: Its log.
+        stages: Its log, and before it that of its teacher.
         answers: Row by row, where they were kept.
         without: Why there are none.
         forms: What was exported into its folder, with size and speed.
@@ -99,7 +100,13 @@ def _read(path: Path, name: str) -> ReadRun:
         except Fault as fault:
             old = not (path / ANSWERS).exists()
             without = "the release that made it kept no answers by row." if old else fault.problem
-    return ReadRun(name, run, tuple(_stages(path)), answers, without, _exported(path))
+    return ReadRun(name, run, (*_of_teacher(run), *_stages(path)), answers, without, _exported(path))
+
+
+def _of_teacher(run: Run) -> Iterable[StageLog]:
+    """What the teacher's folder keeps of its own training, where it lies where it lay."""
+    known = [call.teacher for call in run.calls if call.teacher]
+    return (own for own in _stages(Path(known[-1])) if own.name == "teacher") if known else ()
 
 
 def _exported(path: Path) -> tuple[ExportedForm, ...]:

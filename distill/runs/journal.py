@@ -23,7 +23,7 @@ from pydantic import Field, ValidationError
 from distill.runs.distributed import device, is_main_process, world_size
 from distill.runs.records import Record, last_lines, parse_object
 
-JOURNAL, BOARD = "journal.jsonl", "tensorboard"
+JOURNAL, METRICS, BOARD = "journal.jsonl", "metrics.jsonl", "tensorboard"
 _MOST_LAYERS = 200
 _PACKAGES = ("augment-distill", "torch", "transformers", "datasets", "numpy")
 
@@ -35,6 +35,7 @@ class Call(Record):
         at: When it began, in UTC, as ISO 8601.
         command: Its words; none of a call from Python.
         version: The folder of the version, where there is one.
+        teacher: The folder of the first teacher, where it is one.
         recipe: What the user called it.
         facts: What numbers of the recipe were found by, see ``recipes.auto.Facts``.
         environment: Versions of packages, the machine.
@@ -43,6 +44,7 @@ class Call(Record):
     at: str
     command: tuple[str, ...] = ()
     version: str | None = None
+    teacher: str | None = None
     recipe: str = ""
     facts: dict[str, int | None] | None = None
     environment: dict[str, str] = Field(default_factory=dict)
@@ -106,10 +108,11 @@ def read_journal(run: Path) -> tuple[Line, ...]:
 
 
 def copy_logs(run: Path, folder: Path) -> None:
-    """Give a finished folder the journal, and TensorBoard's log, of the run that made it."""
+    """Give a finished folder the logs of the run that made it."""
     with suppress(OSError):
-        if (run / JOURNAL).is_file():
-            shutil.copy(run / JOURNAL, folder / JOURNAL)
+        for name in (JOURNAL, METRICS):
+            if (run / name).is_file():
+                shutil.copy(run / name, folder / name)
         if (run / BOARD).is_dir():
             shutil.copytree(run / BOARD, folder / BOARD, dirs_exist_ok=True)
 

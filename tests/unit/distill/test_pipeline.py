@@ -249,6 +249,7 @@ def test_fine_tuning_a_teacher(
 
     assert model.config.id2label == {0: "negative", 1: "positive"}
     assert [path.name for path in out.parent.iterdir()] == ["teacher"]
+    assert any("eval_accuracy" in line for line in (out / "metrics.jsonl").read_text().splitlines())
     again = fine_tune_teacher(version, init=str(encoder), out=out, recipe=recipe, quiet=True)
 
     assert again == result

@@ -26,7 +26,7 @@ from distill.reports.rows import _curve, disagreement_parts
 from distill.reports.writing import write_report
 from distill.runs.answers import ANSWERS, ModelAnswers, read_answers, write_answers
 from distill.runs.directory import RunDirectory
-from distill.runs.journal import note_call
+from distill.runs.journal import METRICS, copy_logs, note_call
 from distill.runs.records import read_seal, write_sealed_json
 from tests.unit.distill.made_runs import NASTY, make_answers, make_run
 
@@ -296,3 +296,23 @@ def test_answers_that_do_not_fit_are_no_answers(tmp_path: Path, change: str) -> 
 
     with pytest.raises(DataInvalid, match="cannot be read as answers of a run"):
         read_answers(folder)
+
+
+def test_the_curves_of_its_teacher_stand_beside_those_of_a_run(tmp_path: Path) -> None:
+    run, teacher, work = make_run(tmp_path / "one"), tmp_path / "teacher", tmp_path / "work"
+    report(tmp_path, run)
+    before = (tmp_path / "report.html").read_text()
+    for folder in (teacher, work):
+        folder.mkdir()
+    log = [{"stage": "teacher", "step": n, "label": 1 / n, "eval_accuracy": n / 9} for n in (1, 2)]
+    lines = [json.dumps(line) for line in (*log, {"stage": "prediction", "step": 1, "label": 1.0})]
+    (work / METRICS).write_text("\n".join(lines))
+    copy_logs(work, teacher)
+    note_call(run, teacher=str(teacher))
+    report(tmp_path, run)
+    page = (tmp_path / "report.html").read_text()
+
+    assert "Teacher: losses" not in before
+    assert "Teacher: losses" in page
+    assert page.count("Stage 2: losses") == before.count("Stage 2: losses")
+    assert "Teacher: validation" in page
