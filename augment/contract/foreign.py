@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from augment.contract.task import Label
 
 Language = Literal["json", "toml"]
 LONGEST = 2000
@@ -208,7 +207,7 @@ def marked(text: str, edits: Iterable[Mapping[str, Any]]) -> str:
     return "".join([*parts, markup(text[at:])])
 
 
-_INSERTED = "text-decoration:none;font-weight:bold;color:#0a7d4b"
+_INSERTED = "text-decoration:none;font-weight:bold;background:rgba(10,125,75,.22);border-radius:3px"
 
 
 class Displayed:
@@ -329,39 +328,6 @@ class Cell:
             self._handle = show.display(content, display_id=True)
         else:
             self._handle.update(content)
-
-
-def rows_html(rows: Sequence[Mapping[str, Any]], texts: Sequence[str], label: Label) -> str:
-    """Rows of a version as an HTML table, their edits marked.
-
-    Args:
-        rows: Source rows, each followed by those made from it.
-        texts: The text columns.
-        label: What the label is.
-    """
-    sources = {row["idx"]: row for row in rows if not row["variant"]}
-    lines = [_row_html(("idx", "variant", label.column), "th", map(markup, texts))]
-    for row in rows:
-        source = sources.get(row["idx"], row)
-        value = row[label.column]
-        if label.names:
-            value = "" if value is None or value < 0 else label.names[value]
-        edited = {
-            column: [edit for edit in row["edits"] or () if edit["column"] == column]
-            for column in texts
-        }
-        cells = [
-            marked(source[column], edits) if edits and row["variant"] else markup(row[column])
-            for column, edits in edited.items()
-        ]
-        lines.append(_row_html((row["idx"], row["variant"], value), "td", cells))
-    return f"<table>{''.join(lines)}</table>"
-
-
-def _row_html(values: Iterable[object], kind: str, cells: Iterable[str] = ()) -> str:
-    shown_as = [f"<{kind}>{markup(value)}</{kind}>" for value in values]
-    more = [f"<{kind} style='text-align:left'>{cell}</{kind}>" for cell in cells]
-    return f"<tr>{''.join([*shown_as, *more])}</tr>"
 
 
 def as_code(value: object) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pyarrow as pa
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from augment.contract.foreign import marked, markup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -239,3 +241,36 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
     if pa.types.is_struct(kind):
         return {field.name: _feature(field.type) for field in kind}
     return {"dtype": "float32" if kind == pa.float32() else str(kind), "_type": "Value"}
+
+
+def rows_html(rows: Sequence[Mapping[str, Any]], texts: Sequence[str], label: Label) -> str:
+    """Rows of a version as an HTML table, their edits marked.
+
+    Args:
+        rows: Source rows, each followed by those made from it.
+        texts: The text columns.
+        label: What the label is.
+    """
+    sources = {row["idx"]: row for row in rows if not row["variant"]}
+    lines = [_row_html(("idx", "variant", label.column), "th", map(markup, texts))]
+    for row in rows:
+        source = sources.get(row["idx"], row)
+        value = row[label.column]
+        if label.names:
+            value = "" if value is None or value < 0 else label.names[value]
+        edited = {
+            column: [edit for edit in row["edits"] or () if edit["column"] == column]
+            for column in texts
+        }
+        cells = [
+            marked(source[column], edits) if edits and row["variant"] else markup(row[column])
+            for column, edits in edited.items()
+        ]
+        lines.append(_row_html((row["idx"], row["variant"], value), "td", cells))
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _row_html(values: Iterable[object], kind: str, cells: Iterable[str] = ()) -> str:
+    shown_as = [f"<{kind}>{markup(value)}</{kind}>" for value in values]
+    more = [f"<{kind} style='text-align:left'>{cell}</{kind}>" for cell in cells]
+    return f"<tr>{''.join([*shown_as, *more])}</tr>"

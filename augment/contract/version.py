@@ -31,7 +31,7 @@ from augment.contract.errors import (
     UsageError,
     VersionNotFound,
 )
-from augment.contract.foreign import markup, rows_html, shown
+from augment.contract.foreign import markup, shown
 from augment.contract.manifest import DATA, REJECTED, FileEntry, Manifest, SourceSplit, disagreement
 from augment.contract.reading import guarded, read_json
 from augment.contract.recipes import faults
@@ -43,7 +43,7 @@ from augment.contract.shards import (
     digest_of,
     sha256_file,
 )
-from augment.contract.task import CONTRACTS, TaskSpec, arrow_schema, rejected_schema
+from augment.contract.task import CONTRACTS, TaskSpec, arrow_schema, rejected_schema, rows_html
 
 if TYPE_CHECKING:
     import datasets

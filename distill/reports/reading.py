@@ -100,7 +100,9 @@ def _read(path: Path, name: str) -> ReadRun:
         except Fault as fault:
             old = not (path / ANSWERS).exists()
             without = "the release that made it kept no answers by row." if old else fault.problem
-    return ReadRun(name, run, (*_of_teacher(run), *_stages(path)), answers, without, _exported(path))
+    return ReadRun(
+        name, run, (*_of_teacher(run), *_stages(path)), answers, without, _exported(path)
+    )
 
 
 def _of_teacher(run: Run) -> Iterable[StageLog]:

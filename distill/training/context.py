@@ -45,13 +45,13 @@ from distill.recipes.mixtures import count_parts, parts_of
 from distill.recipes.schema import Labeled, Layerwise, Optimization, Training
 from distill.runs.directory import RunDirectory
 from distill.runs.distributed import main_process_first, on_main_process
-from distill.runs.journal import BOARD, timed
+from distill.runs.journal import BOARD, METRICS, timed
 from distill.runs.progress import Narrator
 from distill.runs.records import Origin, commit_sealed, discard
 from distill.stages import IntermediateStage, Stage
 from distill.training.advice import advice, rare_advice
 from distill.training.job import Evaluation, Job, describe_job
-from distill.training.metric_log import METRICS, MetricLog
+from distill.training.metric_log import MetricLog
 from distill.training.schedule import total_steps
 from distill.training.selection import StepSelection
 from distill.training.soft_labels import SoftLabels

@@ -10,7 +10,6 @@ from augment.contract.files import disk_errors, write_text
 from augment.contract.reading import guarded
 from distill.errors import DataInvalid
 from distill.runs.directory import RunDirectory
-from distill.runs.journal import METRICS
 from distill.runs.records import parse_object
 
 

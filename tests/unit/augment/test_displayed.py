@@ -11,7 +11,8 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from augment import Version, diff, open_version, stats, write_version
 from augment.contract import Fault, Label, TaskSpec
-from augment.contract.foreign import Displayed, marked, rows_html
+from augment.contract.foreign import Displayed, marked
+from augment.contract.task import rows_html
 
 NASTY = "</td><script>alert(1)</script>\u202e\x1b[31m & <b>"
 TASK = TaskSpec(
