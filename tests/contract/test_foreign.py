@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 
 from augment.contract import Fault
-from augment.contract.foreign import LONGEST, escaped, is_unseen, shown
+from augment.contract.foreign import LONGEST, between_words, escaped, is_unseen, shown
 from augment.contract.terminal import labeled, open_console
 
 NASTY = "a\x1b[31mb\x1b]8;;http://x\x07c\u202ed\u200be\u2028f\r\b\x9b[old]\udc80\n\t\U000e0041"
@@ -86,3 +86,19 @@ def test_a_console_has_only_its_own_codes(capsys: pytest.CaptureFixture[str]) ->
     assert found.count("\n") == 2
     assert "[old]" in found
     assert not any(map(is_unseen, found.replace("\n", "")))
+
+
+def test_a_sentence_ends_between_words() -> None:
+    told = (
+        "error: there is no model folder nowhere/at/all.\n       Check the name of it.   (exit 4)\n"
+    )
+
+    assert between_words(told, 30).split("\n") == [
+        "error: there is no model",
+        "       folder nowhere/at/all.",
+        "       Check the name of it.",
+        "       (exit 4)",
+        "",
+    ]
+    assert between_words(told, 80) == told
+    assert between_words(told, 3) == told  # no terminal that anyone reads
