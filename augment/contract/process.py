@@ -132,17 +132,29 @@ def tell(sentence: str = STOPPED) -> None:
 
 
 class DeafChildren:
-    """Processes that start in the block never hear Ctrl-C: this one alone answers it."""
+    """Processes that start in the block never hear Ctrl-C: this one alone answers it.
+
+    Nor do they run the user's script once more, as a spawned process does that is to find what the
+    script defines: all that they need is defined here. So a script needs no guard around its calls.
+    """
 
     def __enter__(self) -> None:
+        from multiprocessing import spawn
         from multiprocessing.resource_tracker import ensure_running
 
         uninterrupted.__enter__()
         ensure_running()  # which, in the middle of a start, would let the signal through again
+        self._prepared = prepared = spawn.get_preparation_data
+        spawn.get_preparation_data = lambda name: {
+            key: value for key, value in prepared(name).items() if not key.startswith("init_main")
+        }
         self._before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
     def __exit__(self, *_: object) -> None:
+        from multiprocessing import spawn
+
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+        spawn.get_preparation_data = self._prepared
         uninterrupted.__exit__()
 
 

@@ -87,8 +87,7 @@ def tokenize_batches(
     except BrokenProcessPool as error:
         raise DataInvalid(
             "a process that tokenizes was killed, perhaps for want of memory.",
-            "Run the same command again with fewer --processes. A script of your own calls it "
-            "under if __name__ == '__main__'.",
+            "Run the same command again with fewer --processes.",
         ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

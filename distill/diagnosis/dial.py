@@ -197,14 +197,12 @@ def choose(costs: Costs, seconds: float, *, spent: float = 0.0) -> Choice:
 
     low, high = _SHARES
     if taken(low) > left:
-        least, all_of_it = (
-            math.ceil((taken(own) + spent + costs.ending) / (1 - RESERVE) / 60) for own in (low, 1)
-        )
+        least, own = ((taken(share) + spent + costs.ending) / (1 - RESERVE) for share in (low, 1.0))
         raise UsageError(
             f"--minutes {seconds / 60:g} is too little: to load, to measure and to export takes "
             f"about {span(spent + costs.ending)}, and {LEAST_STEPS} steps of each part "
             f"{span(taken(low))}.",
-            f"Give at least {least}; all that the recipe asks for takes about {all_of_it}.",
+            f"Give at least {math.ceil(least / 60)}; all steps of the recipe take {span(own)}.",
         )
     whole = taken(high) <= left
     for _ in range(0 if whole else _HALVINGS):
