@@ -134,27 +134,23 @@ def tell(sentence: str = STOPPED) -> None:
 class DeafChildren:
     """Processes that start in the block never hear Ctrl-C: this one alone answers it.
 
-    Nor do they run the user's script once more, as a spawned process does that is to find what the
-    script defines: all that they need is defined here. So a script needs no guard around its calls.
+    Nor do they run the user's script again, to find what it defines: it needs no guard for that.
     """
 
     def __enter__(self) -> None:
-        from multiprocessing import spawn
-        from multiprocessing.resource_tracker import ensure_running
+        from multiprocessing import resource_tracker, spawn
 
         uninterrupted.__enter__()
-        ensure_running()  # which, in the middle of a start, would let the signal through again
-        self._prepared = prepared = spawn.get_preparation_data
+        resource_tracker.ensure_running()  # which, in a start, would let the signal through again
+        self._spawn, self._found = spawn, (found := spawn.get_preparation_data)
         spawn.get_preparation_data = lambda name: {
-            key: value for key, value in prepared(name).items() if not key.startswith("init_main")
+            key: value for key, value in found(name).items() if not key.startswith("init_main")
         }
         self._before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
     def __exit__(self, *_: object) -> None:
-        from multiprocessing import spawn
-
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
-        spawn.get_preparation_data = self._prepared
+        self._spawn.get_preparation_data = self._found
         uninterrupted.__exit__()
 
 
@@ -190,10 +186,7 @@ def listen() -> None:
 
 
 def began() -> float:
-    """When this command began, on the monotonic clock; now, where the process is no command.
-
-    Its libraries take seconds to load, which its user waits for, too.
-    """
+    """When this command began, before its imports, by the monotonic clock; now in a script."""
     return _LOADED if _ear.listens else time.monotonic()
 
 

@@ -340,6 +340,7 @@ def _open_teacher(folder: Path) -> Run:
 
 
 _PUT_BACK = "Put it back from a copy, or repeat the command that made it into another directory."
+_AGAIN = "Repeat the command that made it: it goes on from there."
 _RESULTS: dict[Kind, Any] = {
     Kind.TASK: EvaluationResult,
     Kind.TEACHER: EvaluationResult,
@@ -371,7 +372,7 @@ def _sealed(file: Path) -> dict[str, Any]:
 def _result(file: Path, kind: Any) -> Outcome:
     sealed = read_seal(file)
     if why := flaw(file, sealed.origin) if sealed else "has no whole seal: it was cut short":
-        raise Unreadable(f"{file} {why}.", _PUT_BACK)
+        raise Unreadable(f"{file} {why}.", _PUT_BACK if sealed else _AGAIN)
     found: Outcome = _valid(file, kind)
     if isinstance(found, EvaluationResult):
         _refuse_unscored(file, found)
