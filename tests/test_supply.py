@@ -114,8 +114,16 @@ def reached(*groups: dict[str, Requirement]) -> dict[str, Distribution]:
     return found
 
 
-BASE_USED = reached(declared(), BUILD)
-USED = reached(declared(), BUILD, *map(declared, EXTRAS))
+@pytest.fixture(scope="module")
+def base_used() -> dict[str, Distribution]:
+    """What a user without extras needs."""
+    return reached(declared(), BUILD)
+
+
+@pytest.fixture(scope="module")
+def used() -> dict[str, Distribution]:
+    """What the project and all its extras need."""
+    return reached(declared(), BUILD, *map(declared, EXTRAS))
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -152,12 +160,12 @@ def test_setup_installs_by_digest_alone() -> None:
     assert re.findall(r"--no-binary (\S+)", make) == ["jsonpath-rw"]
 
 
-def test_what_the_project_needs_is_installed_as_locked() -> None:
+def test_what_the_project_needs_is_installed_as_locked(used: dict[str, Distribution]) -> None:
     """Everything that is reached, at the version that stands in the lock."""
-    assert len(USED) > 50
+    assert len(used) > 50
     assert {
         name: package.version
-        for name, package in USED.items()
+        for name, package in used.items()
         if name not in LOCKED or Version(package.version).public != str(LOCKED[name].version)
     } == {}
 
@@ -170,12 +178,14 @@ def test_what_is_locked_is_installed() -> None:
     assert {name: Version(version(name)).public for name in wanted} == wanted
 
 
-def test_a_user_without_extras_installs_what_the_base_needs_and_no_more() -> None:
+def test_a_user_without_extras_installs_what_the_base_needs_and_no_more(
+    base_used: dict[str, Distribution], used: dict[str, Distribution]
+) -> None:
     """The demo waits for these downloads; what builds the project itself is among them."""
     base, dev = ({pin.name for pin in pins(lock) if pin.wanted} for lock in (BASE, DEV))
 
-    assert base == set(BASE_USED)
-    assert dev == set(USED) - base
+    assert base == set(base_used)
+    assert dev == set(used) - base
 
 
 @pytest.mark.parametrize("extra", [None, *EXTRAS])
@@ -185,9 +195,9 @@ def test_pins_are_within_what_is_declared(extra: str | None) -> None:
         assert requirement.specifier.contains(LOCKED[name].version), requirement
 
 
-def test_nothing_is_installed_from_an_address() -> None:
+def test_nothing_is_installed_from_an_address(used: dict[str, Distribution]) -> None:
     """pip leaves the address of what came from one, a repository or a folder."""
-    assert [name for name, each in USED.items() if each.read_text("direct_url.json")] == []
+    assert [name for name, each in used.items() if each.read_text("direct_url.json")] == []
 
 
 def licenses(package: Distribution) -> set[str]:
@@ -202,8 +212,8 @@ def licenses(package: Distribution) -> set[str]:
     return {SPOKEN.get(each, each) for each in spoken}
 
 
-def test_licenses_are_known_and_compatible() -> None:
-    ours = {name: each for name, each in USED.items() if not name.startswith(("nvidia-", "cuda-"))}
+def test_licenses_are_known_and_compatible(used: dict[str, Distribution]) -> None:
+    ours = {name: each for name, each in used.items() if not name.startswith(("nvidia-", "cuda-"))}
 
     assert {
         name: found
