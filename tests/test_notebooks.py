@@ -30,9 +30,10 @@ def shapes(notebook: Any) -> list[Any]:
     """What each cell shows: kinds of output and heads of tables, without numbers."""
     return [
         [
-            (own.output_type, sorted(own.get("data", ())), re.findall("<thead>.*?</thead>", html))
+            (own.output_type, sorted(own.get("data", ())), re.sub(r"<[^>]*>|[\d\s]+", " ", head))
             for own in cell.outputs
-            for html in [re.sub(r"\d|\s", "", "".join(own.get("data", {}).get("text/html", "")))]
+            for html in ["".join(own.get("data", {}).get("text/html", ""))]
+            for head in [html.partition("<thead>")[2].partition("</thead>")[0]]
         ]
         for cell in code_cells(notebook)
     ]
