@@ -44,8 +44,8 @@ from distill.recipes.load import load_recipe
 from distill.serving.export import export_model
 from distill.teacher import fine_tune_teacher
 
-SHAPES, TEST = ("4x312-1200-12", "2x312-1200-12"), "test"
-FORMS = {"onnx": "float32 graph", "onnx-int8": "int8", "onnx-small": "int8, shared pieces"}
+SHAPE, TEST = "4x312-1200-12", "test"
+FORMS = {"onnx": "`onnx`", "onnx-int8": "`onnx-int8`", "onnx-small": "`onnx-small`"}
 STEPS = {"tickets": (600, 400), "mrpc": (250, 250), "sst2": (800, 600)}
 """Of stage 1 and stage 2; labels only has as many as both."""
 TURNS, BURST, MANY = 12, 6, 96
@@ -129,12 +129,9 @@ class Campaign:
         fine_tune_teacher(self.version(name), init=str(MLM), out=place)
         return place
 
-    def student(self, name: str, shape: str, seed: int) -> Path:
+    def student(self, name: str, seed: int) -> Path:
         """The run of a distilled student; with the first seed also of one on labels only."""
-        short = shape.partition("-")[0]
         out = self.folder / "students" / f"{name}-{seed}"
-        if shape != SHAPES[0]:
-            out = out.with_name(f"{name}-{short}-{seed}")
         quick = load_recipe("quick", name)
         first, second = STEPS[name]
         parts = {"intermediate": first, "prediction": second, "plain": first + second}
@@ -146,10 +143,10 @@ class Campaign:
         return distill_task(
             self.version(name),
             teacher=self.teacher(name),
-            student=shape,
+            student=SHAPE,
             out=out,
             recipe=recipe,
-            plain=seed == 0 and shape == SHAPES[0],
+            plain=seed == 0,
         ).path
 
     def exported(self, name: str, run: Path, *, trim: bool = False) -> Path:
@@ -176,9 +173,7 @@ class Rival:
     file_bytes: int
 
 
-def rivals(
-    campaign: Campaign, name: str, seeds: Sequence[int], shapes: Sequence[str]
-) -> Iterator[Rival]:
+def rivals(campaign: Campaign, name: str, seeds: Sequence[int]) -> Iterator[Rival]:
     """All that is compared on a task."""
 
     def of(title: str, folders: Sequence[Path]) -> Rival:
@@ -186,18 +181,15 @@ def rivals(
         return Rival(title, models, file_bytes(folders[0]))
 
     yield linear_model(campaign.version(name))
-    yield of("teacher 6 x 384", [campaign.teacher(name)])
-    first = campaign.student(name, SHAPES[0], seeds[0])
-    yield of("4 x 312, labels only", [first / "plain-student"])
-    for shape in shapes:
-        short = " x ".join(shape.split("-")[0].split("x"))
-        runs = [campaign.student(name, shape, seed) for seed in seeds]
-        yield of(f"{short}, PyTorch", [run / "student" for run in runs])
-        for trim, words in ((False, ""), (True, "seen tokens, ")):
-            outs = [campaign.exported(name, run, trim=trim) for run in runs]
-            for form, title in FORMS.items():
-                if (outs[0] / form).is_dir():
-                    yield of(f"{short}, {words}{title}", [out / form for out in outs])
+    yield of("teacher, 6 x 384", [campaign.teacher(name)])
+    runs = [campaign.student(name, seed) for seed in seeds]
+    yield of("4 x 312, labels only, one seed", [runs[0] / "plain-student"])
+    yield of("4 x 312, distilled, PyTorch", [run / "student" for run in runs])
+    for trim, words in ((False, ""), (True, ", seen tokens")):
+        outs = [campaign.exported(name, run, trim=trim) for run in runs]
+        for form, title in FORMS.items():
+            if (outs[0] / form).is_dir():
+                yield of(f"{title}{words}", [out / form for out in outs])
 
 
 def file_bytes(folder: Path) -> int:
@@ -301,13 +293,11 @@ def timed(call: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
-def table(
-    campaign: Campaign, tasks: Sequence[str], seeds: Sequence[int], shapes: Sequence[str]
-) -> dict[str, Any]:
+def table(campaign: Campaign, tasks: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
     """Scores, sizes and times of every task, printed as they come."""
     lines = {}
     for name in tasks:
-        version, found = campaign.version(name), list(rivals(campaign, name, seeds, shapes))
+        version, found = campaign.version(name), list(rivals(campaign, name, seeds))
         scored, timed_all = scores(version, found), times(version, found)
         lines[name] = {rival: scored[rival] | timed_all[rival] for rival in scored}
         print(name, version.task.selection_metric)
@@ -322,25 +312,30 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--tasks", nargs="+", default=list(SOURCES), choices=SOURCES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=SHAPES)
     parser.add_argument("--train", action="store_true", help="train only")
     options = parser.parse_args()
     torch.set_num_threads(1)
     campaign = Campaign(options.folder.resolve())
     for seed in options.seeds:
         for name in options.tasks:
-            for shape in options.shapes:
-                run = campaign.student(name, shape, seed)
-                for trim in (False, True):
-                    campaign.exported(name, run, trim=trim)
+            run = campaign.student(name, seed)
+            for trim in (False, True):
+                campaign.exported(name, run, trim=trim)
             print(name, seed, flush=True)
     if not options.train:
-        lines = table(campaign, options.tasks, options.seeds, options.shapes)
+        lines = table(campaign, options.tasks, options.seeds)
         known = (
             json.loads(options.json.read_text()) if options.json and options.json.is_file() else {}
         )
         machine = {**describe(), **Processor.here().to_json()}
-        found = {task: {"machine": machine, "models": own} for task, own in lines.items()}
+        found = {
+            task: {
+                "machine": machine,
+                "metric": campaign.version(task).task.selection_metric,
+                "models": own,
+            }
+            for task, own in lines.items()
+        }
         keep({**known, **found}, options.json)
 
 

@@ -1,0 +1,232 @@
+"""What pays with few labels: augmented rows, unlabelled text, both or neither, at equal steps.
+
+    python -m benchmarks.low_resource --folder low --json benchmarks/results/low_resource.json
+
+Rows with labels of SST-2, CoLA and MRPC are drawn by the seed; 15% of them select. The rest of the
+training file is text without labels. A teacher of 6 x 384 is tuned on these rows alone; students
+start from its layers. Every arm has the same steps, batches, rates and start; what differs is the
+rows that they are drawn from. Scores are those of GLUE's validation rows, which select nothing.
+What is finished in the folder is not done again: stop it, kill it, start it again; ``--tell``
+trains nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import torch
+
+from augment import Version, augment_task
+from augment.contract import open_version
+from benchmarks.machine import arguments, describe, keep
+from benchmarks.places import MLM, SHARED, VECTORS
+from distill.evaluation.results import Role
+from distill.pipeline import distill_task
+from distill.recipes.load import DistillRecipe, load_recipe
+from distill.runs.directory import RESULT
+from distill.runs.listing import open_run
+from distill.teacher import fine_tune_teacher
+
+TEST, SELECTED = "test", 0.15
+COLUMNS = {
+    "sst2": ("sentence",),
+    "cola": ("sentence",),
+    "mrpc": ("sentence1", "sentence2"),
+}
+SIZES = {"sst2": (250, 1_000, 4_000), "cola": (250, 1_000, 4_000), "mrpc": (250, 1_000, 3_668)}
+FIRST, SECOND, BATCH = 600, 400, 32
+"""Steps of stage 1 and stage 2; labels only has as many as both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What a student is trained on.
+
+    Attributes:
+        name: In the results.
+        data: Of both stages.
+        plain: Of the student on labels only that is trained beside it, if one is.
+    """
+
+    name: str
+    data: str | dict[str, int]
+    plain: str = ""
+
+
+ARMS = (
+    Arm("original", "original", plain="original"),
+    Arm("+ augmented", {"original": 1, "augmented": 3}, plain="augmented"),
+    Arm("+ unlabelled", {"original": 1, "unlabeled": 3}),
+    Arm("+ both", {"original": 1, "augmented": 1, "unlabeled": 2}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A task, how many of its rows have labels, and the seed."""
+
+    task: str
+    rows: int
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.task}-{self.rows}-{self.seed}"
+
+    def line(self, student: str, arm: str, score: float) -> dict[str, Any]:
+        """A line of the results."""
+        return {**asdict(self), "student": student, "arm": arm, "score": score}
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """Where everything lies, and the students' shape."""
+
+    folder: Path
+    student: str
+
+    def version(self, cell: Cell) -> Version:
+        """Labeled rows, augmented as ``official`` does, and the rest without labels."""
+        root = self.folder / "versions" / str(cell)
+        if (root / cell.task).is_dir():
+            return open_version(root / cell.task)
+        kept = [*COLUMNS[cell.task], "label"]
+        train, test = (
+            pq.read_table(SHARED / "data" / "glue" / cell.task / f"{split}.parquet")
+            .select(kept)
+            .to_pylist()
+            for split in ("train", "validation")
+        )
+        random.Random(f"{cell.task}{cell.seed}").shuffle(train)
+        own, rest = train[: cell.rows], train[cell.rows :]
+        cut = round(cell.rows * (1 - SELECTED))
+        source = {"train": own[:cut], "validation": own[cut:], TEST: test}
+        tables = {split: pd.DataFrame(rows) for split, rows in source.items()}
+        if rest:
+            tables["unlabeled"] = pd.DataFrame(rest)[list(COLUMNS[cell.task])]
+        return augment_task(cell.task, mlm=MLM, vectors=VECTORS, source=tables, out=root)
+
+    def teacher(self, cell: Cell) -> Path:
+        """Tuned on the same labeled rows."""
+        place = self.folder / "teachers" / str(cell)
+        fine_tune_teacher(self.version(cell), init=str(MLM), out=place, quiet=True)
+        return place
+
+    def place(self, cell: Cell, arm: Arm) -> Path:
+        """Of an arm's run."""
+        shape = self.student.partition("-")[0]
+        return self.folder / "students" / f"{cell}-{shape}-{arm.name.strip('+ ')}"
+
+    def run(self, cell: Cell, arm: Arm) -> None:
+        """Train what is missing."""
+        if (self.place(cell, arm) / RESULT).is_file():
+            return
+        distill_task(
+            self.version(cell),
+            teacher=self.teacher(cell),
+            student=self.student,
+            out=self.place(cell, arm),
+            recipe=recipe_of(cell, arm),
+            init="teacher-layers",
+            plain=bool(arm.plain),
+            allow_weak_teacher=True,
+            quiet=True,
+        )
+
+    def lines(self, cell: Cell) -> Iterator[dict[str, Any]]:
+        """What has ended: score by model and arm."""
+        for arm in ARMS:
+            if not (self.place(cell, arm) / RESULT).is_file():
+                continue
+            run = open_run(self.place(cell, arm))
+            assert run.result is not None
+            metric = run.result.selection.metric
+            for model in run.result.models:
+                name = {
+                    Role.DISTILLED: f"distilled, {arm.name}",
+                    Role.PLAIN: f"labels only, {arm.plain}",
+                }.get(Role(model.model), "")
+                if name or arm is ARMS[0]:
+                    score = round(model.scores[TEST][metric], 4)
+                    yield cell.line(self.student, name or str(model.model), score)
+
+
+def recipe_of(cell: Cell, arm: Arm) -> DistillRecipe:
+    """``quick`` with the same steps, batches and rates whatever the rows are."""
+    quick = load_recipe("quick", cell.task)
+    same: dict[str, Any] = {"epochs": 100_000.0, "batch_size": BATCH}
+    late = same | {"learning_rate": 1e-4, "patience": None}
+    parts = {
+        "intermediate": same | {"max_steps": FIRST, "learning_rate": 5e-4, "data": arm.data},
+        "prediction": late | {"max_steps": SECOND, "data": arm.data},
+        "plain": late | {"max_steps": FIRST + SECOND, "data": arm.plain or "original"},
+    }
+    changed = quick.model_dump() | {"seed": cell.seed}
+    for part, own in parts.items():
+        changed[part] = changed[part] | own
+    return DistillRecipe.model_validate(changed)
+
+
+def table(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and deviation over seeds, and in percent of the teacher of the same rows."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    teachers = {}
+    for line in lines:
+        key = (line["task"], line["rows"], line["student"])
+        groups.setdefault((*key, line["arm"]), []).append(line)
+        if line["arm"] == Role.TEACHER:
+            teachers[*key, line["seed"]] = line["score"]
+    found = []
+    for (task, rows, student, arm), own in groups.items():
+        scores = [line["score"] for line in own]
+        kept = [line["score"] / teachers[task, rows, student, line["seed"]] for line in own]
+        found.append({
+            "task": task, "rows": rows, "student": student, "arm": arm, "seeds": len(own),
+            "mean": round(statistics.mean(scores), 4),
+            "sd": round(statistics.stdev(scores), 4) if len(own) > 1 else None,
+            "percent_of_teacher": round(100 * statistics.mean(kept), 1),
+        })  # fmt: skip
+    return found
+
+
+def main() -> None:
+    """Run what is missing; print and keep the table."""
+    parser = arguments(__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
+    parser.add_argument("--tasks", nargs="+", default=["sst2", "cola", "mrpc"], choices=SIZES)
+    parser.add_argument("--rows", nargs="+", type=int, help="these sizes alone")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--student", default="3x312-1200-12")
+    parser.add_argument("--tell", action="store_true", help="train nothing")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    campaign = Campaign(options.folder.resolve(), options.student)
+    cells = [
+        Cell(task, rows, seed)
+        for seed in options.seeds
+        for task in options.tasks
+        for rows in SIZES[task]
+        if not options.rows or rows in options.rows
+    ]
+    lines: list[dict[str, Any]] = []
+    for cell in cells:
+        for arm in ARMS if not options.tell else ():
+            campaign.run(cell, arm)
+        own = list(campaign.lines(cell))
+        print(cell, {line["arm"]: line["score"] for line in own}, flush=True)
+        lines += own
+    summed = table(lines)
+    for line in summed:
+        print(line)
+    found = {"machine": describe(), "steps": [FIRST, SECOND], "table": summed, "lines": lines}
+    keep(found, options.json)
+
+
+if __name__ == "__main__":
+    main()
