@@ -8,6 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from augment.analysis.coverage import coverage, generated_little, why_little
 from augment.analysis.precision_check import measure_agreement
 from augment.contract import (
@@ -22,13 +24,14 @@ from augment.contract.foreign import counted
 from augment.contract.models import processor_computes_bfloat16, slow_bfloat16
 from augment.errors import UsageError
 from augment.executor.base import Engine
+from augment.executor.by_class import VariantsByClass
 from augment.executor.models import Models
 from augment.executor.run import run_chunks, validate
 from augment.executor.work import Work, augmented_splits
 from augment.executor.worker import Worker, WorkerSpec
 from augment.filters.rules import RuleFilter
 from augment.progress import Narrator
-from augment.recipes.load import load_recipe, with_variants
+from augment.recipes.load import recipe_for
 from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidate_store import prune_after_run
 from augment.sources.digests import row_digest
@@ -124,7 +127,7 @@ def augment_task(
     if unlabeled or (isinstance(source, Mapping) and UNLABELED_SPLIT in source):
         chosen = chosen.with_unlabeled(unlabeled)
     where = validate(_engine(engine, workers, threads, address))
-    plan = with_variants(load_recipe(recipe, chosen.spec.name), variants)
+    plan = recipe_for(chosen.spec, recipe, variants)
     tell.say("recipe", recipe_line(plan))
     if slow := precision_line(plan.precision, device):
         tell.say("bfloat16", slow)
@@ -140,7 +143,9 @@ def augment_task(
         tell.say("warning", warning)
     rules = _rules(plan, chosen.spec, data)
     kept = None if store is None else Path(store)
-    spec = WorkerSpec(chosen.spec, plan, models, rules, where.threads_per_worker, kept)
+    by_class = _by_class(plan, chosen.spec, data, tell)
+    threads_each = where.threads_per_worker
+    spec = WorkerSpec(chosen.spec, plan, models, rules, threads_each, kept, by_class=by_class)
     worker = Worker.load(spec, tell)
     if line := gates_line(worker):
         tell.say("gates", line)
@@ -156,7 +161,7 @@ def augment_task(
         made = find_committed(folder, draft.id)
         if made is None:
             counts = _augment(work, worker, where, staging, tell)
-            counts.update(data.counts)
+            counts.update({**data.counts, **by_class.counts(chosen.spec.label)})
             measured = _measured(data, worker, tell)
             facts = {"counts": dict(sorted(counts.items())), "measured": measured}
             path = _commit(staging, draft.model_copy(update=facts), data, work)
@@ -172,9 +177,11 @@ def augment_task(
 def outcome_lines(counts: Mapping[str, int], data: Source, worker: Worker) -> tuple[str, ...]:
     """Why next to nothing was generated, where that is so; of a large source some rows are read."""
     task, finder = worker.spec.task, worker.finder
-    if finder is None or not generated_little(counts):
+    train = data.splits[task.splits.train]
+    asked = np.count_nonzero(worker.spec.each_row.asked(train, task.label))
+    if finder is None or not generated_little({**counts, "rows.source": int(asked)}):
         return ()
-    texts = texts_of(spread(data.splits[task.splits.train], ROWS_FOR_A_REASON), task)
+    texts = texts_of(spread(train, ROWS_FOR_A_REASON), task)
     known = coverage(finder.words_of(list(dict.fromkeys(texts))), finder.vectors.words)
     return why_little(counts, finder.recipe, known)
 
@@ -198,10 +205,11 @@ def _without_use(recipe: AugmentRecipe, task: TaskSpec) -> tuple[str, ...]:
 
 def recipe_line(recipe: AugmentRecipe) -> str:
     """The numbers that matter most."""
-    if not recipe.variants:
+    if not recipe.generates:
         return "variants 0: the rows as they are; no masked LM and no vectors are read"
+    by_class = " by class" * (bool(recipe.variants_of) or recipe.balance != "off")
     return (
-        f"{recipe.preset} · N {recipe.variants} · K {recipe.top_k} · "
+        f"{recipe.preset} · N {recipe.variants}{by_class} · K {recipe.top_k} · "
         f"p {recipe.probability:.2f} · seed {recipe.seed}"
     )
 
@@ -227,7 +235,7 @@ def source_line(task: TaskSpec, data: Source) -> str:
 def gates_line(worker: Worker) -> str:
     """What the models of the gates are asked, and what a user should know of them, if anything."""
     recipe = worker.spec.recipe
-    asks = recipe.variants > 0 and recipe.teacher_agreement != "off"
+    asks = recipe.generates and recipe.teacher_agreement != "off"
     parts = [
         f"similarity of at least {recipe.min_similarity}" * (worker.similarity is not None),
         f"teacher agreement ({recipe.teacher_agreement})" * asks,
@@ -235,6 +243,16 @@ def gates_line(worker: Worker) -> str:
         worker.teacher.scorer.notice if worker.teacher else "",
     ]
     return " · ".join(part for part in parts if part)
+
+
+def _by_class(
+    recipe: AugmentRecipe, task: TaskSpec, data: Source, tell: Narrator
+) -> VariantsByClass:
+    """How many variants rows get, said where that is not the same for all."""
+    found = VariantsByClass.of(recipe, task, data.splits)
+    if line := found.line(task.label):
+        tell.say("variants", line)
+    return found
 
 
 def _rules(recipe: AugmentRecipe, task: TaskSpec, data: Source) -> RuleFilter:

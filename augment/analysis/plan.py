@@ -18,10 +18,11 @@ from augment.contract import UNLABELED_SPLIT
 from augment.contract.foreign import Displayed, counted, span
 from augment.errors import UsageError
 from augment.executor.base import Chunk
+from augment.executor.by_class import VariantsByClass
 from augment.executor.models import Models
 from augment.executor.work import augmented_splits
 from augment.executor.worker import Worker, WorkerSpec
-from augment.recipes.load import load_recipe, with_variants
+from augment.recipes.load import recipe_for
 from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidates import CandidateFinder
 from augment.sources.read import read_source
@@ -139,8 +140,8 @@ def plan_task(
     chosen = get_task(str(task))
     if unlabeled or (isinstance(source, Mapping) and UNLABELED_SPLIT in source):
         chosen = chosen.with_unlabeled(unlabeled)
-    plan = with_variants(load_recipe(recipe, chosen.spec.name), variants)
-    if not plan.variants:
+    plan = recipe_for(chosen.spec, recipe, variants)
+    if not plan.generates:
         raise UsageError(
             "with variants 0 nothing is generated: there is nothing to plan.",
             "The run itself takes seconds: augment run TASK --variants 0",
@@ -150,15 +151,24 @@ def plan_task(
     )
     models.refuse_unfit(plan)
     data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
-    worker = Worker.load(WorkerSpec(chosen.spec, plan, models, threads=threads))
+    by_class = VariantsByClass.of(plan, chosen.spec, data.splits)
+    worker = Worker.load(WorkerSpec(chosen.spec, plan, models, threads=threads, by_class=by_class))
     assert worker.finder is not None  # there are variants
     opening = time.perf_counter() - started
     augmented = {name: data.splits[name] for name in augmented_splits(chosen.spec, plan)}
     for name, rows in augmented.items():
         worker.refuse_long(rows, name)
     every = pa.concat_tables(augmented.values())
-    counted = _plan(every, worker, worker.finder, opening)
-    return replace(counted, warnings=(*data.warnings, *counted.warnings))
+    asked = every.filter(pa.array(by_class.asked(every, chosen.spec.label) > 0))
+    if not asked.num_rows:
+        raise UsageError("no row is to get a variant (variants_of): there is nothing to plan.")
+    counted = _plan(asked, worker, worker.finder, opening)
+    return replace(
+        counted,
+        rows_in=every.num_rows,
+        rows_out=counted.rows_out + every.num_rows - asked.num_rows,
+        warnings=(*data.warnings, *counted.warnings),
+    )
 
 
 def _plan(source: pa.Table, worker: Worker, finder: CandidateFinder, opening: float) -> Plan:
@@ -175,15 +185,17 @@ def _plan(source: pa.Table, worker: Worker, finder: CandidateFinder, opening: fl
     known = coverage(sentences, finder.vectors.words)
     masked = sum(word.route is Route.MASKED_LM for word in words)
     cost = sum(map(_cost, sentences)) * scale
+    asked = worker.spec.each_row.asked(source, task.label).sum() / timed.asked
+    rows_out = round(source.num_rows + (timed.rows_out - timed.rows) * asked)
     return Plan(
         rows_in=source.num_rows,
         texts=len(texts),
         distinct_texts=distinct,
         masked_positions=round(masked * scale),
         vector_words=len({w.text.lower() for w in words if w.route is Route.VECTORS}),
-        rows_out=round(timed.rows_out * source.num_rows / timed.rows),
+        rows_out=rows_out,
         minutes=(opening + timed.seconds * cost / max(timed.cost, 1)) / 60,
-        megabytes=timed.megabytes * source.num_rows / timed.rows,
+        megabytes=timed.megabytes * rows_out / timed.rows_out,
         calibration_seconds=time.perf_counter() - began,
         replaceable=known.replaceable,
         one_token=known.one_token,
@@ -202,11 +214,15 @@ def _cost(words: Sequence[Word]) -> int:
 
 @dataclass(slots=True)
 class _Timed:
-    """What augmenting and writing some rows took; ``megabytes`` as if none had been cut."""
+    """What augmenting and writing some rows took; ``megabytes`` as if none had been cut.
+
+    ``asked`` is how many variants these rows were to get of one text each.
+    """
 
     seconds: float = 0.0
     cost: int = 0
     rows: int = 0
+    asked: int = 0
     rows_out: int = 0
     megabytes: float = 0.0
 
@@ -224,6 +240,7 @@ def _calibrate(rows: pa.Table, worker: Worker, finder: CandidateFinder) -> _Time
         characters += sum(map(len, texts))
         timed.cost += sum(map(_cost, finder.words_of(list(dict.fromkeys(texts)))))
         timed.rows += piece.num_rows
+        timed.asked += int(worker.spec.each_row.asked(piece, task.label).sum())
         if timed.seconds > CALIBRATION_SECONDS:
             break
     whole = sum(map(len, texts_of(rows.slice(0, timed.rows), task)))

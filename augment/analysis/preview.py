@@ -11,7 +11,7 @@ from augment.contract import UsageError, Version
 from augment.contract.data_files import listed
 from augment.contract.foreign import Displayed, counted, marked, markup
 from augment.executor.models import Models
-from augment.recipes.load import load_recipe
+from augment.recipes.load import recipe_for
 from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidates import CandidateFinder
 from augment.replacement.edits import Variant
@@ -139,7 +139,7 @@ def preview(
     """
     spec = task.task if isinstance(task, Version) else get_task(str(task)).spec
     texts = [text] if isinstance(text, str) else list(text)
-    plan = load_recipe(recipe, spec.name)
+    plan = recipe_for(spec, recipe)
     if len(texts) > len(spec.text_columns):
         raise UsageError(
             f"{counted(len(texts), 'text', 'are')} given; {spec.name} has "

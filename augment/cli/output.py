@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.table import Table
@@ -51,11 +51,16 @@ def show_summary(version: Version) -> None:
         stdout.print(labeled("replaced", f"{counted(total, 'word')}: {shares}"))
 
 
+def generates_nothing(recipe: Mapping[str, Any]) -> bool:
+    """Whether a run's recipe asked for the rows as they are."""
+    return recipe.get("variants") == 0 and not any(recipe.get("variants_of", {}).values())
+
+
 def how_made(manifest: Manifest) -> str:
     """In few words: the recipe of a run; else the command, with what was added or which gates."""
     preset = manifest.recipe.get("preset", "")
     if (made := manifest.derivation) is None:
-        return "as they are" if manifest.recipe.get("variants") == 0 else str(preset)
+        return "as they are" if generates_nothing(manifest.recipe) else str(preset)
     added = ", ".join(each.generator for each in made.added)
     more = {"add": added, "filter": preset}.get(made.command, "")
     return f"{made.command} {more}".rstrip()

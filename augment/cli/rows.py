@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from augment.cli.output import derivation_line, marked, stderr, stdout
+from augment.cli.output import derivation_line, generates_nothing, marked, stderr, stdout
 from augment.contract import GENERATOR, SOFT_LABELS, WORD_REPLACEMENT, TaskSpec, Version
 from augment.contract.foreign import counted, shown
 from augment.contract.terminal import labeled, print_json
@@ -22,8 +22,10 @@ def show_origin(version: Version) -> None:
 
     recipe = version.manifest.recipe
     used = {key: value for key, value in recipe.items() if value and value != "off"}
-    line = " · ".join(key if value is True else f"{key} {value}" for key, value in used.items())
-    if recipe.get("variants") == 0:
+    line = " · ".join(
+        key if value is True else f"{key} {_said(value)}" for key, value in used.items()
+    )
+    if generates_nothing(recipe):
         line = "variants 0: the rows as they are"
     if line:
         stdout.print(labeled("recipe", line))
@@ -32,6 +34,13 @@ def show_origin(version: Version) -> None:
         for split, counts in made_by(version).items():
             parts = (f"{count:,} {name}" for name, count in counts.items())
             stdout.print(labeled(f"{split} by", " · ".join(parts)))
+
+
+def _said(value: Any) -> str:
+    """A value of a recipe; of a table its keys with theirs."""
+    if not isinstance(value, dict):
+        return str(value)
+    return "(" + ", ".join(f"{shown(key)} {own}" for key, own in value.items()) + ")"
 
 
 def labels_of(task: TaskSpec) -> str:

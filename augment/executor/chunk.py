@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from augment.contract import WORD_REPLACEMENT, TaskSpec
 from augment.executor.base import Chunk
+from augment.executor.by_class import VariantsByClass
 from augment.filters.rules import Filter
 from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidates import CandidateFinder
@@ -33,26 +34,29 @@ def augment_chunk(
     recipe: AugmentRecipe,
     finder: CandidateFinder | None,
     filters: Sequence[Filter],
+    by_class: VariantsByClass,
 ) -> ChunkOutput:
     """Augment the rows of a chunk.
 
     Every text column is augmented in turn around the untouched other one. Variant 0 is the
-    original; sample ``v`` of column ``c`` has the number ``c * N + v``.
+    original; sample ``v`` of column ``c`` has the number ``c * N + v``, N being the row's own.
 
     Args:
         chunk: Source rows with text columns, label and ``idx``.
         task: Their task.
-        recipe: How many variants of each text, and what is kept of the refused ones.
+        recipe: How they are generated, and what is kept of the refused ones.
         finder: Candidates by the recipe; None where no variant is asked for.
         filters: What a generated row must pass, in order; refused rows are counted by reason.
+        by_class: How many variants a row's texts get.
     """
     sources = source_rows(chunk.rows, task)
-    texts = _texts_of(sources, task, finder) if finder else []
+    asked = [by_class.of_row(source.label) for source in sources]
+    texts = _texts_of(sources, task, finder, asked) if finder else []
     samples = iter(sample_texts(texts, finder, task.name) if finder else _NONE_DRAWN)
     rows = [
         row
-        for source in sources
-        for row in _with_generated(source, [next(samples) for _ in source.texts], recipe.variants)
+        for source, n in zip(sources, asked, strict=True)
+        for row in _with_generated(source, [next(samples) for _ in source.texts if n], n)
     ]
     for each in filters:
         rows = each.apply(rows)
@@ -63,6 +67,7 @@ def augment_chunk(
     counts.update({"dropped.duplicate": 0, "dropped.identity": 0})
     counts.update({f"words.{r.value}": n for r, n in routes.items() if r is not Route.SPACE})
     counts.update(f"replaced.{edit.source}" for row in kept for edit in row.edits)
+    counts.update(by_class.count([row.label for row in kept if row.variant], task.label))
     counts.update({"rows.source": len(sources), "rows.augmented": len(kept) - len(sources)})
     store = finder.store if finder else None
     return ChunkOutput(
@@ -101,13 +106,14 @@ def _with_generated(
 
 
 def _texts_of(
-    sources: Sequence[OutputRow], task: TaskSpec, finder: CandidateFinder
+    sources: Sequence[OutputRow], task: TaskSpec, finder: CandidateFinder, asked: Sequence[int]
 ) -> list[TextOfRow]:
-    """Every text with its words; equal texts are cut into words once."""
-    distinct = list(dict.fromkeys(text for row in sources for text in row.texts))
+    """Every text to draw variants of, with its words; equal texts are cut into words once."""
+    drawn = [(row, n) for row, n in zip(sources, asked, strict=True) if n]
+    distinct = list(dict.fromkeys(text for row, _ in drawn for text in row.texts))
     words = dict(zip(distinct, finder.words_of(distinct), strict=True))
     return [
-        TextOfRow(row.idx, column, text, words[text])
-        for row in sources
+        TextOfRow(row.idx, column, text, words[text], n)
+        for row, n in drawn
         for column, text in zip(task.text_columns, row.texts, strict=True)
     ]

@@ -124,7 +124,7 @@ class Models:
         Raises:
             UsageError: They are not.
         """
-        generates = recipe.variants > 0
+        generates = recipe.generates
         if generates:
             self._proposers()
         self.refuse_unfit_gates(recipe, judged=generates)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from augment.contract import Asset, Fault, TaskSpec
 from augment.errors import AugmentError
 from augment.executor.base import Chunk
+from augment.executor.by_class import VariantsByClass
 from augment.executor.chunk import augment_chunk
 from augment.executor.models import Models
 from augment.filters.model_filters import SimilarityFilter, TeacherFilter
@@ -35,6 +36,7 @@ class WorkerSpec:
 
     Attributes:
         rules: Filters that need no model.
+        by_class: How many variants rows get; None: the recipe's N each.
         threads: Threads of one worker, or None for torch's own choice.
         store: Folder of the candidate store, or None to keep no candidates.
         assets: What the run began with, once that is known: no worker may have anything else.
@@ -47,6 +49,12 @@ class WorkerSpec:
     threads: int | None = None
     store: Path | None = None
     assets: Assets | None = None
+    by_class: VariantsByClass | None = None
+
+    @property
+    def each_row(self) -> VariantsByClass:
+        """How many variants rows get."""
+        return self.by_class or VariantsByClass(self.recipe.variants, {})
 
     def set_threads(self) -> None:
         """Let torch have this worker's threads in the calling process."""
@@ -81,7 +89,7 @@ class Worker:
         teacher = models.load_teacher(recipe, spec.task)
         similarity = models.load_encoder(recipe)
         spec.set_threads()
-        finder = models.load_finder(recipe, spec.store, narrator) if recipe.variants else None
+        finder = models.load_finder(recipe, spec.store, narrator) if recipe.generates else None
         worker = cls(spec, finder, similarity, teacher)
         if spec.assets is not None:
             spec.assets.refuse_other(worker.assets())
@@ -134,7 +142,7 @@ class Worker:
         spec = self.spec
         filters: list[Filter | None] = [spec.rules, self.similarity, self.teacher]
         passed = [each for each in filters if each]
-        return augment_chunk(chunk, spec.task, spec.recipe, self.finder, passed)
+        return augment_chunk(chunk, spec.task, spec.recipe, self.finder, passed, spec.each_row)
 
 
 class RemoteWorker:

@@ -6,7 +6,7 @@ Places, devices, worker and batch sizes are command-line options: they cannot ch
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -15,6 +15,9 @@ from augment.tokenization.protection import Protection
 
 ALGORITHM = 1
 
+
+LATER = ("variants_of", "balance")
+"""Keys that are newer than versions on disk: as they were before, they are no part of an id."""
 
 Listed = Annotated[tuple[str, ...], Field(strict=False)]
 
@@ -33,6 +36,12 @@ class AugmentRecipe(BaseModel):
     """The shipped recipe this one started from; a name for people."""
     variants: int = Field(default=20, ge=0, le=1000)
     """N, samples drawn for each text (paper: N_a); 0: the rows as they are, without any model."""
+    variants_of: dict[str, Annotated[int, Field(ge=0, le=1000)]] = Field(default={})
+    """Another N for the rows of some classes, by name, such as { cancellation = 60 }; 0: nothing is
+    generated from them."""
+    balance: Literal["off", "label"] = "off"
+    """``label``: rare classes get more variants and frequent ones fewer, so that all come out about
+    even, in at most N x rows together and at most 10 N of one text; ``off``: N of every text."""
     top_k: int = Field(default=15, ge=1, le=1000)
     """K, the size of a candidate set (paper: K)."""
     probability: float = Field(default=0.4, ge=0.0, le=1.0)
@@ -117,6 +126,24 @@ class AugmentRecipe(BaseModel):
             except re.error as error:
                 raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
         return patterns
+
+    @field_validator("balance")
+    @classmethod
+    def _says_alone(cls, balance: str, info: ValidationInfo) -> str:
+        if balance != "off" and info.data.get("variants_of"):
+            raise ValueError("variants_of says how many each class gets: leave one of them out")
+        return balance
+
+    @property
+    def generates(self) -> bool:
+        """Whether there is anything to generate, whatever the rows are."""
+        return self.variants > 0 or any(self.variants_of.values())
+
+    def identifying(self) -> dict[str, Any]:
+        """What a manifest keeps: all keys, but ``LATER`` ones only where they are used."""
+        kept = self.model_dump(mode="json")
+        fields = type(self).model_fields
+        return {k: v for k, v in kept.items() if k not in LATER or v != fields[k].default}
 
     def protection(self) -> Protection:
         """What is never replaced, compiled."""

@@ -14,6 +14,7 @@ from itertools import islice
 
 import numpy as np
 
+from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidates import CandidateFinder, CandidateSet, WordInContext
 from augment.replacement.edits import Edit, Variant, apply_edits, make_edit
 from augment.tokenization.base import ModelTokenizer
@@ -115,6 +116,11 @@ class TextOfRow:
     column: str
     text: str
     words: tuple[Word, ...]
+    variants: int | None = None
+
+    def count(self, recipe: AugmentRecipe) -> int:
+        """How many samples are drawn: its own number, or the recipe's N."""
+        return recipe.variants if self.variants is None else self.variants
 
 
 def sample_texts(
@@ -203,7 +209,7 @@ def sample_copies(
             copy.replace(at, candidates, tokenizer)
     variants = iter([copy.variant() for copy in copies])
     return [
-        _samples(text.text, list(islice(variants, recipe.variants)), distinct=recipe.distinct)
+        _samples(text.text, list(islice(variants, text.count(recipe))), distinct=recipe.distinct)
         for text in texts
     ]
 
@@ -211,5 +217,5 @@ def sample_copies(
 def _draws(text: TextOfRow, finder: CandidateFinder, task: str, *, words: int) -> np.ndarray:
     recipe = finder.recipe
     return row_draws(
-        recipe.seed, task, text.idx, text.column, variants=recipe.variants, words=words
+        recipe.seed, task, text.idx, text.column, variants=text.count(recipe), words=words
     )

@@ -136,7 +136,7 @@ def draft_manifest(
     """The manifest of a run without files, counts and its final name; the id is final."""
     made = Made(
         task=task,
-        recipe=recipe.model_dump(mode="json"),
+        recipe=recipe.identifying(),
         source=data.name,
         sources=tuple(source_split(name, table) for name, table in data.splits.items()),
         assets=assets.files,
