@@ -90,15 +90,26 @@ def curves(
 
 
 def points(
-    title: str, own: Sequence[Point], *, x: str, y: str, log: bool = True, alt: str = ""
+    title: str,
+    own: Sequence[Point],
+    *,
+    x: str,
+    y: str,
+    log: bool = True,
+    alt: str = "",
+    groups: Sequence[str] = (),
 ) -> Markup:
-    """Named points with their intervals; of many, names are in the table and under the pointer."""
+    """Named points with their intervals; of many, names are in the table and under the pointer.
+
+    ``groups`` in the order of another chart's give each the color and shape that it has there.
+    """
     own = [point for point in own if math.isfinite(point.x) and math.isfinite(point.y)]
     if not own:
         return note(f"{title}: nothing that could be drawn.")
-    groups = list(dict.fromkeys(point.group for point in own))
+    drawn = {point.group for point in own}
+    order = list(dict.fromkeys([*groups, *(point.group for point in own)]))
     with _axes(title, x, y) as axes:
-        for at, group in enumerate(groups):
+        for at, group in ((at, group) for at, group in enumerate(order) if group in drawn):
             for point in (each for each in own if each.group == group):
                 if point.low is not None and point.high is not None:
                     axes.vlines(point.x, point.low, point.high, color=_SERIES[at % 6], alpha=0.5)
@@ -117,7 +128,7 @@ def points(
                     _name(point.name), (point.x, point.y), xytext=(5, 5), fontsize=7.5,
                     textcoords="offset points", color=_INK,
                 )  # fmt: skip
-        _legend(axes, len(groups))
+        _legend(axes, len(drawn))
         says = "; ".join(f"{p.group} {p.name}: {x} {p.x:.3g}, {y} {p.y:.3f}" for p in own[:20])
         return _drawn(axes, f"{alt or title}. {says}", title)
 

@@ -32,7 +32,10 @@ def trade_off_parts(runs: Sequence[ReadRun], times: Times) -> Iterable[Markup]:
         if sizes := _once(point for own in members for point in _sizes(own)):
             drawn.append(points(f"{about}, against size", sizes, x="MB on disk", y=metric))
         if timed := _once(point for own in members for point in _times(own, times)):
-            drawn.append(points(f"{about}, against time", timed, x="ms a raw text", y=metric))
+            order = [each.group for each in sizes]
+            drawn.append(
+                points(f"{about}, against time", timed, x="ms a raw text", y=metric, groups=order)
+            )
         yield figures(drawn)
         yield note(
             "Vertical lines are 95% intervals. Times are medians from a raw text to its label, "

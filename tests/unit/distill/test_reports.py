@@ -22,6 +22,7 @@ from distill.evaluation.results import (
 )
 from distill.inference.settings import Calibration
 from distill.reports import writing
+from distill.reports.charts import Point, points
 from distill.reports.rows import _curve, disagreement_parts
 from distill.reports.writing import write_report
 from distill.runs.answers import ANSWERS, ModelAnswers, read_answers, write_answers
@@ -316,3 +317,12 @@ def test_the_curves_of_its_teacher_stand_beside_those_of_a_run(tmp_path: Path) -
     assert "Teacher: losses" in page
     assert page.count("Stage 2: losses") == before.count("Stage 2: losses")
     assert "Teacher: validation" in page
+
+
+def test_a_model_has_its_color_in_every_chart_of_a_page() -> None:
+    models = [Point("", name, at, 0.5) for at, name in enumerate("abc", start=1)]
+    alone = points("time", models[2:], x="ms", y="score", groups=["a", "b", "c"])
+
+    assert "var(--c3)" in points("size", models, x="MB", y="score")
+    assert "var(--c3)" in alone
+    assert "var(--c1)" not in alone
