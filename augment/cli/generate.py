@@ -247,10 +247,10 @@ def recipe(
     preset: Annotated[str, typer.Option(help="official, paper, or a recipe file.")] = "official",
 ) -> None:
     """Print the recipe of a task with comments, ready to be changed."""
-    from augment.recipes.load import describe, load_recipe
+    from augment.recipes.load import describe, recipe_for
     from augment.tasks import get_task
 
-    print_document(describe(load_recipe(preset, get_task(task).spec.name)), "toml")
+    print_document(describe(recipe_for(get_task(task).spec, preset)), "toml")
 
 
 @app.command(

@@ -249,3 +249,11 @@ def test_show_and_list_say_it(made: Any) -> None:
 
     assert "variants_of (positive 9)" in " ".join(shown.split())
     assert "as they are" not in shown + listed
+
+
+def test_the_command_that_prints_a_recipe_checks_its_classes(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text("variants_of = { positiv = 9 }")
+    done = CliRunner().invoke(app, ["recipe", "sst2", "--preset", str(file)])
+    assert done.exit_code == 2
+    assert "Did you mean positive?" in done.stderr
