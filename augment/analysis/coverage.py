@@ -26,6 +26,7 @@ _KEPT = {
     Route.STOP_WORD: "are stop words",
     Route.CONTRACTION: "are contractions",
     Route.PROTECTED: "are protected by the recipe (protect_…)",
+    Route.SPARED: "are more than max_words of the recipe",
 }
 
 

@@ -93,7 +93,7 @@ WEIGHT_NAMES = {
 
 
 class BertForward:
-    """Logits at the mask of each input, from the weights of a BERT-shaped masked LM."""
+    """Logits at the masks that are asked for, from the weights of a BERT-shaped masked LM."""
 
     def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
         """Copy the weights of a masked LM in eval mode into the layout that is fastest.
@@ -110,7 +110,7 @@ class BertForward:
         self._head = LMHead(model, names.head_dense, names.head_norm, activation, dtype)
 
     def __call__(self, inputs: PackedInputs) -> Tensor:
-        """Logits, shape ``(inputs, vocabulary)``."""
+        """Logits, shape ``(masks, vocabulary)``."""
         distinct, inverse = _distinct(inputs)
         hidden = self._embeddings(*distinct)
         first = self._layers[0].project(hidden).index_select(0, inverse) if self._layers else None
@@ -233,7 +233,7 @@ class _LastLayer:
         self._after_attention = _AfterAttention(layer, config, names, dtype)
 
     def __call__(self, hidden: Tensor, inputs: PackedInputs) -> Tensor:
-        """Hidden states at the masks, shape ``(inputs, width)``.
+        """Hidden states at the masks, shape ``(masks, width)``.
 
         The keys' bias moves all scores of a query alike, so that the softmax does not see it; the
         values' bias passes through a mean unchanged.
@@ -243,11 +243,12 @@ class _LastLayer:
         scaled = torch.bmm(query, self._key).transpose(0, 1) * self._scale
         means, first = torch.empty_like(scaled), 0
         for group in inputs.groups:
-            rows = slice(first, first + group.inputs)
+            rows = slice(first, first + group.inputs * group.masks)
             states = hidden[group.tokens].view(group.inputs, group.length, -1)
-            weights = torch.softmax(scaled[rows] @ states.transpose(1, 2), dim=-1)
-            means[rows] = weights @ states
-            first += group.inputs
+            queries = scaled[rows].reshape(group.inputs, group.masks * self._heads, -1)
+            weights = torch.softmax(queries @ states.transpose(1, 2), dim=-1)
+            means[rows] = (weights @ states).view(-1, self._heads, states.shape[-1])
+            first += group.inputs * group.masks
         values = torch.bmm(means.transpose(0, 1), self._value.transpose(1, 2))
         context = values.transpose(0, 1).flatten(1) + self._value_bias
         return self._after_attention(at_mask, context)

@@ -21,7 +21,7 @@ import torch
 from augment.contract.models import WHOLE_WEIGHTS
 from augment.errors import AssetInvalid
 from augment.masked_lm.batching import one_thread, run_halving
-from augment.masked_lm.inputs import MaskedInput, PackedInputs, pack
+from augment.masked_lm.inputs import MaskedInput, PackedInputs, pack, shared
 from augment.masked_lm.kernels import top_columns
 from augment.masked_lm.registry import Forward, forward_of, longest_input
 from augment.tokenization.base import ModelTokenizer
@@ -111,10 +111,10 @@ class MaskedLM:
         words_only: bool,
         on_batch: Callable[[int, int], None] | None = None,
     ) -> list[Ranking]:
-        """The K best tokens at each masked position, in the inputs' order.
+        """The K best tokens at each masked position, in the order asked for.
 
         Args:
-            inputs: One for each position, in any order.
+            inputs: One for each position, in any order; those of one input cost one forward.
             k: K.
             words_only: Rank whole words only; otherwise all tokens.
             on_batch: Called after each batch with the positions done in it and the tokens read.
@@ -131,7 +131,8 @@ class MaskedLM:
                 on_batch(len(members), sum(len(inputs[i].ids) for i in members))
 
         def too_large(members: list[int]) -> None:
-            tokens = sum(len(inputs[i].ids) for i in members)
+            batch = [inputs[i] for i in members]
+            tokens = sum(len(batch[of[0]].ids) for of in shared(batch))
             self.tokens_a_batch = min(self.tokens_a_batch, tokens // 2)
 
         run_halving(self._batches(inputs), run, too_large)
@@ -141,12 +142,12 @@ class MaskedLM:
         """Inputs in the order of their lengths, at most ``tokens_a_batch`` tokens together."""
         batches: list[list[int]] = []
         room = 0
-        for i in sorted(range(len(inputs)), key=lambda i: len(inputs[i].ids)):
-            length = len(inputs[i].ids)
+        for members in sorted(shared(inputs), key=lambda of: (len(inputs[of[0]].ids), len(of))):
+            length = len(inputs[members[0]].ids)
             if length > room:
                 batches.append([])
                 room = self.tokens_a_batch
-            batches[-1].append(i)
+            batches[-1] += members
             room -= length
         return batches
 
@@ -171,7 +172,7 @@ class MaskedLM:
         ]
 
     def _logits(self, inputs: PackedInputs, *, words_only: bool) -> torch.Tensor:
-        """Logits at the masks, shape ``(inputs, vocabulary)``."""
+        """Logits at the masks, shape ``(masks, vocabulary)``."""
         logits = self._forward(inputs)
         if words_only:
             logits = logits.masked_fill(~self._whole_words[inputs.spaced], -torch.inf)

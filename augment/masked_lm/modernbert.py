@@ -23,7 +23,7 @@ from augment.masked_lm.kernels import Linear, activate
 
 
 class ModernBertForward:
-    """Logits at the mask of each input, from the weights of a ModernBERT masked LM."""
+    """Logits at the masks that are asked for, from the weights of a ModernBERT masked LM."""
 
     def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
         """Copy the weights of a ``ModernBertForMaskedLM`` in eval mode into the fastest layout.
@@ -40,7 +40,7 @@ class ModernBertForward:
         self._final_norm = LayerNorm(base.final_norm, self._head.dtype)
 
     def __call__(self, inputs: PackedInputs) -> Tensor:
-        """Logits, shape ``(inputs, vocabulary)``."""
+        """Logits, shape ``(masks, vocabulary)``."""
         distinct, inverse = torch.unique(inputs.ids, return_inverse=True)
         hidden = self._norm(self._tokens[distinct]).to(self._dtype)
         first = self._layers[0].project(hidden).index_select(0, inverse)

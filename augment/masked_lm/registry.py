@@ -24,7 +24,7 @@ _ACTIVATION_KEYS = ("hidden_act", "activation", "hidden_activation", "classifier
 
 
 Forward = Callable[[PackedInputs], Tensor]
-"""Logits at the mask of each input, shape ``(inputs, vocabulary)``."""
+"""Logits at each mask that is asked for, shape ``(masks, vocabulary)``."""
 
 
 def forward_of(model: Any, dtype: torch.dtype = torch.float32) -> Forward:

@@ -8,7 +8,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from augment.contract.recipes import twice
 from augment.tokenization.protection import Protection
@@ -16,10 +23,25 @@ from augment.tokenization.protection import Protection
 ALGORITHM = 1
 
 
-LATER = ("variants_of", "balance")
+LATER = ("variants_of", "balance", "window", "mask_every", "max_words", "coins_first")
 """Keys that are newer than versions on disk: as they were before, they are no part of an id."""
 
 Listed = Annotated[tuple[str, ...], Field(strict=False)]
+
+
+def _or(word: str, least: int) -> BeforeValidator:
+    """A number of at least so much, or a word."""
+
+    def check(value: object) -> object:
+        if value == word or (type(value) is int and value >= least):
+            return value
+        raise ValueError(f'must be "{word}" or a number of at least {least}, found {value!r}')
+
+    return BeforeValidator(check)
+
+
+Window = Annotated[int | Literal["whole"], _or("whole", 3)]
+MaxWords = Annotated[int | Literal["all"], _or("all", 1)]
 
 
 class AugmentRecipe(BaseModel):
@@ -66,9 +88,20 @@ class AugmentRecipe(BaseModel):
     """Drop samples that equal the original or an earlier sample of the same row."""
     vector_rows: int = Field(default=100_000, ge=1)
     """How many rows of the vectors file are used, from its start."""
-    long_text: Literal["error", "truncate"] = "error"
-    """What a text does that the masked LM cannot read whole: ``error`` or ``truncate`` (words
-    beyond the limit keep themselves)."""
+    long_text: Literal["error", "truncate", "windows"] = "error"
+    """What a text does that the masked LM cannot read whole: ``error``, ``truncate`` (words beyond
+    the limit keep themselves) or ``windows`` (it is read in overlapping parts)."""
+    window: Window = "whole"
+    """How many tokens of a text the masked LM reads at once, each text in overlapping windows:
+    faster, with other candidates; "whole": all of it."""
+    mask_every: int = Field(default=0, ge=0, le=1000)
+    """0: words are masked one by one, each in a forward of its own; n: every n-th of the words that
+    the masked LM is asked for is masked at once, so that a text (or window) takes n forwards."""
+    max_words: MaxWords = "all"
+    """At most so many words of a text can be replaced, evenly spread over it; "all": no limit."""
+    coins_first: bool = False
+    """Throw all coins before candidates are asked for: words that no sample replaces cost nothing,
+    which pays where N and p are small. The rows are others than without it."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the masked LM computes in: ``float32``: the candidates do not depend on the machine;
     ``bfloat16``: about twice as fast, with slightly other candidates (the manifest says how
@@ -138,6 +171,16 @@ class AugmentRecipe(BaseModel):
     def generates(self) -> bool:
         """Whether there is anything to generate, whatever the rows are."""
         return self.variants > 0 or any(self.variants_of.values())
+
+    @field_validator("mask_every", "coins_first")
+    @classmethod
+    def _on_originals(cls, value: int, info: ValidationInfo) -> int:
+        if value and info.data.get("conditioning") == "copy":
+            raise ValueError(
+                'is for conditioning = "original": with "copy" words are asked for one after the '
+                "other, and coins are thrown first anyway"
+            )
+        return value
 
     def identifying(self) -> dict[str, Any]:
         """What a manifest keeps: all keys, but ``LATER`` ones only where they are used."""

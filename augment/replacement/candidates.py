@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from augment.contract.foreign import counted
-from augment.errors import TextTooLong
-from augment.masked_lm.inputs import MaskedInput, build_input
+from augment.errors import RecipeInvalid, TextTooLong
+from augment.masked_lm.inputs import MaskedInput, Reading
 from augment.masked_lm.model import MaskedLM, Ranking
 from augment.recipes.schema import AugmentRecipe
 from augment.replacement.candidate_store import CandidateStore, key_of
-from augment.tokenization.words import Route, Word, assign_routes
+from augment.tokenization.words import Route, Word, assign_routes, spare
 from augment.vectors import Vectors
 
 
@@ -74,6 +74,7 @@ class CandidateFinder:
         self.recipe = recipe
         self.store = store
         self.watcher: Watcher | None = None
+        self.reading = self._reading()
         self._protection = recipe.protection()
         tokenizer = masked_lm.tokenizer
         self._words = {
@@ -84,23 +85,47 @@ class CandidateFinder:
             for spaced in (False, True)
         }
 
+    def _reading(self) -> Reading:
+        """How texts are read by this model under this recipe.
+
+        Raises:
+            RecipeInvalid: The window is longer than what the model reads.
+        """
+        recipe, limit, room = self.recipe, self.masked_lm.limit, self.room
+        window = None if recipe.window == "whole" else recipe.window
+        if window is not None and window > room:
+            raise RecipeInvalid(
+                f"the recipe has windows of {window} tokens, the masked LM reads {room} of a text.",
+                f'Take shorter ones, such as window = {room}, or "whole".',
+            )
+        if window is None and recipe.long_text == "windows":
+            window = room
+        return Reading(recipe.context, limit, window, recipe.mask_every)
+
+    @property
+    def room(self) -> int:
+        """The longest text that the masked LM reads whole, in tokens."""
+        special = self.masked_lm.tokenizer.specials
+        return self.masked_lm.limit - len(special.before) - len(special.after)
+
     def words_of(self, texts: Sequence[str]) -> list[tuple[Word, ...]]:
         """The words of each text with their routes."""
         spans = self.masked_lm.tokenizer.spans(texts, self.recipe.words)
-        return [
+        words = [
             self._protection.apply(text, assign_routes(of_text, self.recipe.words))
             for text, of_text in zip(texts, spans, strict=True)
         ]
+        most = self.recipe.max_words
+        return words if most == "all" else [spare(of_text, most) for of_text in words]
 
     def refuse_long(self, texts: Sequence[tuple[str, str]]) -> None:
         """Check that the masked LM can read each text, given with its place, before any work.
 
         Raises:
-            TextTooLong: A text does not fit, and the recipe does not truncate.
+            TextTooLong: A text does not fit, and the recipe neither truncates nor reads windows.
         """
-        tokenizer = self.masked_lm.tokenizer
-        room = self.masked_lm.limit - len(tokenizer.specials.before) - len(tokenizer.specials.after)
-        if self.recipe.long_text == "truncate":
+        tokenizer, room = self.masked_lm.tokenizer, self.room
+        if self.recipe.long_text == "truncate" or self.reading.window is not None:
             return
         suspects = [(where, text) for where, text in texts if tokenizer.max_tokens(text) > room]
         words = self.words_of([text for _, text in suspects])
@@ -111,23 +136,18 @@ class CandidateFinder:
                     f"{where} has {counted(tokens, 'token')}, the masked LM reads "
                     f"{room}: {text[:60]!r}…",
                     "Shorten it, or let words beyond the limit keep themselves: "
-                    'long_text = "truncate" in the recipe.',
+                    'long_text = "truncate" in the recipe. Read in parts: --recipe long',
                 )
 
-    def query(self, token_ids: Sequence[tuple[int, ...]], at: int) -> MaskedInput | None:
-        """The masked input for one word of a sentence given as tokens."""
-        lm = self.masked_lm
-        return build_input(token_ids, at, lm.tokenizer, self.recipe.context, lm.limit)
+    def queries(self, words: Sequence[Word]) -> dict[int, MaskedInput]:
+        """Word → its mask, of all words of a text that the masked LM is asked for, in its limit."""
+        asked = [at for at, word in enumerate(words) if word.route is Route.MASKED_LM]
+        token_ids = [word.token_ids for word in words]
+        return self.reading.inputs(token_ids, asked, self.masked_lm.tokenizer)
 
     def masked_queries(self, sentences: Sequence[tuple[Word, ...]]) -> list[MaskedInput]:
-        """The masked inputs of all words that the masked LM is asked for, within its limit."""
-        return [
-            query
-            for words in sentences
-            for at, word in enumerate(words)
-            if word.route is Route.MASKED_LM
-            and (query := self.query([each.token_ids for each in words], at)) is not None
-        ]
+        """The masks of all words that the masked LM is asked for, within its limit."""
+        return [query for words in sentences for query in self.queries(words).values()]
 
     def from_masked_lm(self, queries: Sequence[MaskedInput]) -> list[CandidateSet]:
         """Candidate sets at masked positions; equal queries are computed once."""
@@ -179,39 +199,61 @@ class CandidateFinder:
         }
         return [sets[word] for word in words]
 
-    def for_sentences(self, sentences: Sequence[tuple[Word, ...]]) -> list[dict[int, CandidateSet]]:
+    def for_sentences(
+        self,
+        sentences: Sequence[tuple[Word, ...]],
+        wanted: Sequence[Container[int]] | None = None,
+    ) -> list[dict[int, CandidateSet]]:
         """Word position → candidates, for every replaceable word, on the original sentences.
 
         Words beyond the model's limit, and words without any candidate, are missing.
+
+        Args:
+            sentences: The words of each text.
+            wanted: Of each text the words that are asked for; all of them if left out. What is
+                read for them does not depend on it.
         """
-        asked = [
-            (i, at)
-            for i, words in enumerate(sentences)
-            for at, word in enumerate(words)
-            if word.route.replaceable
-        ]
-        token_ids = [[word.token_ids for word in words] for words in sentences]
-        in_context = [WordInContext(sentences[i][at], token_ids[i], at) for i, at in asked]
+        places, words, queries = [], [], {}
+        for i, of_text in enumerate(sentences):
+            masks = self.queries(of_text)
+            for at, word in enumerate(of_text):
+                if word.route.replaceable and (wanted is None or at in wanted[i]):
+                    if at in masks:
+                        queries[len(places)] = masks[at]
+                    places.append((i, at))
+                    words.append(word)
         sets: list[dict[int, CandidateSet]] = [{} for _ in sentences]
-        for (i, at), candidates in zip(asked, self.find(in_context), strict=True):
+        for (i, at), candidates in zip(places, self._by_route(words, queries), strict=True):
             if candidates.words:
                 sets[i][at] = candidates
         return sets
 
     def find(self, asked: Sequence[WordInContext]) -> list[CandidateSet]:
-        """The candidates of each word by its route, each route asked once for all.
+        """The candidates of words, each masked alone in a sentence of its own.
 
         Empty for words beyond the model's limit and words that no vector is known for.
         """
-        sets = [CandidateSet((), (), ())] * len(asked)
-        by_vectors = [i for i, each in enumerate(asked) if each.word.route is Route.VECTORS]
-        neighbors = self.from_vectors([asked[i].word.text.lower() for i in by_vectors])
         queries = {
             i: query
             for i, each in enumerate(asked)
             if each.word.route is Route.MASKED_LM
-            and (query := self.query(each.token_ids, each.at)) is not None
+            and (query := self._query(each.token_ids, each.at)) is not None
         }
+        return self._by_route([each.word for each in asked], queries)
+
+    def _query(self, token_ids: Sequence[tuple[int, ...]], at: int) -> MaskedInput | None:
+        return self.reading.inputs(token_ids, [at], self.masked_lm.tokenizer).get(at)
+
+    def _by_route(
+        self, words: Sequence[Word], queries: Mapping[int, MaskedInput]
+    ) -> list[CandidateSet]:
+        """The candidates of each word by its route, each route asked once for all.
+
+        ``queries`` has those that the masked LM is asked for.
+        """
+        sets = [CandidateSet((), (), ())] * len(words)
+        by_vectors = [i for i, word in enumerate(words) if word.route is Route.VECTORS]
+        neighbors = self.from_vectors([words[i].text.lower() for i in by_vectors])
         ranked = self.from_masked_lm(list(queries.values()))
         for i, candidates in zip([*by_vectors, *queries], [*neighbors, *ranked], strict=True):
             sets[i] = candidates

@@ -135,21 +135,46 @@ def sample_originals(
     texts: Sequence[TextOfRow], finder: CandidateFinder, task: str
 ) -> list[list[Sample]]:
     """Candidates once for each word of each distinct original text, then N samples."""
+    recipe = finder.recipe
     distinct = list({text.text: text for text in texts}.values())
-    found = finder.for_sentences([text.words for text in distinct])
+    coins = _coins(texts, finder, task) if recipe.coins_first else None
+    wanted = None if coins is None else [coins[text.text] for text in distinct]
+    found = finder.for_sentences([text.words for text in distinct], wanted)
     candidates = {
         text.text: {at: chosen.draw_order for at, chosen in sets.items()}
         for text, sets in zip(distinct, found, strict=True)
     }
-    recipe = finder.recipe
     return [
         sample(
             text.text, text.words, candidates[text.text],
-            _draws(text, finder, task, words=len(candidates[text.text])),
+            _draws_of_candidates(text, candidates[text.text], finder, task),
             recipe.probability, distinct=recipe.distinct,
         )
         for text in texts
     ]  # fmt: skip
+
+
+def _coins(texts: Sequence[TextOfRow], finder: CandidateFinder, task: str) -> dict[str, set[int]]:
+    """Text → its words that some sample of some of its rows replaces."""
+    wanted: dict[str, set[int]] = {}
+    for text in texts:
+        below = (
+            _draws(text, finder, task, words=len(text.words))[:, :, 1] < finder.recipe.probability
+        )
+        wanted.setdefault(text.text, set()).update(np.flatnonzero(below.any(axis=0)).tolist())
+    return wanted
+
+
+def _draws_of_candidates(
+    text: TextOfRow, candidates: Mapping[int, Sequence[str]], finder: CandidateFinder, task: str
+) -> np.ndarray:
+    """The draws of the words with candidates: of a row's numbers those are read for such words.
+
+    With ``coins_first`` every word has its own, for which have candidates is not known by then.
+    """
+    if not finder.recipe.coins_first:
+        return _draws(text, finder, task, words=len(candidates))
+    return _draws(text, finder, task, words=len(text.words))[:, sorted(candidates)]
 
 
 @dataclass(slots=True)

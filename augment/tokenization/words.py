@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from importlib import resources
@@ -16,7 +16,10 @@ from itertools import zip_longest
 
 
 class Route(StrEnum):
-    """Where a word's candidates come from, or why it is kept (``SPACE``: it is no word)."""
+    """Where a word's candidates come from, or why it is kept.
+
+    ``SPACE``: it is no word; ``SPARED``: others are replaced, see ``max_words`` of the recipe.
+    """
 
     MASKED_LM = "masked_lm"
     VECTORS = "vectors"
@@ -25,6 +28,7 @@ class Route(StrEnum):
     SPACE = "space"
     CONTRACTION = "contraction"
     PROTECTED = "protected"
+    SPARED = "spared"
 
     @property
     def replaceable(self) -> bool:
@@ -66,6 +70,18 @@ def assign_routes(spans: Sequence[Span], rule: str) -> tuple[Word, ...]:
     return tuple(
         Word(s.start, s.end, s.text, s.token_ids, route if s.text.strip() else Route.SPACE)
         for s, route in zip(spans, routes, strict=True)
+    )
+
+
+def spare(words: tuple[Word, ...], most: int) -> tuple[Word, ...]:
+    """At most so many replaceable words stay so, evenly spread; the others are ``SPARED``."""
+    replaceable = [at for at, word in enumerate(words) if word.route.replaceable]
+    if len(replaceable) <= most:
+        return words
+    chosen = {replaceable[(2 * i + 1) * len(replaceable) // (2 * most)] for i in range(most)}
+    return tuple(
+        replace(word, route=Route.SPARED) if word.route.replaceable and at not in chosen else word
+        for at, word in enumerate(words)
     )
 
 
