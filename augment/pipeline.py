@@ -86,7 +86,7 @@ def augment_task(
         source: Folder, file or hub name; the task file's folder by default. Or splits in memory:
             name → a data frame, a ``datasets.Dataset`` or an Arrow table, ``unlabeled`` included.
         out: The root of all versions; a finished or interrupted run is found there again.
-        recipe: ``official``, ``paper``, a recipe file, or a recipe object.
+        recipe: ``official``, ``paper``, ``long``, a recipe file, or a recipe object.
         variants: N instead of the recipe's; 0 makes a version of the rows as they are.
         limit: Use only the first rows of the training split.
         skip_malformed: Leave malformed rows out, counted.

@@ -122,7 +122,7 @@ def preview(
         text: The text to look at; of a pair both, in the order of the task's columns.
         mlm: Folder or hub name of the masked LM.
         vectors: Vectors file or a name of gensim's downloader.
-        recipe: ``official``, ``paper``, a recipe file, or a recipe object.
+        recipe: ``official``, ``paper``, ``long``, a recipe file, or a recipe object.
         variants: At most so many variants of a text; the recipe's number if left out.
         device: Where the masked LM runs.
         vectors_cache: Folder for tables of vectors; True: the user's cache, False: none is kept.

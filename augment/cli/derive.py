@@ -75,7 +75,7 @@ def add(
 )
 def filter_command(
     version: Reference,
-    recipe: Annotated[str, typer.Option(help="A recipe file, or official or paper: its gates.")],
+    recipe: Annotated[str, typer.Option(help="A recipe file or a shipped recipe: its gates.")],
     out: Out = None,
     teacher: Teacher = None,
     similarity_model: SimilarityModel = None,

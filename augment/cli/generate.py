@@ -244,7 +244,9 @@ def preview_command(
 )
 def recipe(
     task: TaskName,
-    preset: Annotated[str, typer.Option(help="official, paper, or a recipe file.")] = "official",
+    preset: Annotated[
+        str, typer.Option(help="official, paper, long, or a recipe file.")
+    ] = "official",
 ) -> None:
     """Print the recipe of a task with comments, ready to be changed."""
     from augment.recipes.load import describe, recipe_for

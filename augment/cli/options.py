@@ -65,7 +65,7 @@ VectorsFile = Annotated[
     str | None, typer.Option(help="Vectors: GloVe or word2vec file, or gensim name.")
 ]
 RecipeName = Annotated[
-    str, typer.Option(help="official, paper, or a recipe file.", autocompletion=_recipe)
+    str, typer.Option(help="official, paper, long, or a file.", autocompletion=_recipe)
 ]
 Variants = Annotated[
     int | None,

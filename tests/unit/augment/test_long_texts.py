@@ -20,7 +20,7 @@ from augment.masked_lm.loading import load_masked_lm
 from augment.masked_lm.model import MaskedLM
 from augment.recipes.load import RECIPES, describe, load_recipe
 from augment.recipes.schema import LATER, AugmentRecipe
-from augment.replacement.candidates import CandidateFinder
+from augment.replacement.candidates import CandidateFinder, CandidateSet
 from augment.replacement.sampling import TextOfRow, sample_texts
 from augment.tokenization.words import Route, Word, spare
 from augment.vectors import Vectors, load_vectors
@@ -152,7 +152,7 @@ def test_forwards_are_counted_without_making_them(
 ) -> None:
     for seed, limit in ((0, 128), (1, 40), (2, 12)):
         draw = random.Random(seed)
-        words = [(9,) * draw.choice([1, 1, 3]) for _ in range(50)]
+        words = [(9 + n,) * draw.choice([1, 1, 3]) for n in range(50)]
         asked = [at for at, word in enumerate(words) if len(word) == 1 and draw.random() < 0.6]
         reading = Reading(context, limit, window, every)
         made = list(reading.inputs(words, asked, tiny.tokenizer).values())
@@ -205,9 +205,12 @@ def test_coins_first_asks_for_what_is_replaced(
     ]
     asked: list[MaskedInput] = []
     find = made.from_masked_lm
-    monkeypatch.setattr(
-        made, "from_masked_lm", lambda queries: asked.extend(queries) or find(queries)
-    )
+
+    def seen(queries: Sequence[MaskedInput]) -> list[CandidateSet]:
+        asked.extend(queries)
+        return find(queries)
+
+    monkeypatch.setattr(made, "from_masked_lm", seen)
     together = sample_texts(rows, made, "t")
 
     assert 0 < len(asked) < 0.6 * sum(len(made.queries(row.words)) for row in rows[:2])
