@@ -244,9 +244,7 @@ def preview_command(
 )
 def recipe(
     task: TaskName,
-    preset: Annotated[
-        str, typer.Option(help="official, paper, long, or a recipe file.")
-    ] = "official",
+    preset: Annotated[str, typer.Option(help="official, paper, long, or a file.")] = "official",
 ) -> None:
     """Print the recipe of a task with comments, ready to be changed."""
     from augment.recipes.load import describe, recipe_for
