@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from augment.analysis.coverage import coverage, generated_little, why_little
+from augment.analysis.faster import COMPARED_TEXTS, proposal
 from augment.analysis.precision_check import measure_agreement
 from augment.contract import (
     UNLABELED_SPLIT,
@@ -147,8 +148,8 @@ def augment_task(
     threads_each = where.threads_per_worker
     spec = WorkerSpec(chosen.spec, plan, models, rules, threads_each, kept, by_class=by_class)
     worker = Worker.load(spec, tell)
-    if line := gates_line(worker):
-        tell.say("gates", line)
+    for title, line in _remarks(data, worker):
+        tell.say(title, line)
     work = Work.of(data.splits, chosen.spec, plan, where)
     for name in augmented_splits(chosen.spec, plan):
         worker.refuse_long(data.splits[name], name)
@@ -172,6 +173,19 @@ def augment_task(
     if worker.finder is not None and worker.finder.store is not None:
         tell.say("store", prune_after_run(worker.finder.store, store_limit))
     return made
+
+
+def _remarks(data: Source, worker: Worker) -> Iterator[tuple[str, str]]:
+    """What to know before the work begins: of the gates, and of texts that are long."""
+    if line := gates_line(worker):
+        yield "gates", line
+    if worker.finder is not None:
+        task = worker.spec.task
+        rows = data.splits[task.splits.train]
+        texts = dict.fromkeys(texts_of(spread(rows, COMPARED_TEXTS), task))
+        total = rows.num_rows * len(task.text_columns)
+        if line := proposal(list(texts), worker.finder, task.name, total):
+            yield "long texts", line
 
 
 def outcome_lines(counts: Mapping[str, int], data: Source, worker: Worker) -> tuple[str, ...]:

@@ -177,6 +177,7 @@ def plan_command(
     """Say how much work a run is before it begins: rows, masks, minutes, megabytes."""
     from augment.analysis.plan import plan_task
     from augment.cli.output import stderr, stdout
+    from augment.progress import Narrator
 
     found = plan_task(
         task, mlm=mlm, vectors=vectors, source=source, recipe=recipe, variants=variants,
@@ -184,6 +185,7 @@ def plan_command(
         device=device, teacher=teacher,
         similarity_model=similarity_model,
         vectors_cache=tables_kept(vectors_cache, no_vectors_cache),
+        narrator=Narrator(quiet=False),
     )  # fmt: skip
     for warning in found.warnings:
         stderr.print(labeled("warning", warning))

@@ -213,7 +213,9 @@ class CandidateFinder:
             wanted: Of each text the words that are asked for; all of them if left out. What is
                 read for them does not depend on it.
         """
-        places, words, queries = [], [], {}
+        places: list[tuple[int, int]] = []
+        words: list[Word] = []
+        queries: dict[int, MaskedInput] = {}
         for i, of_text in enumerate(sentences):
             masks = self.queries(of_text)
             for at, word in enumerate(of_text):

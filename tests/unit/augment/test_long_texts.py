@@ -282,12 +282,12 @@ def test_recipes_without_the_keys_have_the_ids_they_had() -> None:
         assert {key for key in LATER if key in kept} == used
         assert AugmentRecipe.model_validate(kept) == recipe
         assert all(f"\n{key} = " in describe(recipe) for key in LATER)
-    assert load_recipe("long", "sst2").mask_every == 5
+    assert load_recipe("long", "sst2").mask_every == 4
 
 
 def test_the_recipe_for_long_texts_is_official_but_for_what_it_reads() -> None:
     long, official = load_recipe("long", "other"), load_recipe("official", "other")
-    same = {"preset": "official", "long_text": "error", "mask_every": 0}
+    same = {"preset": "official", "long_text": "error", "mask_every": 0, "max_words": "all"}
 
     assert long.model_copy(update=same) == official
 
