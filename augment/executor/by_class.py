@@ -46,7 +46,7 @@ class VariantsByClass:
         """
         label = task.label
         own = {label.names.index(name): n for name, n in recipe.variants_of.items()}
-        if recipe.balance == "label":
+        if recipe.balance == "label" and recipe.variants:
             labels = splits[task.splits.train][label.column].drop_null()
             counted = {
                 each["values"]: each["counts"] for each in pc.value_counts(labels).to_pylist()

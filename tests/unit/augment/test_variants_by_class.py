@@ -257,3 +257,9 @@ def test_the_command_that_prints_a_recipe_checks_its_classes(tmp_path: Path) -> 
     done = CliRunner().invoke(app, ["recipe", "sst2", "--preset", str(file)])
     assert done.exit_code == 2
     assert "Did you mean positive?" in done.stderr
+
+
+def test_no_variants_are_even_already(made: Any) -> None:
+    version = made({"variants": 0, "balance": "label"})
+    assert version.rows("train") == len(TEXTS)
+    assert not any(name.startswith("variants.") for name in version.manifest.counts)
