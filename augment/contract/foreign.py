@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sys
 import textwrap
@@ -92,6 +93,17 @@ def sized(count: float) -> str:
     return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
+def columns() -> int:
+    """Of the terminal that stderr is; 0 where nobody knows."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size(2).columns
+    except OSError:
+        return 0
+
+
 def between_words(text: str, width: int) -> str:
     """A sentence on several lines, none of which is wider, each below where the first began."""
     lines = []
@@ -109,7 +121,7 @@ def between_words(text: str, width: int) -> str:
 def command_lines(command: str, width: int) -> list[str]:
     """A command as lines that a shell takes as one, cut between options, never inside quotes."""
     lines, word = [""], r"""(?:'[^']*'|"[^"]*"|[^\s'"])+"""
-    for both in re.findall(rf"--?[a-z][a-z-]* (?!-){word}|{word}", command):
+    for both in re.findall(rf"#.*|--?[a-z][a-z-]* (?!-){word}|{word}", command):
         for part in [both] if len(both) + 6 <= width else both.split(" ", both[0] == "-"):
             if lines[-1].strip() and len(lines[-1]) + len(part) + 3 > width:
                 lines.append("    ")
@@ -339,9 +351,7 @@ def as_code(value: object) -> str:
     """
     text = shown(value) or " "
     if "|" in text or text.isspace():
-        return re.sub(
-            r"[!-/:-@\[-`{-~]|^\s|\s$|(?<=\s)\s|[^\S ]", lambda c: f"&#{ord(c[0])};", text
-        )
+        return _NOT_PLAIN.sub(lambda c: f"&#{ord(c[0])};", text)
     longest = max(map(len, re.findall("`+", text)), default=0)
     outside = text[0] == text[-1] == " "
     fence, space = "`" * (longest + 1), " " * (longest > 0 or outside)

@@ -247,10 +247,9 @@ def complain(sentence: str) -> None:
     """Print a sentence on stderr, if anything can be printed there."""
     try:
         if sys.stderr.isatty():
-            from augment.contract.foreign import between_words
+            from augment.contract.foreign import between_words, columns
 
-            width = int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size(2).columns
-            sentence = between_words(sentence, width)
+            sentence = between_words(sentence, columns())
         print(sentence, file=sys.stderr, flush=True)
     except (OSError, ValueError):
         lose(sys.stderr)

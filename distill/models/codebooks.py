@@ -25,6 +25,8 @@ FREQUENT = 6
 """One of so many tokens has narrow pieces besides."""
 ROUNDS = 12
 _LEVELS = 127
+_PLACE, _SCALE = 2, 4
+"""Bytes that a token has besides: of where its narrow pieces are, or of its scale."""
 _LARGEST = 1e12
 Array = NDArray[np.float32]
 Bytes = NDArray[np.int8]
@@ -86,8 +88,13 @@ def piece_width(columns: int, most: int = WIDE) -> int:
 
 
 def saves_bytes(tokens: int, columns: int) -> bool:
-    """Whether pieces and a rotation are smaller than what they spare each token, about 3/4."""
-    return 3 * tokens > 4 * (2 * PIECES + columns)
+    """Whether a table is smaller in pieces than in bytes with a scale for each row.
+
+    Of columns that no width divides it is not, however many tokens there are.
+    """
+    own = columns // piece_width(columns) + columns // piece_width(columns, NARROW) / FREQUENT
+    shared = columns * (2 * PIECES + columns)
+    return tokens * (own + _PLACE) + shared < tokens * (columns + _SCALE)
 
 
 def fit_codebooks(table: Array, weights: Array) -> Codebooks:

@@ -182,9 +182,9 @@ class _Rewriter:
         """Let rows of a table be 8-bit numbers with a scale for each row, or pieces."""
         name, output = node.input[0], node.output[0]
         table = self._array(name)
-        counts = self.counts
-        if counts is not None and len(table) == len(counts) and saves_bytes(*table.shape):
-            self.replaced[output] = self._pieces(name, node, fit_codebooks(table, counts))
+        of_words = node.op_type == "Gather" and node.input[1] == "input_ids"
+        if self.counts is not None and of_words and saves_bytes(*table.shape):
+            self.replaced[output] = self._pieces(name, node, fit_codebooks(table, self.counts))
             return
         found = quantize_table(table)
         nodes = []

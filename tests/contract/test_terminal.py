@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import shlex
 
@@ -12,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from augment.contract import OutputUnwritable
 from augment.contract.foreign import span
+from augment.contract.process import complain
 from augment.contract.terminal import (
     Gauge,
     Narrator,
@@ -188,6 +191,37 @@ def test_a_command_on_several_lines_is_one_for_a_shell(
     assert max(map(len, text.splitlines())) <= 60
     told = shlex.split(text.replace("\\\n", " "))
     assert told == ["next", *words, "--label", "of the whole thing"]
+
+
+@pytest.mark.parametrize("words", [3, 5, 7, 9])
+def test_a_remark_behind_a_command_stays_on_its_line(
+    words: int, terminal: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What of it stood on a line of its own would be a command."""
+    command = ["weave", *["a-word"] * words]
+    open_console().print(to_copy("", f"{shlex.join(command)}   # the rows as they are"))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+
+    assert shlex.split(text.replace("\\\n", ""), comments=True) == command
+    assert text.endswith("# the rows as they are\n")
+    assert max(map(len, text.splitlines())) <= 60
+
+
+@pytest.mark.parametrize(
+    ("columns", "wide"), [("", 40), ("x", 40), ("0", 40), ("-1", 40), ("30", 30), ("60", 60)]
+)
+def test_an_error_is_told_whatever_the_terminal_is_said_to_be(
+    columns: str, wide: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = io.StringIO()
+    monkeypatch.setattr(told, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stderr", told)
+    monkeypatch.setattr("os.get_terminal_size", lambda _: os.terminal_size((40, 20)))
+    monkeypatch.setenv("COLUMNS", columns)
+    complain(f"error: {SENTENCE}")
+
+    assert " ".join(told.getvalue().split()) == f"error: {SENTENCE}"
+    assert wide - 10 < max(map(len, told.getvalue().splitlines())) <= wide
 
 
 @pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])

@@ -7,21 +7,25 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from transformers import BertForSequenceClassification
 
 from augment.contract import Version
 from distill.data.versions import token_columns
 from distill.errors import ModelInvalid
 from distill.inference.classifier import Classifier
+from distill.models import loading
 from distill.models.codebooks import FREQUENT, PIECES, fit_codebooks, piece_width, saves_bytes
 from distill.models.loading import load_classifier
 from distill.serving import quantize
 from distill.serving.export import export_model
-from distill.serving.onnx import GraphSource, graph_logits, write_int8
+from distill.serving.onnx import GraphSource, graph_logits, write_int8, write_onnx
 from distill.serving.quantize import pack, quantize_few
 from tests.unit.distill.helpers import (
     PLAIN,
+    make_bert,
     make_good_teacher,
     make_tokenizer,
     mood_rows,
@@ -82,6 +86,33 @@ def test_a_width_divides_the_columns(columns: int, wide: int, narrow: int) -> No
     assert found.table.shape == table.shape
 
 
+@pytest.mark.parametrize(
+    ("tokens", "columns", "saves"),
+    [(30_522, 312, True), (900, 312, False), (10**6, 311, False), (10**6, 31, False)],
+)
+def test_pieces_are_taken_where_they_save_bytes(tokens: int, columns: int, saves: bool) -> None:
+    """Columns that no width divides would be pieces of one column each."""
+    assert saves_bytes(tokens, columns) is saves
+
+
+def test_a_table_of_positions_is_no_vocabulary(tmp_path: Path) -> None:
+    """Even with as many rows."""
+    tokenizer = make_tokenizer([*PLAIN, *(f"token{at}" for at in range(1_200))])
+    config = make_bert(tokenizer, layers=1).config
+    config.max_position_embeddings = len(tokenizer)
+    model = BertForSequenceClassification(config).eval().requires_grad_(False)
+    classifier = loading.Classifier("model", model, tokenizer)
+    rows = [{"input_ids": [*range(2, n)], "token_type_ids": [0] * (n - 2)} for n in (4, 7, 11)]
+    source, weights = GraphSource(classifier, len(tokenizer)), np.ones(len(tokenizer), np.float32)
+    write_onnx(source, tmp_path / "plain.onnx")
+    write_int8(source, rows, {tmp_path / "small.onnx": weights})
+    plain, small = (
+        graph_logits(tmp_path / name, classifier)(rows) for name in ("plain.onnx", "small.onnx")
+    )
+
+    np.testing.assert_allclose(small, plain, atol=0.1)
+
+
 def test_what_remains_of_frequent_tokens_is_told_too() -> None:
     table, weights = drawn(1_200, 12), np.ones(1_200, np.float32)
     weights[1::FREQUENT] = 2
@@ -120,6 +151,10 @@ def test_a_graph_stores_bytes_and_answers_alike(
     assert observed.call_count == 1
     int8, small = (graph_logits(file, classifier)(rows) for file in files)
     alone = graph_logits(files[1], classifier)(rows[:1])
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    with mock.patch.object(onnxruntime, "SessionOptions", return_value=options):
+        as_written = graph_logits(files[1], classifier)(rows)  # nothing is folded beforehand
     table = classifier.model.get_input_embeddings().weight
     with torch.no_grad():
         table.copy_(torch.from_numpy(fit_codebooks(table.numpy(), weights).table))
@@ -127,6 +162,7 @@ def test_a_graph_stores_bytes_and_answers_alike(
     told = graph_logits(tmp_path / "told.onnx", classifier)(rows)
 
     np.testing.assert_allclose(small[:1], alone, atol=1e-5)
+    np.testing.assert_allclose(small, as_written, atol=1e-5)
     np.testing.assert_allclose(small, told, atol=0.05)
     assert (small.argmax(axis=1) == int8.argmax(axis=1)).mean() > 0.9
     sizes = [file.stat().st_size for file in files]
@@ -135,7 +171,7 @@ def test_a_graph_stores_bytes_and_answers_alike(
     assert sizes[0] - sizes[1] > saved - spent - 14_000  # of which most are names
 
 
-def test_six_bits_are_packed_and_come_back_when_the_graph_is_loaded(tmp_path: Path) -> None:
+def test_six_bits_are_packed_in_planes() -> None:
     values = np.arange(-32, 32, dtype=np.int8).reshape(8, 8)
     planes = pack(values)
     bits = np.unpackbits(planes, axis=1, bitorder="little").reshape(6, 64).astype(int)
