@@ -66,9 +66,29 @@ def answers() -> str:
     return "\n".join(tables)
 
 
+def long_texts() -> str:
+    """What each way of reading long texts takes, and how near it comes to ``official``."""
+    rows = [
+        [
+            f"**{name}**" if name.startswith("long") else name,
+            str(own["texts"]),
+            f"{own['seconds_a_text']:.2f}",
+            f"{own['tokens_a_mask']:.0f}",
+            f"{own['tokens_ratio']:.1f}",
+            f"{own['time_ratio']:.1f}",
+            f"{own['overlap']:.1%}",
+            f"{own['equal_sets']:.1%}",
+        ]
+        for name, own in results("long_texts.json")["ways"].items()
+    ]
+    head = ["", "texts", "s a text", "tokens a word", "fewer tokens", "faster", "overlap"]
+    return markdown_table([*head, "equal sets"], rows)
+
+
 PAGES: dict[Path, Callable[[], str]] = {
     ROOT / "README.md": worth,
     ROOT / "docs" / "serving.md": answers,
+    ROOT / "docs" / "howto" / "long-texts.md": long_texts,
 }
 
 

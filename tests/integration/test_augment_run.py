@@ -273,3 +273,17 @@ def test_bfloat16_says_what_it_changes(run: Run) -> None:
     assert 0.5 < measured["precision.overlap"] <= 1
     assert run("again", recipe=recipe, limit=60, workers=2).manifest.files == version.manifest.files
     assert not run("full", limit=60).manifest.measured
+
+
+def test_long_texts_are_the_same_bytes_too(run: Run) -> None:
+    """Several masks in a forward, windows and spared words: whatever the chunks, and resumed."""
+    keys = {"mask_every": 3, "window": 12, "max_words": 5, "coins_first": True}
+    recipe = SMALL.model_copy(update=keys)
+    calm = run("calm", recipe, limit=40)
+    with pytest.raises(KeyboardInterrupt):
+        run("cut", recipe, limit=40, chunk_rows=7, narrator=Interrupter())
+    cut = run("cut", recipe, limit=40, chunk_rows=7)
+
+    assert digests(cut) == digests(calm)
+    assert calm.manifest.counts["words.spared"] > 0
+    assert {key: calm.manifest.recipe[key] for key in keys} == keys
