@@ -42,7 +42,7 @@ from distill.runs.distributed import device, main_process_first, on_main_process
 from distill.runs.journal import note_call, note_layers, timed
 from distill.runs.listing import Kind, Run
 from distill.runs.progress import Narrator
-from distill.runs.records import read_json, write_sealed_json
+from distill.runs.records import discard, read_json, write_sealed_json
 from distill.stages import HardLabelStage, IntermediateStage, PredictionStage
 from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.advice import teacher_advice
@@ -51,6 +51,7 @@ from distill.training.kept_labels import KeptLabels, check_kept, keep_labels
 from distill.training.row_answers import keep_answers
 from distill.training.schedule import rows_drawn
 from distill.training.soft_labels import soft_labels
+from distill.training.teacher_states import keep_states, states_file
 from distill.training.teachers import Guides, Teacher, averaged_scores, teacher_name
 
 
@@ -298,10 +299,19 @@ def train_intermediate(
     """Stage 1, if there is one: embeddings, hidden states, attention; the last step is kept."""
     if stage is None:
         return student.model
-    recipe = context.recipe.intermediate
-    return context.train(
-        stage, recipe, title="stage 1/2", final=final.folder, origin=final.origin, select=False
-    )
+    recipe, states = context.recipe.intermediate, None
+    drawn, (folder, origin) = context.drawn(recipe), (final.folder, final.origin)
+    if recipe.teacher_states_gb:
+        with main_process_first(), timed(context.run.path, "teacher's states"):
+            if not reuse(folder, origin, context.narrator):
+                states = keep_states(context, stage, drawn)
+    title = "stage 1/2"
+    model = context.train(
+        stage, recipe, title=title, final=folder, origin=origin, select=False, rows=drawn,
+        states=states,
+    )  # fmt: skip
+    on_main_process(lambda: discard(states_file(context.run)))
+    return model
 
 
 def train_prediction(

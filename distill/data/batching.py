@@ -15,7 +15,7 @@ from torch.utils.data import Sampler
 
 from distill.data.mixtures import Mixture
 
-SOFT_LABELS = "soft_labels"
+SOFT_LABELS, TEACHER_STATES = "soft_labels", "teacher_states"
 BATCHES_IN_POOL = 50
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 ROW_NUMBERS = ("idx", "variant", "document")
@@ -40,7 +40,8 @@ class Collator:
             ``input_ids``, ``attention_mask`` and, where the rows have them, ``token_type_ids``,
             all int64 of shape (batch, length); ``labels``, and the row numbers ``idx``,
             ``variant`` or ``document`` where the rows have them, of shape (batch,);
-            ``soft_labels``, float32 of shape (batch, classes), where the rows have them.
+            ``soft_labels``, float32 of shape (batch, classes), where the rows have them;
+            likewise ``teacher_states`` of shape (batch, length, numbers), 0 where it is padded.
         """
         length = self.fixed_length or max(len(row["input_ids"]) for row in rows)
         batch = {
@@ -54,6 +55,8 @@ class Collator:
                 batch[name] = torch.tensor([row[name] for row in rows])
         if SOFT_LABELS in rows[0]:
             batch[SOFT_LABELS] = torch.from_numpy(np.stack([row[SOFT_LABELS] for row in rows]))
+        if TEACHER_STATES in rows[0]:
+            batch[TEACHER_STATES] = _padded_states([row[TEACHER_STATES] for row in rows], length)
         return batch
 
 
@@ -113,6 +116,13 @@ def model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _padded(rows: Sequence[Sequence[int]], length: int, filler: int) -> Tensor:
     return torch.tensor([[*row, *[filler] * (length - len(row))] for row in rows])
+
+
+def _padded_states(rows: Sequence[NDArray[np.float32]], length: int) -> Tensor:
+    padded = np.empty((len(rows), length, rows[0].shape[1]), dtype=np.float32)
+    for own, states in zip(padded, rows, strict=True):
+        own[: len(states)], own[len(states) :] = states, 0.0
+    return torch.from_numpy(padded)
 
 
 def lengths_of(rows: datasets.Dataset) -> NDArray[np.int32]:

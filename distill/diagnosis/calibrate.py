@@ -50,6 +50,7 @@ from distill.runs.progress import Narrator
 from distill.stages import Stage
 from distill.stages.losses import has_label
 from distill.training.context import TaskContext
+from distill.training.teacher_states import numbers_a_token
 from distill.training.teachers import Guides, Teacher
 
 StageName = Literal["intermediate", "prediction", "plain"]
@@ -155,6 +156,8 @@ class Timings:
         answering: Rows a second that the student answers, in float32.
         tokens: Mean of a row, cut as in the run.
         peak_bytes: The most memory that this process ever had, steps on the longest rows included.
+        state_numbers: Of a token, that are kept of the teacher where the recipe asks for it; 0
+            where none can be.
     """
 
     steps: dict[StageName, float]
@@ -163,6 +166,7 @@ class Timings:
     answering: float
     tokens: float
     peak_bytes: int
+    state_numbers: int = 0
 
 
 class _Enough(Exception):
@@ -252,7 +256,18 @@ def calibrate(
         most_seconds = most("the longest rows")
         _run(trial.on(longest(rows, batch_size)), heaviest, 2, clock, most_seconds)
     tokens = float(np.mean(rows["length"]))
-    return Timings(steps, trial.tokenizing, teaching, answering, tokens, peak_bytes())
+    numbers = _state_numbers(trial) if "intermediate" in stages else 0
+    return Timings(steps, trial.tokenizing, teaching, answering, tokens, peak_bytes(), numbers)
+
+
+def _state_numbers(trial: Trial) -> int:
+    """See ``Timings.state_numbers``."""
+    context = trial.context
+    if not context.recipe.intermediate.teacher_states_gb:
+        return 0
+    stage = intermediate_stage(context, trial.fresh_student(), trial.guides)
+    assert stage is not None
+    return numbers_a_token(context, stage, context.tokens.train)
 
 
 def _compared(trial: Trial, stage: StageName, student: float, teachers: float) -> float:
@@ -365,6 +380,8 @@ def _run(
     }  # fmt: skip
     if batch_size is not None:
         changes["batch_size"] = batch_size
+    if stage == "intermediate":  # what keeping states saves is worked out
+        changes["teacher_states_gb"] = 0.0
     if stage == "prediction":  # a step takes as long with labels, and nobody answers rows first
         own = recipe.prediction.weights if trial.guides.teachers else PredictionWeights()
         changes["weights"] = own.model_copy(update={"logits": 0.0, "labels": 1.0})

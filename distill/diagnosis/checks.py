@@ -257,7 +257,10 @@ def check_time(
     doubt = slow_format(recipe.precision)
     early = any(STAGES[stage](recipe).patience for stage in stages)  # ends before its last step
     most = f"{'at most' if early else 'about'} {span(forecast.seconds)}"
-    return seen(forecast, f"{most} ({machine}): {' · '.join(parts)}", doubt)
+    finding = f"{most} ({machine}): {' · '.join(parts)}"
+    if kept := forecast.states:
+        finding += f"; the teacher's states take {sized(kept.bytes)} and save {span(kept.saved)}"
+    return seen(forecast, finding, doubt)
 
 
 def check_memory(forecast: Forecast) -> Check[None]:

@@ -10,7 +10,8 @@ from distill.diagnosis.calibrate import STAGES, TITLES, StageName, Timings
 from distill.recipes.load import DistillRecipe
 from distill.recipes.mixtures import Part as PartName
 from distill.recipes.schema import Training
-from distill.training.schedule import total_steps
+from distill.training.schedule import passes, total_steps
+from distill.training.teacher_states import GIGABYTE, NUMBER_BYTES, OFTEN
 
 CHECKPOINTS_AT_ONCE = 3
 WEIGHT_BYTES = 4
@@ -97,12 +98,41 @@ def mixture_of(stage: StageName, section: Training, rows: Rows) -> list[PartDraw
     draws = draws_of(section.draws_from, known)
     total = sum(draws.values())
     steps = total_steps(total, section.numbers)
-    epochs = steps / math.ceil(total / section.numbers.batch_size)
+    epochs = passes(total, section.numbers)
     return [
         PartDrawn(stage, part, own, steps * count / total, epochs * count / own)
         for part, count in draws.items()
         if (own := known[part])
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class StatesKept:
+    """What it comes to that the teacher is asked once in stage 1.
+
+    Attributes:
+        bytes: On the disk.
+        seconds: To ask it.
+        saved: Seconds that the steps take less.
+    """
+
+    bytes: int
+    seconds: float
+    saved: float
+
+
+def states_kept(recipe: DistillRecipe, rows: Rows, timings: Timings) -> StatesKept | None:
+    """What keeping the teacher's states comes to, where they will be kept."""
+    section = recipe.intermediate
+    if "intermediate" not in timings.steps or not timings.state_numbers:
+        return None
+    drawn = mixture_of("intermediate", section, rows)
+    draws = sum(part.rows * part.epochs for part in drawn)
+    seen = sum(part.rows * min(1.0, part.epochs) for part in drawn)
+    size = round(seen * timings.tokens * timings.state_numbers * NUMBER_BYTES)
+    if draws <= OFTEN * seen or size > section.teacher_states_gb * GIGABYTE:
+        return None
+    return StatesKept(size, seen / timings.teaching, draws / timings.teaching)
 
 
 def time_parts(recipe: DistillRecipe, rows: Rows, timings: Timings) -> list[Part]:
@@ -120,6 +150,9 @@ def time_parts(recipe: DistillRecipe, rows: Rows, timings: Timings) -> list[Part
             parts.append(Part("teacher's answers", answered / timings.teaching))
         selected = 0 if stage == "intermediate" else section.evaluations * rows.selecting
         total = steps * seconds + selected / timings.answering
+        if stage == "intermediate" and (kept := states_kept(recipe, rows, timings)):
+            parts.append(Part("teacher's states", kept.seconds))
+            total = max(0.0, total - kept.saved)
         parts.append(Part(TITLES[stage], total, steps))
     return parts
 
@@ -142,6 +175,7 @@ class Forecast:
         memory_bytes: The peak that was seen.
         disk_bytes: Of the run directory at its largest.
         mixture: What the stages draw from each part of the rows.
+        states: What it comes to that the teacher is asked once; None where it is not.
     """
 
     seconds: float
@@ -150,22 +184,25 @@ class Forecast:
     memory_bytes: int
     disk_bytes: int
     mixture: tuple[PartDrawn, ...]
+    states: StatesKept | None = None
 
 
 def make_forecast(
     recipe: DistillRecipe, rows: Rows, timings: Timings, student_parameters: int
 ) -> Forecast:
     """Time, memory and disk of a run."""
-    parts = time_parts(recipe, rows, timings)
+    parts, kept = time_parts(recipe, rows, timings), states_kept(recipe, rows, timings)
+    disk = disk_bytes(rows, timings, student_parameters)
     return Forecast(
         seconds=sum(part.seconds for part in parts),
         parts=tuple(parts),
         seconds_a_step=timings.steps,
         memory_bytes=timings.peak_bytes,
-        disk_bytes=disk_bytes(rows, timings, student_parameters),
+        disk_bytes=disk + (kept.bytes if kept else 0),
         mixture=tuple(
             part
             for stage in timings.steps
             for part in mixture_of(stage, STAGES[stage](recipe), rows)
         ),
+        states=kept,
     )

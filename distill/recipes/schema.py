@@ -182,7 +182,12 @@ class Optimization(Course):
     head_factor: float = Field(1.0, gt=0)
 
 
-_LATER = {"keep": "best", "class_weights": "none", "sampling": "natural"}
+_LATER = {
+    "keep": "best",
+    "class_weights": "none",
+    "sampling": "natural",
+    "teacher_states_gb": 0.0,
+}
 """What was decided before there was a choice."""
 
 
@@ -262,9 +267,13 @@ class Intermediate(Training, Layerwise):
 
     Attributes:
         enabled: Whether the stage is run at all.
+        teacher_states_gb: Gigabytes of the disk, at most, that the teacher's states may take
+            while the stage lasts, where rows are drawn more than twice: it is asked once for
+            each row, not at every step. 0: never kept.
     """
 
     enabled: bool = True
+    teacher_states_gb: float = Field(0.0, ge=0)
 
     @model_validator(mode="after")
     def _something_is_learnt(self) -> Self:

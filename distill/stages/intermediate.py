@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from augment.contract.foreign import counted
-from distill.data.batching import model_inputs
+from distill.data.batching import TEACHER_STATES, model_inputs
 from distill.errors import ShapeMismatch
 from distill.models.capture import ActivationCapture, Activations
 from distill.models.projections import Kind, Pretrained, Projections
@@ -26,6 +26,7 @@ from distill.stages.losses import (
     relation_loss,
 )
 from distill.stages.relations import plan_relations
+from distill.stages.states import StateLayout
 
 # Tokens up to which attention is compared by its scores, beyond it by ``attention_product_loss``.
 # Measured, attention and loss of a layer on one thread: 254 ms instead of 425 at 128 tokens, but
@@ -48,6 +49,7 @@ class IntermediateStage(Stage):
 
     Attributes:
         relations: What is compared if attention is learnt by relations, or None.
+        layout: How batches bring the teacher's states, or None: it is asked.
 
     Raises:
         ShapeMismatch: The numbers of heads differ while scores are asked for, relation heads do
@@ -88,6 +90,7 @@ class IntermediateStage(Stage):
         self.teacher_capture = self._capture(
             teacher, layers, [plan.teacher_layer] if plan else [], longest
         )
+        self.layout: StateLayout | None = None
         self.projections = Projections(
             student.config.hidden_size,
             teacher.config.hidden_size,
@@ -122,7 +125,10 @@ class IntermediateStage(Stage):
         inputs = model_inputs(batch)
         mask = inputs["attention_mask"]
         with torch.no_grad():
-            teacher = self.teacher_capture(**inputs)
+            if self.layout and TEACHER_STATES in batch:
+                teacher = self.layout.split(batch[TEACHER_STATES])
+            else:
+                teacher = self.teacher_capture(**inputs)
         student = self.student_capture(**inputs)
         scale = self._scale(lambda: mask)
         if self.relations:
@@ -131,6 +137,42 @@ class IntermediateStage(Stage):
             yield "attention", self._attention(student, teacher, mask)
         yield "hidden", scale * self._hidden(student, teacher, mask)
         yield "embedding", scale * self._embedding(student, teacher, mask)
+
+    def plan_states(self, inputs: dict[str, Tensor]) -> str:
+        """Find out, on some row, how the teacher's states can be kept: ``layout`` says it then.
+
+        Returns:
+            Why they cannot be kept, as the rest of a sentence; empty if they can.
+        """
+        if self.pads_to_fixed_length:
+            return "this loss counts padding, which is not kept"
+        found = self._kept(inputs)
+        products = all(
+            torch.equal(scores, found.qkv[layer].scores()) for layer, scores in found.scores.items()
+        )
+        if found.windows or not products:
+            return "its attention scores are not products of queries and keys alone"
+        names = tuple(self.relations.weights) if self.relations else ("query", "key")
+        self.layout = StateLayout.of(found, names)
+        return ""
+
+    def states(self, inputs: dict[str, Tensor]) -> Tensor:
+        """The teacher's states of a batch in their layout, shape (batch, length, numbers)."""
+        assert self.layout is not None, "no layout is known"
+        return self.layout.join(self._kept(inputs))
+
+    @torch.no_grad()
+    def _kept(self, inputs: dict[str, Tensor]) -> Activations:
+        """What is compared, computed as when it is asked; queries and keys beside the scores."""
+        asked = self.teacher_capture
+        capture = ActivationCapture(
+            asked.model,
+            asked.layers,
+            scores=asked.scores,
+            qkv=[*asked.scores, *asked.qkv],
+            max_score_length=asked.max_score_length,
+        )
+        return capture(**inputs)
 
     def _attention(self, student: Activations, teacher: Activations, mask: Tensor) -> Tensor:
         total = mask.new_zeros((), dtype=torch.float32)

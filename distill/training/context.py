@@ -55,6 +55,7 @@ from distill.training.metric_log import MetricLog
 from distill.training.schedule import total_steps
 from distill.training.selection import StepSelection
 from distill.training.soft_labels import SoftLabels
+from distill.training.teacher_states import TeacherStates
 from distill.training.trainer import train_stage
 
 
@@ -182,6 +183,7 @@ class TaskContext(RunContext):
         select: bool = True,
         rows: RowSet | None = None,
         soft_labels: SoftLabels | None = None,
+        states: TeacherStates | None = None,
     ) -> PreTrainedModel:
         """Train a stage and commit its student, or open what an earlier call committed.
 
@@ -194,6 +196,7 @@ class TaskContext(RunContext):
             select: Keep the best step on validation; otherwise the last one.
             rows: Some of those that the recipe's section names; all if left out.
             soft_labels: Of the rows, where the stage learns from them.
+            states: The teacher's states of the rows, where they are kept.
 
         Returns:
             The finished student, read from its folder: the same whether or not the run was
@@ -218,6 +221,7 @@ class TaskContext(RunContext):
                 selection=self.selection(training),
                 patience=training.patience,
                 soft_labels=soft_labels,
+                states=states,
             )
             self.narrator.say(title, describe_job(chosen))
             self._finish(chosen, final, origin)

@@ -19,6 +19,7 @@ from distill.training.metric_log import MetricLog
 from distill.training.schedule import total_steps
 from distill.training.selection import StepSelection
 from distill.training.soft_labels import SoftLabels
+from distill.training.teacher_states import TeacherStates
 
 Evaluation = Callable[[PreTrainedModel, float], dict[str, float]]
 
@@ -45,6 +46,7 @@ class Job:
             if it goes on to its last step.
         mixture: How often the parts of the rows are drawn; every row once an epoch if left out.
         soft_labels: Of the rows, where the stage learns from them.
+        states: The teacher's states of the rows, where they are kept.
         steps: Optimizer steps in all; the recipe's epochs of the rows if left out.
         tokens_per_step: Shown as speed instead of rows, where it is known.
         callbacks: Told what happens.
@@ -67,6 +69,7 @@ class Job:
     patience: int | None = None
     mixture: Mixture | None = None
     soft_labels: SoftLabels | None = None
+    states: TeacherStates | None = None
     steps: int | None = None
     tokens_per_step: float | None = None
     callbacks: tuple[TrainerCallback, ...] = ()

@@ -52,6 +52,11 @@ def total_steps(rows: int, training: Optimization) -> int:
     return min(steps, training.max_steps or steps)
 
 
+def passes(rows: int, training: Optimization) -> float:
+    """How often a stage goes over its rows: its epochs, or what ``max_steps`` leaves of them."""
+    return total_steps(rows, training) / math.ceil(rows / training.batch_size)
+
+
 def rows_drawn(
     rows: datasets.Dataset, training: Optimization, seed: int, mixture: Mixture | None = None
 ) -> NDArray[np.int64]:

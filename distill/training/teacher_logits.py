@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +10,6 @@ import datasets
 import numpy as np
 
 from augment.contract import LOGITS, Version, model_digest
-from augment.contract.files import disk_errors, nearest
-from augment.contract.foreign import counted
 from augment.contract.model_folders import read_model_config
 from distill.data.row_batches import Places, list_values, row_batches, write_places
 from distill.errors import ModelInvalid
@@ -25,8 +19,9 @@ from distill.models.bf16 import autocast
 from distill.models.folders import model_folder
 from distill.models.loading import Classifier
 from distill.recipes.mixtures import Data
-from distill.runs.progress import Gauge, Narrator
-from distill.runs.records import ITSELF, Origin, Seal, discard, read_seal, seal_of, write_seal
+from distill.runs.progress import Narrator
+from distill.runs.records import Origin
+from distill.runs.row_files import RowFile
 from distill.training.finite_checks import check_logits
 from distill.training.teachers import Teacher
 
@@ -81,7 +76,7 @@ def compute_logits(
     file: Path,
     origin: Origin,
 ) -> None:
-    """Append block after block to a partial file, sealed after each; it gets its name when whole.
+    """Write a teacher's logits of rows block by block, see ``RowFile.write``.
 
     Args:
         teacher: Answers.
@@ -92,74 +87,21 @@ def compute_logits(
         file: Where the logits go.
         origin: What they are made from.
     """
-    partial = file.with_suffix(".partial")
-    begun = _resume(partial, origin, teacher.classifier.classes, narrator)
-    done, digest = begun.rows, begun.digest
 
     def answers(some: Sequence[Row]) -> Logits:
         return classifier_logits(teacher.classifier, some)
 
-    gauge = Gauge(narrator, "soft labels", done / len(rows))
-    try:
-        with disk_errors(nearest(file.parent)):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("ab") as stream:
-                stream.truncate(begun.bytes)
-                for start in range(done, len(rows), block_size):
-                    block = rows.select(range(start, min(start + block_size, len(rows))))
-                    with autocast(teacher.classifier.model.device, precision):
-                        logits = batched_logits(answers, block)
-                    check_logits(teacher.name, logits, block)
-                    added = np.ascontiguousarray(logits, dtype=np.float32).tobytes()
-                    digest.update(added)
-                    stream.write(added)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                    seen = start + len(block)
-                    _seal(seal_of(partial), _rows(origin, seen), digest)
-                    gauge.show(
-                        seen / len(rows),
-                        f"{teacher.name} · {seen:,} of {counted(len(rows), 'row')}",
-                    )
-            _seal(seal_of(file), origin, digest)
-            partial.rename(file)
-    finally:
-        gauge.close()
-    discard(partial)
+    def blocks(done: int) -> Iterator[tuple[int, Logits]]:
+        for start in range(done, len(rows), block_size):
+            block = rows.select(range(start, min(start + block_size, len(rows))))
+            with autocast(teacher.classifier.model.device, precision):
+                logits = batched_logits(answers, block)
+            check_logits(teacher.name, logits, block)
+            yield start + len(block), logits
 
-
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """How far an earlier call came: rows, their bytes, and the digest of these."""
-
-    rows: int
-    bytes: int
-    digest: hashlib._Hash
-
-
-def _resume(partial: Path, origin: Origin, classes: int, narrator: Narrator) -> _Begun:
-    """What a partial file holds that is as it was sealed; the rest is cut off."""
-    fresh = _Begun(0, 0, hashlib.sha256())
-    if not partial.exists():
-        return fresh
-    sealed, why = read_seal(partial), ""
-    told = re.fullmatch(r"(\d+) rows of (.*)", sealed.origin.part) if sealed else None
-    if sealed and told and sealed.origin == _rows(origin, int(told[1])) and partial.is_file():
-        rows = int(told[1])
-        size = rows * classes * np.dtype(np.float32).itemsize
-        digest = hashlib.sha256(partial.read_bytes()[:size])
-        if sealed.files == {ITSELF: digest.hexdigest()}:
-            return _Begun(rows, size, digest)
-        why = "was changed after it was written"
-    narrator.say("notice", f"{partial} {why or 'is not of this run'}; it is made again")
-    discard(partial)
-    return fresh
-
-
-def _rows(origin: Origin, count: int) -> Origin:
-    """What the first rows of soft labels are sealed with."""
-    return Origin(made_from=origin.made_from, part=f"{count} rows of {origin.part}")
-
-
-def _seal(place: Path, origin: Origin, digest: hashlib._Hash) -> None:
-    write_seal(place, Seal(origin=origin, files={ITSELF: digest.hexdigest()}))
+    bytes_a_row = teacher.classifier.classes * np.dtype(np.float32).itemsize
+    made = RowFile(
+        file, origin, len(rows), lambda count: count * bytes_a_row,
+        title="soft labels", model=teacher.name,
+    )  # fmt: skip
+    made.write(blocks, narrator)

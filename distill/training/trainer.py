@@ -48,6 +48,7 @@ from distill.training.head import raise_head_rate
 from distill.training.job import Job, Outcome
 from distill.training.schedule import row_order, rows_a_process, total_steps, use_dropout
 from distill.training.soft_labels import SoftRows
+from distill.training.teacher_states import StateRows
 
 MOST_STEPS_BETWEEN_CHECKPOINTS = 1000
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
@@ -61,11 +62,15 @@ class StageTrainer(Trainer):
     def __init__(
         self, job: Job, args: TrainingArguments, callbacks: Sequence[TrainerCallback]
     ) -> None:
-        labels = job.soft_labels
+        rows: Any = job.rows
+        if job.soft_labels is not None:
+            rows = SoftRows(rows, job.soft_labels)
+        elif job.states is not None:
+            rows = StateRows(rows, job.states)
         super().__init__(
             model=job.stage,
             args=args,
-            train_dataset=job.rows if labels is None else SoftRows(job.rows, labels),
+            train_dataset=rows,
             eval_dataset=job.rows,  # asked for, never read: evaluate() is ours
             data_collator=job.collator,
             callbacks=[*callbacks, ReleaseMemory(), *job.callbacks],

@@ -20,7 +20,7 @@ NOUNS = """
 NO_ADJECTIVE = "has|have|holds|in|of|the|these"
 BESIDE = re.compile(rf" (?:(?!(?:{NO_ADJECTIVE}) )[a-z-]+ ){{0,2}}?(?:{'|'.join(NOUNS.split())})\b")
 SAID_ELSEWHERE = {
-    "teacher_logits.py": "rows",  # what a file was made from, which is compared and not shown
+    "row_files.py": "rows",  # what a file was made from, which is compared and not shown
 }
 
 

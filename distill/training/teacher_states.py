@@ -1,0 +1,228 @@
+"""A teacher's states of the rows that stage 1 draws: asked for once, read at every step."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import datasets
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import Dataset
+
+from augment.contract import OutputUnwritable
+from augment.contract.files import nearest
+from augment.contract.foreign import counted, sized
+from distill.data.batching import TEACHER_STATES, Collator, lengths_of, model_inputs
+from distill.data.row_batches import Places
+from distill.data.row_sets import RowSet
+from distill.models.bf16 import autocast
+from distill.runs.directory import RunDirectory, reuse
+from distill.runs.distributed import device
+from distill.runs.records import digest_of
+from distill.runs.row_files import RowFile
+from distill.stages import IntermediateStage
+from distill.training.finite_checks import check_logits
+from distill.training.schedule import passes, rows_drawn
+
+if TYPE_CHECKING:
+    from distill.training.context import RunContext
+
+OFTEN = 2.0
+"""Draws of a row above which its states are kept: asking once and writing costs about one."""
+BATCH, BLOCK = 32, 128
+"""Rows that the teacher is asked at once, and rows between two writes to the disk."""
+NUMBER_BYTES, GIGABYTE = 4, 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherStates:
+    """States in a file that is mapped into memory: memory does not grow with the rows.
+
+    Attributes:
+        values: Token after token, float32 of shape (tokens, numbers).
+        starts: Place of a row to its first token; -1 where it is never drawn.
+        lengths: Of all rows, in tokens.
+    """
+
+    values: NDArray[np.float32]
+    starts: Places
+    lengths: NDArray[np.int32]
+
+    def of(self, row: int) -> NDArray[np.float32]:
+        """The states of a row, shape (tokens, numbers).
+
+        Raises:
+            AssertionError: They are not kept; a fault of this program.
+        """
+        start = self.starts[row]
+        assert start >= 0, "a row without states was drawn"
+        return self.values[start : start + self.lengths[row]]
+
+
+class StateRows(Dataset[dict[str, Any]]):
+    """Tokenized rows with the teacher's states beside them."""
+
+    def __init__(self, rows: datasets.Dataset, states: TeacherStates) -> None:
+        self.rows = rows
+        self.states = states
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
+        """Rows of a batch."""
+        rows = self.rows.__getitems__(indices)
+        return [
+            {**row, TEACHER_STATES: self.states.of(at)}
+            for at, row in zip(indices, rows, strict=True)
+        ]
+
+
+def states_file(run: RunDirectory) -> Path:
+    """Where they lie while stage 1 lasts."""
+    return run.work / "intermediate" / "teacher-states.f32"
+
+
+def keep_states(
+    context: RunContext, stage: IntermediateStage, drawn: RowSet
+) -> TeacherStates | None:
+    """Ask the teacher once for every row that will be drawn, if that pays and fits.
+
+    Batches are cut from the rows by their length alone, so that a number depends neither on the
+    step at which it is read nor on a kill: a run that goes on has the bytes of one that was never
+    interrupted.
+
+    Args:
+        context: Of the run.
+        stage: That learns from them; it is told how to read them.
+        drawn: What it draws from.
+
+    Returns:
+        None where the teacher is asked at every step.
+
+    Raises:
+        OutputUnwritable: The disk is too small for them.
+        TrainingFailed: A state is not finite.
+    """
+    run, say, recipe = context.run, context.narrator.say, context.recipe.intermediate
+    numbers, seed = recipe.numbers, context.recipe.seed
+    places = rows_drawn(drawn.rows, numbers, seed, drawn.mixture)
+    often = passes(len(drawn), numbers) * len(drawn) / len(places)
+    if often <= OFTEN:
+        say("states", f"{_NOT}: a row is drawn {often:.1f} times, it pays above {OFTEN:g}")
+        return None
+    order = places[np.argsort(lengths_of(drawn.rows)[places], kind="stable")]
+    work = _Work(stage, drawn.rows, order, context.collator(stage), context.recipe.precision)
+    if why := work.plan():
+        say("states", f"{_NOT}: {why}")
+        return None
+    size = work.size(len(order))
+    if size > recipe.teacher_states_gb * GIGABYTE:
+        most = f"teacher_states_gb is {recipe.teacher_states_gb:g}"
+        say("states", f"{_NOT}: they take {size / GIGABYTE:.2f} GB, and {most}")
+        return None
+    key = digest_of(repr(stage.layout), hashlib.sha256(order.tobytes()).hexdigest())
+    made = RowFile(
+        states_file(run), run.origin(f"teacher's states, {key[:16]}"), len(order), work.size,
+        title="states", model="teacher",
+    )  # fmt: skip
+    if not reuse(made.file, made.origin, context.narrator):
+        _check_disk(made.file, size)
+        made.write(work.blocks, context.narrator)
+    of = f"the teacher's of {counted(len(order), 'row')}"
+    say("states", f"{of} are kept for stage 1: {sized(size)}")
+    return work.open(made.file)
+
+
+def numbers_a_token(context: RunContext, stage: IntermediateStage, rows: datasets.Dataset) -> int:
+    """How many numbers of a token would be kept; 0 where none can be."""
+    order = np.argsort(lengths_of(rows), kind="stable")
+    work = _Work(stage, rows, order, context.collator(stage), context.recipe.precision)
+    return 0 if work.plan() or stage.layout is None else stage.layout.numbers
+
+
+_NOT = "the teacher's are not kept"
+
+
+def _check_disk(file: Path, size: int) -> None:
+    """Refuse before the teacher is asked for hours; what a killed call wrote counts.
+
+    Raises:
+        OutputUnwritable: The disk is too small.
+    """
+    partial, place = file.with_suffix(".partial"), nearest(file.parent)
+    there = partial.stat().st_size if partial.is_file() else 0
+    free = shutil.disk_usage(place).free
+    if size - there > free:
+        raise OutputUnwritable(
+            f"the teacher's states take {sized(size)}, and {sized(free)} are free at {place}.",
+            "Free some space, or set teacher_states_gb = 0 in [intermediate] of the recipe: the "
+            "teacher is then asked at every step.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Rows that a teacher is asked, from the shortest to the longest."""
+
+    stage: IntermediateStage
+    rows: datasets.Dataset
+    order: Places
+    collator: Collator
+    precision: str
+
+    def plan(self) -> str:
+        """Why states cannot be kept, found out on the shortest row; empty if they can."""
+        assert self.stage.teacher is not None
+        nn.Module.to(self.stage.teacher, device())
+        with autocast(device(), self.precision):
+            return self.stage.plan_states(self.batch(self.order[:1]))
+
+    def size(self, count: int) -> int:
+        """Bytes of the first so many rows."""
+        assert self.stage.layout is not None
+        tokens = int(lengths_of(self.rows)[self.order[:count]].sum())
+        return tokens * self.stage.layout.numbers * NUMBER_BYTES
+
+    def batch(self, places: Places) -> dict[str, torch.Tensor]:
+        """Inputs of some rows, where the teacher is."""
+        inputs = model_inputs(self.collator(list(self.rows.select(places))))
+        return {name: tensor.to(device()) for name, tensor in inputs.items()}
+
+    def blocks(self, done: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """States of the rows that are not there yet, block after block."""
+        for start in range(done, len(self.order), BLOCK):
+            block = self.order[start : start + BLOCK]
+            asked = [self._ask(block[at : at + BATCH]) for at in range(0, len(block), BATCH)]
+            yield start + len(block), np.concatenate(asked)
+
+    def _ask(self, places: Places) -> NDArray[np.float32]:
+        inputs = self.batch(places)
+        with autocast(device(), self.precision):
+            states = self.stage.states(inputs)
+        real = states[inputs["attention_mask"].bool()].cpu().numpy()
+        if not np.isfinite(real).all():
+            finite = [bool(torch.isfinite(own).all()) for own in states]
+            flat = np.where(finite, 0.0, np.nan).astype(np.float32)[:, None]
+            check_logits("teacher", flat, self.rows.select(places))
+        return real
+
+    def open(self, file: Path) -> TeacherStates:
+        """Map what was written."""
+        assert self.stage.layout is not None
+        lengths = lengths_of(self.rows)
+        starts = np.full(len(lengths), -1, dtype=np.int64)
+        ends = np.cumsum(lengths[self.order], dtype=np.int64)
+        starts[self.order] = ends - lengths[self.order]
+        values = np.memmap(file, dtype=np.float32, mode="r")
+        return TeacherStates(values.reshape(-1, self.stage.layout.numbers), starts, lengths)
