@@ -42,7 +42,7 @@ from distill.runs.distributed import device, main_process_first, on_main_process
 from distill.runs.journal import note_call, note_layers, timed
 from distill.runs.listing import Kind, Run
 from distill.runs.progress import Narrator
-from distill.runs.records import discard, read_json, write_sealed_json
+from distill.runs.records import read_json, write_sealed_json
 from distill.stages import HardLabelStage, IntermediateStage, PredictionStage
 from distill.stages.layer_mapping import arrows, layer_map
 from distill.training.advice import teacher_advice
@@ -51,7 +51,7 @@ from distill.training.kept_labels import KeptLabels, check_kept, keep_labels
 from distill.training.row_answers import keep_answers
 from distill.training.schedule import rows_drawn
 from distill.training.soft_labels import soft_labels
-from distill.training.teacher_states import keep_states, states_file
+from distill.training.teacher_states import drop_states, keep_states
 from distill.training.teachers import Guides, Teacher, averaged_scores, teacher_name
 
 
@@ -310,7 +310,7 @@ def train_intermediate(
         stage, recipe, title=title, final=folder, origin=origin, select=False, rows=drawn,
         states=states,
     )  # fmt: skip
-    on_main_process(lambda: discard(states_file(context.run)))
+    on_main_process(lambda: drop_states(context.run))
     return model
 
 

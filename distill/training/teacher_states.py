@@ -25,7 +25,7 @@ from distill.data.row_sets import RowSet
 from distill.models.bf16 import autocast
 from distill.runs.directory import RunDirectory, reuse
 from distill.runs.distributed import device
-from distill.runs.records import digest_of
+from distill.runs.records import digest_of, discard
 from distill.runs.row_files import RowFile
 from distill.stages import IntermediateStage
 from distill.training.finite_checks import check_logits
@@ -91,6 +91,13 @@ class StateRows(Dataset[dict[str, Any]]):
 def states_file(run: RunDirectory) -> Path:
     """Where they lie while stage 1 lasts."""
     return run.work / "intermediate" / "teacher-states.f32"
+
+
+def drop_states(run: RunDirectory) -> None:
+    """Remove what is kept, whole or not."""
+    file = states_file(run)
+    discard(file)
+    discard(file.with_suffix(".partial"))
 
 
 def keep_states(

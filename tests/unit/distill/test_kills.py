@@ -30,7 +30,9 @@ evaluations = 4
 held_out = 0.1
 """
 MIXTURES = {
-    "[intermediate]": "data = { original = 1, augmented = 1, unlabeled = 2 }",
+    "[intermediate]": (
+        "data = { original = 1, augmented = 1, unlabeled = 2 }\nteacher_states_gb = 1.0"
+    ),
     "[prediction]": "data = { original = 2, unlabeled = 1 }\nweights = { labels = 0.5 }",
 }
 MODELS = {
@@ -43,7 +45,8 @@ MODELS = {
 def out(teacher, encoder, tmp_path_factory):
     """The folder of all runs; more checkpoints than usual, so that older ones are deleted.
 
-    Both stages draw from mixtures, the plain student from every row.
+    Both stages draw from mixtures, the first from rows whose states are kept; the plain student
+    from every row.
     """
     out = tmp_path_factory.mktemp("kills")
     rows = {"train": mood_rows(100, 1, variants=2), "validation": mood_rows(40, 2)}
