@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 OFTEN = 2.0
 """Draws of a row above which its states are kept: asking once and writing costs about one."""
-BATCH, BLOCK = 32, 128
-"""Rows that the teacher is asked at once, and rows between two writes to the disk."""
+BATCH = 32
+"""Rows that the teacher is asked at once; a kill costs no more of them."""
 NUMBER_BYTES, GIGABYTE = 4, 1e9
 
 
@@ -207,22 +207,23 @@ class _Work:
         return {name: tensor.to(device()) for name, tensor in inputs.items()}
 
     def blocks(self, done: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """States of the rows that are not there yet, block after block."""
-        for start in range(done, len(self.order), BLOCK):
-            block = self.order[start : start + BLOCK]
-            asked = [self._ask(block[at : at + BATCH]) for at in range(0, len(block), BATCH)]
-            yield start + len(block), np.concatenate(asked)
+        """States of the rows that are not there yet, batch after batch."""
+        for start in range(done, len(self.order), BATCH):
+            places = self.order[start : start + BATCH]
+            yield start + len(places), self._ask(places)
 
     def _ask(self, places: Places) -> NDArray[np.float32]:
+        """States of some rows, token after token, shape (tokens, numbers)."""
         inputs = self.batch(places)
         with autocast(device(), self.precision):
             states = self.stage.states(inputs)
-        real = states[inputs["attention_mask"].bool()].cpu().numpy()
-        if not np.isfinite(real).all():
-            finite = [bool(torch.isfinite(own).all()) for own in states]
-            flat = np.where(finite, 0.0, np.nan).astype(np.float32)[:, None]
-            check_logits("teacher", flat, self.rows.select(places))
-        return real
+        mask = inputs["attention_mask"].bool()
+        real = states.flatten(0, 1) if mask.all() else states[mask]
+        if not torch.isfinite(real.sum()):  # a sum holds what is not finite, in a tenth of the time
+            finite = torch.isfinite(states).all(dim=2).masked_fill(~mask, True).all(dim=1)
+            answers = np.where(finite.cpu().numpy(), 0.0, np.nan).astype(np.float32)
+            check_logits("teacher", answers[:, None], self.rows.select(places))
+        return real.cpu().numpy()
 
     def open(self, file: Path) -> TeacherStates:
         """Map what was written."""

@@ -22,6 +22,7 @@ from distill.data.batching import TEACHER_STATES, model_inputs
 from distill.diagnosis.calibrate import StageName, Timings
 from distill.diagnosis.diagnose import diagnose
 from distill.diagnosis.forecast import Forecast, Rows, StatesKept, make_forecast
+from distill.errors import TrainingFailed
 from distill.pipeline import distill_task
 from distill.recipes.load import DistillRecipe, load_recipe
 from distill.recipes.schema import Intermediate, LossWeights, Relations
@@ -195,6 +196,25 @@ def test_a_small_disk_is_said_before_anything_is_asked(
 
     assert caught.value.exit_code == 3
     assert "teacher_states_gb = 0" in caught.value.hint
+
+
+def test_states_that_are_not_finite_name_their_rows(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = IntermediateStage.states
+
+    def broken(stage: IntermediateStage, rows: dict[str, Tensor]) -> Tensor:
+        found = states(stage, rows)
+        found[3, 1] = float("inf")
+        return found
+
+    monkeypatch.setattr(IntermediateStage, "states", broken)
+    with pytest.raises(
+        TrainingFailed, match=r"rows \(idx/variant\) \d+/0 are not finite"
+    ) as caught:
+        run("infinite", 1.0)
+
+    assert caught.value.exit_code == 5
 
 
 @pytest.mark.parametrize("value", ["-1", "nan", '"much"', "true"])
