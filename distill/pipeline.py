@@ -305,9 +305,8 @@ def train_intermediate(
         with main_process_first(), timed(context.run.path, "teacher's states"):
             if not reuse(folder, origin, context.narrator):
                 states = keep_states(context, stage, drawn)
-    title = "stage 1/2"
     model = context.train(
-        stage, recipe, title=title, final=folder, origin=origin, select=False, rows=drawn,
+        stage, recipe, title="stage 1/2", final=folder, origin=origin, select=False, rows=drawn,
         states=states,
     )  # fmt: skip
     on_main_process(lambda: drop_states(context.run))

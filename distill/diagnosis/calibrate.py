@@ -256,18 +256,10 @@ def calibrate(
         most_seconds = most("the longest rows")
         _run(trial.on(longest(rows, batch_size)), heaviest, 2, clock, most_seconds)
     tokens = float(np.mean(rows["length"]))
-    numbers = _state_numbers(trial) if "intermediate" in stages else 0
+    numbers = numbers_a_token(
+        context, lambda: intermediate_stage(context, trial.fresh_student(), trial.guides)
+    )
     return Timings(steps, trial.tokenizing, teaching, answering, tokens, peak_bytes(), numbers)
-
-
-def _state_numbers(trial: Trial) -> int:
-    """See ``Timings.state_numbers``."""
-    context = trial.context
-    if not context.recipe.intermediate.teacher_states_gb:
-        return 0
-    stage = intermediate_stage(context, trial.fresh_student(), trial.guides)
-    assert stage is not None
-    return numbers_a_token(context, stage, context.tokens.train)
 
 
 def _compared(trial: Trial, stage: StageName, student: float, teachers: float) -> float:

@@ -62,7 +62,7 @@ class RowFile:
                 with partial.open("ab") as stream:
                     stream.truncate(begun.bytes)
                     for seen, numbers in blocks(begun.rows):
-                        added = memoryview(np.ascontiguousarray(numbers, dtype=np.float32))
+                        added = np.ascontiguousarray(numbers, dtype=np.float32).data
                         digest.update(added)
                         stream.write(added)
                         stream.flush()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ from distill.training.finite_checks import check_logits
 from distill.training.schedule import passes, rows_drawn
 
 if TYPE_CHECKING:
-    from distill.training.context import RunContext
+    from distill.training.context import RunContext, TaskContext
 
 OFTEN = 2.0
 """Draws of a row above which its states are kept: asking once and writing costs about one."""
@@ -151,8 +151,17 @@ def keep_states(
     return work.open(made.file)
 
 
-def numbers_a_token(context: RunContext, stage: IntermediateStage, rows: datasets.Dataset) -> int:
-    """How many numbers of a token would be kept; 0 where none can be."""
+def numbers_a_token(context: TaskContext, build: Callable[[], IntermediateStage | None]) -> int:
+    """How many numbers of a token stage 1 would keep; 0 where none can be, or are to be.
+
+    Args:
+        context: With rows to look at.
+        build: Builds the stage.
+    """
+    recipe, rows = context.recipe.intermediate, context.tokens.train
+    stage = build() if recipe.enabled and recipe.teacher_states_gb else None
+    if stage is None:
+        return 0
     order = np.argsort(lengths_of(rows), kind="stable")
     work = _Work(stage, rows, order, context.collator(stage), context.recipe.precision)
     return 0 if work.plan() or stage.layout is None else stage.layout.numbers
