@@ -6,11 +6,12 @@ Steps that ask and steps that read take turns on the same batches, those of the 
 after the rows of these batches were kept by the very function that a run calls. Seconds are those
 of the processor (one thread), so that other work beside it counts little; ratios are of sums over
 all batches. As if without AVX-512: in the environment ``ONEDNN_MAX_CPU_ISA=AVX2
-ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=AVX2``.
+ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=AVX2``. ``FILE`` is added to.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,8 +24,9 @@ import torch
 from torch import Tensor
 
 from augment.contract.version import open_checked
-from benchmarks.machine import arguments, describe, keep
+from benchmarks.machine import arguments, describe, keep, kind
 from distill.data.batching import Collator, lengths_of, model_inputs
+from distill.data.kept_states import StateRows
 from distill.data.row_sets import RowSet
 from distill.models.bf16 import autocast
 from distill.models.guides import load_guides, parse_guides
@@ -35,7 +37,7 @@ from distill.runs.progress import Narrator
 from distill.stages import IntermediateStage
 from distill.training.context import TaskContext, open_context
 from distill.training.schedule import passes, row_order, use_dropout
-from distill.training.teacher_states import NUMBER_BYTES, StateRows, keep_states
+from distill.training.teacher_states import NUMBER_BYTES, keep_states
 
 BATCHES, WARM = 12, 2
 MANY = 1e6
@@ -153,11 +155,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         context, stage = open_stage(args, Path(folder))
         found = measure(context, stage)
-    about = {"student": args.student, "recipe": args.recipe, "precision": args.precision}
-    results = {"machine": describe(), "task": context.version.task.name, **about, **found}
-    for name, value in results.items():
+    about = {"task": context.version.task.name, "recipe": args.recipe, "machine": describe()}
+    for name, value in {**about, **found}.items():
         print(f"{name}: {value}")
-    keep(results, args.json)
+    known = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
+    config = stage.teacher_capture.model.config
+    size = f"{config.num_hidden_layers}x{config.hidden_size}"
+    name = f"{kind()}, {args.precision}: teacher {size}, student {args.student}"
+    keep({**known, name: {**about, **found}}, args.json)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from augment.contract import Fault, Version
 from augment.contract.foreign import counted
 from distill.data.balance import balanced, class_weights
 from distill.data.batching import Collator
+from distill.data.kept_states import TeacherStates
 from distill.data.row_sets import RowSet
 from distill.data.unknown import warn_of_unknown
 from distill.data.versions import (
@@ -55,7 +56,6 @@ from distill.training.metric_log import MetricLog
 from distill.training.schedule import total_steps
 from distill.training.selection import StepSelection
 from distill.training.soft_labels import SoftLabels
-from distill.training.teacher_states import TeacherStates
 from distill.training.trainer import train_stage
 
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from augment.contract.foreign import counted
 from distill.data.batching import Collator
+from distill.data.kept_states import TeacherStates
 from distill.data.mixtures import Mixture
 from distill.recipes.schema import Optimization
 from distill.runs.progress import Narrator
@@ -19,7 +20,6 @@ from distill.training.metric_log import MetricLog
 from distill.training.schedule import total_steps
 from distill.training.selection import StepSelection
 from distill.training.soft_labels import SoftLabels
-from distill.training.teacher_states import TeacherStates
 
 Evaluation = Callable[[PreTrainedModel, float], dict[str, float]]
 

@@ -7,19 +7,18 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import datasets
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.utils.data import Dataset
 
 from augment.contract import OutputUnwritable
 from augment.contract.files import nearest
 from augment.contract.foreign import counted, sized
-from distill.data.batching import TEACHER_STATES, Collator, lengths_of, model_inputs
+from distill.data.batching import Collator, lengths_of, model_inputs
+from distill.data.kept_states import TeacherStates
 from distill.data.row_batches import Places
 from distill.data.row_sets import RowSet
 from distill.models.bf16 import autocast
@@ -28,64 +27,15 @@ from distill.runs.distributed import device
 from distill.runs.records import digest_of, discard
 from distill.runs.row_files import RowFile
 from distill.stages import IntermediateStage
+from distill.training.context import RunContext, TaskContext
 from distill.training.finite_checks import check_logits
 from distill.training.schedule import passes, rows_drawn
-
-if TYPE_CHECKING:
-    from distill.training.context import RunContext, TaskContext
 
 OFTEN = 2.0
 """Draws of a row above which its states are kept: asking once and writing costs about one."""
 BATCH = 32
 """Rows that the teacher is asked at once; a kill costs no more of them."""
 NUMBER_BYTES, GIGABYTE = 4, 1e9
-
-
-@dataclass(frozen=True, slots=True)
-class TeacherStates:
-    """States in a file that is mapped into memory: memory does not grow with the rows.
-
-    Attributes:
-        values: Token after token, float32 of shape (tokens, numbers).
-        starts: Place of a row to its first token; -1 where it is never drawn.
-        lengths: Of all rows, in tokens.
-    """
-
-    values: NDArray[np.float32]
-    starts: Places
-    lengths: NDArray[np.int32]
-
-    def of(self, row: int) -> NDArray[np.float32]:
-        """The states of a row, shape (tokens, numbers).
-
-        Raises:
-            AssertionError: They are not kept; a fault of this program.
-        """
-        start = self.starts[row]
-        assert start >= 0, "a row without states was drawn"
-        return self.values[start : start + self.lengths[row]]
-
-
-class StateRows(Dataset[dict[str, Any]]):
-    """Tokenized rows with the teacher's states beside them."""
-
-    def __init__(self, rows: datasets.Dataset, states: TeacherStates) -> None:
-        self.rows = rows
-        self.states = states
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
-        """Rows of a batch."""
-        rows = self.rows.__getitems__(indices)
-        return [
-            {**row, TEACHER_STATES: self.states.of(at)}
-            for at, row in zip(indices, rows, strict=True)
-        ]
 
 
 def states_file(run: RunDirectory) -> Path:

@@ -20,6 +20,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState
 from typing_extensions import override
 
 from augment.contract.process import Interrupted
+from distill.data.kept_states import StateRows
 from distill.errors import DataInvalid
 from distill.inference.probabilities import UNCALIBRATED
 from distill.models.bf16 import uses_bfloat16
@@ -48,7 +49,6 @@ from distill.training.head import raise_head_rate
 from distill.training.job import Job, Outcome
 from distill.training.schedule import row_order, rows_a_process, total_steps, use_dropout
 from distill.training.soft_labels import SoftRows
-from distill.training.teacher_states import StateRows
 
 MOST_STEPS_BETWEEN_CHECKPOINTS = 1000
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
