@@ -55,14 +55,14 @@ def few_steps() -> Iterator[None]:
 
     A published name or a shape is a student of ``SHAPE``; what times steps takes a moment.
     """
-    import augment.pipeline
+    import augment.recipes.load
     import distill.general
     from distill import pipeline
     from distill.diagnosis import calibrate, checks, diagnose, minutes
     from distill.models import students
     from distill.training import budget, context, job, schedule, trainer
 
-    drafted, counted = augment.pipeline.load_recipe, schedule.total_steps
+    drafted, counted = augment.recipes.load.load_recipe, schedule.total_steps
     judged, planned, shaped = (
         pipeline.fitness,
         distill.general.plan_for_seconds,
@@ -85,7 +85,7 @@ def few_steps() -> Iterator[None]:
         return shaped(SHAPE) if shaped(name) else None
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(augment.pipeline, "load_recipe", sparse)
+        patch.setattr(augment.recipes.load, "load_recipe", sparse)
         for module in (context, job, trainer, distill.general):
             patch.setattr(module, "total_steps", fewer)
         for module in (pipeline, checks):
