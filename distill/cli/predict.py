@@ -72,7 +72,7 @@ def predict(
     ],
     version: Annotated[
         str | None,
-        typer.Argument(help="A version whose rows are answered, no texts."),
+        typer.Argument(help="A version, whose rows are answered in place of texts."),
     ] = None,
     text: Annotated[list[str] | None, typer.Option(help="A text; may be repeated.")] = None,
     text_b: Annotated[

@@ -64,7 +64,11 @@ def export(
     version: Version,
     out: Annotated[Path, typer.Option(help="The new folder.")],
     to: Annotated[
-        list[Form] | None, typer.Option(help="A form; may be repeated. All if left out.")
+        list[Form] | None,
+        typer.Option(
+            help="transformers, onnx, onnx-int8 (these three if left out) or onnx-small; may be "
+            "repeated."
+        ),
     ] = None,
     trim: Annotated[
         bool, typer.Option("--trim", help="Leave unseen tokens out first, as distill trim does.")
