@@ -259,7 +259,8 @@ def check_time(
     most = f"{'at most' if early else 'about'} {span(forecast.seconds)}"
     finding = f"{most} ({machine}): {' · '.join(parts)}"
     if kept := forecast.states:
-        finding += f"; the teacher's states take {sized(kept.bytes)} and save {span(kept.saved)}"
+        saved = span(max(0.0, kept.saved - kept.seconds))
+        finding += f"; the teacher's states take {sized(kept.bytes)} and save about {saved}"
     return seen(forecast, finding, doubt)
 
 
