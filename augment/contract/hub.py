@@ -151,7 +151,7 @@ class Push(Displayed):
 
     def _pushed_before(self, api: HfApi, command: str) -> bool:
         commits = api.list_repo_commits(self.repo, repo_type=self.kind)
-        return any(each.title.startswith(f"{command} ") for each in commits)
+        return any(f"{each.title} ".startswith(f"{command} ") for each in commits)
 
     def _additions(self) -> Iterator[CommitOperationAdd]:
         from huggingface_hub import CommitOperationAdd

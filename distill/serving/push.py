@@ -72,6 +72,7 @@ def push_model(
     if not place.is_dir():
         what = "a name of the hub" if is_hub_name(name) and not place.exists() else "no folder"
         raise UsageError(f"{name} is {what}: what is pushed lies here.", "Name its folder.")
+    place = place.resolve()  # "." has no name
     folder = place if is_export(place) and not is_graph(place) else _model_folder(place)
     names = sorted(_names(folder))
     _check(folder)

@@ -91,6 +91,28 @@ def test_an_earlier_push_leaves_nothing_that_would_be_read(hub: Hub, folder: Pat
     assert {*files} == MODEL | {"picture.png"}
 
 
+@pytest.mark.parametrize("name", [".", "../mood", "checkpoints/.."])
+def test_a_folder_may_be_pushed_from_inside(
+    hub: Hub, folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second push knows the first one again."""
+    (folder / "checkpoints").mkdir()
+    monkeypatch.chdir(folder)
+    distill.push(name, "owner/mood")
+    distill.push(name, "owner/mood")
+
+    assert hub.repos[NAME].commits == ["distill push mood"] * 2
+
+
+def test_a_form_pushed_from_inside_has_its_card(
+    hub: Hub, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(exported / "onnx")
+    distill.push(".", "owner/mood")
+
+    assert b"the form `onnx`" in hub.repos[NAME].files[CARD]
+
+
 def test_another_model_stays(hub: Hub, folder: Path) -> None:
     others = {"pytorch_model.bin": b"mine", "config.json": b"{}"}
     hub.repos[NAME] = Repo(True, dict(others), ["Upload model"])
