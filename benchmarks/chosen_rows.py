@@ -1,0 +1,195 @@
+"""Which of the generated rows a student should see: a choice by teacher and student, or at random.
+
+    python -m benchmarks.chosen_rows --folder chosen --json benchmarks/results/chosen_rows.json
+
+Of the first eight generated rows of each source row two are kept: those on which teacher and
+student differ most (Glitter), those that the teacher is surest of, or two at random. Every choice
+becomes a version of its own, and a student is distilled on each with the same steps, batches,
+rates and start. The student that rows are chosen with is the one distilled on rows at
+random, which is the first arm. What is finished in the folder is not done again.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from augment import Version, augment_task, write_version
+from augment.contract import open_version
+from benchmarks.machine import arguments, describe, keep
+from benchmarks.places import MLM, VECTORS
+from benchmarks.small_data import SENTENCE, glue
+from distill.inference.classifier import Classifier
+from distill.pipeline import distill_task
+from distill.recipes.load import DistillRecipe, load_recipe
+from distill.runs.directory import RESULT
+from distill.runs.listing import open_run
+from distill.teacher import fine_tune_teacher
+
+TASK, TEST, SELECTED = "sst2", "test", 0.15
+DRAWN, OF, KEPT = 20, 8, 2
+FIRST, SECOND, BATCH = 160, 140, 16
+STUDENT = "3x312-1200-12"
+Array = np.ndarray[Any, Any]
+Rule = Callable[[Array, Array, Array], Array]
+
+
+def divergence(teacher: Array, student: Array, _: Array) -> Array:
+    """KL(teacher || student) of each row."""
+    return np.asarray((teacher * (np.log(teacher) - np.log(student))).sum(axis=1))
+
+
+def confidence(teacher: Array, _student: Array, _: Array) -> Array:
+    """The teacher's highest probability."""
+    return np.asarray(teacher.max(axis=1))
+
+
+def chance(_teacher: Array, _student: Array, drawn: Array) -> Array:
+    """Nothing but luck."""
+    return drawn
+
+
+RANDOM = "random"
+RULES: dict[str, Rule] = {RANDOM: chance, "divergence": divergence, "confidence": confidence}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How many rows have labels, the seed, and where everything lies."""
+
+    rows: int
+    seed: int
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        """Of this cell."""
+        return self.root / f"{self.rows}-{self.seed}"
+
+    @cached_property
+    def drawn(self) -> Version:
+        """Labeled rows with all that ``official`` generates from them."""
+        place = self.folder / "drawn"
+        if (place / TASK).is_dir():
+            return open_version(place / TASK)
+        cut = glue(self.rows, self.seed, task=TASK, columns=SENTENCE)
+        training = round(self.rows * (1 - SELECTED))
+        splits = {
+            "train": cut.own[:training],
+            "validation": cut.own[training:],
+            TEST: cut.held_out,
+        }
+        tables = {split: pd.DataFrame(rows) for split, rows in splits.items()}
+        return augment_task(
+            TASK, mlm=MLM, vectors=VECTORS, source=tables, out=place, variants=DRAWN
+        )
+
+    @cached_property
+    def teacher(self) -> Path:
+        """Tuned on the labeled rows alone."""
+        place = self.folder / "teacher"
+        fine_tune_teacher(self.drawn, init=str(MLM), out=place, quiet=True)
+        return place
+
+    @cached_property
+    def probabilities(self) -> tuple[Array, Array]:
+        """Of teacher and student for every training row, shape (rows, labels)."""
+        texts = self.drawn.to_pandas()[SENTENCE[0]].tolist()
+        models = (self.teacher, self.folder / RANDOM)
+        found = [Classifier.load(model).predict_proba(texts).astype(float) for model in models]
+        return found[0].clip(1e-7), found[1].clip(1e-7)
+
+    def chosen(self, rule: str) -> Version:
+        """The rows that a rule keeps, as a version."""
+        rows = self.drawn.to_pandas()
+        drawn = np.random.default_rng(self.seed).random(len(rows))
+        known = (drawn, drawn) if rule == RANDOM else self.probabilities
+        rows["score"] = RULES[rule](*known, drawn)
+        made = rows[rows.variant > 0].groupby("idx", sort=False).head(OF)
+        best = made.sort_values("score", ascending=False, kind="stable").groupby("idx").head(KEPT)
+        kept = rows.loc[sorted([*rows.index[rows.variant == 0], *best.index])]
+        tables = {split: self.drawn.to_pandas(split) for split in self.drawn.splits}
+        tables[self.drawn.task.splits.train] = kept.drop(columns="score")
+        return write_version(self.drawn.task, tables, out=self.folder / "versions" / rule)
+
+    def score(self, rule: str) -> dict[str, Any]:
+        """Train a student where that is not done; its accuracy and its teacher's on the test."""
+        place = self.folder / rule
+        if not (place / RESULT).is_file():
+            distill_task(
+                self.chosen(rule), teacher=self.teacher, student=STUDENT, out=place,
+                recipe=recipe_of(self.seed), init="teacher-layers", plain=False,
+                allow_weak_teacher=True, quiet=True,
+            )  # fmt: skip
+        scores = {
+            str(model.model): model.scores[TEST]["accuracy"]
+            for model in open_run(place).result.models
+        }
+        (student,) = (score for name, score in scores.items() if name != "teacher")
+        return {
+            "rows": self.rows, "seed": self.seed, "arm": rule,
+            "student": round(student, 4), "teacher": round(scores["teacher"], 4),
+        }  # fmt: skip
+
+
+def recipe_of(seed: int, task: str = TASK) -> DistillRecipe:
+    """``quick`` with the same steps, batches and rates whatever the rows are."""
+    same: dict[str, Any] = {"epochs": 100_000.0, "batch_size": BATCH, "data": "augmented"}
+    parts = {
+        "intermediate": same | {"max_steps": FIRST, "learning_rate": 5e-4},
+        "prediction": same | {"max_steps": SECOND, "learning_rate": 1e-4, "patience": None},
+    }
+    changed = load_recipe("quick", task).model_dump() | {"seed": seed}
+    for part, own in parts.items():
+        changed[part] = changed[part] | own
+    return DistillRecipe.model_validate(changed)
+
+
+def table(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and deviation of each arm, and of its difference from random of the same seed."""
+    random_of = {(e["rows"], e["seed"]): e["student"] for e in lines if e["arm"] == RANDOM}
+    found = []
+    for rows, arm in dict.fromkeys((line["rows"], line["arm"]) for line in lines):
+        own = [line for line in lines if (line["rows"], line["arm"]) == (rows, arm)]
+        scores = [line["student"] for line in own]
+        pairs = [(e["student"], random_of.get((rows, e["seed"]))) for e in own]
+        above = [score - other for score, other in pairs if other is not None]
+        found.append({
+            "rows": rows, "arm": arm, "seeds": len(own),
+            "mean": round(statistics.mean(scores), 4),
+            "sd": round(statistics.stdev(scores), 4) if len(own) > 1 else None,
+            "above_random": round(statistics.mean(above), 4) if above else None,
+            "sd_above_random": round(statistics.stdev(above), 4) if len(above) > 1 else None,
+            "teacher": round(statistics.mean(line["teacher"] for line in own), 4),
+        })  # fmt: skip
+    return found
+
+
+def main() -> None:
+    """Run what is missing; print and keep the table after each cell."""
+    parser = arguments(__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
+    parser.add_argument("--rows", nargs="+", type=int, default=[250])
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    lines: list[dict[str, Any]] = []
+    for seed in options.seeds:
+        for rows in options.rows:
+            cell = Cell(rows, seed, options.folder.resolve())
+            lines += [cell.score(rule) for rule in RULES]
+            print(lines[-len(RULES) :], flush=True)
+            found = {"machine": describe(), "steps": [FIRST, SECOND], "kept": [KEPT, OF]}
+            keep(found | {"table": table(lines), "lines": lines}, options.json)
+
+
+if __name__ == "__main__":
+    main()
