@@ -38,9 +38,10 @@ learning_rate = 1e-3
 evaluations = 2
 
 [intermediate]
-epochs = 2
+epochs = 3
 learning_rate = 1e-3
 data = { original = 1, augmented = 1, unlabeled = 2 }
+teacher_states_gb = 1.0
 
 [prediction]
 epochs = 6
@@ -98,6 +99,7 @@ def test_two_processes_equal_one(
         torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=1e-5, msg=name)
     assert json.loads(several.stdout) == ["teacher", "student, distilled"]
     assert several.stderr.count("  student ") == alone.count("  student ") == 2
+    assert several.stderr.count("are kept for stage 1") == alone.count("are kept for stage 1") == 1
     lines = (tmp_path / "two/task/metrics.jsonl").read_text().splitlines()
     steps = [(row["stage"], row["step"], "eval_accuracy" in row) for row in map(json.loads, lines)]
 
