@@ -305,7 +305,8 @@ def _is_kept(run: RunDirectory, identity: dict[str, Any], asked: Asked) -> bool:
 
 def teacher_of(out: Path) -> Path:
     """Where the teacher of a run lies that is tuned before it."""
-    return out.with_name(f"{out.name}-teacher")
+    named = out.resolve() if out.name in ("", "..") else out
+    return named.with_name(f"{named.name}-teacher")
 
 
 def measure_costs(asked: Asked, most: Allowance) -> Costs:

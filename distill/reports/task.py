@@ -104,6 +104,7 @@ def distill_task(
         asked = Asked(version, guides, student, recipe, init, plain, teacher_init, minutes)
         recipe = recipe_in_minutes(asked, RunDirectory(place), narrator, began, measure_costs)
     if teacher_init is not None:
+        RunDirectory(place).refuse_foreign()  # before a teacher is tuned for it
         teacher = teacher_of(place)
         fine_tune_teacher(version, init=teacher_init, out=teacher, recipe=recipe, quiet=quiet)
     try:

@@ -80,8 +80,9 @@ class RunDirectory:
     @property
     def in_minutes(self) -> bool:
         """Whether ``--minutes`` chose the steps: of a run, or of the teacher that it tunes."""
-        run = self.path.with_name(self.path.name.removesuffix("-teacher"))
-        return any((place / MINUTES).is_dir() for place in (self.path, run))
+        whole = self.path.resolve()  # "." has no name
+        run = whole.parent / whole.name.removesuffix("-teacher")
+        return any((place / MINUTES).is_dir() for place in (whole, run))
 
     @property
     def work(self) -> Path:

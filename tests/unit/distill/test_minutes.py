@@ -290,6 +290,29 @@ def test_a_choice_that_was_damaged(
     assert timed.call_count == 2
 
 
+@pytest.mark.parametrize(
+    ("out", "beside"), [("run", "run-teacher"), (".", "../in-teacher"), ("x/..", "../in-teacher")]
+)
+def test_the_teacher_lies_beside_the_run(
+    out: str, beside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in" / "x").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "in")
+
+    assert planning.teacher_of(Path(out)).resolve() == Path(beside).resolve()
+
+
+@pytest.mark.parametrize("out", ["..", "/", "x/.."])
+def test_no_teacher_is_tuned_for_a_directory_of_others(
+    out: str, version: Version, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in" / "x").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "in")
+    monkeypatch.setattr(journey, "fine_tune_teacher", lambda *_, **__: pytest.fail("tuned"))
+    with pytest.raises(UsageError, match="is not empty and holds no run"):
+        distill_task(version, teacher_init=str(encoder), student="2x16-32-4", out=out)
+
+
 def test_what_is_measured(version: Version, encoder: Path, teacher: Path, recipe: Path) -> None:
     tuned = Asked(version, GuideSpec((str(encoder),)), "2x16-32-4", recipe, "auto", True,
                   str(encoder), 1.0)  # fmt: skip

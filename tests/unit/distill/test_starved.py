@@ -153,10 +153,15 @@ def test_a_weak_teacher_may_teach_nevertheless_and_is_named_in_the_result(
     assert "[task.mood.prediction]" in run.result.verdicts[1].hint
 
 
-def test_where_minutes_chose_the_steps_more_of_them_are_advised(tmp_path: Path) -> None:
+def test_where_minutes_chose_the_steps_more_of_them_are_advised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "run" / "minutes").mkdir(parents=True)
     given = {name: RunDirectory(tmp_path / name).in_minutes for name in ("run", "run-teacher", "x")}
     assert given == {"run": True, "run-teacher": True, "x": False}
+    monkeypatch.chdir(tmp_path / "run")
+    given = {name: RunDirectory(Path(name)).in_minutes for name in (".", "..", "../-teacher", "/")}
+    assert given == {".": True, "..": False, "../-teacher": False, "/": False}
 
     own = Training(max_steps=7).numbers
     said = advice("mood", "teacher", own, 200, in_minutes=True)
