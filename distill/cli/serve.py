@@ -66,8 +66,7 @@ def export(
     to: Annotated[
         list[Form] | None,
         typer.Option(
-            help="transformers, onnx, onnx-int8 (these three if left out) or onnx-small; may be "
-            "repeated."
+            help="transformers, onnx, onnx-int8 or onnx-small; may be repeated. All if left out."
         ),
     ] = None,
     trim: Annotated[
@@ -80,7 +79,7 @@ def export(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a model as transformers folder, ONNX and int8 ONNX, and measure each.
+    """Write a model as transformers folder and in three forms of ONNX, and measure each.
 
     Every form is scored and timed on the version's validation rows, and its logits are compared
     with those of the model. The extra "onnx" is needed for ONNX.
@@ -88,9 +87,9 @@ def export(
     use(threads)
     from augment.contract.terminal import labeled
     from distill.cli.output import emit, print_export
-    from distill.serving.export import USUAL_FORMS, export_model
+    from distill.serving.export import FORMS, export_model
 
-    forms = [form.value for form in to] if to else list(USUAL_FORMS)
+    forms = [form.value for form in to] if to else list(FORMS)
     result = export_model(
         model, version, out=out, forms=forms, trim=trim, trim_size=trim_size, quiet=quiet
     )

@@ -22,8 +22,8 @@ EVALUATING = 0.2
 """The share of a part's time that its evaluations may take before there are fewer."""
 RESERVE = 0.05
 """Of the time, for checkpoints and what nobody foresees."""
-FORMS = 4
-"""What is measured of an export: the model, and its usual forms."""
+FORMS = 5
+"""What is measured of an export: the model, and its forms."""
 USUAL_MINUTES = 10.0
 """Given less time than this, the forms of an export are timed for less than usual."""
 _SHARES = (1e-5, 1e5)

@@ -66,8 +66,7 @@ from distill.serving.onnx import (
 from distill.serving.trim import MIN_COUNT, TrimResult, fill_trimmed
 from distill.serving.trim import RECORD as TRIM_RECORD
 
-USUAL_FORMS = ("transformers", "onnx", "onnx-int8")
-FORMS = (*USUAL_FORMS, "onnx-small")
+FORMS = ("transformers", "onnx", "onnx-int8", "onnx-small")
 RECORD, GRAPH = "export.json", "model.onnx"
 RANGE_ROWS = 128  # of training, that fix the ranges of int8
 COUNTED_ROWS = 20_000  # of training, that say how much a token counts
@@ -133,7 +132,7 @@ def export_model(
     version: Version | str | Path,
     *,
     out: str | Path,
-    forms: Sequence[str] = USUAL_FORMS,
+    forms: Sequence[str] = FORMS,
     trim: bool = False,
     trim_size: int | None = None,
     quiet: bool = False,
@@ -144,7 +143,7 @@ def export_model(
         model: Folder, run directory or hub name.
         version: A version or a reference to one.
         out: The new folder; it appears when everything in it is whole.
-        forms: Which of ``FORMS``; all but ``onnx-small`` if left out.
+        forms: Which of ``FORMS``; all if left out.
         trim: Leave tokens out of the vocabulary first, as ``distill trim`` does; every form is
             then compared with the model that has them all.
         trim_size: How many tokens stay then; if left out, all that were seen.

@@ -14,8 +14,8 @@ from distill.models.folders import folder_digest
 from distill.runs.progress import Narrator
 from distill.runs.records import read_json
 from distill.serving.export import (
+    FORMS,
     RECORD,
-    USUAL_FORMS,
     ExportedForm,
     ExportResult,
     Trimming,
@@ -90,7 +90,7 @@ def _forms(narrator: Narrator) -> tuple[str, ...]:
         for line in missing.hint.split("\n"):
             narrator.say("", line)
         return ("transformers",)
-    return USUAL_FORMS
+    return FORMS
 
 
 def _smallest(out: Path, result: ExportResult) -> Smallest:

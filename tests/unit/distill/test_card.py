@@ -24,7 +24,7 @@ from distill.runs.card import CARD, result_card
 from distill.runs.listing import Run, open_run
 from distill.runs.records import flaw, read_json, read_seal
 from distill.runs.usage import HERE, on_hub
-from distill.serving.export import ExportResult
+from distill.serving.export import FORMS, ExportResult
 from tests.unit.distill.helpers import TINY_RECIPE
 
 TITLES = {"student": "mood, distilled student", "teacher": "mood, teacher"}
@@ -121,33 +121,32 @@ def test_a_teacher_has_its_card_and_may_have_it_changed(
 def test_an_export_has_a_card_with_its_forms(exported: Path) -> None:
     card = (exported / CARD).read_text()
 
-    for form in ("pytorch", "transformers", "onnx", "onnx-int8"):
+    for form in ("pytorch", *FORMS):
         assert f"| `{form}` |" in card
     assert {own["name"] for each in results(card) for own in each["metrics"]} >= {
-        f"accuracy ({form})" for form in ("transformers", "onnx", "onnx-int8")
+        f"accuracy ({form})" for form in FORMS
     }
 
 
-FORMS = [
+EXPORTS = [
     ("transformers",), ("onnx",), ("onnx-int8",), ("onnx-small",),
     ("transformers", "onnx", "onnx-int8"), ("onnx", "onnx-small"),
 ]  # fmt: skip
 
 
 def export_of(exported: Path, forms: tuple[str, ...], out: Path) -> ExportResult:
-    """An export with these forms and no others; the smallest is the one of 8 bits by that name."""
+    """An export with these forms and no others."""
     whole = read_json(exported / "export.json", ExportResult)
     kept = [whole.forms[0]]
     for form in forms:
-        made = "onnx-int8" if form == "onnx-small" else form
-        shutil.copytree(exported / made, out / form)
-        kept += [f.model_copy(update={"form": form}) for f in whole.forms if f.form == made]
+        shutil.copytree(exported / form, out / form)
+        kept += [own for own in whole.forms if own.form == form]
     found = whole.model_copy(update={"forms": tuple(kept)})
     (out / "export.json").write_text(found.model_dump_json())
     return found
 
 
-@pytest.mark.parametrize("forms", FORMS)
+@pytest.mark.parametrize("forms", EXPORTS)
 def test_what_the_card_of_an_export_says_to_run_runs_here_and_from_the_hub(
     exported: Path, forms: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

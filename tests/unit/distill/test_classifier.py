@@ -18,6 +18,7 @@ from augment.contract import Fault, Label, TaskSpec
 from distill import Classifier
 from distill.errors import DataInvalid, ModelInvalid, ModelNotFound, UsageError
 from distill.inference.classifier import WASTE, like_lengths
+from distill.inference.forms import SMALL
 from distill.inference.texts import WINDOW_CHARACTERS, windows
 from distill.serving.export import export_model
 from tests.unit.distill.helpers import make_bert, mood_rows, save, write_version
@@ -181,7 +182,7 @@ def test_the_form_that_answers(exported: Path, tmp_path: Path) -> None:
     def named(folder: Path, **wanted: Any) -> str:
         return Path(Classifier.load(folder, **wanted).backend.head.name).name
 
-    assert named(exported) == "onnx-int8"
+    assert named(exported) == "onnx-small"
     assert named(exported, form="onnx") == "onnx"
     assert named(exported, form="transformers") == "transformers"
     with pytest.raises(UsageError, match="holds no form 'gguf'"):
@@ -192,12 +193,14 @@ def test_the_form_that_answers(exported: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(exported, tmp_path / "copy")
     record = json.loads((copy / "export.json").read_text())
     for form in record["forms"]:
-        form["drop"] = 0.02 if form["form"] == "onnx-int8" else 0.0
+        form["drop"] = 0.02 if form["form"] in SMALL else 0.0
     (copy / "export.json").write_text(json.dumps(record))
     assert named(copy) == "onnx"
     shutil.rmtree(copy / "onnx")
     assert named(copy) == "transformers"
     shutil.rmtree(copy / "transformers")
+    assert named(copy) == "onnx-int8"
+    shutil.rmtree(copy / "onnx-small")
     assert named(copy) == "onnx-int8"
     shutil.rmtree(copy / "onnx-int8")
     with pytest.raises(ModelInvalid, match="holds no form"):

@@ -25,7 +25,7 @@ from distill.evaluation.target import EvaluationTarget
 from distill.models.loading import load_classifier
 from distill.runs.records import read_json
 from distill.serving import onnx as onnx_model
-from distill.serving.export import ExportResult, export_model
+from distill.serving.export import FORMS, ExportResult, export_model
 from tests.unit.distill.helpers import (
     SENTIMENT,
     make_bert,
@@ -92,7 +92,7 @@ def test_every_form_is_measured_against_the_model(
     best = forms["pytorch"].scores["validation"]["accuracy"]
     file = exported / "onnx-int8" / "model.onnx"
 
-    assert list(forms) == ["pytorch", "transformers", "onnx", "onnx-int8"]
+    assert list(forms) == ["pytorch", *FORMS]
     assert best > 0.9
     for name, form in forms.items():
         assert form.drop == best - form.scores["validation"]["accuracy"], name
@@ -106,6 +106,7 @@ def test_every_form_is_measured_against_the_model(
     )
     assert forms["onnx"].nodes["MultiHeadAttention"] == 2
     assert forms["onnx-int8"].nodes["MatMulIntegerToFloat"] == 13
+    assert forms["onnx-small"].nodes["BitShift"] == 13
     assert forms["pytorch"].nodes == {}
 
     assert forms["transformers"].logit_difference == 0

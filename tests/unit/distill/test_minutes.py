@@ -365,7 +365,7 @@ def test_the_smallest_form_that_keeps_the_score(
     teacher: Path, version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = smallest.export_smallest(str(teacher), version, out=tmp_path / "a", quiet=True)
-    assert made.folder == tmp_path / "a" / "onnx-int8"
+    assert made.folder == tmp_path / "a" / "onnx-small"
     assert made.form.drop <= FINE_DROP
     assert smallest.export_smallest(str(teacher), version, out=tmp_path / "a", quiet=True) == made
     with pytest.raises(UsageError, match="another model"):
@@ -376,7 +376,7 @@ def test_the_smallest_form_that_keeps_the_score(
     monkeypatch.setattr(export, "measure_latency", measured)
     whole = smallest.export_smallest(str(teacher), version, out=tmp_path / "b", quiet=True)
     assert not whole.trimmed
-    assert [len(called.args[0]) for called in measured.call_args_list] == [4]
+    assert [len(called.args[0]) for called in measured.call_args_list] == [5]
     monkeypatch.setattr("distill.serving.onnx.PACKAGES", ("nowhere",))
     alone = smallest.export_smallest(str(teacher), version, out=tmp_path / "c", quiet=True)
     assert alone.folder == tmp_path / "c" / "transformers"
