@@ -95,7 +95,8 @@ class CandidateFinder:
         window = None if recipe.window == "whole" else recipe.window
         if window is not None and window > room:
             raise RecipeInvalid(
-                f"the recipe has windows of {window} tokens, the masked LM reads {room} of a text.",
+                f"the recipe has windows of {counted(window, 'token')}, the masked LM reads {room} "
+                "of a text.",
                 f'Take shorter ones, such as window = {room}, or "whole".',
             )
         if window is None and recipe.long_text == "windows":

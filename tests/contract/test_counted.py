@@ -68,7 +68,7 @@ def named(expression: str) -> bool:
     return bool(
         re.match(r"counted\(|quoted\(|listed\(|shown\(|', '\.join|' or '\.join", expression)
         or re.fullmatch(r"[A-Z_]+|(\w+\.)*(part|name|names|data|model|made|metric)", expression)
-        or expression.startswith("folder")
+        or expression.startswith(("folder", "uneven"))
     )
 
 
