@@ -10,6 +10,7 @@ from typing import Any
 from augment.contract import Fault
 from distill.errors import DataInvalid
 from distill.evaluation.results import AblationResult, EvaluationResult, GeneralResult
+from distill.models.folders import folder_digest
 from distill.runs.answers import ANSWERS, RowAnswers, read_answers
 from distill.runs.journal import METRICS
 from distill.runs.listing import Kind, Run, State, Unreadable, open_run
@@ -106,9 +107,15 @@ def _read(path: Path, name: str) -> ReadRun:
 
 
 def _of_teacher(run: Run) -> Iterable[StageLog]:
-    """What the teacher's folder keeps of its own training, where it lies where it lay."""
+    """What the teacher's folder keeps of its own training, if it is still that teacher's."""
     known = [call.teacher for call in run.calls if call.teacher]
-    return (own for own in _stages(Path(known[-1])) if own.name == "teacher") if known else ()
+    if not known or not Path(known[-1]).is_dir():
+        return ()
+    try:
+        same = folder_digest(known[-1]) in str(run.identity.get("teacher"))
+    except (Fault, OSError):
+        return ()
+    return (own for own in _stages(Path(known[-1])) if own.name == "teacher") if same else ()
 
 
 def _exported(path: Path) -> tuple[ExportedForm, ...]:

@@ -21,7 +21,7 @@ from distill.evaluation.results import (
     GeneralResult,
 )
 from distill.inference.settings import Calibration
-from distill.reports import writing
+from distill.reports import reading, writing
 from distill.reports.charts import Point, points
 from distill.reports.rows import _curve, disagreement_parts
 from distill.reports.writing import write_report
@@ -299,7 +299,9 @@ def test_answers_that_do_not_fit_are_no_answers(tmp_path: Path, change: str) -> 
         read_answers(folder)
 
 
-def test_the_curves_of_its_teacher_stand_beside_those_of_a_run(tmp_path: Path) -> None:
+def test_the_curves_of_its_teacher_stand_beside_those_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, teacher, work = make_run(tmp_path / "one"), tmp_path / "teacher", tmp_path / "work"
     report(tmp_path, run)
     before = (tmp_path / "report.html").read_text()
@@ -310,9 +312,13 @@ def test_the_curves_of_its_teacher_stand_beside_those_of_a_run(tmp_path: Path) -
     (work / METRICS).write_text("\n".join(lines))
     copy_logs(work, teacher)
     note_call(run, teacher=str(teacher))
+    monkeypatch.setattr(reading, "folder_digest", lambda _: "b" * 64)
     report(tmp_path, run)
     page = (tmp_path / "report.html").read_text()
+    monkeypatch.setattr(reading, "folder_digest", lambda _: "c" * 64)
+    report(tmp_path, run)
 
+    assert "Teacher: losses" not in (tmp_path / "report.html").read_text(), "made again since"
     assert "Teacher: losses" not in before
     assert "Teacher: losses" in page
     assert page.count("Stage 2: losses") == before.count("Stage 2: losses")
