@@ -100,6 +100,8 @@ def saves_bytes(tokens: int, columns: int) -> bool:
 def fit_codebooks(table: Array, weights: Array) -> Codebooks:
     """Find the pieces that lose least, by weighted k-means with a fixed seed.
 
+    Sums round otherwise with another number of threads, and some tokens get other pieces then.
+
     Args:
         table: Shape (tokens, columns).
         weights: What a token counts for, shape (tokens,); more than 0.

@@ -51,7 +51,7 @@ def test_two_examples_are_given_and_the_command_takes_them(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_names_every_option_once(name: str, helps: Helps) -> None:
+def test_help_names_every_option(name: str, helps: Helps) -> None:
     shown = helps(name)
 
     for param in COMMANDS[name].params:
