@@ -167,11 +167,13 @@ class Choice:
         recipe: With the steps.
         parts: What it comes to.
         whole: Whether all epochs of the recipe fit, so that more time would not be used.
+        own: Seconds that the recipe's own steps take, from the start of the command to the report.
     """
 
     recipe: DistillRecipe
     parts: tuple[Part, ...]
     whole: bool
+    own: float
 
     @property
     def seconds(self) -> float:
@@ -196,8 +198,8 @@ def choose(costs: Costs, seconds: float, *, spent: float = 0.0) -> Choice:
         return sum(part.seconds for part in costs.parts(costs.at(share)))
 
     low, high = _SHARES
+    least, own = ((taken(share) + spent + costs.ending) / (1 - RESERVE) for share in (low, 1.0))
     if taken(low) > left:
-        least, own = ((taken(share) + spent + costs.ending) / (1 - RESERVE) for share in (low, 1.0))
         raise UsageError(
             f"--minutes {seconds / 60:g} is too little: to load, to measure and to export takes "
             f"about {span(spent + costs.ending)}, and {LEAST_STEPS} steps of each part "
@@ -209,7 +211,7 @@ def choose(costs: Costs, seconds: float, *, spent: float = 0.0) -> Choice:
         middle = (low * high) ** 0.5
         low, high = (middle, high) if taken(middle) <= left else (low, middle)
     recipe = costs.at(high if whole else low)
-    return Choice(recipe, tuple(costs.parts(recipe)), whole)
+    return Choice(recipe, tuple(costs.parts(recipe)), whole, own)
 
 
 def steps_of(recipe: DistillRecipe, sections: tuple[str, ...]) -> Mapping[str, dict[str, int]]:

@@ -83,6 +83,7 @@ class Plan(Record):
         ending: Seconds to measure, to export and to write the report, about.
         ends: What that is made of.
         whole: Whether more time would not be used.
+        own: Seconds that the recipe's own steps would take in all.
     """
 
     minutes: float
@@ -93,6 +94,7 @@ class Plan(Record):
     ending: float
     ends: tuple[PlannedPart, ...] = ()
     whole: bool
+    own: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -111,6 +113,14 @@ class Plan(Record):
         about = f"at most {span(self.seconds)} of {span(60 * self.minutes)}"
         more = "; more steps than these the recipe does not ask for" * self.whole
         yield "", f"{about}, of it {' · '.join(ends) or 'measuring, export'}{more}"
+        if self.own > 60 * self.minutes:
+            yield (
+                "",
+                (
+                    f"fewer steps than the recipe's own, which fit into --minutes "
+                    f"{math.ceil(self.own / 60)}"
+                ),
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +240,7 @@ def _plan(
         ending=round(costs.ending, 1),
         ends=tuple(map(named, costs.ends())),
         whole=choice.whole,
+        own=round(choice.own, 1),
     )
 
 

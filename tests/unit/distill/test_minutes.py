@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,19 @@ def test_time_that_the_recipe_has_no_use_for_is_left() -> None:
     assert choice.whole
     assert choice.recipe.teacher.max_steps == 13 * own.teacher.numbers.epochs
     assert choice.seconds < 1000
+
+
+def test_the_time_of_the_recipes_own_steps_is_told_where_it_was_not_given() -> None:
+    own = choose(costs(), 120, spent=5).own
+    enough = choose(costs(), own, spent=5)
+    steps = {part.name: part.steps for part in enough.parts}
+    plan = planning.Plan(minutes=2.0, identity={}, steps={}, parts=(), spent=5.0, ending=1.0,
+                         whole=False, own=own)  # fmt: skip
+    told = f"fewer steps than the recipe's own, which fit into --minutes {math.ceil(own / 60)}"
+
+    assert steps["stage 2"] == pytest.approx(costs().at(1.0).prediction.max_steps, rel=0.02)
+    assert ("", told) in plan.lines()
+    assert len([*plan.model_copy(update={"minutes": own / 60}).lines()]) == 2
 
 
 def test_seldom_evaluated_where_that_takes_long() -> None:
