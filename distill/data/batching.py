@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import datasets
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Sampler
+from torch.utils.data import Dataset, Sampler
 
 from distill.data.mixtures import Mixture
 
@@ -58,6 +59,36 @@ class Collator:
         if TEACHER_STATES in rows[0]:
             batch[TEACHER_STATES] = _padded_states([row[TEACHER_STATES] for row in rows], length)
         return batch
+
+
+class TaughtRows(Dataset[dict[str, Any]]):
+    """Tokenized rows, each with what a guide says of it beside it, as one more field.
+
+    Attributes:
+        rows: Tokenized.
+        field: The name of that field.
+    """
+
+    field: ClassVar[str]
+
+    def __init__(self, rows: datasets.Dataset) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
+        """Rows of a batch."""
+        taught = self.taught(indices)
+        rows = self.rows.__getitems__(indices)
+        return [{**row, self.field: own} for row, own in zip(rows, taught, strict=True)]
+
+    @abstractmethod
+    def taught(self, indices: list[int]) -> Iterable[NDArray[np.float32]]:
+        """What is beside each of these rows."""
 
 
 class LengthGrouped(Sampler[int]):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import datasets
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
-from distill.data.batching import TEACHER_STATES
+from distill.data.batching import TEACHER_STATES, TaughtRows
 from distill.data.row_batches import Places
 
 
@@ -39,23 +37,15 @@ class TeacherStates:
         return self.values[start : start + self.lengths[row]]
 
 
-class StateRows(Dataset[dict[str, Any]]):
+class StateRows(TaughtRows):
     """Tokenized rows with the teacher's states beside them."""
 
+    field = TEACHER_STATES
+
     def __init__(self, rows: datasets.Dataset, states: TeacherStates) -> None:
-        self.rows = rows
+        super().__init__(rows)
         self.states = states
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
-        """Rows of a batch."""
-        rows = self.rows.__getitems__(indices)
-        return [
-            {**row, TEACHER_STATES: self.states.of(at)}
-            for at, row in zip(indices, rows, strict=True)
-        ]
+    def taught(self, indices: list[int]) -> list[NDArray[np.float32]]:
+        """States of rows, each of shape (tokens, numbers)."""
+        return [self.states.of(at) for at in indices]

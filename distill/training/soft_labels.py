@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from augment.contract import Version
-from distill.data.batching import SOFT_LABELS
+from distill.data.batching import SOFT_LABELS, TaughtRows
 from distill.data.row_batches import Places
 from distill.evaluation.target import Logits
 from distill.recipes.mixtures import Data
@@ -111,29 +109,24 @@ def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return shares
 
 
-class SoftRows(Dataset[dict[str, Any]]):
+class SoftRows(TaughtRows):
     """Tokenized rows with soft labels beside them."""
 
+    field = SOFT_LABELS
+
     def __init__(self, rows: datasets.Dataset, labels: SoftLabels) -> None:
-        self.rows = rows
+        super().__init__(rows)
         self.labels = labels
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
-        """Rows of a batch.
+    def taught(self, indices: list[int]) -> Logits:
+        """Soft labels of rows, shape (rows, classes).
 
         Raises:
             AssertionError: A row has no soft label; a fault of this program.
         """
         chosen = self.labels.of(np.asarray(indices, dtype=np.int64))
         assert np.isfinite(chosen).all(), "a row without a soft label was drawn"
-        rows = self.rows.__getitems__(indices)
-        return [{**row, SOFT_LABELS: own} for row, own in zip(rows, chosen, strict=True)]
+        return chosen
 
 
 def soft_labels(
