@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from docs.tools import picture, table
+from docs.tools import picture, results, table
 
 ROOT = Path(__file__).parents[1]
 METHOD = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
@@ -108,6 +109,32 @@ def test_tables_of_results_are_what_their_script_makes(page: Path) -> None:
 
     assert text == table.filled(text, own)
     assert len(own.splitlines()) >= 6
+
+
+def test_results_and_their_pictures_are_what_their_script_makes() -> None:
+    """After a file of results is new: ``python -m docs.tools.results``."""
+    assert results.PAGE.read_text(encoding="utf-8") == results.page()
+    for place, drawn in results.pictures().items():
+        assert place.read_text(encoding="utf-8") == drawn, place
+        assert ElementTree.fromstring(drawn).get("aria-label"), place
+
+
+def test_results_tell_where_each_figure_is_from(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another digit in a file, or a file more, and the page is out of date."""
+    copy = tmp_path / "results"
+    shutil.copytree(table.RESULTS, copy)
+    monkeypatch.setattr(table, "RESULTS", copy)
+    monkeypatch.setattr(results, "RESULTS", copy)
+    before = results.page()
+    file = copy / "gates.json"
+    file.write_bytes(file.read_bytes() + b"\n")
+
+    assert results.page() != before
+    (copy / "new.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"what made new\.json"):
+        results.page()
 
 
 def test_readme_fits_two_screens_and_counts_departures() -> None:

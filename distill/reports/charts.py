@@ -29,10 +29,11 @@ MOST_POINTS = 200
 MOST_NAMED = 8
 """Points of a chart that have their names beside them."""
 NAME_LENGTH = 28
-_INK, _PAPER, _LINE = "#010203", "#010204", "#010205"
-_SERIES = [f"#0102{10 + at}" for at in range(6)]
-_COLORS = {_INK: "currentColor", _PAPER: "var(--paper)", _LINE: "var(--line)"} | {
-    own: f"var(--c{at})" for at, own in enumerate(_SERIES, start=1)
+INK, PAPER, LINE = "#010203", "#010204", "#010205"
+SERIES = [f"#0102{10 + at}" for at in range(6)]
+"""Stand for colors of the page: ``svg`` puts these in their places."""
+_COLORS = {INK: "currentColor", PAPER: "var(--paper)", LINE: "var(--line)"} | {
+    own: f"var(--c{at})" for at, own in enumerate(SERIES, start=1)
 }
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 _MARKERS = "osD^vP"
@@ -79,11 +80,11 @@ def curves(
             marker = "o" if len(keep) < 2 else None
             axes.plot(
                 [own.x[i] for i in keep], [own.y[i] for i in keep], label=_name(own.name),
-                color=_SERIES[at % 6], linestyle=_DASHES[at % 6], marker=marker, linewidth=1.6,
+                color=SERIES[at % 6], linestyle=_DASHES[at % 6], marker=marker, linewidth=1.6,
             )  # fmt: skip
         if log and all(value > 0 for own in lines for value in own.y):
             axes.set_yscale("log")
-            _plain_numbers(axes.yaxis)
+            plain_numbers(axes.yaxis)
         _legend(axes, len(lines))
         ends = "; ".join(f"{own.name} from {own.y[0]:.3g} to {own.y[-1]:.3g}" for own in lines)
         return _drawn(axes, f"{alt or title}. {ends}", title)
@@ -112,21 +113,21 @@ def points(
         for at, group in ((at, group) for at, group in enumerate(order) if group in drawn):
             for point in (each for each in own if each.group == group):
                 if point.low is not None and point.high is not None:
-                    axes.vlines(point.x, point.low, point.high, color=_SERIES[at % 6], alpha=0.5)
+                    axes.vlines(point.x, point.low, point.high, color=SERIES[at % 6], alpha=0.5)
             some = [each for each in own if each.group == group]
             axes.plot(
                 [each.x for each in some], [each.y for each in some], _MARKERS[at % 6],
-                color=_SERIES[at % 6], label=_name(group), markersize=6, linestyle="none",
+                color=SERIES[at % 6], label=_name(group), markersize=6, linestyle="none",
             )  # fmt: skip
         if log and all(point.x > 0 for point in own):
             axes.set_xscale("log")
-            _plain_numbers(axes.xaxis)
+            plain_numbers(axes.xaxis)
         axes.margins(x=0.12, y=0.12)
         if len(own) <= MOST_NAMED and len({p.name for p in own if p.name}) > 1:
             for point in own:
                 axes.annotate(
                     _name(point.name), (point.x, point.y), xytext=(5, 5), fontsize=7.5,
-                    textcoords="offset points", color=_INK,
+                    textcoords="offset points", color=INK,
                 )  # fmt: skip
         _legend(axes, len(drawn))
         says = "; ".join(f"{p.group} {p.name}: {x} {p.x:.3g}, {y} {p.y:.3f}" for p in own[:20])
@@ -142,19 +143,19 @@ def bars(
         return note(f"{title}: nothing that could be drawn.")
     with _axes(title, x, "", height=0.9 + 0.27 * len(own)) as axes:
         places = list(range(len(own)))[::-1]
-        axes.barh(places, [b.value for b in own], color=_SERIES[0], alpha=0.55, height=0.65)
+        axes.barh(places, [b.value for b in own], color=SERIES[0], alpha=0.55, height=0.65)
         known = [
             (at, b.value, b.deviation) for at, b in zip(places, own, strict=True) if b.deviation
         ]
         if known:
             ats, values, errors = zip(*known, strict=True)
-            axes.errorbar(values, ats, xerr=errors, fmt="none", ecolor=_INK, capsize=3)
+            axes.errorbar(values, ats, xerr=errors, fmt="none", ecolor=INK, capsize=3)
         axes.set_yticks(places, [_name(b.name) for b in own])
         low = min(b.value - (b.deviation or 0) for b in own)
         high = max([b.value + (b.deviation or 0) for b in own] + ([line[1]] if line else []))
         axes.set_xlim(max(0, low - 0.25 * (high - low or high)) if low > 0 else None, None)
         if line:
-            axes.axvline(line[1], color=_SERIES[1], linestyle="--", linewidth=1.2, label=line[0])
+            axes.axvline(line[1], color=SERIES[1], linestyle="--", linewidth=1.2, label=line[0])
             _legend(axes, 2)
         says = "; ".join(f"{b.name} {b.value:.3f}" for b in own)
         return _drawn(axes, f"{title}. {says}", title)
@@ -163,10 +164,10 @@ def bars(
 def reliability(title: str, lines: Sequence[Curve]) -> Markup:
     """Accuracy against confidence; on the diagonal a model is as right as it is sure."""
     with _axes(title, "confidence", "share that is right") as axes:
-        axes.plot([0, 1], [0, 1], color=_LINE, linewidth=1.2)
+        axes.plot([0, 1], [0, 1], color=LINE, linewidth=1.2)
         for at, own in enumerate(lines):
             axes.plot(
-                own.x, own.y, _MARKERS[at % 6], color=_SERIES[at % 6], label=_name(own.name),
+                own.x, own.y, _MARKERS[at % 6], color=SERIES[at % 6], label=_name(own.name),
                 linestyle=_DASHES[at % 6], linewidth=1.4, markersize=4.5,
             )  # fmt: skip
         axes.set(xlim=(0, 1.02), ylim=(0, 1.04))
@@ -184,19 +185,19 @@ def mapping(layers: Sequence[int], teacher: int) -> Markup:
         step = (teacher - 1) / max(1, len(layers) - 1) if len(layers) > 1 else 1
         rows = {at: 1 + step * (at - 1) for at in range(1, len(layers) + 1)}
         for layer in range(1, teacher + 1):
-            edge = _SERIES[0] if layer in layers else _LINE
+            edge = SERIES[0] if layer in layers else LINE
             axes.text(
-                0.28, layer, f"teacher {layer}", ha="center", va="center", fontsize=8.5, color=_INK,
-                bbox={"boxstyle": "round,pad=.35", "fc": _PAPER, "ec": edge},
+                0.28, layer, f"teacher {layer}", ha="center", va="center", fontsize=8.5, color=INK,
+                bbox={"boxstyle": "round,pad=.35", "fc": PAPER, "ec": edge},
             )  # fmt: skip
         for at, of in enumerate(layers, start=1):
             axes.text(
-                0.78, rows[at], f"student {at}", ha="center", va="center", fontsize=8.5, color=_INK,
-                bbox={"boxstyle": "round,pad=.35", "fc": _PAPER, "ec": _SERIES[1]},
+                0.78, rows[at], f"student {at}", ha="center", va="center", fontsize=8.5, color=INK,
+                bbox={"boxstyle": "round,pad=.35", "fc": PAPER, "ec": SERIES[1]},
             )  # fmt: skip
             axes.annotate(
                 "", (0.655, rows[at]), (0.405, of),
-                arrowprops={"arrowstyle": "->", "color": _INK, "linewidth": 1.1},
+                arrowprops={"arrowstyle": "->", "color": INK, "linewidth": 1.1},
             )  # fmt: skip
         axes.set(xlim=(0, 1), ylim=(0.3, max(teacher, len(layers)) + 0.7))
         return _drawn(axes, f"{title}: {says}", title)
@@ -204,32 +205,40 @@ def mapping(layers: Sequence[int], teacher: int) -> Markup:
 
 @contextmanager
 def _axes(title: str, x: str, y: str, height: float = HEIGHT) -> Iterator[Axes]:
-    """Empty axes in the page's colors; nothing of matplotlib's own state is changed."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
+    """Empty axes in the page's colors."""
+    with drawn_for_a_page(title):
+        from matplotlib.figure import Figure
 
-    settings: Any = {
-        "svg.fonttype": "none", "svg.hashsalt": shown(title),
-        "font.size": 9, "font.family": "sans-serif",
-        "text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK,
-        "axes.edgecolor": _LINE, "axes.facecolor": "none", "figure.facecolor": "none",
-        "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
-        "axes.grid": True, "grid.color": _LINE, "grid.linewidth": 0.5, "path.simplify": True,
-        "text.parse_math": False, "xtick.major.size": 0, "ytick.major.size": 0,
-        "xtick.minor.size": 0, "ytick.minor.size": 0,
-    }  # fmt: skip
-    with mpl.rc_context(settings):
         drawing: Figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = drawing.add_subplot()
         axes.set(xlabel=shown(x), ylabel=shown(y))
         yield axes
 
 
+@contextmanager
+def drawn_for_a_page(title: str) -> Iterator[None]:
+    """Settings for what ``svg`` writes; the state of matplotlib is as before afterwards."""
+    import matplotlib as mpl
+
+    settings: Any = {
+        "svg.fonttype": "none", "svg.hashsalt": shown(title),
+        "font.size": 9, "font.family": "sans-serif",
+        "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
+        "axes.edgecolor": LINE, "axes.facecolor": "none", "figure.facecolor": "none",
+        "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+        "axes.grid": True, "grid.color": LINE, "grid.linewidth": 0.5, "path.simplify": True,
+        "text.parse_math": False, "xtick.major.size": 0, "ytick.major.size": 0,
+        "xtick.minor.size": 0, "ytick.minor.size": 0,
+    }  # fmt: skip
+    with mpl.rc_context(settings):
+        yield
+
+
 def _name(text: str) -> str:
     return shown(text if len(text) <= NAME_LENGTH else f"{text[: NAME_LENGTH - 1]}…")
 
 
-def _plain_numbers(axis: Any) -> None:
+def plain_numbers(axis: Any) -> None:
     """Numbers instead of powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -246,14 +255,14 @@ def _legend(axes: Axes, count: int) -> None:
 
 def _drawn(axes: Axes, alt: str, caption: str) -> Markup:
     drawing: Any = axes.figure
-    return figure(_svg(drawing), alt, caption)
+    return figure(svg(drawing), alt, caption)
 
 
 _NUMBER, _NAMED = re.compile(r"-?\d+\.\d{2,}"), re.compile(r"#([\w.-]+)")
 _SVG, _LINKS = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
-def _svg(drawing: Figure) -> Markup:
+def svg(drawing: Figure) -> Markup:
     """A figure as SVG for a page: short numbers, ids of its own, the page's colors and fonts."""
     stream = io.BytesIO()
     with warnings.catch_warnings(action="ignore"):  # that its own font lacks a letter of a name
