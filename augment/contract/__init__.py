@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         SourceSplit,
         identity,
     )
-    from augment.contract.models import LabelOrder, match_labels, model_digest
+    from augment.contract.models import model_digest
     from augment.contract.shards import content_digest, sha256_file
     from augment.contract.task import (
         CONTRACT,
@@ -53,9 +53,11 @@ if TYPE_CHECKING:
         UNLABELED_SPLIT,
         WORD_REPLACEMENT,
         Label,
+        LabelOrder,
         Splits,
         TaskSpec,
         arrow_schema,
+        match_labels,
         rejected_schema,
     )
     from augment.contract.version import (

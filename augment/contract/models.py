@@ -1,4 +1,4 @@
-"""What both packages must agree on about a model: its name, digest, labels, length, settings.
+"""What both packages must agree on about a model: its name, digest, family, length, settings.
 
 Models come as plain values; the few functions that ask torch or transformers import them.
 """
@@ -9,9 +9,9 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -19,47 +19,9 @@ import numpy as np
 from augment.contract.errors import Fault, first_line
 from augment.contract.process import speech
 from augment.contract.reading import is_failure
-from augment.contract.task import TaskSpec
 
 _VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash", "dtype", "torch_dtype")
 _LEFT_BY_A_CALL = ("truncation", "padding")
-
-
-@dataclass(frozen=True, slots=True)
-class LabelOrder:
-    """How a model's classes answer a task's labels.
-
-    Attributes:
-        columns: The model's column for each label of the task; nothing where both orders agree.
-        named: Whether the model names its labels; otherwise they are taken by position.
-    """
-
-    columns: tuple[int, ...] | None = None
-    named: bool = True
-
-
-def match_labels(names: Sequence[str], task: TaskSpec) -> LabelOrder | None:
-    """Match a model's label names with the task's, whatever their case and order.
-
-    Args:
-        names: The model's label names in the order of its logits.
-        task: A classification task wants its own names, or names that say nothing
-            (``LABEL_0``, …); a regression wants one output.
-
-    Returns:
-        The order, or None where the labels are not those of the task.
-    """
-    if task.label.kind == "regression":
-        return LabelOrder() if len(names) == 1 else None
-    if list(names) == list(task.label.names):
-        return LabelOrder()
-    if list(names) == [f"LABEL_{index}" for index in range(len(task.label.names))]:
-        return LabelOrder(named=False)
-    theirs = [name.lower() for name in names]
-    ours = [name.lower() for name in task.label.names]
-    if sorted(theirs) != sorted(ours) or len(set(theirs)) != len(theirs):
-        return None
-    return LabelOrder(None if theirs == ours else tuple(map(theirs.index, ours)))
 
 
 def refuse_multi_label(name: str, config: Any, fault: type[Fault]) -> None:
@@ -102,12 +64,113 @@ def tokenizer_rules(tokenizer: str) -> dict[str, Any]:
     return {k: v for k, v in json.loads(tokenizer).items() if k not in _LEFT_BY_A_CALL}
 
 
+@dataclass(frozen=True, slots=True)
+class LayerNames:
+    """Dotted names of a layer's modules, below the layer."""
+
+    query: str = "attention.self.query"
+    key: str = "attention.self.key"
+    value: str = "attention.self.value"
+    attention_out: str = "attention.output.dense"
+    attention_norm: str = "attention.output.LayerNorm"
+    intermediate: str = "intermediate.dense"
+    output: str = "output.dense"
+    output_norm: str = "output.LayerNorm"
+
+
+@dataclass(frozen=True, slots=True)
+class HeadNames:
+    """Dotted names of a masked-LM head's modules, below the model.
+
+    ``activation`` is the head's own, or None where it has that of the layers.
+    """
+
+    dense: str
+    norm: str
+    activation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Where a family of BERT's shape keeps its weights, and what is special to it.
+
+    Attributes:
+        head: Its masked-LM head; None where its masked LMs are not read.
+        layers: The list of layers, below the encoder.
+        layer: The modules of a layer.
+        activation: The key in ``config.json`` with the layers' activation.
+        segments: Segment vectors that the model uses; with one, both segments share it.
+        position_bias: Table of what is added to the scores of all layers by the distance of two
+            tokens, below the encoder; its module has ``compute_position_bias``. Empty: none.
+        narrows: Whether its layers are made narrower for a student.
+        constants: Settings that its code does not read: what it computes with in their place.
+    """
+
+    head: HeadNames | None = None
+    layers: str = "encoder.layer"
+    layer: LayerNames = LayerNames()
+    activation: str = "hidden_act"
+    segments: int = 2
+    position_bias: str = ""
+    narrows: bool = True
+    constants: Mapping[str, int] = field(default_factory=dict)
+
+
+_LM_HEAD = HeadNames("lm_head.dense", "lm_head.layer_norm", "gelu")
+FAMILIES = {
+    "bert": Family(
+        HeadNames("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm")
+    ),
+    "roberta": Family(_LM_HEAD, segments=1),
+    "electra": Family(
+        HeadNames("generator_predictions.dense", "generator_predictions.LayerNorm", "gelu")
+    ),
+    "distilbert": Family(
+        HeadNames("vocab_transform", "vocab_layer_norm"),
+        layers="transformer.layer",
+        layer=LayerNames(
+            query="attention.q_lin",
+            key="attention.k_lin",
+            value="attention.v_lin",
+            attention_out="attention.out_lin",
+            attention_norm="sa_layer_norm",
+            intermediate="ffn.lin1",
+            output="ffn.lin2",
+            output_norm="output_layer_norm",
+        ),
+        activation="activation",
+        segments=0,
+        narrows=False,
+    ),
+    "mpnet": Family(
+        _LM_HEAD,
+        layer=LayerNames(
+            query="attention.attn.q",
+            key="attention.attn.k",
+            value="attention.attn.v",
+            attention_out="attention.attn.o",
+            attention_norm="attention.LayerNorm",
+        ),
+        segments=0,
+        position_bias="encoder.relative_attention_bias",
+        constants={"pad_token_id": 1, "relative_attention_num_buckets": 32},
+    ),
+    "xlm-roberta": Family(segments=1),
+    "camembert": Family(segments=1),
+}
+"""Model type in ``config.json`` → its family, of BERT's shape: docs/howto/add-an-encoder-family."""
+
 COUNT_FROM_PADDING = frozenset((
     "camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "markuplm", "mpnet",
     "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 ))  # fmt: skip
 """Families whose first position is the padding token's id plus one: see
 ``create_position_ids_from_input_ids`` in their modules of transformers."""
+
+
+def first_position(config: Any) -> int:
+    """The number of a text's first position in a model's table of positions."""
+    return config.pad_token_id + 1 if config.model_type in COUNT_FROM_PADDING else 0
 
 
 def max_input_length(config: Any) -> int | None:
@@ -118,8 +181,7 @@ def max_input_length(config: Any) -> int | None:
     positions = getattr(config, "max_position_embeddings", None)
     if positions is None or positions < 1:  # XLNet says -1
         return None
-    unused = config.pad_token_id + 1 if config.model_type in COUNT_FROM_PADDING else 0
-    return int(positions) - unused
+    return int(positions) - first_position(config)
 
 
 def is_hub_name(name: str) -> bool:
@@ -274,8 +336,15 @@ def find_unsupported(raw: Mapping[str, Any], kind: type) -> Unsupported | None:
         harmless = not _says_something(value) or value in _HARMLESS.get(key, ())
         if not harmless and not _reads(kind, key):
             return Unsupported(f"{key} = {_short(value)} ({meaning})", _OTHER_MODEL)
+    family = model_type(raw)
+    for key, constant in FAMILIES.get(family, Family()).constants.items():
+        if raw.get(key, constant) != constant:
+            return Unsupported(
+                f"{key} = {_short(raw[key])} (the code of {family} computes with {constant})",
+                f"Give a model whose {key} is {constant}.",
+            )
     code = raw.get("auto_map") or {}
-    if model_type(raw) in _CLASSIC and any(str(name).startswith("AutoModel") for name in code):
+    if family in _CLASSIC and any(str(name).startswith("AutoModel") for name in code):
         return Unsupported(
             "code of its own (auto_map), which is never run",
             "Where transformers' own code computes the same, take auto_map out of config.json.",

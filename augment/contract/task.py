@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pyarrow as pa
@@ -274,3 +275,40 @@ def _row_html(values: Iterable[object], kind: str, cells: Iterable[str] = ()) ->
     shown_as = [f"<{kind}>{markup(value)}</{kind}>" for value in values]
     more = [f"<{kind} style='text-align:left'>{cell}</{kind}>" for cell in cells]
     return f"<tr>{''.join([*shown_as, *more])}</tr>"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelOrder:
+    """How a model's classes answer a task's labels.
+
+    Attributes:
+        columns: The model's column for each label of the task; nothing where both orders agree.
+        named: Whether the model names its labels; otherwise they are taken by position.
+    """
+
+    columns: tuple[int, ...] | None = None
+    named: bool = True
+
+
+def match_labels(names: Sequence[str], task: TaskSpec) -> LabelOrder | None:
+    """Match a model's label names with the task's, whatever their case and order.
+
+    Args:
+        names: The model's label names in the order of its logits.
+        task: A classification task wants its own names, or names that say nothing
+            (``LABEL_0``, …); a regression wants one output.
+
+    Returns:
+        The order, or None where the labels are not those of the task.
+    """
+    if task.label.kind == "regression":
+        return LabelOrder() if len(names) == 1 else None
+    if list(names) == list(task.label.names):
+        return LabelOrder()
+    if list(names) == [f"LABEL_{index}" for index in range(len(task.label.names))]:
+        return LabelOrder(named=False)
+    theirs = [name.lower() for name in names]
+    ours = [name.lower() for name in task.label.names]
+    if sorted(theirs) != sorted(ours) or len(set(theirs)) != len(theirs):
+        return None
+    return LabelOrder(None if theirs == ours else tuple(map(theirs.index, ours)))

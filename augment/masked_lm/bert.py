@@ -1,4 +1,4 @@
-"""Exact forward pass of BERT-shaped masked LMs at the masks alone, and their weights' names.
+"""Exact forward pass of BERT-shaped masked LMs at the masks alone.
 
 Inputs lie one after the other without padding. Three kinds of products are skipped, and the logits
 are the same: equal tokens at equal positions share the first layer's projections; in the last layer
@@ -9,87 +9,15 @@ the LM head sees the masks only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from augment.contract.models import FAMILIES, Family, first_position
 from augment.masked_lm.inputs import LengthGroup, PackedInputs
 from augment.masked_lm.kernels import Linear
-
-
-@dataclass(frozen=True, slots=True)
-class LayerNames:
-    """Dotted names of a layer's modules, below the layer."""
-
-    query: str = "attention.self.query"
-    key: str = "attention.self.key"
-    value: str = "attention.self.value"
-    attention_out: str = "attention.output.dense"
-    attention_norm: str = "attention.output.LayerNorm"
-    intermediate: str = "intermediate.dense"
-    output: str = "output.dense"
-    output_norm: str = "output.LayerNorm"
-
-
-@dataclass(frozen=True, slots=True)
-class WeightNames:
-    """Where a family of BERT's shape keeps its weights, and what is special to it.
-
-    Attributes:
-        head_dense: The LM head's inner layer, below the model.
-        head_norm: Its normalization.
-        head_activation: Its activation, or None where it has that of the layers.
-        layers: The list of layers, below the base model.
-        layer: The modules of a layer.
-        activation: The key in ``config.json`` with the layers' activation.
-        segments: Segment vectors that the model uses; with one, both segments share it.
-        after_padding: Whether positions are numbered from the padding token's id plus one.
-    """
-
-    head_dense: str
-    head_norm: str
-    head_activation: str | None = None
-    layers: str = "encoder.layer"
-    layer: LayerNames = LayerNames()
-    activation: str = "hidden_act"
-    segments: int = 2
-    after_padding: bool = False
-
-
-WEIGHT_NAMES = {
-    "bert": WeightNames("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),
-    "roberta": WeightNames(
-        "lm_head.dense",
-        "lm_head.layer_norm",
-        head_activation="gelu",
-        segments=1,
-        after_padding=True,
-    ),
-    "electra": WeightNames(
-        "generator_predictions.dense", "generator_predictions.LayerNorm", head_activation="gelu"
-    ),
-    "distilbert": WeightNames(
-        "vocab_transform",
-        "vocab_layer_norm",
-        layers="transformer.layer",
-        layer=LayerNames(
-            query="attention.q_lin",
-            key="attention.k_lin",
-            value="attention.v_lin",
-            attention_out="attention.out_lin",
-            attention_norm="sa_layer_norm",
-            intermediate="ffn.lin1",
-            output="ffn.lin2",
-            output_norm="output_layer_norm",
-        ),
-        activation="activation",
-        segments=0,
-    ),
-}
-"""Model type in ``config.json`` → the names of its weights."""
 
 
 class BertForward:
@@ -98,16 +26,19 @@ class BertForward:
     def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
         """Copy the weights of a masked LM in eval mode into the layout that is fastest.
 
-        Its family is one of ``WEIGHT_NAMES``; the layers have this dtype, the LM head at least
-        float32.
+        Its family is one of ``FAMILIES`` with a head; the layers have this dtype, the LM head at
+        least float32.
         """
-        config, names = model.config, WEIGHT_NAMES[model.config.model_type]
-        *layers, last = model.base_model.get_submodule(names.layers)
-        self._embeddings = _Embeddings(model.base_model, names, dtype)
-        self._layers = [_Layer(layer, config, names, dtype) for layer in layers]
-        self._last = _LastLayer(last, config, names, dtype)
-        activation = names.head_activation or getattr(config, names.activation)
-        self._head = LMHead(model, names.head_dense, names.head_norm, activation, dtype)
+        config, family = model.config, FAMILIES[model.config.model_type]
+        head = family.head
+        assert head is not None
+        *layers, last = model.base_model.get_submodule(family.layers)
+        self._embeddings = _Embeddings(model.base_model, family, dtype)
+        self._bias = _PositionBias(model.base_model, family, dtype)
+        self._layers = [_Layer(layer, config, family, dtype) for layer in layers]
+        self._last = _LastLayer(last, config, family, dtype)
+        activation = head.activation or getattr(config, family.activation)
+        self._head = LMHead(model, head.dense, head.norm, activation, dtype)
 
     def __call__(self, inputs: PackedInputs) -> Tensor:
         """Logits, shape ``(masks, vocabulary)``."""
@@ -115,10 +46,11 @@ class BertForward:
         hidden = self._embeddings(*distinct)
         first = self._layers[0].project(hidden).index_select(0, inverse) if self._layers else None
         hidden = hidden.index_select(0, inverse)
+        bias = self._bias(inputs)
         for layer in self._layers:
-            hidden = layer(hidden, inputs.groups, first)
+            hidden = layer(hidden, inputs.groups, bias, first)
             first = None
-        return self._head(self._last(hidden, inputs))
+        return self._head(self._last(hidden, inputs, bias))
 
 
 def _distinct(inputs: PackedInputs) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
@@ -133,14 +65,14 @@ def _distinct(inputs: PackedInputs) -> tuple[tuple[Tensor, Tensor, Tensor], Tens
 class _Embeddings:
     """Token, position and segment vectors, added, normalized, and projected where narrow."""
 
-    def __init__(self, base: Any, names: WeightNames, dtype: torch.dtype) -> None:
+    def __init__(self, base: Any, family: Family, dtype: torch.dtype) -> None:
         module = base.embeddings
         self._tokens = module.word_embeddings.weight.detach()
-        first = base.config.pad_token_id + 1 if names.after_padding else 0
+        first = first_position(base.config)
         self._positions = module.position_embeddings.weight.detach()[first:]
         self._segments = self._tokens.new_zeros(2, self._tokens.shape[1])
-        if names.segments:
-            used = module.token_type_embeddings.weight.detach()[: names.segments]
+        if family.segments:
+            used = module.token_type_embeddings.weight.detach()[: family.segments]
             self._segments = used.expand(2, -1)
         self._norm = LayerNorm(module.LayerNorm, self._tokens.dtype)
         project = getattr(base, "embeddings_project", None)
@@ -151,6 +83,24 @@ class _Embeddings:
         summed = self._tokens[ids] + self._segments[segments] + self._positions[positions]
         normed = self._norm(summed).to(self._dtype)
         return normed if self._project is None else self._project(normed)
+
+
+class _PositionBias:
+    """What a family adds to the scores of all layers by the distance of two tokens, if anything."""
+
+    def __init__(self, base: Any, family: Family, dtype: torch.dtype) -> None:
+        name = family.position_bias.rpartition(".")[0]
+        self._module = base.get_submodule(name) if name else None
+        self._dtype = dtype
+
+    def __call__(self, inputs: PackedInputs) -> Tensor | None:
+        """Of the longest input, shape ``(heads, length, length)``; shorter ones have its corner."""
+        if self._module is None:
+            return None
+        longest = max(group.length for group in inputs.groups)
+        like = torch.empty(1, longest, 0, device=inputs.ids.device)
+        bias: Tensor = self._module.compute_position_bias(like)[0]
+        return bias.detach().to(self._dtype)
 
 
 class LayerNorm:
@@ -170,14 +120,14 @@ class LayerNorm:
 class _AfterAttention:
     """A layer's output projection of attention and its feed-forward network, both residual."""
 
-    def __init__(self, layer: Any, config: Any, names: WeightNames, dtype: torch.dtype) -> None:
+    def __init__(self, layer: Any, config: Any, family: Family, dtype: torch.dtype) -> None:
         part = layer.get_submodule
-        self._activation = getattr(config, names.activation)
-        self._attention_out = Linear.of(part(names.layer.attention_out), dtype)
-        self._attention_norm = LayerNorm(part(names.layer.attention_norm), dtype)
-        self._intermediate = Linear.of(part(names.layer.intermediate), dtype)
-        self._output = Linear.of(part(names.layer.output), dtype)
-        self._output_norm = LayerNorm(part(names.layer.output_norm), dtype)
+        self._activation = getattr(config, family.activation)
+        self._attention_out = Linear.of(part(family.layer.attention_out), dtype)
+        self._attention_norm = LayerNorm(part(family.layer.attention_norm), dtype)
+        self._intermediate = Linear.of(part(family.layer.intermediate), dtype)
+        self._output = Linear.of(part(family.layer.output), dtype)
+        self._output_norm = LayerNorm(part(family.layer.output_norm), dtype)
 
     def __call__(self, hidden: Tensor, context: Tensor) -> Tensor:
         hidden = self._attention_norm(self._attention_out(context, residual=hidden))
@@ -191,18 +141,22 @@ class _Layer:
     ``project`` gives queries, keys and values side by side, shape ``(tokens, 3 x width)``.
     """
 
-    def __init__(self, layer: Any, config: Any, names: WeightNames, dtype: torch.dtype) -> None:
-        qkv = (names.layer.query, names.layer.key, names.layer.value)
+    def __init__(self, layer: Any, config: Any, family: Family, dtype: torch.dtype) -> None:
+        qkv = (family.layer.query, family.layer.key, family.layer.value)
         parts = [layer.get_submodule(name) for name in qkv]
         self.project = Linear(
             torch.cat([part.weight.detach() for part in parts]).to(dtype),
             torch.cat([part.bias.detach() for part in parts]).to(dtype),
         )
         self._heads = config.num_attention_heads
-        self._after_attention = _AfterAttention(layer, config, names, dtype)
+        self._after_attention = _AfterAttention(layer, config, family, dtype)
 
     def __call__(
-        self, hidden: Tensor, groups: Sequence[LengthGroup], qkv: Tensor | None = None
+        self,
+        hidden: Tensor,
+        groups: Sequence[LengthGroup],
+        bias: Tensor | None,
+        qkv: Tensor | None = None,
     ) -> Tensor:
         """Hidden states, shape ``(tokens, width)``; ``qkv`` where it is known already."""
         qkv = self.project(hidden) if qkv is None else qkv
@@ -210,7 +164,8 @@ class _Layer:
         for group in groups:
             split = qkv[group.tokens].view(group.inputs, group.length, 3, self._heads, -1)
             query, key, value = split.permute(2, 0, 3, 1, 4)
-            attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+            added = None if bias is None else bias[None, :, : group.length, : group.length]
+            attended = F.scaled_dot_product_attention(query, key, value, added).transpose(1, 2)
             context[group.tokens].view(attended.shape).copy_(attended)
         return self._after_attention(hidden, context)
 
@@ -218,10 +173,10 @@ class _Layer:
 class _LastLayer:
     """The last layer at the masks only; keys and values of the other tokens are never formed."""
 
-    def __init__(self, layer: Any, config: Any, names: WeightNames, dtype: torch.dtype) -> None:
+    def __init__(self, layer: Any, config: Any, family: Family, dtype: torch.dtype) -> None:
         query, key, value = (
             layer.get_submodule(name)
-            for name in (names.layer.query, names.layer.key, names.layer.value)
+            for name in (family.layer.query, family.layer.key, family.layer.value)
         )
         self._heads, width = config.num_attention_heads, len(query.weight)
         by_head = (self._heads, width // self._heads, width)
@@ -230,9 +185,9 @@ class _LastLayer:
         self._value = value.weight.detach().to(dtype).view(by_head).contiguous()
         self._value_bias = value.bias.detach().to(dtype)
         self._scale = (width // self._heads) ** -0.5
-        self._after_attention = _AfterAttention(layer, config, names, dtype)
+        self._after_attention = _AfterAttention(layer, config, family, dtype)
 
-    def __call__(self, hidden: Tensor, inputs: PackedInputs) -> Tensor:
+    def __call__(self, hidden: Tensor, inputs: PackedInputs, bias: Tensor | None) -> Tensor:
         """Hidden states at the masks, shape ``(masks, width)``.
 
         The keys' bias moves all scores of a query alike, so that the softmax does not see it; the
@@ -246,7 +201,11 @@ class _LastLayer:
             rows = slice(first, first + group.inputs * group.masks)
             states = hidden[group.tokens].view(group.inputs, group.length, -1)
             queries = scaled[rows].reshape(group.inputs, group.masks * self._heads, -1)
-            weights = torch.softmax(queries @ states.transpose(1, 2), dim=-1)
+            scores = queries @ states.transpose(1, 2)
+            if bias is not None:
+                at = inputs.positions[inputs.masks[rows]]
+                scores += bias[:, at, : group.length].transpose(0, 1).reshape(scores.shape)
+            weights = torch.softmax(scores, dim=-1)
             means[rows] = (weights @ states).view(-1, self._heads, states.shape[-1])
             first += group.inputs * group.masks
         values = torch.bmm(means.transpose(0, 1), self._value.transpose(1, 2))

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from augment.contract.models import FAMILIES as BERT_SHAPED
 from augment.contract.models import max_input_length
-from augment.masked_lm.bert import WEIGHT_NAMES, BertForward
+from augment.masked_lm.bert import BertForward
 from augment.masked_lm.inputs import PackedInputs
 from augment.masked_lm.kernels import ACTIVATIONS
 from augment.masked_lm.modernbert import ModernBertForward
 
-FAMILIES = (*WEIGHT_NAMES, "modernbert")
+FAMILIES = (*(name for name, family in BERT_SHAPED.items() if family.head), "modernbert")
 """Model types in ``config.json``."""
 
 _POSITIONS = 512

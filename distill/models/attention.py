@@ -2,14 +2,14 @@
 
 No modelling code is copied. Encoders that call transformers' attention interface get a function of
 ours, registered under a name of its own: it computes what ``sdpa`` computes and, while a recorder
-is attached, records what was asked for. DeBERTa-v2 calls no interface; there, the method that adds
-its position terms is wrapped for the length of one forward pass.
+is attached, records what was asked for. DeBERTa-v2 and MPNet call no interface; there, modules are
+listened to for the length of one forward pass (``_LISTENERS``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +19,11 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfAttention
+from transformers.models.mpnet.modeling_mpnet import MPNetSelfAttention
 from transformers.utils.output_capturing import OutputRecorder, maybe_install_capturing_hooks
 
 from augment.contract.foreign import counted
+from augment.contract.models import FAMILIES
 from distill.errors import EncoderUnsupported
 from distill.models.qkv import QKV
 
@@ -30,7 +32,6 @@ ATTENTION = "sdpa_with_scores"
 # layer of 12 heads and 32 rows: 5 ms instead of 24 at 64 tokens, 19 instead of 55 at 128, equal
 # at 192, slower from 256 on.
 MAX_PLAIN_LENGTH = 192
-STACKED = ("bert", "roberta", "electra", "xlm-roberta", "camembert")
 _RECORDER = "_distill_recorder"
 
 
@@ -96,7 +97,8 @@ def enable_capture(model: PreTrainedModel) -> list[nn.Module]:
             f"{type(model).__name__} does not show its attention scores: expected one attention "
             f"module in each of {counted(layers, 'layer')}, found {len(modules)}.",
             "Set weights.attention = 0 in the recipe, or use --recipe logits. Scores "
-            "are seen in BERT, RoBERTa, ELECTRA, DistilBERT, DeBERTa-v2, ModernBERT and relatives.",
+            "are seen in BERT, RoBERTa, ELECTRA, DistilBERT, MPNet, DeBERTa-v2, ModernBERT and "
+            "relatives.",
         )
     _use_own_attention(model, modules)
     return modules
@@ -109,7 +111,7 @@ def use_plain_attention(model: PreTrainedModel) -> None:
 
 
 def _use_own_attention(model: PreTrainedModel, modules: Sequence[nn.Module]) -> None:
-    if not isinstance(modules[0], DisentangledSelfAttention):
+    if not isinstance(modules[0], tuple(_LISTENERS)):
         model.set_attn_implementation(ATTENTION)
 
 
@@ -118,7 +120,7 @@ def attention_modules(model: PreTrainedModel) -> list[nn.Module]:
     encoder = model.base_model
     spec = (getattr(type(encoder), "_can_record_outputs", None) or {}).get("attentions")
     target = spec.target_class if isinstance(spec, OutputRecorder) else spec
-    kinds = tuple(kind for kind in (target, DisentangledSelfAttention) if isinstance(kind, type))
+    kinds = tuple(kind for kind in (target, *_LISTENERS) if isinstance(kind, type))
     modules = [module for module in encoder.modules() if isinstance(module, kinds)]
     has_scores = all(  # DeBERTa-v2 adds its terms up in a method that only then is called
         getattr(module, "relative_attention", True) and getattr(module, "pos_att_type", True)
@@ -132,11 +134,12 @@ def lower_layers(model: PreTrainedModel, highest: int) -> nn.ModuleList | None:
 
     Where a norm follows the last layer, a lower one must not be taken for the last.
     """
-    if model.config.model_type not in STACKED or highest >= model.config.num_hidden_layers:
+    family = FAMILIES.get(model.config.model_type)
+    if family is None or highest >= model.config.num_hidden_layers:
         return None
     base: Any = model.base_model
     maybe_install_capturing_hooks(base)  # while all layers are there to get theirs
-    return nn.ModuleList(list(base.encoder.layer)[:highest])
+    return nn.ModuleList(list(base.get_submodule(family.layers))[:highest])
 
 
 @contextmanager
@@ -145,39 +148,44 @@ def use_layers(model: PreTrainedModel, layers: nn.ModuleList | None) -> Iterator
     if layers is None:
         yield
         return
-    encoder: Any = model.base_model.encoder
-    all_layers, encoder.layer = encoder.layer, layers
+    base, name = model.base_model, FAMILIES[model.config.model_type].layers
+    all_layers = base.get_submodule(name)
+    base.set_submodule(name, layers)
     try:
         yield
     finally:
-        encoder.layer = all_layers
+        base.set_submodule(name, all_layers)
 
 
 @contextmanager
 def capture_attention(modules: Sequence[nn.Module], recorder: AttentionRecorder) -> Iterator[None]:
     """Attach a recorder to attention modules for the length of one forward pass."""
-    for module in modules:
-        setattr(module, _RECORDER, recorder)
-    disentangled = [m for m in modules if isinstance(m, DisentangledSelfAttention)]
-    hooks = [_wrap(module, recorder) for module in disentangled]
+    with ExitStack() as stack:
+        for module in modules:
+            hear = _LISTENERS.get(type(module), _hear_interface)
+            stack.enter_context(hear(module, recorder))
+        yield
+
+
+@contextmanager
+def _hear_interface(module: Any, recorder: AttentionRecorder) -> Iterator[None]:
+    """Let ``_attention`` find the recorder."""
+    setattr(module, _RECORDER, recorder)
     try:
         yield
     finally:
-        for module in modules:
-            delattr(module, _RECORDER)
-        for module, hook in zip(disentangled, hooks, strict=True):
-            hook.remove()
-            delattr(module, "disentangled_attention_bias")
+        delattr(module, _RECORDER)
 
 
-def _wrap(module: Any, recorder: AttentionRecorder) -> Any:
+@contextmanager
+def _hear_deberta(module: Any, recorder: AttentionRecorder) -> Iterator[None]:
     """Record queries, keys and position terms in the method of DeBERTa-v2 that adds them up.
 
     Its score is (QKᵀ + position terms)/√(d·f), f = 1 + the number of position terms. Values are
     computed earlier in the same call.
     """
-    original, values, count = module.disentangled_attention_bias, [], module.num_attention_heads
-    hook = module.value_proj.register_forward_hook(lambda *call: values.append(call[-1]))
+    original, count = module.disentangled_attention_bias, module.num_attention_heads
+    values: list[Tensor] = []
 
     def bias(query: Tensor, key: Tensor, position: Any, table: Tensor, factor: int) -> Tensor:
         terms: Tensor = original(query, key, position, table, factor)
@@ -188,7 +196,41 @@ def _wrap(module: Any, recorder: AttentionRecorder) -> Any:
         return terms
 
     module.disentangled_attention_bias = bias
-    return hook
+    try:
+        with module.value_proj.register_forward_hook(lambda *call: values.append(call[-1])):
+            yield
+    finally:
+        delattr(module, "disentangled_attention_bias")
+
+
+@contextmanager
+def _hear_mpnet(module: Any, recorder: AttentionRecorder) -> Iterator[None]:
+    """Record queries, keys and values of MPNet, and the bias by distance that its encoder gives.
+
+    Its score is QKᵀ/√d + bias.
+    """
+    parts: list[Tensor] = []
+    size = module.attention_head_size
+
+    def record(_module: Any, args: tuple[Any, ...], _output: Any) -> None:
+        query, key, value = (part.view(*part.shape[:2], -1, size).transpose(1, 2) for part in parts)
+        parts.clear()
+        recorder.record(QKV(query, key, value, size**-0.5), args[2])
+
+    with ExitStack() as stack:
+        for part in (module.q, module.k, module.v):
+            hook = part.register_forward_hook(lambda *call: parts.append(call[-1]))
+            stack.enter_context(hook)
+        stack.enter_context(module.register_forward_hook(record))
+        yield
+
+
+Hear = Callable[[Any, AttentionRecorder], AbstractContextManager[None]]
+_LISTENERS: dict[type, Hear] = {
+    DisentangledSelfAttention: _hear_deberta,
+    MPNetSelfAttention: _hear_mpnet,
+}
+"""Kinds of attention that call no interface: what records them."""
 
 
 def _attention(

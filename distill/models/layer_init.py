@@ -8,9 +8,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from augment.contract.models import FAMILIES as BERT_SHAPED
 from augment.contract.models import max_input_length
 from distill.errors import ShapeMismatch
-from distill.models.attention import STACKED
 from distill.models.loading import Classifier, Encoder, Student, fresh
 from distill.models.shapes import FAMILIES, POSITIONS, Shape, intermediate_size
 from distill.models.width_pruning import prune_width, synthetic_inputs
@@ -44,8 +44,8 @@ def init_from_layers(
     if theirs != shape and not can_init_from_layers(shape, config):
         raise ShapeMismatch(
             "--init teacher-layers needs a student of the teacher's kind, at most as wide, with "
-            f"as many heads: expected {theirs}, or a BERT, RoBERTa or ELECTRA made narrower; found "
-            f"{shape}.",
+            f"as many heads: expected {theirs}, or a BERT, RoBERTa, ELECTRA or MPNet made "
+            f"narrower; found {shape}.",
             f"Use --student {theirs}, or --init random.",
         )
     settings: dict[str, Any] = {
@@ -69,13 +69,15 @@ def init_from_layers(
 
 def can_init_from_layers(shape: Shape, config: Any) -> bool:
     """Whether a student of this shape can be a part of a teacher with this config."""
-    if config.model_type not in (*STACKED, *FAMILIES) or shape.layers > config.num_hidden_layers:
+    family = BERT_SHAPED.get(config.model_type)
+    known = family is not None or config.model_type in FAMILIES
+    if not known or shape.layers > config.num_hidden_layers:
         return False
     theirs = _like(shape, config)
     smaller = shape.hidden <= theirs.hidden and shape.heads == theirs.heads
     whole = getattr(config, "embedding_size", None) in (None, config.hidden_size)
-    kind = shape.family == theirs.family and config.model_type in STACKED
-    return theirs == shape or (smaller and kind and whole)
+    narrows = family is not None and family.narrows and shape.family == theirs.family
+    return theirs == shape or (smaller and narrows and whole)
 
 
 def _like(shape: Shape, config: Any) -> Shape:

@@ -9,9 +9,11 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
 from augment.contract.foreign import counted
-from distill.errors import ModelInvalid, ShapeMismatch
+from augment.contract.models import FAMILIES as BERT_SHAPED
+from augment.contract.models import Family
+from distill.errors import ModelInvalid, ShapeMismatch, VocabularyMismatch
 
-FAMILIES = ("bert", "roberta", "electra", "distilbert", "modernbert", "deberta-v2")
+FAMILIES = ("bert", "roberta", "electra", "distilbert", "mpnet", "modernbert", "deberta-v2")
 POSITIONS = 512
 
 
@@ -96,8 +98,13 @@ def config_of(shape: Shape, spec: InputSpec, labels: dict[str, Any]) -> PreTrain
 
     A BERT reads any vocabulary: its positions and segments do not depend on special ids. ``labels``
     are the settings of the head, see ``labels.label_settings``.
+
+    Raises:
+        ShapeMismatch: The family cannot have these sizes.
+        VocabularyMismatch: Nor this padding.
     """
     family = shape.family or "bert"
+    check_padding(str(shape), family, spec)
     settings = {
         "vocab_size": spec.vocab_size,
         "hidden_size": shape.hidden,
@@ -114,6 +121,22 @@ def config_of(shape: Shape, spec: InputSpec, labels: dict[str, Any]) -> PreTrain
     return config
 
 
+def check_padding(name: str, family: str, spec: InputSpec) -> None:
+    """Refuse a vocabulary whose padding is not the token that a family's code takes for it.
+
+    Raises:
+        VocabularyMismatch: It is another one; ``name`` is what the user called the student.
+    """
+    wanted = BERT_SHAPED.get(family, Family()).constants.get("pad_token_id", spec.padding)
+    if wanted != spec.padding:
+        raise VocabularyMismatch(
+            f"student {name}: {family} takes token {wanted} for padding, in the teacher's "
+            f"vocabulary that is token {spec.padding}.",
+            "Choose a student of another family: a shape without a family is a BERT, which reads "
+            "any vocabulary.",
+        )
+
+
 def intermediate_size(config: PreTrainedConfig) -> int:
     """The width of a model's feed-forward layers, by whatever name its family has for it."""
     return int(getattr(config, "intermediate_size", None) or config.hidden_dim)
@@ -122,8 +145,10 @@ def intermediate_size(config: PreTrainedConfig) -> int:
 def _of_family(family: str, shape: Shape, spec: InputSpec) -> dict[str, Any]:
     """Where a family departs from BERT; nothing stands for a setting that it does not have."""
     match family:
-        case "roberta":  # positions are counted from the padding's id + 1 upwards
-            return {"max_position_embeddings": POSITIONS + spec.padding + 1, **_ends(spec)}
+        case "roberta" | "mpnet":  # positions are counted from the padding's id + 1 upwards
+            table = {"max_position_embeddings": POSITIONS + spec.padding + 1}
+            without = {"type_vocab_size": None} if family == "mpnet" else {}
+            return {**table, **without, **_ends(spec)}
         case "electra":
             return {"embedding_size": shape.hidden}
         case "distilbert":

@@ -34,7 +34,7 @@ from distill.models.loading import (
 from distill.models.low_rank import Affine
 from distill.models.projections import Pretrained
 from distill.models.seeding import seeded
-from distill.models.shapes import NAMED, InputSpec, Shape, config_of, parse_shape
+from distill.models.shapes import NAMED, InputSpec, Shape, check_padding, config_of, parse_shape
 
 Init = Literal["auto", "random", "teacher-layers"]
 
@@ -181,6 +181,7 @@ def _from_folder(
     if not any(name.endswith(WEIGHTS) for name in files):
         if lacking:
             inputs = input_spec(lacking)
+            check_padding(spec.name, config.model_type, inputs)
             config.update({"vocab_size": inputs.vocab_size, "pad_token_id": inputs.padding})
         model = tried(spec.name, fresh(config, head=head), tokenizer)
         return Student(model, f"random weights, shape of {spec.name}", tokenizer)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from augment.contract.models import FAMILIES, LayerNames
 from distill.errors import ModelInvalid
 from distill.models.loading import eval_mode
 from distill.models.low_rank import (
@@ -39,7 +41,7 @@ def prune_width(
     """Overwrite a student's encoder with its teacher's mapped layers, pruned to its width.
 
     Args:
-        student: Of the same family and number of heads, at most as wide.
+        student: Of the same family, one that narrows, and number of heads; at most as wide.
         teacher: In evaluation mode.
         mapping: Teacher layer for each student layer, counted from 1.
         inputs: Token ids that the teacher is measured on, shape (texts, tokens), no padding.
@@ -56,11 +58,15 @@ def prune_width(
     was_training = student.training
     eval_mode(student)  # without dropout
     hidden = pruned.embeddings(input_ids=inputs)
-    for target, layer in zip(pruned.encoder.layer, mapping, strict=True):
-        middle = _prune_layer(target, source.encoder.layer[layer - 1], states[layer - 1], keep)
-        _fit_norm(target.attention.output.LayerNorm, target, hidden, middle[:, keep])
-        output = _rows(states[layer])[:, keep]
-        hidden = _fit_norm(target.output.LayerNorm, target, hidden, output)
+    bias = _copy_position_bias(pruned, source, hidden)
+    family, heads = FAMILIES[student.config.model_type], student.config.num_attention_heads
+    names, old = family.layer, source.get_submodule(family.layers)
+    for new, number in zip(pruned.get_submodule(family.layers), mapping, strict=True):
+        layer, narrow = (_Layer(own, names, heads, bias) for own in (old[number - 1], new))
+        middle = _prune_layer(narrow, layer, states[number - 1], keep)
+        _fit_norm(narrow.part("attention_norm"), narrow, hidden, middle[:, keep])
+        output = _rows(states[number])[:, keep]
+        hidden = _fit_norm(narrow.part("output_norm"), narrow, hidden, output)
     student.train(was_training)
     if getattr(pruned, "pooler", None) is not None and getattr(source, "pooler", None) is not None:
         last = reconstruction(_rows(states[mapping[-1]]), keep)
@@ -104,36 +110,60 @@ def _prune_embeddings(target: Any, source: Any, keep: Tensor) -> None:
     _assign_norm(target.LayerNorm, source.LayerNorm, keep)
 
 
-def _prune_layer(target: Any, source: Any, states: Tensor, keep: Tensor) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A layer of any family of BERT's shape: its modules by what they are, and how it is run."""
+
+    module: Any
+    names: LayerNames
+    heads: int
+    bias: Tensor | None
+
+    def part(self, name: str) -> Any:
+        """A module by its field of ``LayerNames``."""
+        return self.module.get_submodule(getattr(self.names, name))
+
+    def run(self, states: Tensor) -> None:
+        """Run it on states of shape (texts, tokens, width), for what hooks see of it."""
+        self.module(states, **({} if self.bias is None else {"position_bias": self.bias}))
+
+
+def _copy_position_bias(target: Any, source: Any, states: Tensor) -> Tensor | None:
+    """Copy the table of what is added to scores by distance; that of all pairs of tokens."""
+    if not (name := FAMILIES[source.config.model_type].position_bias):
+        return None
+    target.get_submodule(name).weight.copy_(source.get_submodule(name).weight)
+    found: Tensor = source.get_submodule(name.rpartition(".")[0]).compute_position_bias(states)
+    return found
+
+
+def _prune_layer(target: _Layer, source: _Layer, states: Tensor, keep: Tensor) -> Tensor:
     """Prune one layer; ``states``, (texts, tokens, width), are the teacher layer's input.
 
     Returns the teacher's states between attention and feed-forward part, shape (n, width).
     """
-    rows = _rows(states)
-    _prune_attention(target.attention, source.attention, rows, keep)
-    outputs: list[Tensor] = []
-
-    def keep_output(_module: Any, _inputs: Any, output: Tensor) -> None:
-        outputs.append(output)
-
+    _prune_attention(target, source, _rows(states), keep)
+    middles: list[Tensor] = []
+    actives: list[Tensor] = []
+    up, down = source.part("intermediate"), source.part("output")
     with (
-        source.attention.output.register_forward_hook(keep_output),
-        source.intermediate.register_forward_hook(keep_output),
+        source.part("attention_norm").register_forward_hook(lambda *call: middles.append(call[2])),
+        down.register_forward_pre_hook(lambda _module, args: actives.append(args[0])),
     ):
-        source(states)
-    middle, active = map(_rows, outputs)
-    read = _affine(source.intermediate.dense).compose(reconstruction(middle, keep))
-    write = _select_rows(_affine(source.output.dense), keep)
+        source.run(states)
+    middle, active = _rows(middles[0]), _rows(actives[0])
+    read = _affine(up).compose(reconstruction(middle, keep))
+    write = _select_rows(_affine(down), keep)
     strength = active.square().mean(dim=0) * write.weight.square().sum(dim=0)
-    count = min(target.intermediate.dense.out_features, len(strength))
+    count = min(target.part("intermediate").out_features, len(strength))
     neurons = strength.topk(count).indices.sort().values
-    _assign(target.intermediate.dense, _select_rows(read, neurons))
-    _assign(target.output.dense, fit(active[:, neurons], write(active)))
-    _assign_norm(target.output.LayerNorm, source.output.LayerNorm, keep)
+    _assign(target.part("intermediate"), _select_rows(read, neurons))
+    _assign(target.part("output"), fit(active[:, neurons], write(active)))
+    _assign_norm(target.part("output_norm"), source.part("output_norm"), keep)
     return middle
 
 
-def _fit_norm(norm: Any, layer: Any, hidden: Tensor, target: Tensor) -> Tensor:
+def _fit_norm(norm: Any, layer: _Layer, hidden: Tensor, target: Tensor) -> Tensor:
     """Fit weights of a norm so that a layer of the student is closest to its teacher there.
 
     ``hidden`` is the layer's input, (texts, tokens, width); ``target`` the teacher's states after
@@ -141,7 +171,7 @@ def _fit_norm(norm: Any, layer: Any, hidden: Tensor, target: Tensor) -> Tensor:
     """
     inputs: list[Tensor] = []
     with norm.register_forward_pre_hook(lambda _module, args: inputs.append(args[0])):
-        layer(hidden)
+        layer.run(hidden)
     read = nn.functional.layer_norm(_rows(inputs[0]), target.shape[1:], eps=norm.eps)
     centered = read - read.mean(dim=0)
     slope = (centered * (target - target.mean(dim=0))).sum(dim=0) / centered.square().sum(dim=0)
@@ -151,11 +181,11 @@ def _fit_norm(norm: Any, layer: Any, hidden: Tensor, target: Tensor) -> Tensor:
     return output
 
 
-def _prune_attention(target: Any, source: Any, rows: Tensor, keep: Tensor) -> None:
-    read, write = source.self, source.output.dense
-    heads = read.num_attention_heads
-    size = target.self.query.out_features // heads
-    wide = {name: _affine(getattr(read, name)) for name in ("query", "key", "value")}
+def _prune_attention(target: _Layer, source: _Layer, rows: Tensor, keep: Tensor) -> None:
+    write = source.part("attention_out")
+    heads = source.heads
+    size = target.part("query").out_features // heads
+    wide = {name: _affine(source.part(name)) for name in ("query", "key", "value")}
     split = {
         name: affine(rows).view(len(rows), heads, -1).double().transpose(0, 1)
         for name, affine in wide.items()
@@ -165,10 +195,11 @@ def _prune_attention(target: Any, source: Any, rows: Tensor, keep: Tensor) -> No
     values = low_rank_values(split["value"], columns, size)
     expand = reconstruction(rows, keep)
     for name, small in (("query", scores.query), ("key", scores.key), ("value", values.value)):
-        _assign(getattr(target.self, name), _by_head(small, wide[name]).compose(expand))
-    target.output.dense.weight.copy_(values.output.transpose(0, 1).flatten(1).float())
-    target.output.dense.bias.copy_(write.bias[keep])
-    _assign_norm(target.output.LayerNorm, source.output.LayerNorm, keep)
+        _assign(target.part(name), _by_head(small, wide[name]).compose(expand))
+    written = target.part("attention_out")
+    written.weight.copy_(values.output.transpose(0, 1).flatten(1).float())
+    written.bias.copy_(write.bias[keep])
+    _assign_norm(target.part("attention_norm"), source.part("attention_norm"), keep)
 
 
 def _by_head(small: Tensor, wide: Affine) -> Affine:

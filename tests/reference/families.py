@@ -46,7 +46,7 @@ def ranked_tokens(
         return None
     masked = [*ids[: inside[0]], tokenizer.mask_token_id, *ids[inside[0] + 1 :]]
     cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
-    between = [sep, sep] if model.config.model_type == "roberta" else [sep]
+    between = [sep, sep] if model.config.model_type in ("roberta", "mpnet") else [sep]
     first = [cls, *masked, *(between if pair else [sep])]
     second = [*ids, sep] if pair else []
     inputs = {"input_ids": torch.tensor([[*first, *second]])}

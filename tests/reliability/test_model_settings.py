@@ -61,6 +61,7 @@ SHARED: dict[str, list[Settings]] = {
         {"embedding_size": 32, "summary_type": "last", "summary_activation": "tanh"},
     ],
     "distilbert": [{}, {"sinusoidal_pos_embds": True}, {"activation": "relu"}],
+    "mpnet": [{}, {"hidden_act": "relu", "layer_norm_eps": 0.1, "num_attention_heads": 8}],
     "modernbert": [
         {"hidden_activation": "relu", "classifier_activation": "relu"},
         {"norm_bias": True, "attention_bias": True, "mlp_bias": True, "classifier_bias": True},
@@ -177,7 +178,7 @@ def test_captured_and_plain_attention(family: str, settings: Settings, trained: 
         ("deberta-v2", DEBERTA | {"relative_attention": False}),
         ("deberta-v2", DEBERTA | {"pos_att_type": []}),
         ("albert", {"embedding_size": 16, "inner_group_num": 2}),
-        ("mpnet", {}),
+        ("roformer", {}),
     ],
 )
 def test_attention_that_cannot_be_captured_is_refused(family: str, settings: Settings) -> None:

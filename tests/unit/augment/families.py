@@ -22,6 +22,9 @@ from transformers import (
     ElectraForMaskedLM,
     ModernBertConfig,
     ModernBertForMaskedLM,
+    MPNetConfig,
+    MPNetForMaskedLM,
+    MPNetTokenizer,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForMaskedLM,
@@ -152,6 +155,19 @@ def distilbert(folder: Path) -> None:
     opinionated(DistilBertForMaskedLM(config), folder)
 
 
+def mpnet(folder: Path) -> None:
+    """BERT's words after special tokens of its own, as the published one."""
+    words = [token for token in VOCABULARY if token not in ("[PAD]", "[CLS]", "[SEP]", "[MASK]")]
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *words, "<mask>"]
+    tokenizer = MPNetTokenizer(vocab={token: i for i, token in enumerate(tokens)})
+    tokenizer.add_tokens([AddedToken("<unk>", special=True)])  # beside [UNK], which it reads
+    tokenizer.save_pretrained(folder)
+    config = MPNetConfig(
+        vocab_size=len(tokenizer), hidden_size=32, max_position_embeddings=POSITIONS + 2, **SMALL
+    )
+    opinionated(MPNetForMaskedLM(config), folder)
+
+
 def cased_bert(folder: Path) -> None:
     trained = BertWordPieceTokenizer(lowercase=False, strip_accents=False)
     letters = " ".join(f"{letter}{letter}" for letter in LETTERS)
@@ -169,5 +185,6 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     "modernbert": modernbert,
     "electra": electra,
     "distilbert": distilbert,
+    "mpnet": mpnet,
     "cased_bert": cased_bert,
 }

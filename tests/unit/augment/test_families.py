@@ -208,7 +208,7 @@ def test_special_tokens_are_no_candidates(folder: Path) -> None:
 
 
 def test_the_longest_input_is_read(folder: Path) -> None:
-    """A full input runs, and one token more does not: RoBERTa numbers positions from 2."""
+    """A full input runs, and one token more does not: RoBERTa and MPNet count from 2."""
     model = whole_model(folder)
     limit = longest_input(model.config)
     forward_of(model)(pack([MaskedInput((7,) * limit, limit, limit - 1)], "cpu"))

@@ -23,6 +23,7 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertTokenizerFast,
+    MPNetTokenizer,
 )
 
 from augment.contract import (
@@ -139,6 +140,14 @@ def make_tokenizer(words: Sequence[str] = (*PLAIN, *GOOD, *BAD)) -> BertTokenize
     tokenizer = BertTokenizerFast(tokenizer_object=core)
     assert len(tokenizer) == len(vocabulary)
     return tokenizer
+
+
+def tokenizer_of(family: str, words: Sequence[str] = (*PLAIN, *GOOD, *BAD)) -> Any:
+    """A tokenizer with the special tokens that a family needs: MPNet's, or BERT's."""
+    if family != "mpnet":
+        return make_tokenizer(words)
+    tokens = ("<s>", "<pad>", "</s>", "<unk>", "[UNK]", *words, "<mask>")
+    return MPNetTokenizer(vocab={token: i for i, token in enumerate(tokens)})
 
 
 def make_bert(

@@ -13,7 +13,7 @@ from distill.models.shapes import FAMILIES
 from distill.recipes.schema import Intermediate
 from distill.stages import IntermediateStage
 from distill.stages.base import assert_frozen_eval
-from tests.unit.distill.helpers import make_bert, make_model
+from tests.unit.distill.helpers import make_bert, make_model, tokenizer_of
 from tests.unit.distill.test_stages import batch
 
 
@@ -34,9 +34,8 @@ def test_a_layer_equals_autocast() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_states_and_scores_equal_those_of_autocast(
-    tokenizer: PreTrainedTokenizerBase, family: str
-) -> None:
+def test_states_and_scores_equal_those_of_autocast(family: str) -> None:
+    tokenizer = tokenizer_of(family)
     teacher = make_model(family, tokenizer).eval().requires_grad_(False)
     before = {name: weight.clone() for name, weight in teacher.state_dict().items()}
     twin = frozen(teacher, "bfloat16")

@@ -42,6 +42,7 @@ CONFIGS = {
     "distilbert": t.DistilBertConfig(
         vocab_size=VOCABULARY, dim=WIDTH, n_layers=LAYERS, n_heads=HEADS, hidden_dim=48
     ),
+    "mpnet": t.MPNetConfig(**COMMON),
     "modernbert": t.ModernBertConfig(
         **COMMON, local_attention=6, bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3
     ),
@@ -97,6 +98,7 @@ def query_key_value(model, name):
         "distilbert": ("q_lin", "k_lin", "v_lin"),
         "deberta-v2": ("query_proj", "key_proj", "value_proj"),
         "deberta-v3": ("query_proj", "key_proj", "value_proj"),
+        "mpnet": ("q", "k", "v"),
         "modernbert": ("Wqkv",),
     }.get(name, ("query", "key", "value"))
     _, found = caught(model, names)
@@ -139,6 +141,19 @@ def with_positions(attention, query, key):
     return scores
 
 
+def by_distance(encoder, size=LENGTH):
+    """MPNet's bias, one pair at a time: 8 near distances, then steps of a logarithm up to 128."""
+    table = encoder.relative_attention_bias.weight
+    bias = torch.empty(table.shape[1], size, size)
+    for i in range(size):
+        for j in range(size):
+            far = abs(i - j)
+            wide = 8 + int(math.log(max(far, 1) / 8) / math.log(128 / 8) * 8)
+            bucket = far if far < 8 else min(wide, 15)
+            bias[:, i, j] = table[bucket + 16 * (j > i)]
+    return bias
+
+
 def manual(model, name, layer):
     query, key, _ = query_key_value(model, name)[layer - 1]
     if name == "modernbert":
@@ -150,7 +165,8 @@ def manual(model, name, layer):
         attention = encoder.layer[layer - 1].attention.self
         attention.table = encoder.rel_embeddings.weight
         return with_positions(attention, query, key)
-    return query @ key.mT / math.sqrt(query.shape[-1])
+    scores = query @ key.mT / math.sqrt(query.shape[-1])
+    return scores + by_distance(model.base_model.encoder) if name == "mpnet" else scores
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "deberta-v3"])
@@ -258,15 +274,20 @@ def test_gradients_reach_queries_and_keys_and_nothing_above(name: str) -> None:
         assert any("attention.query.weight" in n for n in moved)
         return
     layer, above = ([n for n in moved if f".{i}." in n] for i in (2, 3))
-    words = {"distilbert": ("q_lin", "k_lin"), "modernbert": ("Wqkv", "Wqkv")}
+    words = {
+        "distilbert": ("q_lin", "k_lin"),
+        "mpnet": (".q.", ".k."),
+        "modernbert": ("Wqkv", "Wqkv"),
+    }
     for word in words.get(name, ("query", "key")):
         assert any(word in n and "weight" in n for n in layer), word
 
     assert not above
+    assert any("relative_attention_bias" in n for n in moved) is (name == "mpnet")
 
 
 def test_a_tapped_model_saves_clean(tmp_path: Path) -> None:
-    for name in ("bert", "deberta-v2"):
+    for name in ("bert", "mpnet", "deberta-v2"):
         model = build(name)
         ActivationCapture(model, [1])(**inputs())
         model.save_pretrained(tmp_path)
@@ -328,7 +349,7 @@ def test_layers_above_the_highest_wanted_are_not_run(name: str) -> None:
         again = ActivationCapture(model, [2])(**batch)
     torch.testing.assert_close(low.hidden[2], whole.hidden[2])
     torch.testing.assert_close(again.scores[2], whole.scores[2])
-    if name in ("bert", "roberta", "electra"):
+    if name in ("bert", "roberta", "electra", "distilbert", "mpnet"):
         assert seen == 2
 
     assert len(ran) == 2 * seen + LAYERS

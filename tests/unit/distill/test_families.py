@@ -17,7 +17,14 @@ from distill.models.shapes import FAMILIES, Shape, parse_shape
 from distill.models.students import build_student, parse_student
 from distill.recipes.schema import Intermediate, Prediction, PredictionWeights
 from distill.stages import IntermediateStage, PredictionStage
-from tests.unit.distill.helpers import SENTIMENT, make_bert, make_model, make_tokenizer, save
+from tests.unit.distill.helpers import (
+    SENTIMENT,
+    make_bert,
+    make_model,
+    make_tokenizer,
+    save,
+    tokenizer_of,
+)
 
 
 def guide_of(family, tokenizer):
@@ -45,9 +52,8 @@ def zeros():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_student_of_any_family_learns_from_a_bert(
-    tokenizer: PreTrainedTokenizerBase, family: str, tmp_path: Path
-) -> None:
+def test_a_student_of_any_family_learns_from_a_bert(family: str, tmp_path: Path) -> None:
+    tokenizer = tokenizer_of(family)
     guide = guide_of("bert", tokenizer)
     student = build(f"{family}:2x16-32-4", guide)
     config = student.model.config
@@ -66,9 +72,8 @@ def test_a_student_of_any_family_learns_from_a_bert(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_teacher_of_any_family_teaches_a_bert(
-    tokenizer: PreTrainedTokenizerBase, family: str
-) -> None:
+def test_a_teacher_of_any_family_teaches_a_bert(family: str) -> None:
+    tokenizer = tokenizer_of(family)
     guide = guide_of(family, tokenizer)
     student = build("2x16-32-4", guide)
     assert isinstance(student.model.config, BertConfig)
@@ -101,8 +106,8 @@ def learns_both(student, guide, tokenizer):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_teacher_layers_in_any_family(tokenizer: PreTrainedTokenizerBase, family: str) -> None:
-    guide = guide_of(family, tokenizer)
+def test_teacher_layers_in_any_family(family: str) -> None:
+    guide = guide_of(family, tokenizer_of(family))
     student = build(f"{family}:2x32-64-4", guide, "teacher-layers", mapping=(2, 4)).model
     same = build("2x32-64-4", guide, "teacher-layers", mapping=(2, 4)).model
     assert type(student) is type(same) is type(guide.model)
@@ -122,10 +127,9 @@ def test_teacher_layers_in_any_family(tokenizer: PreTrainedTokenizerBase, family
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("guided_by", ["bert", "modernbert", "deberta-v2"])
-def test_long_texts_have_the_same_loss_without_scores(
-    tokenizer: PreTrainedTokenizerBase, family: str, guided_by: str
-) -> None:
+def test_long_texts_have_the_same_loss_without_scores(family: str, guided_by: str) -> None:
     """Where both sides allow it; a local window or position terms need the scores."""
+    tokenizer = tokenizer_of(family)
     guide = guide_of(guided_by, tokenizer)
     student = build(f"{family}:2x16-32-4", guide)
     losses = []

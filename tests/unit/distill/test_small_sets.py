@@ -16,9 +16,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import BertTokenizerFast
 
 from augment.contract import Version, sha256_file
+from distill.models.shapes import FAMILIES
 from distill.pipeline import distill_task
 from distill.recipes.auto import LARGE, RULES, Facts, numbers, recipe_for, resolve
 from distill.recipes.load import RECIPES, load_recipe
@@ -28,7 +28,7 @@ from distill.training import trainer
 from distill.training.head import raise_head_rate
 from distill.training.schedule import total_steps
 from distill.training.selection import StepSelection
-from tests.unit.distill.helpers import TINY_RECIPE, make_model
+from tests.unit.distill.helpers import TINY_RECIPE, make_model, tokenizer_of
 
 STAGES = ("teacher", "intermediate", "prediction", "plain")
 ENDING = TINY_RECIPE.replace(
@@ -259,13 +259,9 @@ def test_what_is_not_evaluated_goes_on_to_its_last_step(
     assert f"ended at step {last['prediction']}: no better accuracy in 1 evaluation" in said
 
 
-@pytest.mark.parametrize(
-    "family", ["bert", "roberta", "electra", "distilbert", "modernbert", "deberta-v2"]
-)
-def test_the_head_has_its_own_rate_and_every_weight_one(
-    family: str, tokenizer: BertTokenizerFast
-) -> None:
-    model = make_model(family, tokenizer)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_head_has_its_own_rate_and_every_weight_one(family: str) -> None:
+    model = make_model(family, tokenizer_of(family))
     named = dict(model.named_parameters())
     decayed = [weight for weight in named.values() if weight.ndim > 1]
     others = [weight for weight in named.values() if weight.ndim == 1]

@@ -20,7 +20,7 @@ from distill.models.students import build_student, parse_student
 from distill.models.width_pruning import prune_width, synthetic_inputs
 from distill.recipes.schema import Intermediate
 from distill.stages import IntermediateStage
-from tests.unit.distill.helpers import SENTIMENT, make_bert, make_model
+from tests.unit.distill.helpers import SENTIMENT, make_bert, make_model, tokenizer_of
 
 
 def normal(*shape, seed=0):
@@ -75,10 +75,19 @@ def test_low_rank_values_keep_what_the_output_layer_makes_of_them() -> None:
         assert error < most
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "electra"])
-def test_at_full_width_nothing_changes(tokenizer: PreTrainedTokenizerBase, family: str) -> None:
+def guide_of(family, tokenizer):
+    """A teacher whose scores depend clearly on the distance of two tokens, in a family with that."""
+    model = make_model(family, tokenizer).eval().requires_grad_(False)
+    if family == "mpnet":
+        torch.nn.init.normal_(model.mpnet.encoder.relative_attention_bias.weight)
+    return model
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "electra", "mpnet"])
+def test_at_full_width_nothing_changes(family: str) -> None:
     """All dimensions, heads and neurons kept: the very function of the teacher, layer for layer."""
-    guide, twin = (make_model(family, tokenizer).eval() for _ in range(2))
+    tokenizer = tokenizer_of(family)
+    guide, twin = (guide_of(family, tokenizer) for _ in range(2))
     for weight in twin.parameters():
         torch.nn.init.zeros_(weight)
     projection = prune_width(twin, guide, (1, 2, 3, 4), synthetic_inputs(tokenizer, 0, 60))
@@ -90,15 +99,15 @@ def test_at_full_width_nothing_changes(tokenizer: PreTrainedTokenizerBase, famil
     torch.testing.assert_close(projection.weight, torch.eye(32))
 
 
-def test_a_narrower_student_starts_nearer_to_its_teacher(
-    tokenizer: PreTrainedTokenizerBase,
-) -> None:
-    guide = Classifier("teacher", make_bert(tokenizer).eval().requires_grad_(False), tokenizer)
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+def test_a_narrower_student_starts_nearer_to_its_teacher(family: str) -> None:
+    tokenizer = tokenizer_of(family)
+    guide = Classifier("teacher", guide_of(family, tokenizer), tokenizer)
     texts = synthetic_inputs(tokenizer, seed=1)[:8]
     batch = {"input_ids": texts, "attention_mask": torch.ones_like(texts)}
 
     def losses(init, seed=0):
-        spec = parse_student("2x24-48-4", init, "")
+        spec = parse_student(f"{family}:2x24-48-4", init, "")
         student = build_student(spec, SENTIMENT, guide, mapping=(2, 4), seed=seed)
         stage = IntermediateStage(
             student.model,
@@ -113,8 +122,8 @@ def test_a_narrower_student_starts_nearer_to_its_teacher(
     assert narrowed["embedding"] < 0.5 * random["embedding"]
     assert narrowed["hidden"] < 0.8 * random["hidden"]
     assert narrowed["attention"] < random["attention"]
-    ours = student.model.bert(texts, output_hidden_states=True).hidden_states
-    theirs = guide.model.bert(texts, output_hidden_states=True).hidden_states
+    ours = student.model.base_model(texts, output_hidden_states=True).hidden_states
+    theirs = guide.model.base_model(texts, output_hidden_states=True).hidden_states
     projection = student.pretrained[0]
     for layer, source in ((1, 2), (2, 4)):
         error = (projection(ours[layer]) - theirs[source]).square().mean()
