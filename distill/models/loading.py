@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
@@ -269,22 +270,37 @@ def load_untuned(name: str, task: TaskSpec, seed: int) -> Classifier:
 def same_vocabulary(
     name: str, tokenizer: PreTrainedTokenizerBase, other: str, other_tokenizer: Any
 ) -> None:
-    """Refuse two models that split text differently.
+    """Refuse two models that split text differently, or put other special tokens around it.
 
     Raises:
-        VocabularyMismatch: The tokenizers' tokens or their ids differ.
+        VocabularyMismatch: The tokenizers' tokens or their ids differ, or the special tokens.
     """
     ids, other_ids = tokenizer.get_vocab(), other_tokenizer.get_vocab()
-    if ids == other_ids:
+    if ids != other_ids:
+        shared = sum(other_ids.get(token) == index for token, index in ids.items())
+        problem = (
+            f"{name} has a vocabulary of {counted(len(ids), 'token')}, {other} one of "
+            f"{len(other_ids):,}; {shared:,} agree in token and id."
+        )
+    elif (special := _special(tokenizer)) != (others := _special(other_tokenizer)):
+        problem = f"{name} reads a pair of texts as {special}, {other} as {others}."
+    else:
         return
-    shared = sum(other_ids.get(token) == index for token, index in ids.items())
     raise VocabularyMismatch(
-        f"{name} has a vocabulary of {counted(len(ids), 'token')}, {other} one of "
-        f"{len(other_ids):,}; "
-        f"{shared:,} agree in token and id.",
-        "Hidden states and attention are compared token by token, so both need one vocabulary. "
-        "With --recipe logits each reads the text in its own way.",
+        problem,
+        "Hidden states and attention are compared token by token, so both need one vocabulary "
+        "and the same special tokens. With --recipe logits each reads the text in its own way.",
     )
+
+
+def _special(tokenizer: Any) -> str:
+    """The special tokens around the texts of a pair, with what fills and what is unknown."""
+    pair = tokenizer(*PROBE, return_special_tokens_mask=True)
+    tokens = tokenizer.convert_ids_to_tokens(pair["input_ids"])
+    marks = zip(tokens, pair["special_tokens_mask"], strict=True)
+    framed = " ".join(token if special else "text" for token, special in marks)
+    read = re.sub(r"text( text)+", "text", framed)
+    return f"{read} (padding {tokenizer.pad_token}, unknown words {tokenizer.unk_token})"
 
 
 def eval_mode(model: PreTrainedModel) -> PreTrainedModel:

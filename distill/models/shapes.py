@@ -104,7 +104,7 @@ def config_of(shape: Shape, spec: InputSpec, labels: dict[str, Any]) -> PreTrain
         VocabularyMismatch: Nor this padding.
     """
     family = shape.family or "bert"
-    check_padding(str(shape), family, spec)
+    check_padding(str(shape), family, fixed_padding(family), spec)
     settings = {
         "vocab_size": spec.vocab_size,
         "hidden_size": shape.hidden,
@@ -121,14 +121,18 @@ def config_of(shape: Shape, spec: InputSpec, labels: dict[str, Any]) -> PreTrain
     return config
 
 
-def check_padding(name: str, family: str, spec: InputSpec) -> None:
-    """Refuse a vocabulary whose padding is not the token that a family's code takes for it.
+def fixed_padding(family: str) -> int | None:
+    """The token that a family's code takes for padding, whatever a config says; mostly none."""
+    return BERT_SHAPED.get(family, Family()).constants.get("pad_token_id")
+
+
+def check_padding(name: str, family: str, wanted: int | None, spec: InputSpec) -> None:
+    """Refuse a vocabulary whose padding is not the token that positions are counted from.
 
     Raises:
         VocabularyMismatch: It is another one; ``name`` is what the user called the student.
     """
-    wanted = BERT_SHAPED.get(family, Family()).constants.get("pad_token_id", spec.padding)
-    if wanted != spec.padding:
+    if wanted not in (None, spec.padding):
         raise VocabularyMismatch(
             f"student {name}: {family} takes token {wanted} for padding, in the teacher's "
             f"vocabulary that is token {spec.padding}.",

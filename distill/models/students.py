@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from augment.contract import TaskSpec
 from augment.contract.foreign import counted
 from augment.contract.model_folders import has_tokenizer, read_tensors
+from augment.contract.models import COUNT_FROM_PADDING
 from distill.errors import ModelInvalid, VocabularyMismatch
 from distill.models.folders import folder_digest, model_folder
 from distill.models.labels import label_settings
@@ -34,7 +35,15 @@ from distill.models.loading import (
 from distill.models.low_rank import Affine
 from distill.models.projections import Pretrained
 from distill.models.seeding import seeded
-from distill.models.shapes import NAMED, InputSpec, Shape, check_padding, config_of, parse_shape
+from distill.models.shapes import (
+    NAMED,
+    InputSpec,
+    Shape,
+    check_padding,
+    config_of,
+    fixed_padding,
+    parse_shape,
+)
 
 Init = Literal["auto", "random", "teacher-layers"]
 
@@ -180,8 +189,8 @@ def _from_folder(
     lacking = None if spec.reads else teacher
     if not any(name.endswith(WEIGHTS) for name in files):
         if lacking:
-            inputs = input_spec(lacking)
-            check_padding(spec.name, config.model_type, inputs)
+            inputs, family = input_spec(lacking), config.model_type
+            check_padding(spec.name, family, fixed_padding(family), inputs)
             config.update({"vocab_size": inputs.vocab_size, "pad_token_id": inputs.padding})
         model = tried(spec.name, fresh(config, head=head), tokenizer)
         return Student(model, f"random weights, shape of {spec.name}", tokenizer)
@@ -192,6 +201,8 @@ def _from_folder(
             f"has {lacking.model.config.vocab_size:,}.",
             "Teacher and student need the same vocabulary, or the student its tokenizer.json.",
         )
+    if lacking and config.model_type in COUNT_FROM_PADDING:
+        check_padding(spec.name, config.model_type, config.pad_token_id, input_spec(lacking))
     model = read_weights(str(folder), config, head=head, may_start=UNTUNED)
     model = tried(spec.name, model, tokenizer)
     pretrained = checkpoint_projections(folder)
@@ -208,11 +219,13 @@ def _tokenizer(
     if not spec.reads:
         return teacher.tokenizer
     own = read_tokenizer(str(spec.folder))
-    if own.get_vocab() == teacher.tokenizer.get_vocab():
-        return teacher.tokenizer
-    if not own_vocabulary:
+    try:
         same_vocabulary(teacher.name, teacher.tokenizer, spec.name, own)
-    return own
+    except VocabularyMismatch:
+        if own_vocabulary:
+            return own
+        raise
+    return teacher.tokenizer
 
 
 def checkpoint_projections(folder: Path) -> Pretrained:

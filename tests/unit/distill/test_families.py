@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedTokenizerBase
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from distill.data.batching import Collator, model_inputs
 from distill.errors import ModelInvalid, ShapeMismatch, VocabularyMismatch
@@ -194,3 +200,46 @@ def test_a_student_may_read_in_its_own_way_where_nothing_is_compared_by_token(
 
     assert student.tokenizer.get_vocab() == other.get_vocab()
     assert json.loads((tmp_path / "config.json").read_text())["vocab_size"] == 7
+
+
+def test_mpnet_takes_token_1_for_padding(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Whatever its config says: so a vocabulary with another padding is refused."""
+    problem = "mpnet takes token 1 for padding, in the teacher's vocabulary that is token 0"
+    with pytest.raises(VocabularyMismatch, match=problem):
+        build("mpnet:2x16-32-4", guide_of("bert", tokenizer))
+    config = build("mpnet:2x16-32-4", guide_of("bert", tokenizer_of("mpnet"))).model.config
+    assert config.max_position_embeddings == 514
+    with pytest.raises(ModelInvalid, match="reads at most 512"):
+        check_length(513, "student", config)
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_a_folder_without_a_tokenizer_counts_from_another_padding(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path, *, weights: bool
+) -> None:
+    own = tokenizer_of("mpnet")
+    model = make_model("mpnet", own)
+    (model if weights else model.config).save_pretrained(tmp_path)
+    other = make_tokenizer([f"word{i}" for i in range(len(own) - 5)])
+    with pytest.raises(VocabularyMismatch, match="takes token 1 for padding"):
+        build(tmp_path, guide_of("bert", other))
+
+
+def test_other_special_tokens_of_the_same_vocabulary(tmp_path: Path) -> None:
+    """Compared token by token both must frame a text alike; else each frames it in its own way."""
+    theirs, own = tokenizer_of("mpnet"), tokenizer_of("mpnet")
+    own.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    framed = PreTrainedTokenizerFast(
+        tokenizer_object=own.backend_tokenizer,
+        **{name: own.special_tokens_map[name] for name in own.special_tokens_map},
+    )
+    save(make_model("bert", framed), framed, tmp_path)
+    guide = guide_of("mpnet", theirs)
+    with pytest.raises(VocabularyMismatch, match=r"<s> text </s> </s> text </s> \(pad") as caught:
+        build(tmp_path, guide)
+    assert f"{tmp_path} as <s> text </s> text </s> (padding <pad>" in caught.value.problem
+    student = build(tmp_path, guide, mapping=(), own_vocabulary=True)
+
+    assert student.tokenizer("a", "a")["input_ids"] == [0, 6, 2, 6, 2]
