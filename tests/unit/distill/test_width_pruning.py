@@ -76,7 +76,7 @@ def test_low_rank_values_keep_what_the_output_layer_makes_of_them() -> None:
 
 
 def guide_of(family, tokenizer):
-    """A teacher whose scores depend clearly on the distance of two tokens, in a family with that."""
+    """A teacher whose scores, where its family has that, depend clearly on distance."""
     model = make_model(family, tokenizer).eval().requires_grad_(False)
     if family == "mpnet":
         torch.nn.init.normal_(model.mpnet.encoder.relative_attention_bias.weight)
