@@ -3,25 +3,36 @@
 The bootstrap of Efron: a split's rows are drawn with replacement, as many as there are, and scored
 again; the middle 95% of a thousand such scores is the interval. Every model of a split is scored
 on the same draws, so the difference of two of them has an interval of its own, a narrower one.
+Two sides of several seeds each are compared by ``paired_bootstrap`` (Efron and Tibshirani, 1993,
+chapters 13 and 16): of a side counts the mean of its seeds; how far they spread is not in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from augment.contract.foreign import counted
+from distill.errors import DataInvalid
 from distill.evaluation.metrics import Array
 from distill.runs.records import Record
 
 RESAMPLES, FEWEST = 1_000, 200
+COMPARED = 2_000
+"""Resamples by which two sides are compared."""
 MOST_DRAWS = 20_000_000
 """In all: of more than 20,000 rows fewer resamples are taken, but 200 at least."""
 AT_ONCE = 1 << 20
 LEVEL = 0.95
+FEWEST_ROWS = 30
+"""Of fewer rows the resamples are too much alike: their interval is too narrow."""
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
+Scorer = Callable[[Counts], Floats]
+"""Places of rows, shape (resamples, rows), to the score of each resample, shape (resamples,)."""
 
 
 class Interval(Record):
@@ -90,9 +101,113 @@ def resample(metric: str, answers: Array, labels: Array, classes: int) -> Floats
     Returns:
         Shape (resamples,): 1,000, fewer of more than 20,000 rows.
     """
+    own = scorer(metric, answers, labels, classes)
+    return np.concatenate([own(places) for places in draws(len(labels))])
+
+
+def scorer(metric: str, answers: Array, labels: Array, classes: int) -> Scorer:
+    """What scores rows that were drawn by their places; parameters as of ``resample``."""
     if classes:
         return _of_classes(metric, answers.astype(np.int64), labels.astype(np.int64), classes)
     return _of_scores(metric, answers.astype(np.float64), labels.astype(np.float64))
+
+
+def few_rows(rows: int) -> str:
+    """Why intervals of so many rows say little, as a sentence; empty where they are enough."""
+    if rows >= FEWEST_ROWS:
+        return ""
+    return (
+        f"{counted(rows, 'row')}: too few for intervals to be believed; {FEWEST_ROWS} or more are"
+    )
+
+
+class Significance(Record):
+    """The difference of two sides, and how sure it is.
+
+    Attributes:
+        difference: Of the mean scores; above 0 where the first side is better.
+        interval: The middle 95% of the differences of resampled rows; None of fewer than two.
+        p_value: Two-sided: how often resamples lie on the other side of 0; None likewise.
+        rows: That were drawn from.
+        resamples: How many there were.
+        note: Why it says little, where it does.
+    """
+
+    difference: float
+    interval: Interval | None
+    p_value: float | None
+    rows: int
+    resamples: int
+    note: str = ""
+
+
+def paired_bootstrap(
+    metric: str,
+    one: Sequence[Array],
+    other: Sequence[Array],
+    labels: Array,
+    classes: int,
+    *,
+    resamples: int = COMPARED,
+) -> Significance:
+    """Compare two sides on the same rows.
+
+    Args:
+        metric: One of those in ``metrics``.
+        one: Class numbers or scores, shape (rows,), of each model of the first side.
+        other: Of the second side; there may be another number of them.
+        labels: Of the rows, shape (rows,).
+        classes: Of the task; 0 for a regression.
+        resamples: How often rows are drawn.
+
+    Raises:
+        DataInvalid: A side has no model, or answers are not of these rows.
+    """
+    rows = len(labels)
+    if not one or not other or any(len(own) != rows for own in (*one, *other)):
+        raise DataInvalid(
+            f"a comparison needs answers of both sides to the same {rows} rows.",
+            "Answer the rows with every model, in the same order.",
+        )
+    sides = [[scorer(metric, own, labels, classes) for own in side] for side in (one, other)]
+
+    def difference(places: Counts, axis: int = -1) -> Floats:
+        """Of each resample; scipy asks for all at once, the rows on the last axis."""
+        assert axis == -1
+        flat = places.reshape(-1, places.shape[-1]).astype(np.int64)
+        first, second = (np.mean([own(flat) for own in side], axis=0) for side in sides)
+        return np.asarray(first - second).reshape(places.shape[:-1])
+
+    if rows < 2:
+        found = float(difference(np.zeros(1, np.int64))) if rows else 0.0
+        return Significance(
+            difference=found, interval=None, p_value=None, rows=rows, resamples=0,
+            note=few_rows(rows),
+        )  # fmt: skip
+    whole = float(difference(np.arange(rows)))
+    interval, drawn = _differences(difference, rows, resamples)
+    far = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    return Significance(
+        difference=whole,
+        interval=interval,
+        p_value=min(1.0, 2 * (far + 1) / (len(drawn) + 1)),
+        rows=rows,
+        resamples=len(drawn),
+        note=few_rows(rows),
+    )
+
+
+def _differences(difference: Any, rows: int, resamples: int) -> tuple[Interval, Floats]:
+    """Where the middle of the differences lies, and all that were drawn."""
+    from scipy.stats import bootstrap
+
+    found = bootstrap(
+        (np.arange(rows),), difference, n_resamples=resamples, batch=max(1, AT_ONCE // rows),
+        vectorized=True, confidence_level=LEVEL, method="percentile",
+        rng=np.random.default_rng((2, rows)),
+    )  # fmt: skip
+    low, high = map(float, found.confidence_interval)
+    return Interval(low=low, high=high), np.asarray(found.bootstrap_distribution)
 
 
 def draws(rows: int) -> Iterator[Counts]:
@@ -112,20 +227,21 @@ def _tally(places: Counts, group: Counts, groups: int) -> Counts:
     return np.bincount(codes.ravel(), minlength=some * groups).reshape(some, groups)
 
 
-def _of_classes(metric: str, answers: Counts, labels: Counts, classes: int) -> Floats:
+def _of_classes(metric: str, answers: Counts, labels: Counts, classes: int) -> Scorer:
     """All that counts are rows by label and answer: as many sums as there are such pairs."""
     pairs, cell = np.unique(np.stack([labels, answers]), axis=1, return_inverse=True)
     known, place = np.unique(pairs, return_inverse=True)
     of_label, of_answer = place.reshape(pairs.shape)
     if metric == "f1":
         metric = "f1 of the second" if classes == 2 else "macro_f1"
-    found = []
-    for places in draws(len(labels)):
+
+    def scores(places: Counts) -> Floats:
         cells = _tally(places, cell.ravel(), pairs.shape[1])
         given, stated = (_sums(cells, own, len(known)) for own in (of_answer, of_label))
         hits = _sums(cells * (of_label == of_answer), of_label, len(known))
-        found.append(_class_metric(metric, hits, stated, given, known))
-    return np.concatenate(found)
+        return _class_metric(metric, hits, stated, given, known)
+
+    return scores
 
 
 def _sums(cells: Counts, group: Counts, groups: int) -> Floats:
@@ -161,22 +277,24 @@ def _class_metric(
     raise AssertionError(f"no resampled {metric}")
 
 
-def _of_scores(metric: str, answers: Floats, labels: Floats) -> Floats:
-    columns, found = (answers, labels), []
+def _of_scores(metric: str, answers: Floats, labels: Floats) -> Scorer:
+    columns = (answers, labels)
     parts = ("pearson", "spearman") if metric == "pearson_spearman" else (metric,)
     orders = [np.unique(own, return_inverse=True)[1] for own in columns]
     rows = np.arange(len(labels))
-    for places in draws(len(labels)):
+
+    def scores(places: Counts) -> Floats:
         counts = _tally(places, rows, len(rows)).astype(np.float64)
-        scores = []
+        found = []
         for part in parts:
             if part == "pearson":
                 values = [np.broadcast_to(own - own.mean(), counts.shape) for own in columns]
             else:
                 values = [_ranks(counts, own) for own in orders]
-            scores.append(_correlation(counts, *values))
-        found.append(np.mean(scores, axis=0))
-    return np.concatenate(found)
+            found.append(_correlation(counts, *values))
+        return np.asarray(np.mean(found, axis=0))
+
+    return scores
 
 
 def _ranks(counts: Floats, group: Counts) -> Floats:

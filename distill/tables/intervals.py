@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from distill.evaluation.intervals import FEWEST_ROWS, few_rows
 from distill.evaluation.results import (
     Baseline,
     EvaluationResult,
@@ -41,6 +42,10 @@ def interval_notes(result: EvaluationResult) -> list[str]:
     if _measured(result):
         metric = result.selection.metric
         notes.append(f"{INTERVAL} = where {metric} of resampled rows lies (bootstrap)")
+        known = (
+            (split, few_rows(result.rows.get(split, FEWEST_ROWS))) for split in _measured(result)
+        )
+        notes += [f"{split}: {few}" for split, few in known if few]
     if result.tests:
         chosen = f"the best step of a stage was chosen on {result.selection.split}"
         notes.append(f"{' and '.join(result.tests)}: nothing was chosen there; {chosen}")

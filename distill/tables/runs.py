@@ -11,6 +11,7 @@ from rich.console import Console
 
 from augment.contract.foreign import counted, shown, span
 from augment.contract.terminal import labeled, to_copy
+from distill.evaluation.intervals import few_rows
 from distill.evaluation.results import AblationResult, EvaluationResult, GeneralResult
 from distill.runs.comparison import Comparison, Lead
 from distill.runs.listing import Run, State
@@ -101,6 +102,8 @@ def print_comparison(found: Comparison, console: Console) -> None:
     for number, lead in enumerate(found.leads, start=2):
         console.print(labeled(f"run {number}", lead.sentence))
     console.print(f"  {INTERVAL} = where {found.metric} of resampled rows lies (bootstrap)")
+    if few := few_rows(found.rows):
+        console.print(labeled("notice", few))
     if found.recipe:
         console.print(labeled("recipe", "what is not the same"))
         names = [f"run {number}" for number in range(1, len(found.runs) + 1)]
