@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import torch
 
 from augment import Version, augment_task
+from augment import load_recipe as load_augment_recipe
 from augment.contract import open_version
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED, VECTORS
@@ -41,6 +42,8 @@ COLUMNS = {
     "mrpc": ("sentence1", "sentence2"),
 }
 SIZES = {"sst2": (250, 1_000, 4_000), "cola": (250, 1_000, 4_000), "mrpc": (250, 1_000, 3_668)}
+Data = str | dict[str, int]
+"""What a stage draws from, as a recipe says it."""
 FIRST, SECOND, BATCH = 600, 400, 32
 """Steps of stage 1 and stage 2; labels only has as many as both."""
 
@@ -53,18 +56,44 @@ class Arm:
         name: In the results.
         data: Of both stages.
         plain: Of the student on labels only that is trained beside it, if one is.
+        first: Of stage 1, where it draws from other rows.
+        policy: How rows are augmented, of ``POLICIES``.
+        times: So many times the steps.
     """
 
     name: str
-    data: str | dict[str, int]
+    data: Data
     plain: str = ""
+    first: Data | None = None
+    policy: str = "official"
+    times: int = 1
+
+    @property
+    def labels_only(self) -> str:
+        """Name of the student on labels only beside it."""
+        how = f" {self.policy}" if self.policy != "official" else ""
+        more = f", {self.times} x steps" if self.times > 1 else ""
+        return f"labels only, {self.plain}{how}{more}"
 
 
+POLICIES: dict[str, dict[str, Any]] = {
+    "official": {},
+    "gentle": {"probability": 0.15, "variants": 8},
+}
+WITH_UNLABELED: Data = {"original": 1, "unlabeled": 3}
+WITH_AUGMENTED: Data = {"original": 1, "augmented": 3}
 ARMS = (
     Arm("original", "original", plain="original"),
-    Arm("+ augmented", {"original": 1, "augmented": 3}, plain="augmented"),
-    Arm("+ unlabelled", {"original": 1, "unlabeled": 3}),
+    Arm("+ augmented", WITH_AUGMENTED, plain="augmented"),
+    Arm("+ unlabelled", WITH_UNLABELED),
     Arm("+ both", {"original": 1, "augmented": 1, "unlabeled": 2}),
+)
+TRIES = (
+    Arm("+ gentle augmented", WITH_AUGMENTED, plain="augmented", policy="gentle"),
+    Arm("+ unlabelled, 3 x steps", WITH_UNLABELED, times=3),
+    Arm("+ unlabelled in stage 1", "original", first=WITH_UNLABELED),
+    Arm("unlabelled alone", "unlabeled"),
+    Arm("original, 3 x steps", "original", plain="original", times=3),
 )
 
 
@@ -91,9 +120,9 @@ class Campaign:
     folder: Path
     student: str
 
-    def version(self, cell: Cell) -> Version:
-        """Labeled rows, augmented as ``official`` does, and the rest without labels."""
-        root = self.folder / "versions" / str(cell)
+    def version(self, cell: Cell, policy: str = "official") -> Version:
+        """Labeled rows, augmented, and the rest without labels."""
+        root = self.folder / "versions" / f"{cell}{f'-{policy}' * (policy != 'official')}"
         if (root / cell.task).is_dir():
             return open_version(root / cell.task)
         kept = [*COLUMNS[cell.task], "label"]
@@ -110,7 +139,11 @@ class Campaign:
         tables = {split: pd.DataFrame(rows) for split, rows in source.items()}
         if rest:
             tables["unlabeled"] = pd.DataFrame(rest)[list(COLUMNS[cell.task])]
-        return augment_task(cell.task, mlm=MLM, vectors=VECTORS, source=tables, out=root)
+        recipe = load_augment_recipe("official", cell.task).model_copy(update=POLICIES[policy])
+        return augment_task(
+            cell.task, mlm=MLM, vectors=VECTORS, source=tables, out=root, recipe=recipe,
+            store=self.folder / "store",
+        )  # fmt: skip
 
     def teacher(self, cell: Cell) -> Path:
         """Tuned on the same labeled rows."""
@@ -121,14 +154,14 @@ class Campaign:
     def place(self, cell: Cell, arm: Arm) -> Path:
         """Of an arm's run."""
         shape = self.student.partition("-")[0]
-        return self.folder / "students" / f"{cell}-{shape}-{arm.name.strip('+ ')}"
+        return self.folder / "students" / f"{cell}-{shape}-{slug(arm.name)}"
 
     def run(self, cell: Cell, arm: Arm) -> None:
         """Train what is missing."""
         if (self.place(cell, arm) / RESULT).is_file():
             return
         distill_task(
-            self.version(cell),
+            self.version(cell, arm.policy),
             teacher=self.teacher(cell),
             student=self.student,
             out=self.place(cell, arm),
@@ -141,7 +174,7 @@ class Campaign:
 
     def lines(self, cell: Cell) -> Iterator[dict[str, Any]]:
         """What has ended: score by model and arm."""
-        for arm in ARMS:
+        for arm in (*ARMS, *TRIES):
             if not (self.place(cell, arm) / RESULT).is_file():
                 continue
             run = open_run(self.place(cell, arm))
@@ -150,22 +183,29 @@ class Campaign:
             for model in run.result.models:
                 name = {
                     Role.DISTILLED: f"distilled, {arm.name}",
-                    Role.PLAIN: f"labels only, {arm.plain}",
+                    Role.PLAIN: arm.labels_only,
                 }.get(Role(model.model), "")
                 if name or arm is ARMS[0]:
                     score = round(model.scores[TEST][metric], 4)
                     yield cell.line(self.student, name or str(model.model), score)
 
 
+def slug(name: str) -> str:
+    """Of an arm, in the name of its folder."""
+    return name.strip("+ ").replace(",", "").replace(" ", "-")
+
+
 def recipe_of(cell: Cell, arm: Arm) -> DistillRecipe:
     """``quick`` with the same steps, batches and rates whatever the rows are."""
     quick = load_recipe("quick", cell.task)
     same: dict[str, Any] = {"epochs": 100_000.0, "batch_size": BATCH}
+    early = same | {"learning_rate": 5e-4, "data": arm.first or arm.data}
     late = same | {"learning_rate": 1e-4, "patience": None}
+    first, second = FIRST * arm.times, SECOND * arm.times
     parts = {
-        "intermediate": same | {"max_steps": FIRST, "learning_rate": 5e-4, "data": arm.data},
-        "prediction": late | {"max_steps": SECOND, "data": arm.data},
-        "plain": late | {"max_steps": FIRST + SECOND, "data": arm.plain or "original"},
+        "intermediate": early | {"max_steps": first},
+        "prediction": late | {"max_steps": second, "data": arm.data},
+        "plain": late | {"max_steps": first + second, "data": arm.plain or "original"},
     }
     changed = quick.model_dump() | {"seed": cell.seed}
     for part, own in parts.items():
@@ -203,6 +243,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", type=int, help="these sizes alone")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--student", default="3x312-1200-12")
+    parser.add_argument("--tries", nargs="*", help="these arms more, all where none is named")
     parser.add_argument("--tell", action="store_true", help="train nothing")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -214,9 +255,11 @@ def main() -> None:
         for rows in SIZES[task]
         if not options.rows or rows in options.rows
     ]
+    named = options.tries
+    tries = [arm for arm in TRIES if named == [] or slug(arm.name) in (named or ())]
     lines: list[dict[str, Any]] = []
     for cell in cells:
-        for arm in ARMS if not options.tell else ():
+        for arm in (*ARMS, *tries) if not options.tell else ():
             campaign.run(cell, arm)
         own = list(campaign.lines(cell))
         print(cell, {line["arm"]: line["score"] for line in own}, flush=True)
