@@ -42,6 +42,7 @@ COLUMNS = {
     "mrpc": ("sentence1", "sentence2"),
 }
 SIZES = {"sst2": (250, 1_000, 4_000), "cola": (250, 1_000, 4_000), "mrpc": (250, 1_000, 3_668)}
+PARTS = ("intermediate", "soft labels", "prediction")
 Data = str | dict[str, int]
 """What a stage draws from, as a recipe says it."""
 FIRST, SECOND, BATCH = 600, 400, 32
@@ -108,9 +109,10 @@ class Cell:
     def __str__(self) -> str:
         return f"{self.task}-{self.rows}-{self.seed}"
 
-    def line(self, student: str, arm: str, score: float) -> dict[str, Any]:
-        """A line of the results."""
-        return {**asdict(self), "student": student, "arm": arm, "score": score}
+    def line(self, student: str, arm: str, score: float, seconds: float) -> dict[str, Any]:
+        """A line of the results; time is that of training."""
+        found = {**asdict(self), "student": student, "arm": arm, "score": round(score, 4)}
+        return found | {"minutes": round(seconds / 60, 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,16 +180,21 @@ class Campaign:
             if not (self.place(cell, arm) / RESULT).is_file():
                 continue
             run = open_run(self.place(cell, arm))
-            assert run.result is not None
-            metric = run.result.selection.metric
+            metric, spent = run.result.selection.metric, run.seconds
+            if arm is ARMS[0]:
+                for own in run.result.baselines:
+                    yield cell.line(self.student, own.name, own.scores[TEST][metric], own.seconds)
             for model in run.result.models:
-                name = {
-                    Role.DISTILLED: f"distilled, {arm.name}",
-                    Role.PLAIN: arm.labels_only,
-                }.get(Role(model.model), "")
-                if name or arm is ARMS[0]:
-                    score = round(model.scores[TEST][metric], 4)
-                    yield cell.line(self.student, name or str(model.model), score)
+                score = model.scores[TEST][metric]
+                if model.model == Role.DISTILLED:
+                    taken = sum(
+                        spent[part] for part in ("intermediate", "soft labels", "prediction")
+                    )
+                    yield cell.line(self.student, f"distilled, {arm.name}", score, taken)
+                elif model.model == Role.PLAIN:
+                    yield cell.line(self.student, arm.labels_only, score, spent["plain"])
+                elif arm is ARMS[0]:
+                    yield cell.line(self.student, str(Role.TEACHER), score, 0)
 
 
 def slug(name: str) -> str:
@@ -231,6 +238,7 @@ def table(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "mean": round(statistics.mean(scores), 4),
             "sd": round(statistics.stdev(scores), 4) if len(own) > 1 else None,
             "percent_of_teacher": round(100 * statistics.mean(kept), 1),
+            "minutes": round(statistics.mean(line["minutes"] for line in own), 1),
         })  # fmt: skip
     return found
 
