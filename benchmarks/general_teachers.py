@@ -1,0 +1,125 @@
+"""Which teaches a general student better: an untuned encoder, or the tuned teacher of the task.
+
+    python -m benchmarks.general_teachers --folder goal --json FILE
+
+The folder may be that of ``benchmarks.student_to_answer``, whose rows and teachers these are. Each
+task's student of 3 x 312 starts from its teacher's layers made narrower, from a general student
+taught by the untuned encoder, or from one taught by the tuned teacher, on as many tokens; both
+stages are the same for all. Scores are those of rows that select nothing. What is finished in the
+folder is not done again.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.machine import arguments, describe, keep
+from benchmarks.places import MLM, SHARED
+from benchmarks.student_to_answer import TEST, Campaign
+from distill.evaluation.results import Role
+from distill.general import distill_general
+from distill.pipeline import distill_task
+from distill.recipes.load import DistillRecipe, load_recipe
+from distill.runs.directory import STUDENT as STUDENT_FOLDER
+from distill.training.budget import Budget
+
+SHAPE = "3x312-1200-12"
+STARTS = ("teacher's layers", "general, untuned", "general, tuned")
+FIRST, SECOND = 200, 200
+
+
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """General students of every task, and what they lead to."""
+
+    campaign: Campaign
+    tokens: int
+
+    def general(self, task: str, start: str) -> Path:
+        """A general student; that of the untuned encoder is the same for every task."""
+        tuned = start == "general, tuned"
+        out = self.campaign.folder / "general" / f"{self.tokens}-{task if tuned else 'untuned'}"
+        distill_general(
+            SHARED / "data" / "corpus",
+            teacher=self.campaign.teacher(task) if tuned else MLM,
+            student=SHAPE,
+            out=out,
+            budget=Budget(tokens=self.tokens),
+            init="teacher-layers",
+        )
+        return out / STUDENT_FOLDER
+
+    def line(self, task: str, start: str, seed: int) -> dict[str, Any]:
+        """Train what is missing; the score of a start with a seed."""
+        general = start != STARTS[0]
+        name = f"{task}-{STARTS.index(start)}-{self.tokens if general else 0}-{seed}"
+        run = distill_task(
+            self.campaign.version(task),
+            teacher=self.campaign.teacher(task),
+            student=str(self.general(task, start)) if general else SHAPE,
+            out=self.campaign.folder / "starts" / name,
+            recipe=recipe_of(task, seed),
+            init="auto" if general else "teacher-layers",
+            plain=False,
+            quiet=True,
+        )
+        metric = run.result.selection.metric
+        found = {model.model: model.scores[TEST][metric] for model in run.result.models}
+        return {
+            "task": task, "start": start, "seed": seed, "metric": metric,
+            "score": round(found[Role.DISTILLED], 4), "teacher": round(found[Role.TEACHER], 4),
+        }  # fmt: skip
+
+
+def recipe_of(task: str, seed: int) -> DistillRecipe:
+    """``quick`` in few steps, the same for every start."""
+    quick = load_recipe("quick", task)
+    steps = {"intermediate": FIRST, "prediction": SECOND}
+    fixed = {
+        part: getattr(quick, part).model_copy(update={"max_steps": most, "epochs": 1_000.0})
+        for part, most in steps.items()
+    }
+    return quick.model_copy(update={"seed": seed, **fixed})
+
+
+def table(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and deviation over seeds."""
+    found = []
+    for task, start in dict.fromkeys((line["task"], line["start"]) for line in lines):
+        own = [e["score"] for e in lines if (e["task"], e["start"]) == (task, start)]
+        deviation = round(statistics.stdev(own), 4) if len(own) > 1 else None
+        found.append({
+            "task": task, "start": start, "seeds": len(own),
+            "mean": round(statistics.mean(own), 4), "sd": deviation,
+        })  # fmt: skip
+    return found
+
+
+def main() -> None:
+    """Run what is missing; print and keep a line for each start and seed."""
+    parser = arguments(__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
+    parser.add_argument("--tokens", type=int, default=1_500_000, help="of each general student")
+    parser.add_argument("--tasks", nargs="+", default=["sst2", "mrpc"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    starts = Starts(Campaign(options.folder.resolve()), options.tokens)
+    lines: list[dict[str, Any]] = []
+    for seed in options.seeds:
+        for task in options.tasks:
+            for start in STARTS:
+                lines.append(starts.line(task, start, seed))
+                print(lines[-1], flush=True)
+                found = {"machine": describe(), "tokens": options.tokens, "steps": [FIRST, SECOND]}
+                keep(found | {"table": table(lines), "lines": lines}, options.json)
+
+
+if __name__ == "__main__":
+    main()
