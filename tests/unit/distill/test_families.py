@@ -202,6 +202,25 @@ def test_a_student_may_read_in_its_own_way_where_nothing_is_compared_by_token(
     assert json.loads((tmp_path / "config.json").read_text())["vocab_size"] == 7
 
 
+def test_a_bert_reads_mpnets_vocabulary_by_relations() -> None:
+    """No segments, and pairs framed as the teacher frames them; heads may differ."""
+    tokenizer = tokenizer_of("mpnet")
+    guide = guide_of("mpnet", tokenizer)
+    student = build("2x16-32-2", guide)
+    assert student.tokenizer is tokenizer
+    assert student.model.config.type_vocab_size == 1
+    rows = batch(tokenizer)
+    assert "token_type_ids" not in rows
+    assert rows["input_ids"][0].tolist().count(tokenizer.sep_token_id) == 3
+    stage = IntermediateStage(student.model, guide.model, (2, 4), recipe=Intermediate())
+    assert stage.relations is not None
+    losses = stage(**rows)
+    losses["loss"].backward()
+
+    assert losses["relation"] > 0
+    assert student.model.bert.encoder.layer[1].attention.self.query.weight.grad.any()
+
+
 def test_mpnet_takes_token_1_for_padding(tokenizer: PreTrainedTokenizerBase) -> None:
     """Whatever its config says: so a vocabulary with another padding is refused."""
     problem = "mpnet takes token 1 for padding, in the teacher's vocabulary that is token 0"

@@ -72,7 +72,7 @@ def test_losses_of_kept_states_are_those_of_asking(
     assert {k: v.item() for k, v in found.items()} == {k: v.item() for k, v in asked.items()}
 
 
-@pytest.mark.parametrize("name", ["deberta-v2", "modernbert"])
+@pytest.mark.parametrize("name", ["deberta-v2", "modernbert", "mpnet"])
 def test_scores_that_are_more_than_products_are_not_kept(name: str) -> None:
     stage = intermediate(build(name), build(name), (1, 2, 3, 4))
 

@@ -43,6 +43,7 @@ from tests.unit.distill.helpers import (
     make_tokenizer,
     mood_rows,
     save,
+    tokenizer_of,
     write_version,
 )
 from tests.unit.distill.test_card import results, runs_as_it_says
@@ -315,6 +316,7 @@ def _unigram_tokenizer() -> transformers.PreTrainedTokenizerFast:
         ("distilbert", lambda: make_tokenizer(WORDS)),
         ("electra", lambda: make_tokenizer(WORDS)),
         ("roberta", roberta_tokenizer),
+        ("mpnet", lambda: tokenizer_of("mpnet", WORDS)),
         ("modernbert", modernbert_tokenizer),
         ("deberta-v2", _unigram_tokenizer),
     ],
