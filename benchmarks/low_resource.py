@@ -12,6 +12,7 @@ trains nothing.
 
 from __future__ import annotations
 
+import json
 import random
 import statistics
 from collections.abc import Iterator, Sequence
@@ -23,10 +24,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import torch
 
-from augment import Version, augment_task
+from augment import Version, add_rows, augment_task
 from augment import load_recipe as load_augment_recipe
 from augment.contract import open_version
 from benchmarks.machine import arguments, describe, keep
+from benchmarks.other_rows import inserted, sentences_elsewhere
 from benchmarks.places import MLM, SHARED, VECTORS
 from distill.evaluation.results import Role
 from distill.pipeline import distill_task
@@ -80,7 +82,12 @@ class Arm:
 POLICIES: dict[str, dict[str, Any]] = {
     "official": {},
     "gentle": {"probability": 0.15, "variants": 8},
+    "insertion": {"variants": 0},
+    "elsewhere": {"variants": 0},
 }
+"""What is changed of ``official``. Rows of ``insertion`` have more words, by the masked LM; the text
+without labels of ``elsewhere`` is general English."""
+INSERTIONS, ELSEWHERE = 8, 20_000
 WITH_UNLABELED: Data = {"original": 1, "unlabeled": 3}
 WITH_AUGMENTED: Data = {"original": 1, "augmented": 3}
 ARMS = (
@@ -94,6 +101,8 @@ TRIES = (
     Arm("+ unlabelled, 3 x steps", WITH_UNLABELED, times=3),
     Arm("+ unlabelled in stage 1", "original", first=WITH_UNLABELED),
     Arm("unlabelled alone", "unlabeled"),
+    Arm("+ insertions", WITH_AUGMENTED, policy="insertion"),
+    Arm("+ general text", WITH_UNLABELED, policy="elsewhere"),
     Arm("original, 3 x steps", "original", plain="original", times=3),
 )
 
@@ -139,13 +148,18 @@ class Campaign:
         cut = round(cell.rows * (1 - SELECTED))
         source = {"train": own[:cut], "validation": own[cut:], TEST: test}
         tables = {split: pd.DataFrame(rows) for split, rows in source.items()}
+        if policy == "elsewhere":
+            (column,) = COLUMNS[cell.task]
+            rest = [{column: text} for text in sentences_elsewhere(ELSEWHERE, cell.seed)]
         if rest:
             tables["unlabeled"] = pd.DataFrame(rest)[list(COLUMNS[cell.task])]
         recipe = load_augment_recipe("official", cell.task).model_copy(update=POLICIES[policy])
-        return augment_task(
-            cell.task, mlm=MLM, vectors=VECTORS, source=tables, out=root, recipe=recipe,
+        own = root / "before" if policy == "insertion" else root
+        made = augment_task(
+            cell.task, mlm=MLM, vectors=VECTORS, source=tables, out=own, recipe=recipe,
             store=self.folder / "store",
         )  # fmt: skip
+        return with_insertions(made, cell, root) if policy == "insertion" else made
 
     def teacher(self, cell: Cell) -> Path:
         """Tuned on the same labeled rows."""
@@ -195,6 +209,21 @@ class Campaign:
                     yield cell.line(self.student, arm.labels_only, score, spent["plain"])
                 elif arm is ARMS[0]:
                     yield cell.line(self.student, str(Role.TEACHER), score, 0)
+
+
+def with_insertions(version: Version, cell: Cell, out: Path) -> Version:
+    """A version with variants that have words more."""
+    (column,) = COLUMNS[cell.task]
+    own = version.to_pandas()
+    every = inserted(own[column].tolist(), INSERTIONS, cell.seed)
+    rows = [
+        {"idx": int(idx), column: text}
+        for idx, texts in zip(own.idx, every, strict=True)
+        for text in texts
+    ]
+    file = out / "insertions.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return add_rows(version, file, generator="insertion", out=out)
 
 
 def slug(name: str) -> str:
