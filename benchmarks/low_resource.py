@@ -85,7 +85,7 @@ POLICIES: dict[str, dict[str, Any]] = {
     "insertion": {"variants": 0},
     "elsewhere": {"variants": 0},
 }
-"""What is changed of ``official``. Rows of ``insertion`` have more words, by the masked LM; the text
+"""What is changed of ``official``. Rows of ``insertion`` have words more, by the masked LM; text
 without labels of ``elsewhere`` is general English."""
 INSERTIONS, ELSEWHERE = 8, 20_000
 WITH_UNLABELED: Data = {"original": 1, "unlabeled": 3}
