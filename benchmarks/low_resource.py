@@ -61,7 +61,7 @@ class Arm:
         plain: Of the student on labels only that is trained beside it, if one is.
         first: Of stage 1, where it draws from other rows.
         policy: How rows are augmented, of ``POLICIES``.
-        times: So many times the steps.
+        times: So many times the steps; the name says it.
     """
 
     name: str
@@ -69,13 +69,14 @@ class Arm:
     plain: str = ""
     first: Data | None = None
     policy: str = "official"
-    times: int = 1
+    times: float = 1
 
     @property
     def labels_only(self) -> str:
         """Name of the student on labels only beside it."""
         how = f" {self.policy}" if self.policy != "official" else ""
-        more = f", {self.times} x steps" if self.times > 1 else ""
+        more = self.name.partition(",")[2]
+        more = f",{more}" if more else ""
         return f"labels only, {self.plain}{how}{more}"
 
 
@@ -98,12 +99,15 @@ ARMS = (
 )
 TRIES = (
     Arm("+ gentle augmented", WITH_AUGMENTED, plain="augmented", policy="gentle"),
-    Arm("+ unlabelled, 3 x steps", WITH_UNLABELED, times=3),
     Arm("+ unlabelled in stage 1", "original", first=WITH_UNLABELED),
     Arm("unlabelled alone", "unlabeled"),
     Arm("+ insertions", WITH_AUGMENTED, policy="insertion"),
     Arm("+ general text", WITH_UNLABELED, policy="elsewhere"),
-    Arm("original, 3 x steps", "original", plain="original", times=3),
+    *(
+        Arm(f"{arm.name}, {words} steps", arm.data, plain=arm.plain, times=times)
+        for arm in ARMS[:3]
+        for words, times in (("3 x", 3), ("0.3 x", 0.3))
+    ),
 )
 
 
@@ -237,7 +241,7 @@ def recipe_of(cell: Cell, arm: Arm) -> DistillRecipe:
     same: dict[str, Any] = {"epochs": 100_000.0, "batch_size": BATCH}
     early = same | {"learning_rate": 5e-4, "data": arm.first or arm.data}
     late = same | {"learning_rate": 1e-4, "patience": None}
-    first, second = FIRST * arm.times, SECOND * arm.times
+    first, second = round(FIRST * arm.times), round(SECOND * arm.times)
     parts = {
         "intermediate": early | {"max_steps": first},
         "prediction": late | {"max_steps": second, "data": arm.data},
