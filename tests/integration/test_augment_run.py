@@ -276,14 +276,15 @@ def test_bfloat16_says_what_it_changes(run: Run) -> None:
 
 
 def test_long_texts_are_the_same_bytes_too(run: Run) -> None:
-    """Several masks in a forward, windows and spared words: whatever the chunks, and resumed."""
+    """Several masks in a forward, windows and spared words: any chunks, workers, and resumed."""
     keys = {"mask_every": 3, "window": 12, "max_words": 5, "coins_first": True}
     recipe = SMALL.model_copy(update=keys)
     calm = run("calm", recipe, limit=40)
     with pytest.raises(KeyboardInterrupt):
         run("cut", recipe, limit=40, chunk_rows=7, narrator=Interrupter())
     cut = run("cut", recipe, limit=40, chunk_rows=7)
+    two = run("two", recipe, limit=40, chunk_rows=20, workers=2)
 
-    assert digests(cut) == digests(calm)
+    assert digests(cut) == digests(two) == digests(calm)
     assert calm.manifest.counts["words.spared"] > 0
     assert {key: calm.manifest.recipe[key] for key in keys} == keys
