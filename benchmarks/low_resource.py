@@ -3,11 +3,12 @@
     python -m benchmarks.low_resource --folder low --json benchmarks/results/low_resource.json
 
 Rows with labels of SST-2, CoLA and MRPC are drawn by the seed; 15% of them select. The rest of the
-training file is text without labels. A teacher of 6 x 384 is tuned on these rows alone; students
-start from its layers. Every arm has the same steps, batches, rates and start; what differs is the
-rows that they are drawn from. Scores are those of GLUE's validation rows, which select nothing.
-What is finished in the folder is not done again: stop it, kill it, start it again; ``--tell``
-trains nothing.
+training file is text without labels. A teacher of 6 x 384 is tuned on these rows alone. Students
+start from one general student, which has seen no label, or from that teacher's layers (``--start``).
+Every arm has the same steps, batches and rates; what differs is the rows that they are drawn from.
+Scores are those of GLUE's validation rows, which select nothing. What is finished in the folder is
+not done again: stop it, kill it, start it again; ``--tell`` trains nothing. The results are of all
+that has ended.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import json
 import random
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -31,11 +32,14 @@ from benchmarks.machine import arguments, describe, keep
 from benchmarks.other_rows import inserted, sentences_elsewhere
 from benchmarks.places import MLM, SHARED, VECTORS
 from distill.evaluation.results import Role
+from distill.general import distill_general
 from distill.pipeline import distill_task
 from distill.recipes.load import DistillRecipe, load_recipe
 from distill.runs.directory import RESULT
+from distill.runs.directory import STUDENT as STUDENT_FOLDER
 from distill.runs.listing import open_run
 from distill.teacher import fine_tune_teacher
+from distill.training.budget import Budget
 
 TEST, SELECTED = "test", 0.15
 COLUMNS = {
@@ -45,6 +49,8 @@ COLUMNS = {
 }
 SIZES = {"sst2": (250, 1_000, 4_000), "cola": (250, 1_000, 4_000), "mrpc": (250, 1_000, 3_668)}
 PARTS = ("intermediate", "soft labels", "prediction")
+Start = Literal["general", "teacher"]
+STARTS: tuple[Start, ...] = get_args(Start)
 Data = str | dict[str, int]
 """What a stage draws from, as a recipe says it."""
 FIRST, SECOND, BATCH = 600, 400, 32
@@ -88,7 +94,7 @@ POLICIES: dict[str, dict[str, Any]] = {
 }
 """What is changed of ``official``. Rows of ``insertion`` have words more, by the masked LM; text
 without labels of ``elsewhere`` is general English."""
-INSERTIONS, ELSEWHERE = 8, 20_000
+INSERTIONS, ELSEWHERE, TOKENS = 8, 20_000, 2_000_000
 WITH_UNLABELED: Data = {"original": 1, "unlabeled": 3}
 WITH_AUGMENTED: Data = {"original": 1, "augmented": 3}
 ARMS = (
@@ -130,10 +136,16 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """Where everything lies, and the students' shape."""
+    """Where everything lies, the students' shape, and how they start.
+
+    Attributes:
+        start: ``general``: from general distillation of the untuned encoder; ``teacher``: from the
+            tuned teacher's layers, so that labels only has its teacher's help, too.
+    """
 
     folder: Path
     student: str
+    start: Start
 
     def version(self, cell: Cell, policy: str = "official") -> Version:
         """Labeled rows, augmented, and the rest without labels."""
@@ -174,19 +186,31 @@ class Campaign:
     def place(self, cell: Cell, arm: Arm) -> Path:
         """Of an arm's run."""
         shape = self.student.partition("-")[0]
-        return self.folder / "students" / f"{cell}-{shape}-{slug(arm.name)}"
+        kind = "students" if self.start == "teacher" else "general-students"
+        return self.folder / kind / f"{cell}-{shape}-{slug(arm.name)}"
+
+    def general(self) -> Path:
+        """The general student that all start from."""
+        out = self.folder / "general" / self.student
+        if not (out / RESULT).is_file():
+            distill_general(
+                SHARED / "data" / "corpus", teacher=MLM, student=self.student, out=out,
+                budget=Budget(tokens=TOKENS), init="teacher-layers",
+            )  # fmt: skip
+        return out / STUDENT_FOLDER
 
     def run(self, cell: Cell, arm: Arm) -> None:
         """Train what is missing."""
         if (self.place(cell, arm) / RESULT).is_file():
             return
+        own = self.start == "teacher"
         distill_task(
             self.version(cell, arm.policy),
             teacher=self.teacher(cell),
-            student=self.student,
+            student=self.student if own else str(self.general()),
             out=self.place(cell, arm),
             recipe=recipe_of(cell, arm),
-            init="teacher-layers",
+            init="teacher-layers" if own else "auto",
             plain=bool(arm.plain),
             allow_weak_teacher=True,
             quiet=True,
@@ -194,6 +218,7 @@ class Campaign:
 
     def lines(self, cell: Cell) -> Iterator[dict[str, Any]]:
         """What has ended: score by model and arm."""
+        student = f"{self.student.partition('-')[0]} from {self.start}"
         for arm in (*ARMS, *TRIES):
             if not (self.place(cell, arm) / RESULT).is_file():
                 continue
@@ -201,18 +226,18 @@ class Campaign:
             metric, spent = run.result.selection.metric, run.seconds
             if arm is ARMS[0]:
                 for own in run.result.baselines:
-                    yield cell.line(self.student, own.name, own.scores[TEST][metric], own.seconds)
+                    yield cell.line(student, own.name, own.scores[TEST][metric], own.seconds)
             for model in run.result.models:
                 score = model.scores[TEST][metric]
                 if model.model == Role.DISTILLED:
                     taken = sum(
                         spent[part] for part in ("intermediate", "soft labels", "prediction")
                     )
-                    yield cell.line(self.student, f"distilled, {arm.name}", score, taken)
+                    yield cell.line(student, f"distilled, {arm.name}", score, taken)
                 elif model.model == Role.PLAIN:
-                    yield cell.line(self.student, arm.labels_only, score, spent["plain"])
+                    yield cell.line(student, arm.labels_only, score, spent["plain"])
                 elif arm is ARMS[0]:
-                    yield cell.line(self.student, str(Role.TEACHER), score, 0)
+                    yield cell.line(student, str(Role.TEACHER), score, 0)
 
 
 def with_insertions(version: Version, cell: Cell, out: Path) -> Version:
@@ -284,11 +309,12 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", type=int, help="these sizes alone")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--student", default="3x312-1200-12")
+    parser.add_argument("--start", default="general", choices=STARTS)
     parser.add_argument("--tries", nargs="*", help="these arms more, all where none is named")
     parser.add_argument("--tell", action="store_true", help="train nothing")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    campaign = Campaign(options.folder.resolve(), options.student)
+    campaign = Campaign(options.folder.resolve(), options.student, options.start)
     cells = [
         Cell(task, rows, seed)
         for seed in options.seeds
@@ -302,9 +328,10 @@ def main() -> None:
     for cell in cells:
         for arm in (*ARMS, *tries) if not options.tell else ():
             campaign.run(cell, arm)
-        own = list(campaign.lines(cell))
-        print(cell, {line["arm"]: line["score"] for line in own}, flush=True)
-        lines += own
+        for start in STARTS:
+            own = list(replace(campaign, start=start).lines(cell))
+            print(cell, start, {line["arm"]: line["score"] for line in own}, flush=True)
+            lines += own
     summed = table(lines)
     for line in summed:
         print(line)
