@@ -4,7 +4,7 @@
 
 Rows with labels of SST-2, CoLA and MRPC are drawn by the seed; 15% of them select. The rest of the
 training file is text without labels. A teacher of 6 x 384 is tuned on these rows alone. Students
-start from one general student, which has seen no label, or from that teacher's layers (``--start``).
+start from one general student that has seen no label, or from the teacher's layers (``--start``).
 Every arm has the same steps, batches and rates; what differs is the rows that they are drawn from.
 Scores are those of GLUE's validation rows, which select nothing. What is finished in the folder is
 not done again: stop it, kill it, start it again; ``--tell`` trains nothing. The results are of all

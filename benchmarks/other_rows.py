@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow.parquet as pq
 import torch
@@ -22,7 +23,7 @@ def inserted(texts: Sequence[str], variants: int, seed: int) -> Iterator[list[st
 
     The gaps of a variant are filled at once, from one forward pass; candidates are whole words.
     """
-    tokenizer = AutoTokenizer.from_pretrained(str(MLM))
+    tokenizer: Any = AutoTokenizer.from_pretrained(str(MLM))
     model = AutoModelForMaskedLM.from_pretrained(str(MLM)).eval()
     pieces = tokenizer.convert_ids_to_tokens(range(model.config.vocab_size))
     whole = torch.tensor([bool(piece) and piece.isalpha() for piece in pieces])
@@ -36,8 +37,8 @@ def inserted(texts: Sequence[str], variants: int, seed: int) -> Iterator[list[st
         made, places = [], read["input_ids"] == tokenizer.mask_token_id
         for own, ranked, here in zip(masked, best, places, strict=True):
             drawn = iter([tokenizer.decode([draw.choice(ids)]) for ids in ranked[here].tolist()])
-            parts = own.split(tokenizer.mask_token)
-            made.append(parts[0] + "".join(next(drawn, "") + part for part in parts[1:]))
+            before, *after = own.split(tokenizer.mask_token)
+            made.append(before + "".join(next(drawn, "") + part for part in after))
         yield made
 
 
