@@ -1,4 +1,4 @@
-"""The graph of a BERT classifier, written for speed: docs/decisions, "Graphs written by hand".
+"""The graph of a BERT or MPNet classifier, written for speed: see docs/decisions, 2.
 
 It computes what the model does, up to rounding, with less work than the model's own operations:
 
@@ -8,6 +8,8 @@ It computes what the model does, up to rounding, with less work than the model's
   SimplifiedLayerNormalization, the norm without centering, is vectorized.
 * The keys' bias is left out: it adds the same to all scores of a query. The values' bias is added
   once, behind the heads, as the weights of attention sum to 1.
+* What MPNet adds to scores by the distance of two tokens is looked up once for all layers, in a
+  table with a number for each distance.
 """
 
 from __future__ import annotations
@@ -18,9 +20,15 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
-from transformers import BertForSequenceClassification, PreTrainedModel
+from transformers import (
+    BertForSequenceClassification,
+    MPNetForSequenceClassification,
+    PreTrainedModel,
+)
 
+from augment.contract.models import FAMILIES, first_position
 from distill.serving.graph_writer import CONTRIBUTED, GraphWriter
 
 Array = NDArray[np.float32]
@@ -36,10 +44,10 @@ _ACTIVATIONS = {
 
 
 def writes_bert(model: PreTrainedModel) -> bool:
-    """Whether a model is a BERT classifier whose every setting is written here."""
+    """Whether a model is a BERT or MPNet classifier whose every setting is written here."""
     config = model.config
     return (
-        type(model) is BertForSequenceClassification
+        type(model) in (BertForSequenceClassification, MPNetForSequenceClassification)
         and config.hidden_act in _ACTIVATIONS
         and getattr(config, "position_embedding_type", None) in (None, "absolute")
         and not getattr(config, "is_decoder", False)
@@ -57,11 +65,19 @@ def bert_graph(model: PreTrainedModel, inputs: Sequence[str], length: int) -> on
     """
     writer = _BertWriter(model)
     states = writer.embed(length, segments="token_type_ids" in inputs)
-    layers = writer.model.base_model.encoder.layer
+    layers = writer.base.get_submodule(writer.family.layers)
     for number, layer in enumerate(layers):
         states = writer.layer(f"layer{number}", layer, states, last=layer is layers[-1])
-    output = writer.head(states)
-    return writer.graph.model(inputs, output, writer.array(writer.model.classifier.bias).shape[0])
+    inner, classifier = _head(model)
+    output = writer.head(inner, classifier, states)
+    return writer.graph.model(inputs, output, classifier.out_features)
+
+
+def _head(model: Any) -> tuple[Any, Any]:
+    """The two layers behind the first token's states: up to a tanh, and to the classes."""
+    if model.config.model_type == "mpnet":
+        return model.classifier.dense, model.classifier.out_proj
+    return model.base_model.pooler.dense, model.classifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +92,11 @@ class _BertWriter:
     """Writes the parts of one model."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self.model: Any = model
+        self.base: Any = model.base_model
         self.config = model.config
+        self.family = FAMILIES[model.config.model_type]
         self.graph = GraphWriter()
+        self.bias = ""
         self.mask = self.graph.node("Cast", "attention_mask", to=onnx.TensorProto.INT32)
         self.last_axis = self.graph.weight("last_axis", np.array([-1]))
         self.first = self.graph.weight("first", np.array([0]))
@@ -90,11 +108,13 @@ class _BertWriter:
         return found
 
     def embed(self, length: int, *, segments: bool) -> _States:
-        """Words, positions and segments, normalized."""
-        graph, tables = self.graph, self.model.base_model.embeddings
-        positions = self.array(tables.position_embeddings.weight)[:length]
-        types = self.array(tables.token_type_embeddings.weight)
-        if not segments:
+        """Words, positions and segments, normalized; and what scores have by distance."""
+        graph, tables = self.graph, self.base.embeddings
+        positions = self.array(tables.position_embeddings.weight)[first_position(self.config) :]
+        positions = positions[:length]
+        kinds = self.family.segments
+        types = self.array(tables.token_type_embeddings.weight) if kinds else np.zeros((1, 1))
+        if kinds and not segments:
             positions = positions + types[0]
         words = graph.weight("embed.words", self.array(tables.word_embeddings.weight))
         states = graph.node("Gather", words, "input_ids", output="embed.word")
@@ -104,54 +124,73 @@ class _BertWriter:
         if segments:
             chosen = graph.node("Gather", graph.weight("embed.types", types), "token_type_ids")
             added = graph.node("Add", chosen, added)
+        if self.family.position_bias:
+            self.bias = self._position_bias(length, end)
         return self._norm("embed.norm", tables.LayerNorm, graph.node("Add", states, added))
 
     def layer(self, name: str, layer: Any, states: _States, *, last: bool) -> _States:
         """One layer; of the last one only the first token, shape (batch, 1, width)."""
-        graph, attention = self.graph, layer.attention
-        asked = states
+        graph, names, part = self.graph, self.family.layer, layer.get_submodule
+        asked, bias = states, self.bias
         if last:
             asked = _States(graph.node("Gather", states.name, self.first, axis=1), states.beta)
-        context = self._attend(f"{name}.attention", attention.self, asked, states)
-        output = attention.output
-        middle = self._residual(f"{name}.attention.output", output, context, asked)
-        hidden = self._linear(f"{name}.up", layer.intermediate.dense, middle)
+            bias = bias and graph.node("Gather", bias, self.first, axis=2)
+        own = [part(own) for own in (names.query, names.key, names.value)]
+        context = self._attend(f"{name}.attention", own, asked, states, bias)
+        written = part(names.attention_out), part(names.attention_norm)
+        middle = self._residual(f"{name}.attention.output", *written, context, asked)
+        hidden = self._linear(f"{name}.up", part(names.intermediate), middle)
         operator, domain = _ACTIVATIONS[self.config.hidden_act]
         hidden = graph.node(operator, hidden, domain=domain)
-        nothing = np.zeros(layer.output.dense.in_features, np.float32)
-        return self._residual(f"{name}.down", layer.output, _States(hidden, nothing), middle)
+        written = part(names.output), part(names.output_norm)
+        nothing = np.zeros(written[0].in_features, np.float32)
+        return self._residual(f"{name}.down", *written, _States(hidden, nothing), middle)
 
-    def head(self, states: _States) -> str:
-        """Pooler and classifier of states of shape (batch, 1, width)."""
+    def head(self, inner: Any, classifier: Any, states: _States) -> str:
+        """Both layers of the head of states of shape (batch, 1, width)."""
         graph = self.graph
         first = _States(
             graph.node("Squeeze", states.name, graph.weight("one", np.array([1]))), states.beta
         )
-        pooled = graph.node(
-            "Tanh", self._linear("pooler", self.model.base_model.pooler.dense, first)
-        )
-        classifier = self.model.classifier
+        pooled = graph.node("Tanh", self._linear("pooler", inner, first))
         nothing = np.zeros(classifier.in_features, np.float32)
         return self._linear("classifier", classifier, _States(pooled, nothing), output="logits")
 
-    def _attend(self, name: str, own: Any, asked: _States, states: _States) -> _States:
+    def _position_bias(self, length: int, end: str) -> str:
+        """What is added to scores by distance, shape (1, heads, tokens, tokens)."""
+        graph, owner = self.graph, self.family.position_bias.rpartition(".")[0]
+        with torch.no_grad():
+            pairs = self.base.get_submodule(owner).compute_position_bias(torch.empty(1, length, 0))
+        after, before = pairs[0, :, 0], pairs[0, :, 1:, 0].flip(1)
+        table = graph.weight("bias.distances", torch.cat([before, after], dim=1).numpy())
+        tokens = graph.node("Squeeze", end)
+        nothing, step = graph.weight("zero", np.array(0)), graph.weight("step", np.array(1))
+        key = graph.node("Range", nothing, tokens, step)
+        query = graph.node("Unsqueeze", key, graph.weight("one", np.array([1])))
+        middle = graph.weight("bias.middle", np.array(length - 1))
+        places = graph.node("Add", graph.node("Sub", key, query), middle)
+        return graph.node("Unsqueeze", graph.node("Gather", table, places, axis=1), self.first)
+
+    def _attend(
+        self, name: str, own: Sequence[Any], asked: _States, states: _States, bias: str
+    ) -> _States:
         """The heads' outputs, to which the values' bias is still to be added."""
-        query = self._linear(f"{name}.query", own.query, asked)
-        key = self._product(f"{name}.key", own.key, states.name)
-        value = self._product(f"{name}.value", own.value, states.name)
+        query = self._linear(f"{name}.query", own[0], asked)
+        key = self._product(f"{name}.key", own[1], states.name)
+        value = self._product(f"{name}.value", own[2], states.name)
         heads = self.config.num_attention_heads
         context = self.graph.node(
-            "MultiHeadAttention", query, key, value, "", self.mask,
+            "MultiHeadAttention", query, key, value, "", self.mask, *([bias] if bias else []),
             output=name, domain=CONTRIBUTED, num_heads=heads,
         )  # fmt: skip
-        return _States(context, self._bias(own.value, states.beta))
+        return _States(context, self._bias(own[2], states.beta))
 
-    def _residual(self, name: str, output: Any, states: _States, kept: _States) -> _States:
+    def _residual(
+        self, name: str, dense: Any, norm: Any, states: _States, kept: _States
+    ) -> _States:
         """The norm of a map of states and of what goes past it."""
-        added = self._linear(name, output.dense, states, lacking=kept.beta)
-        return self._norm(
-            f"{name}.norm", output.LayerNorm, self.graph.node("Add", added, kept.name)
-        )
+        added = self._linear(name, dense, states, lacking=kept.beta)
+        return self._norm(f"{name}.norm", norm, self.graph.node("Add", added, kept.name))
 
     def _norm(self, name: str, norm: Any, states: str) -> _States:
         graph = self.graph

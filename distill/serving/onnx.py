@@ -77,6 +77,7 @@ class GraphSource:
         known = self.classifier.tokenizer.model_input_names
         length = min(16, max_input_length(model.config) or 16)
         numbers = torch.arange(2 * length).reshape(2, length) % model.config.vocab_size
+        numbers[numbers == self.classifier.tokenizer.pad_token_id] = model.config.vocab_size - 1
         mask = torch.ones_like(numbers)
         mask[1, length // 2 :] = 0
         segments = torch.arange(length).expand(2, -1) // (length - length // 4)
@@ -101,8 +102,9 @@ def write_onnx(source: GraphSource, file: Path, *, cut: bool = False) -> None:
 
     model, inputs = source.classifier.model, source.inputs
     if writes_bert(model) and "attention_mask" in inputs:
-        length = source.length if cut else model.config.max_position_embeddings
-        save_graph(bert_graph(model, list(inputs), max(length, 16)), file)
+        longest = max_input_length(model.config) or source.length
+        length = max(source.length, 16) if cut else longest
+        save_graph(bert_graph(model, list(inputs), min(length, longest)), file)
         if _answers_alike(file, model, inputs):
             return
     export_onnx(source, file)

@@ -116,6 +116,24 @@ def test_a_bert_is_written_by_hand_and_answers_as_it_does(
     onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "model.onnx"))
 
 
+@pytest.mark.parametrize("size", ["2x32-64-4", "1x312-64-12", "1x32-64-1"])
+def test_an_mpnet_is_written_by_hand_and_answers_as_it_does(size: str, tmp_path: Path) -> None:
+    """Its bias by distance in all lengths, up to the longest that the graph reads."""
+    tokenizer = tokenizer_of("mpnet")
+    model = random(make_model("mpnet", tokenizer, size))
+    torch.nn.init.normal_(model.mpnet.encoder.relative_attention_bias.weight)
+    source = GraphSource(Classifier("model", model, tokenizer), 23)
+    for cut in (False, True):
+        write_onnx(source, tmp_path / "model.onnx", cut=cut)
+        assert difference(model, tmp_path / "model.onnx") < 1e-5
+        counts = count_nodes(tmp_path / "model.onnx")
+        assert counts["MultiHeadAttention"] == model.config.num_hidden_layers
+    onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "model.onnx"))
+    tables = {own.name: own for own in onnx.load(tmp_path / "model.onnx").graph.initializer}
+    assert tables["embed.positions"].dims[0] == 23
+    assert list(tables["bias.distances"].dims) == [model.config.num_attention_heads, 45]
+
+
 def test_nothing_is_computed_twice_or_in_parts(
     tokenizer: BertTokenizerFast, tmp_path: Path
 ) -> None:
@@ -158,7 +176,7 @@ def test_a_graph_that_is_not_the_model_is_not_kept(
     assert difference(model, tmp_path / "model.onnx") < 1e-5
 
 
-@pytest.mark.parametrize("family", ["bert", "mpnet", "deberta-v2"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "mpnet", "deberta-v2"])
 def test_a_rows_answer_does_not_depend_on_its_batch(family: str, tmp_path: Path) -> None:
     tokenizer = tokenizer_of(family)
     model = random(make_model(family, tokenizer, "1x32-64-4"))
