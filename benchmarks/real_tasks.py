@@ -118,6 +118,8 @@ class Campaign:
         init: Literal["random", "teacher-layers"] = "random"
         if arm is INHERITED:
             init = "teacher-layers"
+        shared = self.folder / "shared" / task
+        shared.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
         run = distill_task(
             self.version(task),
@@ -127,7 +129,7 @@ class Campaign:
             recipe=recipe_of(task, arm, seed),
             init=init,
             plain=arm.name in STARTS,
-            shared=self.folder / "shared" / task,
+            shared=shared,
         )
         line = line_of(run, task, arm, seed, time.monotonic() - began)
         write_json(record, line.to_json())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from docs.tools import sections
+from docs.tools import paper, sections
 from docs.tools.charts import picture
 from docs.tools.table import RESULTS, ROOT, results
 
@@ -145,6 +145,18 @@ def every_file() -> str:
 
 PARTS = (
     Part(
+        "A teacher of BERT-base's size", ("paper_size",), paper.paper_size,
+        {
+            "paper-retention": paper.retention, "paper-steps": paper.learning,
+            "paper-size": paper.by_size,
+        },
+    ),
+    Part(
+        "A teacher of BERT-base's size, served", ("paper_served",), paper.served,
+        {"paper-latency": paper.latency},
+    ),
+    Part("Beside the released scripts", ("released_scripts",), paper.released, {}),
+    Part(
         "Whole GLUE training sets", ("real_tasks",), sections.whole_tasks,
         {"retention": sections.retention},
     ),
@@ -160,10 +172,12 @@ PARTS = (
 
 
 def overview() -> str:
-    """README's picture: what is kept, and what an answer takes."""
-    kept, answers = results("real_tasks.json"), results("student_to_answer.json")
-    told = sections.retention_said(kept), sections.trade_off_said(answers, *COST[:2])
-    panels = [sections.retention_panel(kept), sections.trade_off(answers, *COST)]
+    """README's picture: what is kept, of the largest teacher that there is; what answers take."""
+    answers = results("student_to_answer.json")
+    own, name = (paper, "paper_size") if PARTS[0].is_there else (sections, "real_tasks")
+    kept = results(f"{name}.json")
+    told = own.retention_said(kept), sections.trade_off_said(answers, *COST[:2])
+    panels = [own.retention_panel(kept), sections.trade_off(answers, *COST)]
     return picture("results", panels, " ".join(told))
 
 
