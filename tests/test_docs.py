@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from docs.tools import picture, results, table
+from docs.tools import few_labels, picture, results, table
 
 ROOT = Path(__file__).parents[1]
 METHOD = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
@@ -135,6 +135,22 @@ def test_results_tell_where_each_figure_is_from(
     (copy / "new.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ValueError, match=r"what made new\.json"):
         results.page()
+
+
+def test_few_labels_are_drawn_by_rows_and_by_steps() -> None:
+    line = {"task": "sst2", "student": "3x312", "seeds": 2, "sd": 0.01, "percent_of_teacher": 97.0}
+    own = [
+        line | {"rows": rows, "arm": f"distilled, {arm}{steps}", "mean": 0.8}
+        for rows in (250, 1000)
+        for arm in ("original", "+ augmented")
+        for steps in ("", ", 3 x steps")
+    ]
+    found = {"steps": [600, 400], "table": own}
+
+    assert "| distilled, original | 0.800 ± 0.010 (97%, 2) |" in few_labels.few_labels(found)
+    for draw in (few_labels.by_rows, few_labels.by_steps):
+        assert ElementTree.fromstring(draw(found)).get("aria-label")
+    assert few_labels.by_steps({**found, "table": own[:1]}) == ""
 
 
 def test_readme_fits_two_screens_and_counts_departures() -> None:

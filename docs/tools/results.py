@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from docs.tools import paper, sections
+from docs.tools import few_labels, paper, sections
 from docs.tools.charts import picture
 from docs.tools.table import RESULTS, ROOT, results
 
@@ -53,7 +53,7 @@ class Part:
         title: Its heading.
         files: That it is made from, without ``.json``; where one is not there yet, it is left out.
         body: Makes its text from what they hold.
-        pictures: Their names, and what makes each.
+        pictures: Their names, and what makes each; nothing where there is nothing to be drawn.
     """
 
     title: str
@@ -69,6 +69,17 @@ class Part:
     def found(self) -> list[dict[str, Any]]:
         """What its files hold."""
         return [results(f"{name}.json") for name in self.files]
+
+    def drawn(self) -> dict[str, str]:
+        """Its pictures, drawn once as long as its files are the same."""
+        key = (self.title, *map(digest, self.files))
+        if key not in _DRAWN:
+            every = {name: draw(*self.found()) for name, draw in self.pictures.items()}
+            _DRAWN[key] = {name: svg for name, svg in every.items() if svg}
+        return _DRAWN[key]
+
+
+_DRAWN: dict[tuple[str, ...], dict[str, str]] = {}
 
 
 def digest(name: str) -> str:
@@ -164,6 +175,10 @@ PARTS = (
         "From raw text to an answer", ("student_to_answer",), sections.served,
         {"score-size": sections.size, "score-latency": sections.latency},
     ),
+    Part(
+        "Few labels", ("low_resource",), few_labels.few_labels,
+        {"few-labels-rows": few_labels.by_rows, "few-labels-steps": few_labels.by_steps},
+    ),
     Part("Forms of a student, timed", ("serving",), sections.serving, {}),
     Part("Small sets", ("small_sets",), sections.small_sets, {}),
     Part("Token vectors", ("token_vectors",), sections.token_vectors, {}),
@@ -192,21 +207,17 @@ def page() -> str:
 def _sections() -> Iterator[str]:
     for part in PARTS:
         if part.is_there:
-            drawn = "".join(
-                f"![{part.title}](docs/images/{name}.svg)\n\n" for name in part.pictures
-            )
-            yield f"## {part.title}\n\n{drawn}{part.body(*part.found())}\n{origin(part)}"
+            shown = "".join(f"![{part.title}](docs/images/{name}.svg)\n\n" for name in part.drawn())
+            yield f"## {part.title}\n\n{shown}{part.body(*part.found())}\n{origin(part)}"
     yield f"## Every file of figures\n\n{every_file()}"
 
 
 def pictures() -> dict[Path, str]:
     """Every picture by its place."""
-    drawn = {IMAGES / "results.svg": overview()}
+    every = {"results": overview()}
     for part in PARTS:
-        if part.is_there:
-            for name, draw in part.pictures.items():
-                drawn[IMAGES / f"{name}.svg"] = draw(*part.found())
-    return drawn
+        every |= part.drawn() if part.is_there else {}
+    return {IMAGES / f"{name}.svg": svg for name, svg in every.items()}
 
 
 if __name__ == "__main__":

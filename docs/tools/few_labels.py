@@ -1,0 +1,127 @@
+"""The section of RESULTS.md on few labels: what augmented rows and unlabeled text are worth."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from augment.contract.foreign import markdown_table
+from docs.tools.charts import Curve, Kind, Panel, curves, picture
+from docs.tools.sections import NAMES
+
+Row = Mapping[str, Any]
+KINDS = {
+    "distilled, + augmented": Kind("with augmented rows", 1),
+    "distilled, original": Kind("original rows, as many steps", 2, "s", "--"),
+    "distilled, + unlabelled": Kind("with text without labels", 3, "^", "-."),
+    "labels only, original": Kind("labels only", 6, "v", ":"),
+    "labels only, augmented": Kind("labels only, augmented rows", 4, "D", ":"),
+}
+_TIMES = re.compile(r"(?P<arm>.+), (?P<times>[\d.]+) x steps")
+
+
+def students(found: Row) -> list[str]:
+    """Shapes and starts, as they come."""
+    return list(dict.fromkeys(line["student"] for line in found["table"]))
+
+
+def few_labels(found: dict[str, Any]) -> str:
+    """A table for each task and student."""
+    first, second = found["steps"]
+    parts = [
+        "Rows with labels are drawn by the seed, and 15% of them select; a teacher of 6 x 384 is "
+        f"tuned on them alone. Every arm has {first} + {second} steps, unless its name says more "
+        "or less, and the same batches and rates. Scores are those of GLUE's validation rows, "
+        "which select nothing: mean ± standard deviation over seeds, and in percent of the "
+        "teacher of the same rows.\n"
+    ]
+    for task in dict.fromkeys(line["task"] for line in found["table"]):
+        for student in students(found):
+            own = [
+                line
+                for line in found["table"]
+                if (line["task"], line["student"]) == (task, student)
+            ]
+            if own:
+                parts.append(f"**{NAMES[task]}**, {student}\n\n{_table(own)}")
+    return "\n".join(parts)
+
+
+def _table(lines: list[Row]) -> str:
+    sizes = sorted({line["rows"] for line in lines})
+    by_cell = {(line["arm"], line["rows"]): line for line in lines}
+    rows = [
+        [arm, *(_cell(by_cell.get((arm, size))) for size in sizes)]
+        for arm in dict.fromkeys(line["arm"] for line in lines)
+    ]
+    return markdown_table(["", *(f"{size:,} labels" for size in sizes)], rows)
+
+
+def _cell(line: Row | None) -> str:
+    if line is None:
+        return "–"
+    spread = "" if line["sd"] is None else f" ± {line['sd']:.3f}"
+    return f"{line['mean']:.3f}{spread} ({line['percent_of_teacher']:.0f}%, {line['seeds']})"
+
+
+def _curve(kind: Kind, points: Mapping[float, Row]) -> Curve:
+    x = sorted(points)
+    spread = [points[at]["sd"] or 0.0 for at in x]
+    return Curve(kind, x, [points[at]["mean"] for at in x], spread if any(spread) else ())
+
+
+def _panels(
+    found: Row, x_of: Callable[[Row], float | None], panel_of: Callable[[Row], str], x: str
+) -> list[Panel]:
+    """A panel for each task, or each task and number of labels, of the first student."""
+    student, groups = students(found)[0], dict[str, dict[str, dict[float, Row]]]()
+    for line in found["table"]:
+        arm = _TIMES.fullmatch(line["arm"])
+        name, at = arm["arm"] if arm else line["arm"], x_of(line)
+        if line["student"] == student and name in KINDS and at is not None:
+            groups.setdefault(panel_of(line), {}).setdefault(name, {})[at] = line
+    return [
+        Panel(
+            title,
+            curves([_curve(KINDS[name], own[name]) for name in KINDS if name in own], x, "score"),
+        )
+        for title, own in groups.items()
+        if max(map(len, own.values())) > 1
+    ]
+
+
+def by_steps(found: dict[str, Any]) -> str:
+    """Score against steps, with and without augmented rows, where arms have several."""
+    whole = sum(found["steps"])
+
+    def steps(line: Row) -> float:
+        arm = _TIMES.fullmatch(line["arm"])
+        return whole * float(arm["times"]) if arm else float(whole)
+
+    def title(line: Row) -> str:
+        return f"{NAMES[line['task']]}, {line['rows']:,} labels"
+
+    panels = _panels(found, steps, title, "steps of both stages")
+    return picture("few labels by steps", panels, said(found, "steps")) if panels else ""
+
+
+def by_rows(found: dict[str, Any]) -> str:
+    """Score against rows with labels, at equal steps."""
+
+    def rows(line: Row) -> float | None:
+        return None if _TIMES.fullmatch(line["arm"]) else float(line["rows"])
+
+    x = "rows with labels"
+    panels = _panels(found, rows, lambda line: NAMES[line["task"]], x)
+    return picture("few labels by rows", panels, said(found, x)) if panels else ""
+
+
+def said(found: Row, x: str) -> str:
+    """The pictures in words."""
+    own = (
+        f"{NAMES[line['task']]}, {line['rows']:,} labels, {line['arm']} {line['mean']:.3f}"
+        for line in found["table"]
+        if line["student"] == students(found)[0]
+    )
+    return f"Score against {x}. {'; '.join(own)}."
