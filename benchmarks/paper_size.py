@@ -127,6 +127,12 @@ def results(campaign: Campaign, cells: Sequence[Cell], tasks: Sequence[str]) -> 
     taught = {line["task"] for line in teachers if line["teaches"]}
     done = [cell for cell in cells if cell.task in taught and campaign.is_done(cell)]
     lines = [line for cell in done for line in campaign.lines(cell)]
+    general = [*general_lines(campaign)]
+    spent = {
+        "teachers": sum(line["seconds"] for line in teachers),
+        "general students": sum(line["seconds"] for line in general),
+        "students": sum(sum(open_run(campaign.place(cell)).seconds.values()) for cell in done),
+    }
     return {
         "machine": describe(),
         "encoder": {"name": campaign.encoder.name, "digest": folder_digest(str(campaign.encoder))},
@@ -136,7 +142,8 @@ def results(campaign: Campaign, cells: Sequence[Cell], tasks: Sequence[str]) -> 
             name: ARMS[name].meaning for name in dict.fromkeys(cell.arm.name for cell in done)
         },
         "teachers": teachers,
-        "general": [*general_lines(campaign)],
+        "hours": {part: round(seconds / 3600, 3) for part, seconds in spent.items()},
+        "general": general,
         "table": table(teachers, lines),
         "comparisons": [*compared(campaign, done)],
         "lines": lines,

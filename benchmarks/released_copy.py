@@ -78,7 +78,7 @@ class Format:
 
     Attributes:
         name: What it calls the task.
-        metric: What it selects by.
+        metric: What it selects by; ``ours``: what that is called here.
         texts: Columns of the texts.
         label: Column of the label.
         columns: In all.
@@ -87,6 +87,7 @@ class Format:
 
     name: str
     metric: str
+    ours: str
     texts: tuple[int, ...]
     label: int
     columns: int
@@ -94,10 +95,10 @@ class Format:
 
 
 FORMATS = {
-    "cola": Format("cola", "mcc", (3,), 1, 4, header=False),
-    "sst2": Format("sst-2", "acc", (0,), 1, 2),
-    "mrpc": Format("mrpc", "acc", (3, 4), 0, 5),
-    "stsb": Format("sts-b", "corr", (7, 8), 9, 10),
+    "cola": Format("cola", "mcc", "matthews", (3,), 1, 4, header=False),
+    "sst2": Format("sst-2", "acc", "accuracy", (0,), 1, 2),
+    "mrpc": Format("mrpc", "acc", "accuracy", (3, 4), 0, 5),
+    "stsb": Format("sts-b", "corr", "pearson_spearman", (7, 8), 9, 10),
 }
 
 

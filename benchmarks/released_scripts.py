@@ -85,7 +85,8 @@ class Side:
 
     Attributes:
         name: Of the side.
-        score: Of the best evaluated step on the first validation split, by the side's own account.
+        score: Of the best evaluated step on the first validation split, by the side's own account
+            and the metric that their script selects by.
         seconds: By the clock, of each stage; starting and reading rows included.
         measured: Scores of the kept student by this package, split by split.
         steps: Of both stages.
@@ -172,11 +173,10 @@ def ours(name: str, version: Version, teacher: Path, start: Path, plan: Plan, wo
         recipe=recipe_of(name, version.task.name, plan), allow_weak_teacher=True,
     )  # fmt: skip
     (model,) = [own for own in run.result.models if own.model == Role.DISTILLED]
-    steps = plan.steps(plan.first), plan.steps(plan.second)
+    score = model.scores[run.result.selection.split][FORMATS[version.task.name].ours]
     seconds = (round(time.monotonic() - began, 1),)
-    return Side(
-        f"recipe {name}", run.result.selection.of(model.scores), seconds, model.scores, steps
-    )
+    steps = plan.steps(plan.first), plan.steps(plan.second)
+    return Side(f"recipe {name}", score, seconds, model.scores, steps)
 
 
 def recipe_of(name: str, task: str, plan: Plan) -> DistillRecipe:
@@ -264,7 +264,8 @@ def main(words: Sequence[str] | None = None) -> None:
             changes += changed
             print(found[-1], flush=True)
     results = {
-        "machine": describe(), "task": version.task.name, "plan": asdict(plan), "changes": changes,
+        "machine": describe(), "task": version.task.name,
+        "metric": FORMATS[version.task.name].ours, "plan": asdict(plan), "changes": changes,
         "teacher": {"name": options.teacher.name, "digest": folder_digest(str(options.teacher))},
         "start": {"name": options.start.name, "digest": folder_digest(str(options.start))},
         "sides": found,

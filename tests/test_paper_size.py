@@ -110,6 +110,7 @@ def test_what_there_is_can_be_told_and_kept_as_json(
     paper_size.show(found["table"])
 
     assert {line["arm"] for line in found["lines"]} == {"whole", "repeated", "labels only: general"}
+    assert all(hours > 0 for hours in found["hours"].values())
     assert found["rows"]["cola"]["original"] == 60
     assert found["rows"]["cola"]["augmented"] > 60
     for text in (paper.paper_size(found), paper.kept(found, "usual")):

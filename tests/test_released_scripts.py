@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from augment.contract.errors import UsageError
 from benchmarks import released_scripts
 from benchmarks.released_copy import CHANGES, patched, write_rows
 from benchmarks.released_scripts import Plan, sides
+from docs.tools import paper
 from tests.unit.distill.helpers import make_bert, make_tokenizer, mood_rows, save
 
 STAND_IN = {
@@ -124,6 +126,12 @@ def test_both_sides_have_the_same_rows_steps_and_models(
     assert told[0]["rows"].splitlines()[1] == 'a "quoted" food\t0'
     assert len(told[0]["rows"].splitlines()) == 65
     assert theirs.score == 0.75
+    assert ours.score == ours.measured["validation"]["accuracy"]
+    told_of = {"task": "sst2", "metric": "accuracy", "changes": changes, "plan": {"rows": 64}}
+    digests = {"teacher": {"digest": "12"}, "start": {"digest": "34"}}
+    page = paper.released({**told_of, **digests, "sides": [asdict(theirs), asdict(ours)]})
+    assert "| released scripts | 0.7500 | " in page
+    assert "| side | by its own account | validation | steps | seconds |" in page
     assert len(theirs.seconds) == 2
     assert theirs.measured.keys() == ours.measured.keys() == {"validation"}
     assert len([own for own in changes if "transformer/modeling.py" in own]) == 3

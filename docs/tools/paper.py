@@ -170,13 +170,15 @@ def paper_size(found: dict[str, Any]) -> str:
         for task, own in found["rows"].items()
     )
     arms = "".join(f"- *{name}*: {meaning}\n" for name, meaning in found["arms"].items())
+    hours = ", ".join(f"{part} {spent:.1f} hours" for part, spent in found["hours"].items())
     cut = "" if settings["times"] == 1 else f" Steps are {settings['times']:g} of the plan's."
     return (
         f"The encoder is {encoder['name']}, SHA-256 `{encoder['digest'][:12]}`. {similar}"
         "**Half**: one half of each validation split chose teacher, step and calibration; the "
         f"score is that of the other half ({held} rows). **Usual**: the whole split chose the "
         "step and is scored. *Calibrated*: the half with the calibration of the half that chose. "
-        f"Compared arms have equal steps, batches and evaluations.{cut}\n\n{arms}\n"
+        f"Compared arms have equal steps, batches and evaluations.{cut} By the clock: {hours}."
+        f"\n\n{arms}\n"
         f"Half, in percent of the teacher:\n\n{kept(found, 'half')}\n"
         f"Usual, in percent of the teacher:\n\n{kept(found, 'usual')}\n"
         f"{teachers(found)}\n{costs(found)}\n"
@@ -296,18 +298,28 @@ def _mark(kind: Kind, parameters: int, scores: Sequence[float]) -> Mark:
 def released(found: dict[str, Any]) -> str:
     """Both sides of the same work."""
     plan, teacher, start = (found["plan"], *(found[n]["digest"] for n in ("teacher", "start")))
+    splits = list(found["sides"][-1]["measured"])
     rows = [
         [
-            own["name"], f"{own['score']:.4f}", " + ".join(map(str, own["steps"])),
+            own["name"], f"{own['score']:.4f}",
+            *(_measured(own, split, found["metric"]) for split in splits),
+            " + ".join(map(str, own["steps"])),
             " + ".join(f"{spent:.0f}" for spent in own["seconds"]),
         ]
         for own in found["sides"]
     ]  # fmt: skip
+    heads = ["side", "by its own account", *splits, "steps", "seconds"]
     changes = "".join(f"- {change}\n" for change in found["changes"])
     return (
         f"{NAMES.get(found['task'], found['task'])}: the same teacher (`{teacher[:12]}`), start "
-        f"(`{start[:12]}`), {plan['rows']:,} rows, steps and batches. Scores are those of the best "
-        "step on validation; seconds of the clock, of their two calls or of ours.\n\n"
-        f"{markdown_table(['side', 'score', 'steps', 'seconds'], rows)}\n"
+        f"(`{start[:12]}`), {plan['rows']:,} rows, steps and batches. By its own account: the best "
+        f"step on validation; then {found['metric']} of the kept student, measured by this package "
+        "for both. Seconds of the clock, of their two calls or of ours.\n\n"
+        f"{markdown_table(heads, rows)}\n"
         f"What was changed in a copy of their script:\n\n{changes}"
     )
+
+
+def _measured(side: Row, split: str, metric: str) -> str:
+    scores = side["measured"].get(split)
+    return f"{scores[metric]:.4f}" if scores else "–"
