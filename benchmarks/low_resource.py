@@ -97,21 +97,25 @@ without labels of ``elsewhere`` is general English."""
 INSERTIONS, ELSEWHERE, TOKENS = 8, 20_000, 2_000_000
 WITH_UNLABELED: Data = {"original": 1, "unlabeled": 3}
 WITH_AUGMENTED: Data = {"original": 1, "augmented": 3}
+WITH_BOTH: Data = {"original": 1, "augmented": 1, "unlabeled": 2}
 ARMS = (
     Arm("original", "original", plain="original"),
     Arm("+ augmented", WITH_AUGMENTED, plain="augmented"),
     Arm("+ unlabelled", WITH_UNLABELED),
-    Arm("+ both", {"original": 1, "augmented": 1, "unlabeled": 2}),
+    Arm("+ augmented in stage 1", "original", first=WITH_AUGMENTED),
+    Arm("+ unlabelled in stage 1", "original", first=WITH_UNLABELED),
 )
 TRIES = (
     Arm("+ gentle augmented", WITH_AUGMENTED, plain="augmented", policy="gentle"),
-    Arm("+ unlabelled in stage 1", "original", first=WITH_UNLABELED),
+    Arm("+ both", WITH_BOTH),
+    Arm("+ both in stage 1", "original", first=WITH_BOTH),
+    Arm("+ unlabelled in stage 1, augmented in stage 2", WITH_AUGMENTED, first=WITH_UNLABELED),
     Arm("unlabelled alone", "unlabeled"),
     Arm("+ insertions", WITH_AUGMENTED, policy="insertion"),
     Arm("+ general text", WITH_UNLABELED, policy="elsewhere"),
     *(
-        Arm(f"{arm.name}, {words} steps", arm.data, plain=arm.plain, times=times)
-        for arm in ARMS[:3]
+        Arm(f"{arm.name}, {words} steps", arm.data, plain=arm.plain, first=arm.first, times=times)
+        for arm in ARMS
         for words, times in (("3 x", 3), ("0.3 x", 0.3))
     ),
 )
