@@ -66,7 +66,7 @@ class Arm:
         data: Of both stages.
         plain: Of the student on labels only that is trained beside it, if one is.
         first: Of stage 1, where it draws from other rows.
-        policy: How rows are augmented, of ``POLICIES``.
+        policy: How rows are augmented, of ``POLICIES``, where they are.
         times: So many times the steps; the name says it.
     """
 
@@ -78,6 +78,12 @@ class Arm:
     times: float = 1
 
     @property
+    def rows(self) -> str:
+        """The version that it draws from: without generated rows, where it asks for none."""
+        drawn = f"{self.data}{self.first}{self.plain}"
+        return "none" if self.policy == "official" and "augmented" not in drawn else self.policy
+
+    @property
     def labels_only(self) -> str:
         """Name of the student on labels only beside it."""
         how = f" {self.policy}" if self.policy != "official" else ""
@@ -87,6 +93,7 @@ class Arm:
 
 
 POLICIES: dict[str, dict[str, Any]] = {
+    "none": {"variants": 0},
     "official": {},
     "gentle": {"probability": 0.15, "variants": 8},
     "insertion": {"variants": 0},
@@ -151,7 +158,7 @@ class Campaign:
     student: str
     start: Start
 
-    def version(self, cell: Cell, policy: str = "official") -> Version:
+    def version(self, cell: Cell, policy: str) -> Version:
         """Labeled rows, augmented, and the rest without labels."""
         root = self.folder / "versions" / f"{cell}{f'-{policy}' * (policy != 'official')}"
         if (root / cell.task).is_dir():
@@ -184,7 +191,7 @@ class Campaign:
     def teacher(self, cell: Cell) -> Path:
         """Tuned on the same labeled rows."""
         place = self.folder / "teachers" / str(cell)
-        fine_tune_teacher(self.version(cell), init=str(MLM), out=place, quiet=True)
+        fine_tune_teacher(self.version(cell, "none"), init=str(MLM), out=place, quiet=True)
         return place
 
     def place(self, cell: Cell, arm: Arm) -> Path:
@@ -209,7 +216,7 @@ class Campaign:
             return
         own = self.start == "teacher"
         distill_task(
-            self.version(cell, arm.policy),
+            self.version(cell, arm.rows),
             teacher=self.teacher(cell),
             student=self.student if own else str(self.general()),
             out=self.place(cell, arm),
@@ -314,6 +321,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--student", default="3x312-1200-12")
     parser.add_argument("--start", default="general", choices=STARTS)
+    parser.add_argument("--arms", nargs="+", help="of the arms that all cells have, these alone")
     parser.add_argument("--tries", nargs="*", help="these arms more, all where none is named")
     parser.add_argument("--tell", action="store_true", help="train nothing")
     options = parser.parse_args()
@@ -327,10 +335,11 @@ def main() -> None:
         if not options.rows or rows in options.rows
     ]
     named = options.tries
+    arms = [arm for arm in ARMS if not options.arms or slug(arm.name) in options.arms]
     tries = [arm for arm in TRIES if named == [] or slug(arm.name) in (named or ())]
     lines: list[dict[str, Any]] = []
     for cell in cells:
-        for arm in (*ARMS, *tries) if not options.tell else ():
+        for arm in (*arms, *tries) if not options.tell else ():
             campaign.run(cell, arm)
         for start in STARTS:
             own = list(replace(campaign, start=start).lines(cell))
