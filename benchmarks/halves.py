@@ -88,14 +88,13 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Course:
-    """All evaluations of a stage in order, of a task, and how a step of them is kept."""
+    """All evaluations of a stage in order, and their task; of them the best is kept."""
 
     evaluations: tuple[Evaluated, ...]
     task: TaskSpec
-    keep: str = "best"
 
     @classmethod
-    def read(cls, place: Path, stage: str, task: TaskSpec, keep: str = "best") -> Course:
+    def read(cls, place: Path, stage: str, task: TaskSpec) -> Course:
         """What ``recorded`` left of a stage; empty where there is nothing."""
         found = []
         for file in place.glob(f"{stage}-*.npz"):
@@ -105,13 +104,13 @@ class Course:
                 labels = {half: kept[f"{half}_labels"] for half in halves}
             done = float(file.stem.removeprefix(f"{stage}-"))
             found.append(Evaluated(done, logits, labels))
-        return cls(tuple(sorted(found, key=lambda own: own.done)), task, keep)
+        return cls(tuple(sorted(found, key=lambda own: own.done)), task)
 
     def chosen(self, halves: Sequence[str]) -> Evaluated:
         """The step that some rows choose, by the product's own rule."""
         metric, first = self.task.selection_metric, self.evaluations[0]
         rows = sum(len(first.labels[half]) for half in halves)
-        rule = StepSelection(metric, rows, within=1.0 if self.keep == "latest" else 0.0)
+        rule = StepSelection(metric, rows)
         log = [
             {"step": float(at), f"eval_{metric}": own.score(halves, self.task)}
             for at, own in enumerate(self.evaluations)

@@ -47,8 +47,14 @@ COLUMNS = {
     "cola": ("sentence",),
     "mrpc": ("sentence1", "sentence2"),
 }
-SIZES = {"sst2": (250, 1_000, 4_000), "cola": (250, 1_000, 4_000), "mrpc": (250, 1_000, 3_668)}
+ALL_OF_MRPC = 3_668
+SIZES = {
+    "sst2": (250, 1_000, 4_000),
+    "cola": (250, 1_000, 4_000),
+    "mrpc": (250, 1_000, ALL_OF_MRPC),
+}
 PARTS = ("intermediate", "soft labels", "prediction")
+"""What a distilled student takes."""
 Start = Literal["general", "teacher"]
 STARTS: tuple[Start, ...] = get_args(Start)
 Data = str | dict[str, int]
@@ -101,6 +107,8 @@ POLICIES: dict[str, dict[str, Any]] = {
 }
 """What is changed of ``official``. Rows of ``insertion`` have words more, by the masked LM; text
 without labels of ``elsewhere`` is general English."""
+OF_SINGLE_TEXTS = ("insertion", "elsewhere")
+"""They make no pairs."""
 INSERTIONS, ELSEWHERE, TOKENS = 8, 20_000, 2_000_000
 WITH_UNLABELED: Data = {"original": 1, "unlabeled": 3}
 WITH_AUGMENTED: Data = {"original": 1, "augmented": 3}
@@ -211,8 +219,8 @@ class Campaign:
         return out / STUDENT_FOLDER
 
     def run(self, cell: Cell, arm: Arm) -> None:
-        """Train what is missing."""
-        if (self.place(cell, arm) / RESULT).is_file():
+        """Train what is missing, where the task has the rows that the arm draws."""
+        if not has_rows(cell, arm) or (self.place(cell, arm) / RESULT).is_file():
             return
         own = self.start == "teacher"
         distill_task(
@@ -241,9 +249,7 @@ class Campaign:
             for model in run.result.models:
                 score = model.scores[TEST][metric]
                 if model.model == Role.DISTILLED:
-                    taken = sum(
-                        spent[part] for part in ("intermediate", "soft labels", "prediction")
-                    )
+                    taken = sum(spent[part] for part in PARTS)
                     yield cell.line(student, f"distilled, {arm.name}", score, taken)
                 elif model.model == Role.PLAIN:
                     yield cell.line(student, arm.labels_only, score, spent["plain"])
@@ -264,6 +270,13 @@ def with_insertions(version: Version, cell: Cell, out: Path) -> Version:
     file = out / "insertions.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return add_rows(version, file, generator="insertion", out=out)
+
+
+def has_rows(cell: Cell, arm: Arm) -> bool:
+    """Whether there are rows that an arm draws: single texts, or text without labels."""
+    pairs, whole = len(COLUMNS[cell.task]) > 1, cell.task == "mrpc" and cell.rows == ALL_OF_MRPC
+    unlabeled = "unlabeled" in f"{arm.data}{arm.first}"
+    return not (pairs and arm.policy in OF_SINGLE_TEXTS) and not (whole and unlabeled)
 
 
 def slug(name: str) -> str:
@@ -301,12 +314,15 @@ def table(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for (task, rows, student, arm), own in groups.items():
         scores = [line["score"] for line in own]
-        kept = [line["score"] / teachers[task, rows, student, line["seed"]] for line in own]
+        of = [teachers.get((task, rows, student, line["seed"]), 0.0) for line in own]
+        kept = [
+            100 * score / teacher for score, teacher in zip(scores, of, strict=True) if teacher > 0
+        ]  # of few labels a teacher may learn nothing
         found.append({
             "task": task, "rows": rows, "student": student, "arm": arm, "seeds": len(own),
             "mean": round(statistics.mean(scores), 4),
             "sd": round(statistics.stdev(scores), 4) if len(own) > 1 else None,
-            "percent_of_teacher": round(100 * statistics.mean(kept), 1),
+            "percent_of_teacher": round(statistics.mean(kept), 1) if kept else None,
             "minutes": round(statistics.mean(line["minutes"] for line in own), 1),
         })  # fmt: skip
     return found

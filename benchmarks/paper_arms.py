@@ -34,8 +34,8 @@ class Arm:
     Attributes:
         name: In the results.
         meaning: In a sentence.
-        against: The arm that it is compared with, at equal steps, batches and evaluations; none
-            of what others are compared with.
+        against: The arm that it is compared with, at equal steps, batches and evaluations
+            (but for ``times``); none of what others are compared with.
         data: Of both stages; nothing: what the recipe says.
         start: ``general``: general distillation of the untuned encoder from its narrowed layers;
             ``tuned``: of the tuned teacher; ``narrowed``: the tuned teacher's layers; ``random``.

@@ -8,7 +8,8 @@ teacher (a BERT), the same start (a checkpoint such as a general student), the s
 and the same steps and batches; theirs has the rates of its documentation, ours those of the recipes
 that are named. Their script runs in a temporary copy, in a process of its own, and as it is but for
 what would stop it: ``CHANGES`` and ``STUBS`` of ``benchmarks.released_copy``. Scores are those of
-the best evaluated step on the version's first validation split; where the version has a test split
+the best evaluated step on the version's first validation split, by the metric that their script
+selects by (of MRPC accuracy); where the version has a test split
 with labels, its score stands beside it, and chose nothing.
 """
 
@@ -194,8 +195,17 @@ def recipe_of(name: str, task: str, plan: Plan) -> DistillRecipe:
 
 
 def same_rows(version: Version, rows: int, folder: Path) -> tuple[Version, int]:
-    """The first training rows, variants included: at most so many, a whole number of batches."""
-    task = version.task
+    """The first training rows, variants included: at most so many, a whole number of batches.
+
+    The task's metric is the one that their script selects by, so that both sides select alike.
+    """
+    if version.task.name not in FORMATS:
+        raise UsageError(
+            f"expected one of {', '.join(FORMATS)}, found {version.task.name}.",
+            "Their script knows GLUE's tasks by their files alone.",
+        )
+    selects = {"selection_metric": FORMATS[version.task.name].ours}
+    task = version.task.model_copy(update=selects)
     frame = version.to_pandas(task.splits.train)
     count = min(rows, len(frame)) // BATCH * BATCH
     if not count:
@@ -211,12 +221,7 @@ def same_rows(version: Version, rows: int, folder: Path) -> tuple[Version, int]:
 def sides(
     folder: Path, version: Version, teacher: Path, start: Path, plan: Plan, recipes: Sequence[str]
 ) -> Iterator[tuple[Side, list[str]]]:
-    """Theirs, then ours by each recipe; beside it what was changed."""
-    if version.task.name not in FORMATS:
-        raise UsageError(
-            f"expected one of {', '.join(FORMATS)}, found {version.task.name}.",
-            "Their script knows GLUE's tasks by their files alone.",
-        )
+    """Theirs, then ours by each recipe, on ``same_rows``; beside it what was changed."""
     width = AutoConfig.from_pretrained(teacher).hidden_size
     with tempfile.TemporaryDirectory() as place:
         work = Path(place)

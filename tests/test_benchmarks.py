@@ -6,6 +6,8 @@ import importlib
 
 import pytest
 
+from benchmarks.low_resource import ALL_OF_MRPC, ARMS, TRIES, Cell, has_rows, table
+from distill.evaluation.results import Role
 from tests.conftest import ROOT
 
 OTHERS = {"nlpaug_side"}  # runs in an environment of its own
@@ -17,3 +19,25 @@ NAMES = sorted(
 @pytest.mark.parametrize("name", NAMES)
 def test_a_benchmark_is_imported(name: str) -> None:
     importlib.import_module(f"benchmarks.{name}")
+
+
+def test_few_labels_are_told_beside_a_teacher_that_learnt_nothing() -> None:
+    line = {"task": "cola", "rows": 250, "student": "3x312", "minutes": 1.0}
+    scores = {(0, Role.TEACHER): 0.0, (0, "a"): 0.1, (1, Role.TEACHER): 0.4, (1, "a"): 0.3}
+    every = [
+        line | {"seed": seed, "arm": str(arm), "score": own} for (seed, arm), own in scores.items()
+    ]
+
+    assert [own["percent_of_teacher"] for own in table(every)] == [100.0, 75.0]
+    assert [own["percent_of_teacher"] for own in table(every[:2])] == [None, None]
+
+
+def test_few_labels_are_not_tried_with_rows_that_there_are_not() -> None:
+    def left_out(task: str, rows: int) -> set[str]:
+        cell = Cell(task, rows, 0)
+        return {arm.name for arm in (*ARMS, *TRIES) if not has_rows(cell, arm)}
+
+    assert left_out("cola", 250) == set()
+    assert left_out("mrpc", 250) == {"+ insertions", "+ general text"}
+    assert {"+ unlabelled", "unlabelled alone"} < left_out("mrpc", ALL_OF_MRPC)
+    assert not {"original", "+ augmented"} & left_out("mrpc", ALL_OF_MRPC)

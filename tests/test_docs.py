@@ -151,6 +151,10 @@ def test_few_labels_are_drawn_by_rows_and_by_steps() -> None:
     for draw in (few_labels.by_rows, few_labels.by_steps):
         assert ElementTree.fromstring(draw(found)).get("aria-label")
     assert few_labels.by_steps({**found, "table": own[:1]}) == ""
+    nothing = {**line, "rows": 250, "arm": "original", "mean": 0.8, "percent_of_teacher": None}
+    assert "| original | 0.800 ± 0.010 (–, 2) |" in few_labels.few_labels(
+        {**found, "table": [nothing]}
+    )
 
 
 def test_readme_fits_two_screens_and_counts_departures() -> None:

@@ -125,6 +125,8 @@ def test_what_there_is_can_be_told_and_kept_as_json(
     assert all(own["seeds"] == [1, 1] for own in found["comparisons"])
     assert [own["name"] for own in found["general"]] == ["1x32-encoder-300"]
     assert "1x32 whole" in capsys.readouterr().out
+    for part in ({"table": [], "lines": []}, {"table": found["table"][1:2]}):
+        assert paper.retention(found | part) == ""
 
 
 def test_nothing_is_trained_twice(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,6 +167,19 @@ def test_another_folder_or_release_is_refused(
         released_scripts.main([*words, "--rows", "5"])
 
 
+def test_both_sides_select_by_the_same_metric(tmp_path: Path) -> None:
+    """Of MRPC the product selects by F1, their script by accuracy."""
+    pairs = frame(40, 1).rename(columns={"sentence": "sentence1"}).assign(sentence2="a cat")
+    made = write_version("mrpc", {"train": pairs, "validation": pairs[:9]}, out=tmp_path / "mrpc")
+    own, rows = released_scripts.same_rows(made, 100, tmp_path / "same")
+
+    assert made.task.selection_metric == "f1"
+    assert (own.task.selection_metric, rows) == ("accuracy", 32)
+    other = write_version("rte", {"train": pairs, "validation": pairs[:9]}, out=tmp_path / "rte")
+    with pytest.raises(UsageError, match="expected one of cola, sst2, mrpc, stsb, found rte"):
+        released_scripts.same_rows(other, 100, tmp_path / "other")
+
+
 def test_rows_of_pairs_and_scores_are_where_their_script_looks(tmp_path: Path) -> None:
     from augment.tasks import GLUE
 

@@ -142,7 +142,12 @@ def picture(title: str, panels: Sequence[Panel], about: str, height: float = HEI
         panels: From left to right.
         about: The sentence that stands for it where it cannot be seen.
         height: In inches.
+
+    Returns:
+        The document; nothing where there is no panel.
     """
+    if not panels:
+        return ""
     from matplotlib.figure import Figure
 
     with drawn_for_a_page(title):

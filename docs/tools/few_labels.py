@@ -62,7 +62,9 @@ def _cell(line: Row | None) -> str:
     if line is None:
         return "–"
     spread = "" if line["sd"] is None else f" ± {line['sd']:.3f}"
-    return f"{line['mean']:.3f}{spread} ({line['percent_of_teacher']:.0f}%, {line['seeds']})"
+    kept = line["percent_of_teacher"]
+    share = "–" if kept is None else f"{kept:.0f}%"
+    return f"{line['mean']:.3f}{spread} ({share}, {line['seeds']})"
 
 
 def _curve(kind: Kind, points: Mapping[float, Row]) -> Curve:
@@ -103,7 +105,7 @@ def by_steps(found: dict[str, Any]) -> str:
         return f"{NAMES[line['task']]}, {line['rows']:,} labels"
 
     panels = _panels(found, steps, title, "steps of both stages")
-    return picture("few labels by steps", panels, said(found, "steps")) if panels else ""
+    return picture("few labels by steps", panels, said(found, "steps"))
 
 
 def by_rows(found: dict[str, Any]) -> str:
@@ -114,7 +116,7 @@ def by_rows(found: dict[str, Any]) -> str:
 
     x = "rows with labels"
     panels = _panels(found, rows, lambda line: NAMES[line["task"]], x)
-    return picture("few labels by rows", panels, said(found, x)) if panels else ""
+    return picture("few labels by rows", panels, said(found, x))
 
 
 def said(found: Row, x: str) -> str:

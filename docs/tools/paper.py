@@ -177,7 +177,8 @@ def paper_size(found: dict[str, Any]) -> str:
         "**Half**: one half of each validation split chose teacher, step and calibration; the "
         f"score is that of the other half ({held} rows). **Usual**: the whole split chose the "
         "step and is scored. *Calibrated*: the half with the calibration of the half that chose. "
-        f"Compared arms have equal steps, batches and evaluations.{cut} By the clock: {hours}."
+        f"Compared arms have equal steps, batches and evaluations, but where an arm says "
+        f"otherwise.{cut} By the clock: {hours}."
         f"\n\n{arms}\n"
         f"Half, in percent of the teacher:\n\n{kept(found, 'half')}\n"
         f"Usual, in percent of the teacher:\n\n{kept(found, 'usual')}\n"
@@ -189,12 +190,12 @@ def paper_size(found: dict[str, Any]) -> str:
 
 
 def first_shape(found: Row) -> str:
-    """The one that pictures show."""
-    return str(found["table"][0]["shape"])
+    """The one that pictures show; nothing where no student is trained."""
+    return next((str(row["shape"]) for row in found["table"]), "")
 
 
-def retention_panel(found: Row) -> Panel:
-    """What students of the first shape keep, with error bars over seeds."""
+def retention_panels(found: Row) -> list[Panel]:
+    """What students of the first shape keep, with error bars; none where no arm has all tasks."""
     tasks, shown = tasks_of(found), _shown(found)
     series = [
         Bars(
@@ -206,7 +207,7 @@ def retention_panel(found: Row) -> Panel:
     ]
     names = [NAMES[task] for task in tasks]
     title = f"{short(first_shape(found))}, percent of its teacher's score"
-    return Panel(title, bars(names, series, "percent of the teacher", 100))
+    return [Panel(title, bars(names, series, "percent of the teacher", 100))] if series else []
 
 
 def retention_said(found: Row) -> str:
@@ -228,7 +229,7 @@ def _shown(found: Row) -> dict[str, dict[str, Row]]:
 
 def retention(found: dict[str, Any]) -> str:
     """By task, with error bars."""
-    return picture("paper retention", [retention_panel(found)], retention_said(found))
+    return picture("paper retention", retention_panels(found), retention_said(found))
 
 
 def learning(found: dict[str, Any]) -> str:

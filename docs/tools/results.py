@@ -189,10 +189,11 @@ PARTS = (
 def overview() -> str:
     """README's picture: what is kept, of the largest teacher that there is; what answers take."""
     answers = results("student_to_answer.json")
-    own, name = (paper, "paper_size") if PARTS[0].is_there else (sections, "real_tasks")
-    kept = results(f"{name}.json")
+    own, kept = sections, results("real_tasks.json")
+    if PARTS[0].is_there and paper.retention_panels(largest := results("paper_size.json")):
+        own, kept = paper, largest
     told = own.retention_said(kept), sections.trade_off_said(answers, *COST[:2])
-    panels = [own.retention_panel(kept), sections.trade_off(answers, *COST)]
+    panels = [*own.retention_panels(kept), sections.trade_off(answers, *COST)]
     return picture("results", panels, " ".join(told))
 
 

@@ -95,7 +95,7 @@ KINDS = {
 }
 
 
-def retention_panel(found: dict[str, Any]) -> Panel:
+def retention_panels(found: dict[str, Any]) -> list[Panel]:
     """What students keep of their teacher."""
     kept, means = retentions(found), found["retention_percent"]
     series = [
@@ -103,7 +103,7 @@ def retention_panel(found: dict[str, Any]) -> Panel:
         for arm, kind in KINDS.items()
     ]
     title = f"{found['student']}, percent of its teacher's score"
-    return Panel(title, bars([*NAMES.values()], series, "percent of the teacher", 100))
+    return [Panel(title, bars([*NAMES.values()], series, "percent of the teacher", 100))]
 
 
 def retention_said(found: dict[str, Any]) -> str:
@@ -118,7 +118,7 @@ def retention_said(found: dict[str, Any]) -> str:
 
 def retention(found: dict[str, Any]) -> str:
     """By task, with error bars."""
-    return picture("retention", [retention_panel(found)], retention_said(found))
+    return picture("retention", retention_panels(found), retention_said(found))
 
 
 # --- From raw text to an answer ---
