@@ -125,8 +125,6 @@ def test_what_there_is_can_be_told_and_kept_as_json(
     assert all(own["seeds"] == [1, 1] for own in found["comparisons"])
     assert [own["name"] for own in found["general"]] == ["1x32-encoder-300"]
     assert "1x32 whole" in capsys.readouterr().out
-    for part in ({"table": [], "lines": []}, {"table": found["table"][1:2]}):
-        assert paper.retention(found | part) == ""
 
 
 def test_nothing_is_trained_twice(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,6 +163,16 @@ def test_every_augmented_arm_has_a_control_on_repeated_original_rows() -> None:
         assert controls[name].data == "original"
         assert controls[name].recipe == main[name].recipe
         assert controls[name].start == main[name].start
+
+
+def test_what_no_arm_has_of_all_tasks_is_not_drawn() -> None:
+    own = {"shape": SHAPE, "arm": "whole", "task": "cola"}
+    nothing: dict[str, Any] = {"lines": [], "table": [], "teachers": []}
+    for draw in (paper.retention, paper.learning, paper.by_size):
+        assert draw(nothing) == ""
+
+    some = nothing | {"lines": [own, own | {"task": "sst2"}], "table": [own]}
+    assert paper.retention(some) == ""
 
 
 def test_forms_are_told_with_what_there_is_not() -> None:

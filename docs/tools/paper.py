@@ -224,7 +224,7 @@ def _shown(found: Row) -> dict[str, dict[str, Row]]:
     groups, shape = by_arm(found), first_shape(found)
     tasks = set(tasks_of(found))
     own = {arm: groups.get((shape, arm), {}) for arm in KINDS}
-    return {arm: lines for arm, lines in own.items() if tasks <= lines.keys()}
+    return {arm: lines for arm, lines in own.items() if lines and tasks <= lines.keys()}
 
 
 def retention(found: dict[str, Any]) -> str:
