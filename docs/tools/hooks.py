@@ -26,8 +26,6 @@ OUTSIDE = {
 """Pages that stand elsewhere in the checkout, and where the site has them."""
 NEXT = "\n\n"
 """Between two paragraphs."""
-NEXT = "\n\n"
-"""Between two paragraphs."""
 _LINK = re.compile(r"(!?)\[([^\]\[]*)\]\(([^()\s:#]+)(#[^()\s]*)?\)")
 
 
