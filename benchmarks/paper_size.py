@@ -142,7 +142,7 @@ def results(campaign: Campaign, cells: Sequence[Cell], tasks: Sequence[str]) -> 
             name: ARMS[name].meaning for name in dict.fromkeys(cell.arm.name for cell in done)
         },
         "teachers": teachers,
-        "hours": {part: round(seconds / 3600, 3) for part, seconds in spent.items()},
+        "hours": {part: round(seconds / 3600, 5) for part, seconds in spent.items()},
         "general": general,
         "table": table(teachers, lines),
         "comparisons": [*compared(campaign, done)],

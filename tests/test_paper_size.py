@@ -110,12 +110,16 @@ def test_what_there_is_can_be_told_and_kept_as_json(
     paper_size.show(found["table"])
 
     assert {line["arm"] for line in found["lines"]} == {"whole", "repeated", "labels only: general"}
-    assert all(hours > 0 for hours in found["hours"].values())
+    for part, lines in (("teachers", found["teachers"]), ("general students", found["general"])):
+        seconds = sum(line["seconds"] for line in lines)
+        assert found["hours"][part] == pytest.approx(seconds / 3600, abs=1e-5)
+    assert found["hours"]["students"] > 0
     assert found["rows"]["cola"]["original"] == 60
     assert found["rows"]["cola"]["augmented"] > 60
     for text in (paper.paper_size(found), paper.kept(found, "usual")):
         assert "| 1 x 32, repeated |" in text
         assert "None" not in text
+    assert "scipy, 2,000 resamples of rows" in paper.paper_size(found)
     for draw in (paper.retention, paper.learning, paper.by_size):
         assert ElementTree.fromstring(draw(found)).get("aria-label")
     assert {own["against"] for own in found["comparisons"]} == {

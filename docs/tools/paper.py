@@ -171,6 +171,7 @@ def paper_size(found: dict[str, Any]) -> str:
     )
     arms = "".join(f"- *{name}*: {meaning}\n" for name, meaning in found["arms"].items())
     hours = ", ".join(f"{part} {spent:.1f} hours" for part, spent in found["hours"].items())
+    drawn = max((own["resamples"] for own in found["comparisons"]), default=0)
     cut = "" if settings["times"] == 1 else f" Steps are {settings['times']:g} of the plan's."
     return (
         f"The encoder is {encoder['name']}, SHA-256 `{encoder['digest'][:12]}`. {similar}"
@@ -183,7 +184,7 @@ def paper_size(found: dict[str, Any]) -> str:
         f"Half, in percent of the teacher:\n\n{kept(found, 'half')}\n"
         f"Usual, in percent of the teacher:\n\n{kept(found, 'usual')}\n"
         f"{teachers(found)}\n{costs(found)}\n"
-        "Differences on the half that chose nothing, by the paired bootstrap (scipy, 2,000 "
+        f"Differences on the half that chose nothing, by the paired bootstrap (scipy, {drawn:,} "
         f"resamples of rows; the seeds' mean is compared):\n\n{comparisons(found)}\n"
         f"{general(found)}\nEvery run, seconds of its last stage:\n\n{every_run(found)}"
     )
