@@ -77,7 +77,7 @@ def distill_general(
     init: Init = "auto",
     quiet: bool = False,
 ) -> GeneralResult:
-    """Distil an untuned encoder on raw text; the same call again goes on or returns the result.
+    """Distil an encoder on raw text; the same call again goes on or returns the result.
 
     Args:
         corpus: A .txt, .jsonl or .parquet file, a folder of them, or a hub data set.

@@ -30,7 +30,9 @@ def general(
             show_default=False,
         ),
     ],
-    teacher: Annotated[str, typer.Option(help="An untuned encoder: folder or hub name.")],
+    teacher: Annotated[
+        str, typer.Option(help="An encoder, untuned in the paper: folder or hub name.")
+    ],
     student: Annotated[
         str,
         typer.Option(
@@ -67,7 +69,7 @@ def general(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Distil an untuned encoder on raw text, before any task.
+    """Distil an encoder on raw text, before any task.
 
     The same command again goes on where it was interrupted.
     """

@@ -65,7 +65,7 @@ class Encoder:
 
 
 def load_encoder(name: str) -> Encoder:
-    """Load an untuned encoder, with or without a head: frozen, in evaluation mode.
+    """Load an encoder, untuned or tuned, with or without a head: frozen, in evaluation mode.
 
     Raises:
         ModelInvalid: Its weights or its tokenizer cannot be used.
@@ -74,7 +74,7 @@ def load_encoder(name: str) -> Encoder:
     model = read_weights(name, config, head=False, may_start=UNREAD)
     model = eval_mode(model).requires_grad_(False)
     built_as = (config.architectures or [""])[0]
-    tuned = f"{name} was fine-tuned ({built_as}); an untuned encoder is wanted here"
+    tuned = f"{name} was fine-tuned ({built_as}): what it learnt there goes into the student, too"
     tokenizer = read_tokenizer(name)
     notice = tuned if SEQUENCE_HEAD in built_as else ""
     return Encoder(name, tried(name, model, tokenizer), tokenizer, notice)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from augment.contract.foreign import markdown_table
@@ -18,6 +19,7 @@ KINDS = {
     "labels only, original": Kind("labels only", 6, "v", ":"),
     "labels only, augmented": Kind("labels only, augmented rows", 4, "D", ":"),
 }
+CONTROL = "distilled, original"
 _TIMES = re.compile(r"(?P<arm>.+), (?P<times>[\d.]+) x steps")
 
 
@@ -33,8 +35,9 @@ def few_labels(found: dict[str, Any]) -> str:
         "Rows with labels are drawn by the seed, and 15% of them select; a teacher of 6 x 384 is "
         f"tuned on them alone. Every arm has {first} + {second} steps, unless its name says more "
         "or less, and the same batches and rates. Scores are those of GLUE's validation rows, "
-        "which select nothing: mean ± standard deviation over seeds, and in percent of the "
-        "teacher of the same rows.\n"
+        "which select nothing: mean ± standard deviation over seeds, in percent of the "
+        "teacher of the same rows, and the number of seeds; below, points above the student "
+        "distilled on the original rows alone, seed by seed.\n"
     ]
     for task in dict.fromkeys(line["task"] for line in found["table"]):
         for student in students(found):
@@ -45,6 +48,7 @@ def few_labels(found: dict[str, Any]) -> str:
             ]
             if own:
                 parts.append(f"**{NAMES[task]}**, {student}\n\n{_table(own)}")
+                parts.append(_differences(found, task, student))
     return "\n".join(parts)
 
 
@@ -54,8 +58,32 @@ def _table(lines: list[Row]) -> str:
     rows = [
         [arm, *(_cell(by_cell.get((arm, size))) for size in sizes)]
         for arm in dict.fromkeys(line["arm"] for line in lines)
+        if not arm.startswith("always")
     ]
     return markdown_table(["", *(f"{size:,} labels" for size in sizes)], rows)
+
+
+def _differences(found: Row, task: str, student: str) -> str:
+    """Points above what is distilled on the original rows alone, of the same rows and seeds."""
+    scores: dict[str, dict[tuple[int, int], float]] = {}
+    for line in found["lines"]:
+        if (line["task"], line["student"]) == (task, student):
+            scores.setdefault(line["arm"], {})[line["rows"], line["seed"]] = line["score"]
+    base, rows = scores[CONTROL], []
+    sizes = sorted({size for size, _ in base})
+    for arm, own in scores.items():
+        pairs = {size: [own[at] - base[at] for at in base if at[0] == size and at in own]
+                 for size in sizes}  # fmt: skip
+        if arm.startswith(("distilled", "labels only")) and arm != CONTROL:
+            rows.append([arm, *(_points(pairs[size]) for size in sizes)])
+    return markdown_table(["points above", *(f"{size:,} labels" for size in sizes)], rows)
+
+
+def _points(own: Sequence[float]) -> str:
+    if not own:
+        return "–"
+    spread = f" ± {100 * statistics.stdev(own):.1f}" if len(own) > 1 else ""
+    return f"{100 * statistics.fmean(own):+.1f}{spread} ({len(own)})"
 
 
 def _cell(line: Row | None) -> str:
