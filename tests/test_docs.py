@@ -145,16 +145,23 @@ def test_few_labels_are_drawn_by_rows_and_by_steps() -> None:
         for arm in ("original", "+ augmented")
         for steps in ("", ", 3 x steps")
     ]
-    found = {"steps": [600, 400], "table": own}
+    lines = [one | {"seed": seed, "score": 0.79 + seed / 50} for one in own for seed in (0, 1)]
+    found = {"steps": [600, 400], "table": own, "lines": lines[:-1]}
 
     assert "| distilled, original | 0.800 ± 0.010 (97%, 2) |" in few_labels.few_labels(found)
     for draw in (few_labels.by_rows, few_labels.by_steps):
         assert ElementTree.fromstring(draw(found)).get("aria-label")
-    assert few_labels.by_steps({**found, "table": own[:1]}) == ""
     nothing = {**line, "rows": 250, "arm": "original", "mean": 0.8, "percent_of_teacher": None}
     assert "| original | 0.800 ± 0.010 (–, 2) |" in few_labels.few_labels(
         {**found, "table": [nothing]}
     )
+    assert "| distilled, + augmented | +0.0 ± 0.0 (2) | +0.0 ± 0.0 (2) |" in few_labels.few_labels(
+        found
+    )
+    told = few_labels.by_steps(found)
+    assert "SST-2, 1,000 labels, distilled, + augmented 0.790" in told  # of the seed that has both
+    assert "SST-2, 1,000 labels, distilled, original 0.800" in told
+    assert few_labels.by_steps({**found, "lines": lines[:2]}) == ""
 
 
 def test_readme_fits_two_screens_and_counts_departures() -> None:

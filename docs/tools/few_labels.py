@@ -28,6 +28,12 @@ def students(found: Row) -> list[str]:
     return list(dict.fromkeys(line["student"] for line in found["table"]))
 
 
+def shown(found: Row) -> str:
+    """The student of the pictures: the one with most arms."""
+    own = [line["student"] for line in found["table"]]
+    return max(students(found), key=own.count, default="")
+
+
 def few_labels(found: dict[str, Any]) -> str:
     """A table for each task and student."""
     first, second = found["steps"]
@@ -69,7 +75,7 @@ def _differences(found: Row, task: str, student: str) -> str:
     for line in found["lines"]:
         if (line["task"], line["student"]) == (task, student):
             scores.setdefault(line["arm"], {})[line["rows"], line["seed"]] = line["score"]
-    base, rows = scores[CONTROL], []
+    base, rows = scores.get(CONTROL, {}), []
     sizes = sorted({size for size, _ in base})
     for arm, own in scores.items():
         pairs = {size: [own[at] - base[at] for at in base if at[0] == size and at in own]
@@ -101,11 +107,30 @@ def _curve(kind: Kind, points: Mapping[float, Row]) -> Curve:
     return Curve(kind, x, [points[at]["mean"] for at in x], spread if any(spread) else ())
 
 
+def _of_the_same_seeds(found: Row) -> list[dict[str, Any]]:
+    """Lines of arms that have several numbers of steps, of the seeds that have all of them."""
+    own = [line for line in found["lines"] if line["student"] == shown(found)]
+    arms: dict[tuple[str, int, str], dict[str, dict[int, float]]] = {}
+    for line in own:
+        many = _TIMES.fullmatch(line["arm"])
+        key = line["task"], line["rows"], many["arm"] if many else line["arm"]
+        arms.setdefault(key, {}).setdefault(line["arm"], {})[line["seed"]] = line["score"]
+    lines = []
+    for (task, rows, _), by_arm in arms.items():
+        seeds = set.intersection(*(set(scores) for scores in by_arm.values()))
+        for arm, scores in by_arm.items() if len(by_arm) > 1 and seeds else ():
+            kept = [scores[seed] for seed in seeds]
+            spread = statistics.stdev(kept) if len(kept) > 1 else None
+            found_here = {"task": task, "rows": rows, "student": shown(found), "arm": arm}
+            lines.append(found_here | {"mean": statistics.fmean(kept), "sd": spread})
+    return lines
+
+
 def _panels(
     found: Row, x_of: Callable[[Row], float | None], panel_of: Callable[[Row], str], x: str
 ) -> list[Panel]:
-    """A panel for each task, or each task and number of labels, of the first student."""
-    student, groups = students(found)[0], dict[str, dict[str, dict[float, Row]]]()
+    """A panel for each task, or each task and number of labels, of one student."""
+    student, groups = shown(found), dict[str, dict[str, dict[float, Row]]]()
     for line in found["table"]:
         arm = _TIMES.fullmatch(line["arm"])
         name, at = arm["arm"] if arm else line["arm"], x_of(line)
@@ -132,8 +157,9 @@ def by_steps(found: dict[str, Any]) -> str:
     def title(line: Row) -> str:
         return f"{NAMES[line['task']]}, {line['rows']:,} labels"
 
-    panels = _panels(found, steps, title, "steps of both stages")
-    return picture("few labels by steps", panels, said(found, "steps"))
+    own = {**found, "table": _of_the_same_seeds(found)}
+    panels = _panels(own, steps, title, "steps of both stages")
+    return picture("few labels by steps", panels, said(own, "steps"))
 
 
 def by_rows(found: dict[str, Any]) -> str:
@@ -152,6 +178,6 @@ def said(found: Row, x: str) -> str:
     own = (
         f"{NAMES[line['task']]}, {line['rows']:,} labels, {line['arm']} {line['mean']:.3f}"
         for line in found["table"]
-        if line["student"] == students(found)[0]
+        if line["student"] == shown(found)
     )
     return f"Score against {x}. {'; '.join(own)}."
