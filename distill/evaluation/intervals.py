@@ -166,7 +166,7 @@ def paired_bootstrap(
     rows = len(labels)
     if not one or not other or any(len(own) != rows for own in (*one, *other)):
         raise DataInvalid(
-            f"a comparison needs answers of both sides to the same {rows} rows.",
+            f"a comparison needs answers of both sides to the same {counted(rows, 'row')}.",
             "Answer the rows with every model, in the same order.",
         )
     sides = [[scorer(metric, own, labels, classes) for own in side] for side in (one, other)]
