@@ -14,6 +14,7 @@ have equal steps, batches and evaluations. Two processes may work on one folder,
 
 from __future__ import annotations
 
+import json
 import statistics
 import sys
 from argparse import ArgumentParser, Namespace
@@ -188,10 +189,27 @@ def campaign_of(options: Namespace) -> Campaign:
     if not SHARED.is_dir():
         sys.exit(f"expected GLUE, a corpus, a masked LM and vectors at {SHARED}, found nothing")
     torch.set_num_threads(options.threads)
-    return Campaign(
+    campaign = Campaign(
         options.folder.resolve(), options.encoder.resolve(), times=options.times,
         rows=options.rows, tokens=options.general_tokens,
     )  # fmt: skip
+    claim(campaign)
+    return campaign
+
+
+def claim(campaign: Campaign) -> None:
+    """Refuse a folder of other settings: its students would stand beside these as equals."""
+    own = {
+        "encoder": folder_digest(str(campaign.encoder)), "times": campaign.times,
+        "rows": campaign.rows, "tokens": campaign.tokens,
+    }  # fmt: skip
+    file = campaign.folder / "campaign.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else own
+    if found != own:
+        sys.exit(f"{campaign.folder}: expected a campaign of {own}, found one of {found}; "
+                 "take another folder")  # fmt: skip
+    campaign.folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(own), encoding="utf-8")
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -230,3 +230,13 @@ def test_arms_are_named_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         paper_size.main(["--help"])
 
     assert "--tell" in capsys.readouterr().out
+
+
+def test_a_folder_is_of_one_campaign(tmp_path: Path, sample: Path) -> None:
+    """Students of other steps would stand beside the old ones as their equals."""
+    own = Campaign(tmp_path / "own", sample / "mlm")
+    paper_size.claim(own)
+    paper_size.claim(own)
+
+    with pytest.raises(SystemExit, match=r"expected a campaign of .*0\.5.*found one of .*1\.0"):
+        paper_size.claim(replace(own, times=0.5))
