@@ -24,12 +24,13 @@ import torch
 
 from augment import Version, augment_task, write_version
 from augment.contract import open_version
+from benchmarks.equal_steps import equal_steps
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, VECTORS
 from benchmarks.small_data import SENTENCE, glue
 from distill.inference.classifier import Classifier
 from distill.pipeline import distill_task
-from distill.recipes.load import DistillRecipe, load_recipe
+from distill.recipes.load import DistillRecipe
 from distill.runs.directory import RESULT
 from distill.runs.listing import open_run
 from distill.teacher import fine_tune_teacher
@@ -140,17 +141,9 @@ class Cell:
         }  # fmt: skip
 
 
-def recipe_of(seed: int, task: str = TASK) -> DistillRecipe:
+def recipe_of(seed: int) -> DistillRecipe:
     """``quick`` with the same steps, batches and rates whatever the rows are."""
-    same: dict[str, Any] = {"epochs": 100_000.0, "batch_size": BATCH, "data": "augmented"}
-    parts = {
-        "intermediate": same | {"max_steps": FIRST, "learning_rate": 5e-4},
-        "prediction": same | {"max_steps": SECOND, "learning_rate": 1e-4, "patience": None},
-    }
-    changed = load_recipe("quick", task).model_dump() | {"seed": seed}
-    for part, own in parts.items():
-        changed[part] = changed[part] | own
-    return DistillRecipe.model_validate(changed)
+    return equal_steps(TASK, seed, (FIRST, SECOND), BATCH, "augmented")
 
 
 def table(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:

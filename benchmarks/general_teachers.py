@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.equal_steps import with_sections
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED
 from benchmarks.student_to_answer import TEST, Campaign
@@ -79,13 +80,9 @@ class Starts:
 
 def recipe_of(task: str, seed: int) -> DistillRecipe:
     """``quick`` in few steps, the same for every start."""
-    quick = load_recipe("quick", task)
     steps = {"intermediate": FIRST, "prediction": SECOND}
-    fixed = {
-        part: getattr(quick, part).model_copy(update={"max_steps": most, "epochs": 1_000.0})
-        for part, most in steps.items()
-    }
-    return quick.model_copy(update={"seed": seed, **fixed})
+    fixed = {part: {"max_steps": most, "epochs": 1_000.0} for part, most in steps.items()}
+    return with_sections(load_recipe("quick", task), fixed, seed=seed)
 
 
 def table(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ import torch
 from augment import Version, add_rows, augment_task
 from augment import load_recipe as load_augment_recipe
 from augment.contract import open_version
+from benchmarks.equal_steps import with_sections
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.other_rows import inserted, sentences_elsewhere
 from benchmarks.places import MLM, SHARED, VECTORS
@@ -296,10 +297,7 @@ def recipe_of(cell: Cell, arm: Arm) -> DistillRecipe:
         "prediction": late | {"max_steps": second, "data": arm.data},
         "plain": late | {"max_steps": first + second, "data": arm.plain or "original"},
     }
-    changed = quick.model_dump() | {"seed": cell.seed}
-    for part, own in parts.items():
-        changed[part] = changed[part] | own
-    return DistillRecipe.model_validate(changed)
+    return with_sections(quick, parts, seed=cell.seed)
 
 
 def table(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from benchmarks.arms import FIXED, STEPS, TRIALS
+from benchmarks.equal_steps import with_sections
 from distill.ablation import Arm as Ablation
 from distill.ablation import arm_recipe
 from distill.recipes.load import DistillRecipe, load_recipe
@@ -127,11 +128,8 @@ def student_recipe(task: str, arm: Arm, seed: int, times: float) -> DistillRecip
         "prediction": {**late, **data, "max_steps": steps.second},
         "plain": {**late, "max_steps": steps.all, "data": "original"},
     }
-    settled = load_recipe(arm.recipe, task).model_dump()
-    for part, own in parts.items():
-        settled[part] |= own
-    changed = Ablation(arm.name, arm.meaning, arm.changes, {})
-    return arm_recipe(changed, DistillRecipe.model_validate(settled), seed, ROWS)
+    settled = with_sections(load_recipe(arm.recipe, task), parts)
+    return arm_recipe(Ablation(arm.name, arm.meaning, arm.changes, {}), settled, seed, ROWS)
 
 
 def teacher_steps(epochs: float, rows: int, times: float) -> int:
@@ -141,9 +139,8 @@ def teacher_steps(epochs: float, rows: int, times: float) -> int:
 
 def teacher_recipe(task: str, rate: float, steps: int) -> DistillRecipe:
     """Of a point of the grid."""
-    settled = load_recipe("quick", task).model_dump()
-    settled["teacher"] |= {
+    own = {
         "epochs": 100_000.0, "learning_rate": rate, "batch_size": BATCH, "head_factor": 1.0,
         "max_steps": steps, "patience": None, "keep": "best", "evaluations": 8,
     }  # fmt: skip
-    return DistillRecipe.model_validate(settled)
+    return with_sections(load_recipe("quick", task), {"teacher": own})

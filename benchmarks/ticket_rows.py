@@ -24,12 +24,13 @@ from sklearn.metrics import f1_score, recall_score
 from augment import Version, augment_task
 from augment import load_recipe as load_augment_recipe
 from augment.contract import open_version
+from benchmarks.equal_steps import equal_steps
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, VECTORS
 from benchmarks.small_data import QUEUES, TICKET, VALIDATION_SHARE, tickets
 from distill.inference.classifier import Classifier
 from distill.pipeline import distill_task
-from distill.recipes.load import DistillRecipe, load_recipe
+from distill.recipes.load import DistillRecipe
 from distill.runs.directory import RESULT
 from distill.teacher import fine_tune_teacher
 
@@ -119,15 +120,7 @@ class Cell:
 
 def recipe_of(seed: int, data: str | dict[str, int]) -> DistillRecipe:
     """``quick`` with the same steps, batches and rates whatever the rows are."""
-    same: dict[str, Any] = {"epochs": 100_000.0, "batch_size": BATCH, "data": data}
-    parts = {
-        "intermediate": same | {"max_steps": FIRST, "learning_rate": 5e-4},
-        "prediction": same | {"max_steps": SECOND, "learning_rate": 1e-4, "patience": None},
-    }
-    changed = load_recipe("quick", TASK).model_dump() | {"seed": seed}
-    for part, own in parts.items():
-        changed[part] = changed[part] | own
-    return DistillRecipe.model_validate(changed)
+    return equal_steps(TASK, seed, (FIRST, SECOND), BATCH, data)
 
 
 def table(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

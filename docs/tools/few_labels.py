@@ -9,7 +9,7 @@ from typing import Any
 
 from augment.contract.foreign import markdown_table
 from docs.tools.charts import Curve, Kind, Panel, curves, picture
-from docs.tools.sections import NAMES
+from docs.tools.sections import NAMES, deviation
 
 Row = Mapping[str, Any]
 KINDS = {
@@ -120,9 +120,8 @@ def _of_the_same_seeds(found: Row) -> list[dict[str, Any]]:
         seeds = set.intersection(*(set(scores) for scores in by_arm.values()))
         for arm, scores in by_arm.items() if len(by_arm) > 1 and seeds else ():
             kept = [scores[seed] for seed in seeds]
-            spread = statistics.stdev(kept) if len(kept) > 1 else None
             found_here = {"task": task, "rows": rows, "student": shown(found), "arm": arm}
-            lines.append(found_here | {"mean": statistics.fmean(kept), "sd": spread})
+            lines.append(found_here | {"mean": statistics.fmean(kept), "sd": deviation(kept)})
     return lines
 
 
