@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from benchmarks.arms import FIXED, STEPS, TRIALS
@@ -37,6 +38,8 @@ class Arm:
         meaning: In a sentence.
         against: The arm that it is compared with, at equal steps, batches and evaluations
             (but for ``times``); none of what others are compared with.
+        control: Name of the arm that is the same on original rows, repeated for as many steps;
+            none where it draws from these itself.
         data: Of both stages; nothing: what the recipe says.
         start: ``general``: general distillation of the untuned encoder from its narrowed layers;
             ``tuned``: of the tuned teacher; ``narrowed``: the tuned teacher's layers; ``random``.
@@ -51,6 +54,7 @@ class Arm:
     name: str
     meaning: str
     against: str = "whole"
+    control: str = ""
     data: Shares | None = field(default_factory=lambda: AUGMENTED)
     start: Start = "general"
     recipe: Literal["quick", "paper"] = "quick"
@@ -60,6 +64,11 @@ class Arm:
     seeds: int = 1
     plain: bool = False
 
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """The arms that it is compared with."""
+        return tuple(dict.fromkeys(name for name in (self.control, self.against) if name))
+
 
 def _change(trial: Ablation) -> Arm:
     return Arm(trial.name, trial.meaning, changes=trial.changes)
@@ -68,17 +77,14 @@ def _change(trial: Ablation) -> Arm:
 _TRIED = ("dropout", "hidden-1", "slower-first", "labels-mixed-in")
 MAIN = (
     Arm("whole", "augmented rows three of four, both stages, general distillation",
-        against="repeated", seeds=3, plain=True),
+        against="", control="repeated", seeds=3, plain=True),
     Arm("repeated", "original rows alone, repeated for as many steps", against="",
         data="original", seeds=3),
     Arm("other-texts", "texts of the other tasks, without labels, three of four",
-        against="repeated", data={"original": 1, "unlabeled": 3}),
-    Arm("both", "augmented rows and texts of other tasks", against="repeated",
+        control="repeated", data={"original": 1, "unlabeled": 3}),
+    Arm("both", "augmented rows and texts of other tasks", control="repeated",
         data={"original": 1, "augmented": 1, "unlabeled": 2}),
-    Arm("paper", "the paper's rates, losses and weights", against="paper-repeated", data=None,
-        recipe="paper"),
-    Arm("paper-repeated", "the same on original rows", against="repeated", data="original",
-        recipe="paper"),
+    Arm("paper", "the paper's rates, losses and weights", data=None, recipe="paper"),
     Arm("narrowed", "no general distillation: the tuned teacher's layers, made narrower",
         start="narrowed", plain=True),
     Arm("tuned", "general distillation of the tuned teacher", start="tuned"),
@@ -92,7 +98,25 @@ CHANGES = (
     Arm("tokens-tenth", "a tenth of the tokens of general distillation", tokens=0.1),
     Arm("tokens-third", "a third of the tokens of general distillation", tokens=1 / 3),
 )
-ARMS = {arm.name: arm for arm in (*MAIN, *CHANGES)}
+
+
+def controlled(arms: Sequence[Arm]) -> Iterator[Arm]:
+    """Every arm, and after it the same on original rows alone, where no arm is that already."""
+    for arm in arms:
+        if arm.data == "original" or arm.control:
+            yield arm
+            continue
+        own = replace(arm, control=f"{arm.name}-repeated")
+        yield own
+        yield replace(
+            own, name=own.control, meaning=f"{own.name}, on original rows alone",
+            control="", against="repeated", data="original", plain=False,
+        )  # fmt: skip
+
+
+USUAL = tuple(controlled(MAIN))
+"""What is trained unless other arms are named."""
+ARMS = {arm.name: arm for arm in (*USUAL, *controlled(CHANGES))}
 
 
 @dataclass(frozen=True, slots=True)

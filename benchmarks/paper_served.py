@@ -3,7 +3,8 @@
     python -m benchmarks.paper_served --encoder ../base/mpnet --folder DIR --json FILE
 
 Of every task and shape whose first student with the arm ``whole`` is trained. The score is that of
-the half of validation that chose nothing. What has ended is kept in the folder.
+the half of validation that chose nothing, calibrated as the other half says. What has ended is kept
+in the folder.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ import torch
 from augment import Version
 from benchmarks.halves import CHOOSES, REPORTED
 from benchmarks.machine import arguments, describe, keep
-from benchmarks.paper_arms import ARMS, MAIN, TOKENS
+from benchmarks.paper_arms import ARMS, GRID, TOKENS, USUAL
 from benchmarks.paper_campaign import COLUMNS, Campaign, Cell, arm_of
 from benchmarks.places import SHARED
 from distill.evaluation.intervals import paired_bootstrap
@@ -53,19 +53,20 @@ def compared(campaign: Campaign, cells: Sequence[Cell]) -> Iterator[dict[str, An
             sides[arm_of(own[0], Role.PLAIN)] = [
                 campaign.course(task, campaign.place(cell), "plain") for cell in own
             ]
-        if others := groups.get((task, shape, arm.against)):
-            sides[arm.against] = [
-                campaign.course(task, campaign.place(cell), "prediction") for cell in others
-            ]
-        for other, side in sides.items():
+        for side in arm.sides:
+            if others := groups.get((task, shape, side)):
+                sides[side] = [
+                    campaign.course(task, campaign.place(cell), "prediction") for cell in others
+                ]
+        for other, courses in sides.items():
             found = paired_bootstrap(
                 spec.selection_metric,
                 [course.answers for course in distilled],
-                [course.answers for course in side],
+                [course.answers for course in courses],
                 distilled[0].labels,
                 len(spec.label.names),
             )
-            seeds = [len(distilled), len(side)]
+            seeds = [len(distilled), len(courses)]
             about = {"task": task, "shape": shape, "arm": name, "against": other}
             yield {**about, "seeds": seeds, **found.to_json()}
 
@@ -173,7 +174,7 @@ def parser_of(about: str | None) -> ArgumentParser:
     parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--tasks", nargs="+", default=[*COLUMNS], choices=COLUMNS)
     parser.add_argument("--shapes", nargs="+", default=[SHAPES[0]], help=f"such as {SHAPES}")
-    names = [arm.name for arm in MAIN]
+    names = [arm.name for arm in USUAL]
     parser.add_argument("--arms", nargs="+", default=names, choices=ARMS, metavar="ARM")
     parser.add_argument("--times", type=float, default=1.0, help="of all steps")
     parser.add_argument("--rows", type=int, help="the most training rows of a task")
@@ -202,6 +203,7 @@ def claim(campaign: Campaign) -> None:
     own = {
         "encoder": folder_digest(str(campaign.encoder)), "times": campaign.times,
         "rows": campaign.rows, "tokens": campaign.tokens,
+        "grid": {task: [list(point) for point in points] for task, points in GRID.items()},
     }  # fmt: skip
     file = campaign.folder / "campaign.json"
     found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else own

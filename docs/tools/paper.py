@@ -129,7 +129,7 @@ def served(found: dict[str, Any]) -> str:
                 faster if faster and who == "student" else "–",
             ])  # fmt: skip
         refused += "".join(f"\n- {task}: {name}: {why}" for name, why in own["refused"].items())
-    heads = ["raw text to label, one thread", "half", "MB", "ms, one", "ms, of 32", "faster"]
+    heads = ["raw text to label, one thread", "calibrated", "MB", "ms, one", "ms, of 32", "faster"]
     missing = f"\nForms that there are not:\n{refused}\n" if refused else ""
     return markdown_table(heads, rows) + missing
 
