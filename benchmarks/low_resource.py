@@ -103,6 +103,9 @@ POLICIES: dict[str, dict[str, Any]] = {
     "none": {"variants": 0},
     "official": {},
     "gentle": {"probability": 0.15, "variants": 8},
+    "rare": {"probability": 0.1},
+    "half": {"probability": 0.2},
+    "many": {"variants": 80},
     "insertion": {"variants": 0},
     "elsewhere": {"variants": 0},
 }
@@ -123,6 +126,9 @@ ARMS = (
 )
 TRIES = (
     Arm("+ gentle augmented", WITH_AUGMENTED, plain="augmented", policy="gentle"),
+    Arm("+ augmented, p = 0.1", WITH_AUGMENTED, policy="rare"),
+    Arm("+ augmented, p = 0.2", WITH_AUGMENTED, policy="half"),
+    Arm("+ augmented, 80 variants", WITH_AUGMENTED, policy="many"),
     Arm("+ both", WITH_BOTH),
     Arm("+ both in stage 1", "original", first=WITH_BOTH),
     Arm("+ unlabelled in stage 1, augmented in stage 2", WITH_AUGMENTED, first=WITH_UNLABELED),
@@ -282,7 +288,7 @@ def has_rows(cell: Cell, arm: Arm) -> bool:
 
 def slug(name: str) -> str:
     """Of an arm, in the name of its folder."""
-    return name.strip("+ ").replace(",", "").replace(" ", "-")
+    return name.strip("+ ").replace(",", "").replace(" = ", "-").replace(" ", "-")
 
 
 def recipe_of(cell: Cell, arm: Arm) -> DistillRecipe:
