@@ -85,7 +85,7 @@ def open_stage(args: Any, folder: Path) -> tuple[TaskContext, IntermediateStage]
     first = recipe.intermediate.model_copy(update={"teacher_states_gb": MANY})
     recipe = recipe.model_copy(update={"precision": args.precision, "intermediate": first})
     guides = load_guides(named, version.task, recipe.seed)
-    student = start_student(named.student(args.student, "auto"), version.task, recipe, guides.model)
+    student = start_student(named.student(args.student, "auto"), version, recipe, guides.model)
     run, narrator = RunDirectory(folder).of({}), Narrator(quiet=True)
     run.work.mkdir()
     context = open_context(version, recipe, student.tokenizer, run, narrator, unlabeled=True)

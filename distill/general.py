@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from augment.contract import process
 from augment.contract.files import new_place
 from augment.contract.foreign import counted
 from augment.contract.models import max_input_length, quiet_libraries
-from distill.data.batching import lengths_of
+from distill.data.batching import evenly_spread, lengths_of
 from distill.data.blocks import Blocks, Split, block_spec, split, tokenize_corpus
 from distill.data.corpus import Corpus, Source, open_corpus
 from distill.data.text_files import IN_FOLDERS
@@ -64,6 +64,8 @@ from distill.training.trainer import train_stage
 STAGE, PLAN, LOSSES = "general", "plan.json", "held-out.json"
 SETTINGS = {"seed", "precision", "layers", "attention_reduction", "projection", "general"}
 TIMING_SHARE = 0.03
+MEASURED = 64
+"""Blocks that a teacher is measured on to be made narrower."""
 
 
 def distill_general(
@@ -129,6 +131,8 @@ def distill_general(
             with main_process_first():
                 blocks = read_corpus(context, encoder.name, text, source)
         parts = split(blocks, settings.general.held_out, settings.seed)
+        some = evenly_spread(len(parts.train), min(MEASURED, len(parts.train)))
+        start = partial(start, texts=parts.train.select(some)["input_ids"][:])
         plan = make_plan(context, start, parts, budget, began)
         with main_process_first():
             trained = run.reuse(run.path / STUDENT, run.origin(STUDENT), narrator)
@@ -181,8 +185,19 @@ def open_teacher(name: str, recipe: DistillRecipe) -> Encoder:
     return teacher
 
 
-def start_stage(context: RunContext, spec: StudentSpec, teacher: Encoder) -> IntermediateStage:
+def start_stage(
+    context: RunContext,
+    spec: StudentSpec,
+    teacher: Encoder,
+    texts: Sequence[Sequence[int]] = (),
+) -> IntermediateStage:
     """Student, teacher and projections before the first step: the same at every call.
+
+    Args:
+        context: Of the run.
+        spec: The student.
+        teacher: What it learns from, and may be a part of.
+        texts: Blocks of the corpus that its layers are made narrower by.
 
     Raises:
         ModelInvalid: The student does not fit the teacher.
@@ -190,7 +205,7 @@ def start_stage(context: RunContext, spec: StudentSpec, teacher: Encoder) -> Int
     """
     recipe, depth = context.recipe, teacher.model.config.num_hidden_layers
     mapping = layer_map(spec.n_layers, depth, recipe.layers)
-    student = build_student(spec, None, teacher, mapping=mapping, seed=recipe.seed)
+    student = build_student(spec, None, teacher, mapping=mapping, seed=recipe.seed, texts=texts)
     check_length(context.max_length, spec.name, student.model.config)
     return context.layerwise_stage(STAGE, student, teacher.model, recipe.general)
 

@@ -11,12 +11,13 @@ import datasets
 from torch import nn
 from transformers import PreTrainedModel
 
-from augment.contract import TaskSpec, Version
+from augment.contract import Version
 from augment.contract.files import new_place
 from augment.contract.foreign import counted
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts, count_taught
+from distill.data.versions import token_samples
 from distill.errors import WeakTeacher
 from distill.evaluation.evaluate import fitness, judge
 from distill.evaluation.results import EvaluationResult, Judgment, Role
@@ -120,14 +121,15 @@ def distill_task(
         )
         with claim.preparing(), timed(run.path, "preparation"):
             loaded = load_guides(named, opened.task, settings.seed)
-            started = start_student(spec, opened.task, settings, loaded.model)
+            guide = loaded.model
+            started = start_student(spec, opened, settings, guide)
             context = open_context(
                 opened,
                 settings,
                 started.tokenizer,
                 run,
                 narrator,
-                table=token_table(loaded.model),
+                table=TokenTable.of(guide.model, guide.tokenizer) if guide else None,
                 unlabeled=settings.draws_unlabeled,
                 taught=taught,
             )
@@ -143,7 +145,7 @@ def distill_task(
             model = train_intermediate(context, started, first, run.first_stage(identity))
         rivals = {Role.DISTILLED: train_prediction(context, started, model, guides)}
         if plain:
-            again = start_student(spec, opened.task, settings, loaded.model)
+            again = start_student(spec, opened, settings, guide)
             rivals = {Role.PLAIN: train_on_labels(context, again), **rivals}
         students = choices[0] if plain else (STUDENT,)
         with timed(run.path, "measuring"):
@@ -167,22 +169,18 @@ def finish(
 
 
 def start_student(
-    spec: StudentSpec, task: TaskSpec, recipe: DistillRecipe, guide: Classifier | Encoder | None
+    spec: StudentSpec, version: Version, recipe: DistillRecipe, guide: Classifier | Encoder | None
 ) -> Student:
     """The student before training, with the layers of its guide that it learns from."""
     mapping: tuple[int, ...] = ()
     starts = isinstance(spec, ShapeSpec) and spec.init == "teacher-layers"
     if guide and (recipe.maps_layers or starts):
         mapping = layer_map(spec.n_layers, guide.model.config.num_hidden_layers, recipe.layers)
-    own_vocabulary = not recipe.compares_tokens
+    texts = token_samples(version, guide.tokenizer) if guide and starts else ()
     return build_student(
-        spec, task, guide, mapping=mapping, seed=recipe.seed, own_vocabulary=own_vocabulary
-    )
-
-
-def token_table(guide: Classifier | Encoder | None) -> TokenTable | None:
-    """The token embeddings of what a student learns from."""
-    return TokenTable.of(guide.model, guide.tokenizer) if guide else None
+        spec, version.task, guide, mapping=mapping, seed=recipe.seed, texts=texts,
+        own_vocabulary=not recipe.compares_tokens,
+    )  # fmt: skip
 
 
 def describe_rows(context: TaskContext) -> str:

@@ -22,13 +22,15 @@ from distill.data.batching import evenly_spread
 from distill.data.row_sets import RowSet, row_set
 from distill.errors import DataInvalid
 from distill.models.limits import NO_LIMIT
-from distill.recipes.mixtures import Data, unlabeled_split
+from distill.recipes.mixtures import Data, count_parts, unlabeled_split
 from distill.runs.directory import reuse
 from distill.runs.distributed import main_process_first
 from distill.runs.progress import Narrator
 from distill.runs.records import Origin, digest_of, write_sealed
 
 ROWS_AT_ONCE = 4096
+ROWS_MEASURED, CUT = 1024, 64
+"""Rows, and tokens of each, that narrowing is measured on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +347,37 @@ def sample_drawn(version: Version, most: int, *, unlabeled: bool) -> pa.Table:
     share = version.rows(split) / (version.rows(split) + version.rows(blind))
     few = min(max(1, round(most * share)), most - 1)
     return pa.concat_tables([sample(version, split, few), sample(version, blind, most - few)])
+
+
+def sample_originals(version: Version, most: int) -> pa.Table:
+    """Source rows at even distances over ``train``; where these are few, ones without labels too.
+
+    Raises:
+        DataInvalid: A row read on the way has no usable text or label.
+    """
+    split, blind = version.task.splits.train, unlabeled_split(version)
+    total, first = count_parts(version)["original"], 0
+    indices = evenly_spread(total, min(most, total))
+    taken = []
+    for batch in batches(version, split):
+        check_labels(version, split, batch)
+        own = batch.filter(pc.equal(batch.column("variant"), 0))
+        within = indices[(indices >= first) & (indices < first + len(own))] - first
+        taken.append(own.take(pa.array(within)))
+        first += len(own)
+    found = pa.Table.from_batches(taken)
+    if blind is None or len(indices) == most:
+        return found
+    return pa.concat_tables([found, sample(version, blind, most - len(indices))])
+
+
+def token_samples(version: Version, tokenizer: PreTrainedTokenizerBase) -> Iterator[list[int]]:
+    """Token ids of some source rows, cut to a few: what a teacher is measured on to be narrowed.
+
+    Nothing is read before the first is asked for.
+    """
+    rows = sample_originals(version, ROWS_MEASURED)
+    yield from tokenize_sample(version.task, rows, tokenizer, CUT)["input_ids"]
 
 
 def tokenize_sample(

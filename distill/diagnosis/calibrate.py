@@ -196,7 +196,7 @@ def open_trial(
     Raises:
         ModelInvalid: The student cannot be built, or cannot read rows of this length.
     """
-    student = start_student(spec, version.task, recipe, guides.model)
+    student = start_student(spec, version, recipe, guides.model)
     check_length(max_length, spec.name, student.model.config)
     table = rows.take(pa.array(range(0, len(rows), -(-len(rows) // MOST_ROWS))))
     readers = [student.tokenizer, *(own.tokenizer for own in guides.teachers)]

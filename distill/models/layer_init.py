@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -13,7 +13,7 @@ from augment.contract.models import max_input_length
 from distill.errors import ShapeMismatch
 from distill.models.loading import Classifier, Encoder, Student, fresh
 from distill.models.shapes import FAMILIES, POSITIONS, Shape, intermediate_size
-from distill.models.width_pruning import prune_width, synthetic_inputs
+from distill.models.width_pruning import measured_inputs, prune_width
 
 _LAYER = re.compile(r"(?<=layer\.)\d+(?=\.)|(?<=layers\.)\d+(?=\.)")
 _DEPTH = "num_hidden_layers"
@@ -26,6 +26,7 @@ def init_from_layers(
     *,
     seed: int,
     labels: Mapping[str, Any],
+    texts: Iterable[Sequence[int]] = (),
 ) -> Student:
     """Embeddings, pooler and the mapped layers of the teacher, where needed made narrower.
 
@@ -33,8 +34,9 @@ def init_from_layers(
         shape: As deep as ``mapping`` is long, of the teacher's kind; narrower for some kinds.
         teacher: Gives the weights.
         mapping: Teacher layer for each student layer, counted from 1.
-        seed: Of what narrowing is measured on.
+        seed: Of random tokens that narrowing is measured on, where texts are few.
         labels: Settings of a head, see ``labels.label_settings``; without any there is no head.
+        texts: Token ids of texts that narrowing is measured on.
 
     Raises:
         ShapeMismatch: No part of this teacher has this shape.
@@ -62,8 +64,9 @@ def init_from_layers(
     if theirs == shape:
         _copy_layers(model, teacher.model, mapping)
         return Student(model, origin, teacher.tokenizer)
-    texts = synthetic_inputs(teacher.tokenizer, seed, max_input_length(config) or POSITIONS)
-    projection = prune_width(model, teacher.model, mapping, texts)
+    longest = max_input_length(config) or POSITIONS
+    inputs = measured_inputs(teacher.model, teacher.tokenizer, texts, seed, longest)
+    projection = prune_width(model, teacher.model, mapping, inputs)
     return Student(model, f"{origin}, made narrower", teacher.tokenizer, (projection,))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -138,6 +138,7 @@ def build_student(
     mapping: Sequence[int],
     seed: int,
     own_vocabulary: bool = False,
+    texts: Iterable[Sequence[int]] = (),
 ) -> Student:
     """Build and initialize a student; the same arguments give the same weights.
 
@@ -150,6 +151,8 @@ def build_student(
         seed: Of the random weights.
         own_vocabulary: Whether a checkpoint may split text in another way than the teacher:
             where nothing is compared token by token.
+        texts: Token ids of texts, by which a teacher's layers are made narrower; random tokens
+            make up for what they lack.
 
     Raises:
         ModelInvalid: It does not fit the teacher.
@@ -161,7 +164,9 @@ def build_student(
             return _from_folder(spec, labels, teacher, own_vocabulary)
         assert teacher is not None, "a shape has no vocabulary of its own"
         if spec.init == "teacher-layers":
-            return init_from_layers(spec.shape, teacher, mapping, seed=seed, labels=labels)
+            return init_from_layers(
+                spec.shape, teacher, mapping, seed=seed, labels=labels, texts=texts
+            )
         config = config_of(spec.shape, input_spec(teacher), labels)
         return Student(fresh(config, head=bool(labels)), "random weights", teacher.tokenizer)
 

@@ -2,13 +2,13 @@
 
 Dimensions of the residual stream are selected; each matrix that read all of them reads their linear
 reconstruction; heads become low-rank; the strongest neurons stay; norms are fitted. The teacher
-runs once, on synthetic inputs: no data is needed, and the same seed gives the same weights.
+runs once, on a sample of the texts that are learnt from: the same ones give the same weights.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,27 @@ from distill.models.low_rank import (
     select_dimensions,
 )
 
-TEXTS, TOKENS = 64, 64  # of the synthetic inputs
+TEXTS, TOKENS = 64, 64  # of random tokens
+MOST = TEXTS * TOKENS  # tokens that the teacher is measured on, padding included
+FEW = 0.1  # of the texts are cut to what all others are at most long
+ENOUGH = 2  # tokens for each dimension of the teacher; random ones make up for what texts lack
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a teacher is measured on.
+
+    Attributes:
+        ids: Of tokens, shape (texts, tokens).
+        mask: Where they are no padding, likewise.
+    """
+
+    ids: Tensor
+    mask: Tensor
+
+    def rows(self, states: Tensor) -> Tensor:
+        """States of shape (texts, tokens, width) where there is a token, shape (n, width)."""
+        return states[self.mask].float()
 
 
 @torch.no_grad()
@@ -36,7 +56,7 @@ def prune_width(
     student: PreTrainedModel,
     teacher: PreTrainedModel,
     mapping: Sequence[int],
-    inputs: Tensor,
+    inputs: Inputs,
 ) -> Affine:
     """Overwrite a student's encoder with its teacher's mapped layers, pruned to its width.
 
@@ -44,34 +64,85 @@ def prune_width(
         student: Of the same family, one that narrows, and number of heads; at most as wide.
         teacher: In evaluation mode.
         mapping: Teacher layer for each student layer, counted from 1.
-        inputs: Token ids that the teacher is measured on, shape (texts, tokens), no padding.
+        inputs: That the teacher is measured on.
 
     Returns:
         The projection to the teacher's states, with a weight of shape (d, d').
     """
     pruned: Any = student.base_model
     source: Any = copy.deepcopy(teacher.base_model).cpu()  # the same weights wherever it works
-    states = source(inputs, output_hidden_states=True).hidden_states
-    compared = torch.cat([_rows(states[layer]) for layer in (0, *mapping)])
-    keep = select_dimensions(compared, student.config.hidden_size)
-    _prune_embeddings(pruned.embeddings, source.embeddings, keep)
-    was_training = student.training
-    eval_mode(student)  # without dropout
-    hidden = pruned.embeddings(input_ids=inputs)
-    bias = _copy_position_bias(pruned, source, hidden)
     family, heads = FAMILIES[student.config.model_type], student.config.num_attention_heads
     names, old = family.layer, source.get_submodule(family.layers)
+    states, calls = _states(source, old, inputs)
+    rows = inputs.rows
+    compared = torch.cat([rows(states[layer]) for layer in (0, *mapping)])
+    keep = select_dimensions(compared, student.config.hidden_size)
+    _prune_embeddings(pruned.embeddings, source.embeddings, keep)
+    if bias := family.position_bias:
+        pruned.get_submodule(bias).weight.copy_(source.get_submodule(bias).weight)
+    was_training = student.training
+    eval_mode(student)  # without dropout
+    hidden = pruned.embeddings(input_ids=inputs.ids)
     for new, number in zip(pruned.get_submodule(family.layers), mapping, strict=True):
-        layer, narrow = (_Layer(own, names, heads, bias) for own in (old[number - 1], new))
+        call = calls[number - 1]
+        layer, narrow = (_Layer(own, names, heads, call, rows) for own in (old[number - 1], new))
         middle = _prune_layer(narrow, layer, states[number - 1], keep)
         _fit_norm(narrow.part("attention_norm"), narrow, hidden, middle[:, keep])
-        output = _rows(states[number])[:, keep]
+        output = rows(states[number])[:, keep]
         hidden = _fit_norm(narrow.part("output_norm"), narrow, hidden, output)
     student.train(was_training)
     if getattr(pruned, "pooler", None) is not None and getattr(source, "pooler", None) is not None:
-        last = reconstruction(_rows(states[mapping[-1]]), keep)
+        last = reconstruction(rows(states[mapping[-1]]), keep)
         _assign(pruned.pooler.dense, _select_rows(_affine(source.pooler.dense).compose(last), keep))
     return reconstruction(compared, keep)
+
+
+def _states(source: Any, layers: Any, inputs: Inputs) -> tuple[tuple[Tensor, ...], list[_Call]]:
+    """Hidden states of every layer, and what each was called with beside its input."""
+    calls: list[_Call] = []
+
+    def note(_module: nn.Module, args: tuple[Any, ...], more: dict[str, Any]) -> None:
+        calls.append(_Call(args[1:], more))
+
+    hooks = [layer.register_forward_pre_hook(note, with_kwargs=True) for layer in layers]
+    mask = inputs.mask.long()
+    found = source(inputs.ids, attention_mask=mask, output_hidden_states=True)
+    for hook in hooks:
+        hook.remove()
+    return found.hidden_states, calls
+
+
+def measured_inputs(
+    teacher: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Iterable[Sequence[int]],
+    seed: int,
+    max_length: int = TOKENS,
+) -> Inputs:
+    """Some texts, evenly drawn; where these are few, random tokens as well.
+
+    Args:
+        teacher: That is measured.
+        tokenizer: Its.
+        rows: Token ids of texts, special ones at both ends; long ones are cut.
+        seed: Of the random tokens.
+        max_length: The most tokens of a text.
+
+    Raises:
+        ModelInvalid: The tokenizer has no tokens for the ends.
+    """
+    _, last = _ends(tokenizer)
+    texts = [[*row] for row in rows]
+    random = synthetic_inputs(tokenizer, seed, max_length).tolist()
+    lengths = sorted(map(len, texts)) or [TOKENS]
+    longest = min(TOKENS, max_length, lengths[int((1 - FEW) * (len(lengths) - 1))])
+    texts = [[*row[: longest - 1], last] if len(row) > longest else row for row in texts]
+    count = min(len(texts), MOST // longest)
+    chosen = [texts[(2 * at + 1) * len(texts) // (2 * count)] for at in range(count)]
+    missing = ENOUGH * int(teacher.config.hidden_size) - sum(map(len, chosen))
+    chosen += random[: max(0, -(-missing // len(random[0])))] if chosen else random
+    padded = tokenizer.pad({"input_ids": chosen}, return_tensors="pt")
+    return Inputs(padded["input_ids"], padded["attention_mask"].bool())
 
 
 def synthetic_inputs(
@@ -84,12 +155,7 @@ def synthetic_inputs(
     Raises:
         ModelInvalid: The tokenizer has no tokens for the ends.
     """
-    first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
-    if first is None or last is None:
-        raise ModelInvalid(
-            "the teacher's tokenizer names no tokens for the start and the end of a text.",
-            "Start at random: --init random",
-        )
+    first, last = _ends(tokenizer)
     special = set(tokenizer.all_special_ids)
     usable = [
         index
@@ -103,6 +169,17 @@ def synthetic_inputs(
     return torch.tensor([[first, *row, last] for row in drawn])
 
 
+def _ends(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    """Ids of the tokens at the start and the end of a text."""
+    first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
+    if first is None or last is None:
+        raise ModelInvalid(
+            "the teacher's tokenizer names no tokens for the start and the end of a text.",
+            "Start at random: --init random",
+        )
+    return int(first), int(last)
+
+
 def _prune_embeddings(target: Any, source: Any, keep: Tensor) -> None:
     for name, table in source.named_children():
         if isinstance(table, nn.Embedding):
@@ -111,13 +188,30 @@ def _prune_embeddings(target: Any, source: Any, keep: Tensor) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Call:
+    """What a layer is called with beside its input: masks, what is added to scores by distance."""
+
+    args: tuple[Any, ...]
+    more: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class _Layer:
-    """A layer of any family of BERT's shape: its modules by what they are, and how it is run."""
+    """A layer of any family of BERT's shape: its modules by what they are, and how it is run.
+
+    Attributes:
+        module: It.
+        names: Of its parts.
+        heads: How many it has.
+        call: What it is called with beside its input.
+        rows: States of shape (texts, tokens, width) to those where there is a token.
+    """
 
     module: Any
     names: LayerNames
     heads: int
-    bias: Tensor | None
+    call: _Call
+    rows: Callable[[Tensor], Tensor]
 
     def part(self, name: str) -> Any:
         """A module by its field of ``LayerNames``."""
@@ -125,16 +219,7 @@ class _Layer:
 
     def run(self, states: Tensor) -> None:
         """Run it on states of shape (texts, tokens, width), for what hooks see of it."""
-        self.module(states, **({} if self.bias is None else {"position_bias": self.bias}))
-
-
-def _copy_position_bias(target: Any, source: Any, states: Tensor) -> Tensor | None:
-    """Copy the table of what is added to scores by distance; that of all pairs of tokens."""
-    if not (name := FAMILIES[source.config.model_type].position_bias):
-        return None
-    target.get_submodule(name).weight.copy_(source.get_submodule(name).weight)
-    found: Tensor = source.get_submodule(name.rpartition(".")[0]).compute_position_bias(states)
-    return found
+        self.module(states, *self.call.args, **self.call.more)
 
 
 def _prune_layer(target: _Layer, source: _Layer, states: Tensor, keep: Tensor) -> Tensor:
@@ -142,7 +227,7 @@ def _prune_layer(target: _Layer, source: _Layer, states: Tensor, keep: Tensor) -
 
     Returns the teacher's states between attention and feed-forward part, shape (n, width).
     """
-    _prune_attention(target, source, _rows(states), keep)
+    _prune_attention(target, source, source.rows(states), keep)
     middles: list[Tensor] = []
     actives: list[Tensor] = []
     up, down = source.part("intermediate"), source.part("output")
@@ -151,7 +236,7 @@ def _prune_layer(target: _Layer, source: _Layer, states: Tensor, keep: Tensor) -
         down.register_forward_pre_hook(lambda _module, args: actives.append(args[0])),
     ):
         source.run(states)
-    middle, active = _rows(middles[0]), _rows(actives[0])
+    middle, active = source.rows(middles[0]), source.rows(actives[0])
     read = _affine(up).compose(reconstruction(middle, keep))
     write = _select_rows(_affine(down), keep)
     strength = active.square().mean(dim=0) * write.weight.square().sum(dim=0)
@@ -172,7 +257,7 @@ def _fit_norm(norm: Any, layer: _Layer, hidden: Tensor, target: Tensor) -> Tenso
     inputs: list[Tensor] = []
     with norm.register_forward_pre_hook(lambda _module, args: inputs.append(args[0])):
         layer.run(hidden)
-    read = nn.functional.layer_norm(_rows(inputs[0]), target.shape[1:], eps=norm.eps)
+    read = nn.functional.layer_norm(layer.rows(inputs[0]), target.shape[1:], eps=norm.eps)
     centered = read - read.mean(dim=0)
     slope = (centered * (target - target.mean(dim=0))).sum(dim=0) / centered.square().sum(dim=0)
     norm.weight.copy_(slope)
@@ -209,10 +294,6 @@ def _by_head(small: Tensor, wide: Affine) -> Affine:
     bias = wide.bias.view(heads, small.shape[2], 1).double()
     joined = (small @ weight).reshape(heads * size, -1)
     return Affine(joined.float(), (small @ bias).flatten().float())
-
-
-def _rows(states: Tensor) -> Tensor:
-    return states.flatten(0, 1).float()
 
 
 def _affine(linear: Any) -> Affine:

@@ -23,7 +23,13 @@ from distill.data.batching import LengthGrouped
 from distill.data.mixtures import mix, shares_of
 from distill.data.row_batches import row_batches
 from distill.data.row_sets import check_parts
-from distill.data.versions import TokenizedSplits, labeled, tokenize, tokenize_split
+from distill.data.versions import (
+    TokenizedSplits,
+    labeled,
+    token_samples,
+    tokenize,
+    tokenize_split,
+)
 from distill.errors import DataInvalid, RecipeInvalid
 from distill.recipes.load import RECIPES, load_recipe
 from distill.recipes.mixtures import PARTS, Data, Shares, count_parts, parts_of
@@ -51,6 +57,18 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Version:
 @pytest.fixture(scope="module")
 def tokens(mixed: Version, tokenizer: BertTokenizerFast, tmp_path_factory: Any) -> TokenizedSplits:
     return tokenize(mixed, tokenizer, 16, tmp_path_factory.mktemp("t"), unlabeled=True)
+
+
+def test_narrowing_is_measured_on_rows_without_labels_where_others_are_few(
+    mixed: Version, tokenizer: BertTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blind_rows = tokenizer(mixed.to_pandas("unlabeled")["sentence"].tolist())["input_ids"]
+    found = list(token_samples(mixed, tokenizer))
+    assert len(found) == 110
+    assert found[60:] == blind_rows
+
+    monkeypatch.setattr("distill.data.versions.ROWS_MEASURED", 60)
+    assert list(token_samples(mixed, tokenizer)) == found[:60]
 
 
 @settings(deadline=None)

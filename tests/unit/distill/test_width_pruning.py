@@ -17,7 +17,13 @@ from distill.models.low_rank import (
     select_dimensions,
 )
 from distill.models.students import build_student, parse_student
-from distill.models.width_pruning import prune_width, synthetic_inputs
+from distill.models.width_pruning import (
+    MOST,
+    Inputs,
+    measured_inputs,
+    prune_width,
+    synthetic_inputs,
+)
 from distill.recipes.schema import Intermediate
 from distill.stages import IntermediateStage
 from tests.unit.distill.helpers import SENTIMENT, make_bert, make_model, tokenizer_of
@@ -90,7 +96,8 @@ def test_at_full_width_nothing_changes(family: str) -> None:
     guide, twin = (guide_of(family, tokenizer) for _ in range(2))
     for weight in twin.parameters():
         torch.nn.init.zeros_(weight)
-    projection = prune_width(twin, guide, (1, 2, 3, 4), synthetic_inputs(tokenizer, 0, 60))
+    ids = synthetic_inputs(tokenizer, 0, 60)
+    projection = prune_width(twin, guide, (1, 2, 3, 4), Inputs(ids, torch.ones_like(ids).bool()))
     texts = synthetic_inputs(tokenizer, seed=1)[:4, :12]
     theirs = guide.base_model(texts, output_hidden_states=True).hidden_states
     ours = twin.base_model(texts, output_hidden_states=True).hidden_states
@@ -145,6 +152,59 @@ def test_synthetic_inputs_are_seeded_and_hold_real_tokens(
     assert set(texts[:, 0].tolist()) == {tokenizer.cls_token_id}
     assert set(texts[:, -1].tolist()) == {tokenizer.sep_token_id}
     assert not set(texts[:, 1:-1].unique().tolist()) & set(tokenizer.all_special_ids)
+
+
+def rows_of(count: int, length: int, seed: int = 5) -> list[list[int]]:
+    """Texts of few different tokens, between special ones."""
+    drawn = torch.randint(5, 9, (count, length), generator=torch.Generator().manual_seed(seed))
+    return [[2, *row, 3] for row in drawn.tolist()]
+
+
+def test_a_teacher_is_measured_on_texts_at_even_distances(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """Padded; the longest are cut to what nine of ten are at most long, and end as they did."""
+    rows = [*rows_of(900, 4), *rows_of(80, 9), *rows_of(20, 50)]
+    found = measured_inputs(make_bert(tokenizer), tokenizer, iter(rows), seed=0)
+    count = MOST // 6
+
+    assert found.ids.shape == (count, 6)
+    assert torch.equal(found.mask, found.ids != tokenizer.pad_token_id)
+    assert found.ids[0].tolist() == rows[0]
+    assert found.ids[-1].tolist() == [*rows[-1][:5], tokenizer.sep_token_id]
+    assert found.rows(torch.ones(count, 6, 3)).shape == (int(found.mask.sum()), 3)
+
+
+def test_random_tokens_make_up_for_few_texts(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Twice as many tokens as dimensions, 32 here; without any text they are all."""
+    guide, random = make_bert(tokenizer), synthetic_inputs(tokenizer, 0, 10)
+    few = measured_inputs(guide, tokenizer, rows_of(3, 8), seed=0, max_length=10)
+    none = measured_inputs(guide, tokenizer, [], seed=0, max_length=10)
+
+    assert few.ids.shape == (7, 10)
+    assert torch.equal(few.ids[3:], random[:4])
+    assert torch.equal(none.ids, random)
+
+
+def test_a_student_is_nearest_on_texts_like_those_it_was_made_narrower_by(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    guide = Classifier("teacher", make_bert(tokenizer).eval(), tokenizer)
+    spec = parse_student("2x24-48-4", "teacher-layers", "")
+    batch = {"input_ids": torch.tensor(rows_of(40, 14, seed=6))}
+    theirs = guide.model.base_model(**batch, output_hidden_states=True).hidden_states
+
+    def error(texts: list[list[int]]) -> float:
+        own = build_student(spec, SENTIMENT, guide, mapping=(2, 4), seed=0, texts=texts)
+        ours = own.model.eval().base_model(**batch, output_hidden_states=True).hidden_states
+        project = own.pretrained[0]
+        errors = [
+            (project(ours[layer]) - theirs[source]).square().mean()
+            for layer, source in ((0, 0), (1, 2), (2, 4))
+        ]
+        return sum(errors).item()
+
+    assert error(rows_of(200, 14)) < 0.7 * error([])
 
 
 @pytest.mark.parametrize("shape", ["2x48-64-4", "2x24-64-2", "roberta:2x24-64-4"])
