@@ -138,7 +138,7 @@ def timed_share(minutes: float) -> float:
 def narrowing_seconds(timings: Timings) -> float:
     """Seconds, about, to make a teacher narrower.
 
-    It answers blocks of the rows; to fit its layers to them takes as long again.
+    It answers texts of the version; to fit its layers to them takes as long again.
     """
     return 2 * TEXTS * TOKENS / timings.tokens / timings.teaching
 
