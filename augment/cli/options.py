@@ -69,7 +69,7 @@ RecipeName = Annotated[
 ]
 Variants = Annotated[
     int | None,
-    number("Of each text, not the recipe's N; 0: only the rows.", most=1000),
+    number("Of each text; 0: none. They pay from 1,000 labels.", most=1000),
 ]
 Threads = Annotated[int | None, number("Threads of a worker.", least=1, most=MOST_PROCESSES)]
 Device = Annotated[str, typer.Option(help="Where the models run: cpu, cuda, …")]
@@ -90,7 +90,7 @@ SkipMalformed = Annotated[
 ]
 Unlabeled = Annotated[
     list[str] | None,
-    typer.Option(help="A file of rows without labels; may be repeated."),
+    typer.Option(help="Rows without labels help most; may be repeated."),
 ]
 Limit = Annotated[int | None, number("First training rows only.", least=1)]
 

@@ -40,6 +40,8 @@ OTHER_COMMANDS = {
     "token_vectors": "tries before `onnx-small`, beside `benchmarks.student_to_answer`",
     "general_start": "`distill general --init START`",
     "ablate_cola": "`distill ablate`",
+    "low_resource_random_tokens": "`python -m benchmarks.low_resource` of an earlier release, "
+    "which narrowed teachers by random tokens",
     "accelerator_h200": "`python -m benchmarks.accelerator`",
 }
 """Of files that are not named as their benchmark is."""
@@ -179,6 +181,11 @@ PARTS = (
         "Few labels", ("low_resource",), few_labels.few_labels,
         {"few-labels-rows": few_labels.by_rows, "few-labels-steps": few_labels.by_steps},
     ),
+    Part(
+        "Few labels, with the earlier start", ("low_resource_random_tokens",),
+        few_labels.few_labels, {"few-labels-earlier-steps": few_labels.by_steps},
+    ),
+    Part("Where a narrower student starts", ("narrowing",), sections.narrowing, {}),
     Part("Forms of a student, timed", ("serving",), sections.serving, {}),
     Part("Small sets", ("small_sets",), sections.small_sets, {}),
     Part("Token vectors", ("token_vectors",), sections.token_vectors, {}),

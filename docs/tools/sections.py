@@ -271,6 +271,24 @@ def token_vectors(found: dict[str, Any]) -> str:
     return f"{found['about']} Means over seeds.\n\n{markdown_table(heads, rows)}"
 
 
+def narrowing(found: dict[str, Any]) -> str:
+    """A line for each encoder, shape and task; what both ways leave unexplained, layer by layer."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    ways = list(dict.fromkeys(line["measured on"] for line in found["lines"]))
+    for line in found["lines"]:
+        name = f"{line['encoder']}, {line['shape'].partition('-')[0]}, {NAMES[line['task']]}"
+        layers = ", ".join(map(str, line["layers"]))
+        rows.setdefault((name, layers), []).append(
+            " ".join(f"{e:.2f}" for e in line["unexplained"])
+        )
+    table = markdown_table(["", "layers", *ways], [[*key, *own] for key, own in rows.items()])
+    return (
+        "The share of the variance of the teacher's states on validation rows that the states of a "
+        "narrower student leave unexplained before it is trained, by what its teacher was measured "
+        f"on; above 1 a constant would explain more.\n\n{table}"
+    )
+
+
 def mean_of(own: Sequence[Mapping[str, Any]], key: str, digits: int) -> str:
     """Over the lines that have it."""
     known = [line[key] for line in own if line.get(key) is not None]
