@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ import datasets
 from torch import nn
 from transformers import PreTrainedModel
 
-from augment.contract import Version
+from augment.contract import TaskSpec, Version
 from augment.contract.files import new_place
 from augment.contract.foreign import counted
 from augment.contract.models import quiet_libraries
 from augment.contract.version import open_checked
 from distill.data.row_sets import check_parts, count_taught
-from distill.data.versions import token_samples
+from distill.data.versions import TokenSamples
 from distill.errors import WeakTeacher
 from distill.evaluation.evaluate import fitness, judge
 from distill.evaluation.results import EvaluationResult, Judgment, Role
@@ -122,7 +122,8 @@ def distill_task(
         with claim.preparing(), timed(run.path, "preparation"):
             loaded = load_guides(named, opened.task, settings.seed)
             guide = loaded.model
-            started = start_student(spec, opened, settings, guide)
+            texts = TokenSamples(opened, guide.tokenizer) if guide else ()
+            started = start_student(spec, opened.task, settings, guide, texts)
             context = open_context(
                 opened,
                 settings,
@@ -145,7 +146,7 @@ def distill_task(
             model = train_intermediate(context, started, first, run.first_stage(identity))
         rivals = {Role.DISTILLED: train_prediction(context, started, model, guides)}
         if plain:
-            again = start_student(spec, opened, settings, guide)
+            again = start_student(spec, opened.task, settings, guide, texts)
             rivals = {Role.PLAIN: train_on_labels(context, again), **rivals}
         students = choices[0] if plain else (STUDENT,)
         with timed(run.path, "measuring"):
@@ -169,16 +170,19 @@ def finish(
 
 
 def start_student(
-    spec: StudentSpec, version: Version, recipe: DistillRecipe, guide: Classifier | Encoder | None
+    spec: StudentSpec,
+    task: TaskSpec,
+    recipe: DistillRecipe,
+    guide: Classifier | Encoder | None,
+    texts: Iterable[Sequence[int]] = (),
 ) -> Student:
     """The student before training, with the layers of its guide that it learns from."""
     mapping: tuple[int, ...] = ()
     starts = isinstance(spec, ShapeSpec) and spec.init == "teacher-layers"
     if guide and (recipe.maps_layers or starts):
         mapping = layer_map(spec.n_layers, guide.model.config.num_hidden_layers, recipe.layers)
-    texts = token_samples(version, guide.tokenizer) if guide and starts else ()
     return build_student(
-        spec, version.task, guide, mapping=mapping, seed=recipe.seed, texts=texts,
+        spec, task, guide, mapping=mapping, seed=recipe.seed, texts=texts,
         own_vocabulary=not recipe.compares_tokens,
     )  # fmt: skip
 
@@ -186,11 +190,8 @@ def start_student(
 def describe_rows(context: TaskContext) -> str:
     """The version that is trained on, and its size."""
     tokens = context.tokens
-    more = (
-        f" · {counted(len(tokens.unlabeled), 'unlabeled row')}"
-        if tokens.unlabeled is not None
-        else ""
-    )
+    blind = tokens.unlabeled
+    more = f" · {counted(len(blind), 'unlabeled row')}" if blind is not None else ""
     return f"{context.version.reference} · {counted(len(tokens.train), 'training row')}{more}"
 
 

@@ -69,7 +69,7 @@ RecipeName = Annotated[
 ]
 Variants = Annotated[
     int | None,
-    number("Of each text; 0: none. They pay from 1,000 labels.", most=1000),
+    number("Of a text; 0: none. Little use below 1,000 labels.", most=1000),
 ]
 Threads = Annotated[int | None, number("Threads of a worker.", least=1, most=MOST_PROCESSES)]
 Device = Annotated[str, typer.Option(help="Where the models run: cpu, cuda, …")]

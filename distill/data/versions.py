@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -371,13 +371,25 @@ def sample_originals(version: Version, most: int) -> pa.Table:
     return pa.concat_tables([found, sample(version, blind, most - len(indices))])
 
 
-def token_samples(version: Version, tokenizer: PreTrainedTokenizerBase) -> Iterator[list[int]]:
+@dataclass(frozen=True)
+class TokenSamples:
     """Token ids of some source rows, cut to a few: what a teacher is measured on to be narrowed.
 
-    Nothing is read before the first is asked for.
+    Nothing is read before they are first asked for, and nothing again after it.
     """
-    rows = sample_originals(version, ROWS_MEASURED)
-    yield from tokenize_sample(version.task, rows, tokenizer, CUT)["input_ids"]
+
+    version: Version
+    tokenizer: PreTrainedTokenizerBase
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """One text after the other."""
+        return iter(self._rows)
+
+    @cached_property
+    def _rows(self) -> list[list[int]]:
+        rows = sample_originals(self.version, ROWS_MEASURED)
+        read = tokenize_sample(self.version.task, rows, self.tokenizer, CUT)
+        return [*read["input_ids"]]
 
 
 def tokenize_sample(

@@ -25,7 +25,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from augment.contract import Version
 from distill.data.batching import lengths_of, longest, spread
-from distill.data.versions import TokenizedSplits, tokenize_sample
+from distill.data.versions import TokenizedSplits, TokenSamples, tokenize_sample
 from distill.evaluation.cost import parameter_counts
 from distill.evaluation.evaluate import predict
 from distill.evaluation.results import Judgment
@@ -196,7 +196,8 @@ def open_trial(
     Raises:
         ModelInvalid: The student cannot be built, or cannot read rows of this length.
     """
-    student = start_student(spec, version, recipe, guides.model)
+    texts = TokenSamples(version, guides.model.tokenizer) if guides.model else ()
+    student = start_student(spec, version.task, recipe, guides.model, texts)
     check_length(max_length, spec.name, student.model.config)
     table = rows.take(pa.array(range(0, len(rows), -(-len(rows) // MOST_ROWS))))
     readers = [student.tokenizer, *(own.tokenizer for own in guides.teachers)]

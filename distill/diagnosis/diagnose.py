@@ -159,7 +159,7 @@ class _Examination:
 
         def start() -> Check[Classifier]:
             spec = guides.spec.student(self.student, self.init)
-            student = start_student(spec, version, recipe, None)
+            student = start_student(spec, version.task, recipe, None)
             return Check("", value=Classifier(spec.name, student.model, student.tokenizer))
 
         return self.run("student", start)

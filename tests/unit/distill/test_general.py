@@ -199,7 +199,7 @@ def test_a_task_run_starts_from_encoder_and_projections(
         go(out, recipe=file, tokens=2000)
     classifier = load_classifier(str(teacher), version.task)
     spec = parse_student(str(out / "student"), "auto", str(teacher))
-    student = start_student(spec, version, settings, classifier)
+    student = start_student(spec, version.task, settings, classifier)
     context = RunContext(settings, student.tokenizer, 16, RunDirectory(tmp_path), Narrator())
     taught = classifier.model
     stage = context.layerwise_stage("intermediate", student, taught, settings.intermediate)

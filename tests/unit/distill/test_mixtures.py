@@ -25,8 +25,8 @@ from distill.data.row_batches import row_batches
 from distill.data.row_sets import check_parts
 from distill.data.versions import (
     TokenizedSplits,
+    TokenSamples,
     labeled,
-    token_samples,
     tokenize,
     tokenize_split,
 )
@@ -63,12 +63,12 @@ def test_narrowing_is_measured_on_rows_without_labels_where_others_are_few(
     mixed: Version, tokenizer: BertTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blind_rows = tokenizer(mixed.to_pandas("unlabeled")["sentence"].tolist())["input_ids"]
-    found = list(token_samples(mixed, tokenizer))
+    found = list(TokenSamples(mixed, tokenizer))
     assert len(found) == 110
     assert found[60:] == blind_rows
 
     monkeypatch.setattr("distill.data.versions.ROWS_MEASURED", 60)
-    assert list(token_samples(mixed, tokenizer)) == found[:60]
+    assert list(TokenSamples(mixed, tokenizer)) == found[:60]
 
 
 @settings(deadline=None)

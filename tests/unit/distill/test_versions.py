@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from augment.contract import Label, Splits, TaskSpec, Version
 from distill.data.batching import Collator, LengthGrouped, lengths_of
-from distill.data.versions import labeled, token_samples, tokenize, tokenize_split
+from distill.data.versions import TokenSamples, labeled, tokenize, tokenize_split
 from distill.errors import DataInvalid
 from distill.models.limits import resolve_length
 from tests.unit.distill.helpers import SENTIMENT, mood_rows, write_version
@@ -53,10 +53,10 @@ def test_narrowing_is_measured_on_source_rows(
 ) -> None:
     rows = version.to_pandas("train")
     own = tokenizer(rows[rows.variant == 0]["sentence"].tolist())["input_ids"]
-    assert list(token_samples(version, tokenizer)) == own
+    assert list(TokenSamples(version, tokenizer)) == own
 
     monkeypatch.setattr("distill.data.versions.ROWS_MEASURED", 4)
-    assert list(token_samples(version, tokenizer)) == own[25::50]
+    assert list(TokenSamples(version, tokenizer)) == own[25::50]
 
 
 class Interrupted:
