@@ -388,6 +388,8 @@ class TokenSamples:
     @cached_property
     def _rows(self) -> list[list[int]]:
         rows = sample_originals(self.version, ROWS_MEASURED)
+        if not len(rows):
+            return []
         read = tokenize_sample(self.version.task, rows, self.tokenizer, CUT)
         return [*read["input_ids"]]
 

@@ -132,7 +132,7 @@ def measured_inputs(
         ModelInvalid: The tokenizer has no tokens for the ends.
     """
     _, last = _ends(tokenizer)
-    texts = [[*row] for row in rows]
+    texts = [[*row] for row in rows if row]
     random = synthetic_inputs(tokenizer, seed, max_length).tolist()
     lengths = sorted(map(len, texts)) or [TOKENS]
     longest = min(TOKENS, max_length, lengths[int((1 - FEW) * (len(lengths) - 1))])
@@ -141,8 +141,10 @@ def measured_inputs(
     chosen = [texts[(2 * at + 1) * len(texts) // (2 * count)] for at in range(count)]
     missing = ENOUGH * int(teacher.config.hidden_size) - sum(map(len, chosen))
     chosen += random[: max(0, -(-missing // len(random[0])))] if chosen else random
-    padded = tokenizer.pad({"input_ids": chosen}, return_tensors="pt")
-    return Inputs(padded["input_ids"], padded["attention_mask"].bool())
+    padding = tokenizer.pad_token_id or 0
+    ids = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in chosen], True, padding)
+    many = torch.tensor([len(row) for row in chosen])
+    return Inputs(ids, torch.arange(ids.shape[1]) < many[:, None])
 
 
 def synthetic_inputs(

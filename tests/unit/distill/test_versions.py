@@ -59,6 +59,16 @@ def test_narrowing_is_measured_on_source_rows(
     assert list(TokenSamples(version, tokenizer)) == own[25::50]
 
 
+def test_where_no_source_row_is_left_narrowing_has_none(
+    version: Version, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    made = [row for row in mood_rows(10, 1, variants=2) if row["variant"]]
+    rows = {"train": made, "validation": mood_rows(10, 2)}
+    only = write_version(tmp_path, SENTIMENT, rows)
+
+    assert list(TokenSamples(only, tokenizer)) == []
+
+
 class Interrupted:
     """A tokenizer that is interrupted as soon as it reads a text."""
 

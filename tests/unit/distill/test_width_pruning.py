@@ -179,7 +179,7 @@ def test_random_tokens_make_up_for_few_texts(tokenizer: PreTrainedTokenizerBase)
     """Twice as many tokens as dimensions, 32 here; without any text they are all."""
     guide, random = make_bert(tokenizer), synthetic_inputs(tokenizer, 0, 10)
     few = measured_inputs(guide, tokenizer, rows_of(3, 8), seed=0, max_length=10)
-    none = measured_inputs(guide, tokenizer, [], seed=0, max_length=10)
+    none = measured_inputs(guide, tokenizer, [[]], seed=0, max_length=10)
 
     assert few.ids.shape == (7, 10)
     assert torch.equal(few.ids[3:], random[:4])
