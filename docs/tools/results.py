@@ -183,7 +183,11 @@ PARTS = (
     ),
     Part(
         "Few labels, with the earlier start", ("low_resource_random_tokens",),
-        few_labels.few_labels, {"few-labels-earlier-steps": few_labels.by_steps},
+        few_labels.few_labels,
+        {
+            "few-labels-earlier-rows": few_labels.by_rows,
+            "few-labels-earlier-steps": few_labels.by_steps,
+        },
     ),
     Part("Where a narrower student starts", ("narrowing",), sections.narrowing, {}),
     Part("Forms of a student, timed", ("serving",), sections.serving, {}),
