@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,7 @@ def lines(folder: Path, shape_name: str, task: str) -> Iterator[dict[str, Any]]:
         began = time.perf_counter()
         student = init_from_layers(shape, teacher, mapping, seed=0, labels={}, texts=own)
         seconds = time.perf_counter() - began
-        student = Student(
-            student.model, student.origin, student.tokenizer, student.pretrained, mapping
-        )
+        student = replace(student, mapping=tuple(mapping))
         yield {
             "encoder": folder.name, "shape": shape_name, "task": task, "measured on": name,
             "layers": [0, *mapping], "unexplained": unexplained(student, teacher, held_out),
