@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from benchmarks.low_resource import COLUMNS
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED
 from distill.data.versions import ROWS_MEASURED
@@ -29,7 +30,6 @@ from distill.models.loading import Encoder, Student, load_encoder
 from distill.models.shapes import parse_shape
 from distill.stages.layer_mapping import layer_map
 
-COLUMNS = {"sst2": ("sentence",), "cola": ("sentence",), "mrpc": ("sentence1", "sentence2")}
 VALIDATION, LENGTH = 200, 64
 SHAPES = ("3x312-1200-12", "4x312-1200-12")
 

@@ -321,20 +321,27 @@ def texts_of_rows(version: Version, split: str, index: Sequence[int]) -> dict[in
     return found
 
 
-def sample(version: Version, split: str, most: int) -> pa.Table:
+def sample(version: Version, split: str, most: int, *, originals: bool = False) -> pa.Table:
     """Rows at even distances over a split, at most ``most``; their labels are checked.
+
+    Args:
+        version: Opened.
+        split: Of it; with ``originals`` that of training.
+        most: Rows.
+        originals: Of the source rows alone.
 
     Raises:
         DataInvalid: A row read on the way has no usable text or label.
     """
-    total, first = version.rows(split), 0
-    indices = evenly_spread(total, min(most, total))
+    total = count_parts(version)["original"] if originals else version.rows(split)
+    indices, first = evenly_spread(total, min(most, total)), 0
     taken = []
     for batch in batches(version, split):
         check_labels(version, split, batch)
-        within = indices[(indices >= first) & (indices < first + len(batch))] - first
-        taken.append(batch.take(pa.array(within)))
-        first += len(batch)
+        own = batch.filter(pc.equal(batch.column("variant"), 0)) if originals else batch
+        within = indices[(indices >= first) & (indices < first + len(own))] - first
+        taken.append(own.take(pa.array(within)))
+        first += len(own)
     return pa.Table.from_batches(taken)
 
 
@@ -355,20 +362,11 @@ def sample_originals(version: Version, most: int) -> pa.Table:
     Raises:
         DataInvalid: A row read on the way has no usable text or label.
     """
-    split, blind = version.task.splits.train, unlabeled_split(version)
-    total, first = count_parts(version)["original"], 0
-    indices = evenly_spread(total, min(most, total))
-    taken = []
-    for batch in batches(version, split):
-        check_labels(version, split, batch)
-        own = batch.filter(pc.equal(batch.column("variant"), 0))
-        within = indices[(indices >= first) & (indices < first + len(own))] - first
-        taken.append(own.take(pa.array(within)))
-        first += len(own)
-    found = pa.Table.from_batches(taken)
-    if blind is None or len(indices) == most:
+    found = sample(version, version.task.splits.train, most, originals=True)
+    blind = unlabeled_split(version)
+    if blind is None or len(found) == most:
         return found
-    return pa.concat_tables([found, sample(version, blind, most - len(indices))])
+    return pa.concat_tables([found, sample(version, blind, most - len(found))])
 
 
 @dataclass(frozen=True)

@@ -133,14 +133,15 @@ def measured_inputs(
     """
     _, last = _ends(tokenizer)
     texts = [[*row] for row in rows if row]
-    random = synthetic_inputs(tokenizer, seed, max_length).tolist()
     lengths = sorted(map(len, texts)) or [TOKENS]
     longest = min(TOKENS, max_length, lengths[int((1 - FEW) * (len(lengths) - 1))])
     texts = [[*row[: longest - 1], last] if len(row) > longest else row for row in texts]
     count = min(len(texts), MOST // longest)
     chosen = [texts[(2 * at + 1) * len(texts) // (2 * count)] for at in range(count)]
     missing = ENOUGH * int(teacher.config.hidden_size) - sum(map(len, chosen))
-    chosen += random[: max(0, -(-missing // len(random[0])))] if chosen else random
+    if missing > 0:
+        random = synthetic_inputs(tokenizer, seed, max_length).tolist()
+        chosen += random[: -(-missing // len(random[0]))] if chosen else random
     padding = tokenizer.pad_token_id or 0
     ids = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in chosen], True, padding)
     many = torch.tensor([len(row) for row in chosen])
