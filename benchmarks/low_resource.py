@@ -8,7 +8,7 @@ start from one general student that has seen no label, or from the teacher's lay
 Every arm has the same steps, batches and rates; what differs is the rows that they are drawn from.
 Scores are those of GLUE's validation rows, which select nothing. What is finished in the folder is
 not done again: stop it, kill it, start it again; ``--tell`` trains nothing. The results are of all
-that has ended.
+that has ended; cells of theirs that are not in the folder stay as they are.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import torch
 from augment import Version, add_rows, augment_task
 from augment import load_recipe as load_augment_recipe
 from augment.contract import open_version
+from benchmarks.earlier import with_earlier
 from benchmarks.equal_steps import with_sections
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.other_rows import inserted, sentences_elsewhere
@@ -365,6 +366,7 @@ def main() -> None:
             own = list(replace(campaign, start=start).lines(cell))
             print(cell, start, {line["arm"]: line["score"] for line in own}, flush=True)
             lines += own
+    lines = with_earlier(lines, options.json, ("task", "rows", "seed", "student"))
     summed = table(lines)
     for line in summed:
         print(line)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import json
+from pathlib import Path
 
 import pytest
 
+from benchmarks.earlier import machine_name, with_earlier
 from benchmarks.low_resource import ALL_OF_MRPC, ARMS, TRIES, Cell, has_rows, table
 from distill.evaluation.results import Role
 from tests.conftest import ROOT
@@ -41,3 +44,23 @@ def test_few_labels_are_not_tried_with_rows_that_there_are_not() -> None:
     assert left_out("mrpc", 250) == {"+ insertions", "+ general text"}
     assert {"+ unlabelled", "unlabelled alone"} < left_out("mrpc", ALL_OF_MRPC)
     assert not {"original", "+ augmented"} & left_out("mrpc", ALL_OF_MRPC)
+
+
+def test_cells_of_another_machine_stay_in_the_results(tmp_path: Path) -> None:
+    file = tmp_path / "low.json"
+    theirs = {"processor": "Other", "kind": "AVX2"}
+    known = [{"task": task, "seed": seed, "score": 0.5} for task in "ab" for seed in (0, 1)]
+    file.write_text(json.dumps({"machine": theirs, "lines": known}))
+    ours = [{"task": "a", "seed": 1, "score": 0.7}]
+
+    merged = with_earlier(ours, file, ("task", "seed"))
+
+    assert [(line["task"], line["seed"], line["machine"]) for line in merged] == [
+        ("a", 0, "Other, AVX2"),
+        ("b", 0, "Other, AVX2"),
+        ("b", 1, "Other, AVX2"),
+        ("a", 1, machine_name()),
+    ]
+    assert with_earlier(ours, tmp_path / "none.json", ("task", "seed")) == merged[-1:]
+    file.write_text(json.dumps({"machine": {"processor": "New", "kind": "x"}, "lines": merged}))
+    assert with_earlier([], file, ("task", "seed")) == merged

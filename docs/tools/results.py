@@ -101,9 +101,13 @@ def command(name: str) -> str:
 
 
 def machine(found: Mapping[str, Any]) -> str:
-    """Where it was measured, as the file says it."""
+    """Where it was measured, as the file says it: the last machine, and others of its lines."""
     parts = [own for own in found.values() if isinstance(own, dict)]
     own = [part["machine"] for part in (found, *parts) if "machine" in part]
+    last = _machine(own[0]) if own else ""
+    lines = [line for line in found.get("lines", []) if isinstance(line, dict)]
+    named = [line["machine"] for line in lines if "machine" in line]
+    own += [name for name in named if not last.startswith(f"{name};")]
     return " / ".join(dict.fromkeys(map(_machine, own))) or "not in the file"
 
 
