@@ -9,6 +9,7 @@ and tells what there is; ``benchmarks.paper_served`` times what is trained, in a
 each validation split chooses the teacher, steps and calibration, and the other half is reported;
 the usual way, where all of it does both, stands beside it (``benchmarks.halves``). Arms of a task
 have equal steps, batches and evaluations. Two processes may work on one folder, on different tasks.
+Tasks that are not in the folder stay in the results as they are, of the machine that they name.
 ``--times 0.01 --rows 300 --general-tokens 20000`` tries it in minutes.
 """
 
@@ -25,6 +26,7 @@ from typing import Any
 import torch
 
 from augment import Version
+from benchmarks.earlier import machine_name
 from benchmarks.halves import CHOOSES, REPORTED
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.paper_arms import ARMS, GRID, TOKENS, USUAL
@@ -129,27 +131,68 @@ def results(campaign: Campaign, cells: Sequence[Cell], tasks: Sequence[str]) -> 
     taught = {line["task"] for line in teachers if line["teaches"]}
     done = [cell for cell in cells if cell.task in taught and campaign.is_done(cell)]
     lines = [line for cell in done for line in campaign.lines(cell)]
-    general = [*general_lines(campaign)]
-    spent = {
-        "teachers": sum(line["seconds"] for line in teachers),
-        "general students": sum(line["seconds"] for line in general),
-        "students": sum(sum(open_run(campaign.place(cell)).seconds.values()) for cell in done),
-    }
-    return {
+    found = {
         "machine": describe(),
-        "encoder": {"name": campaign.encoder.name, "digest": folder_digest(str(campaign.encoder))},
-        "settings": {"times": campaign.times, "rows": campaign.rows, "tokens": campaign.tokens},
+        **same(campaign),
         "rows": {task: _rows(campaign.version(task)) for task in tasks},
         "arms": {
             name: ARMS[name].meaning for name in dict.fromkeys(cell.arm.name for cell in done)
         },
-        "teachers": teachers,
-        "hours": {part: round(seconds / 3600, 5) for part, seconds in spent.items()},
-        "general": general,
+        "teachers": [{**line, "machine": machine_name()} for line in teachers],
+        "general": [*general_lines(campaign)],
         "table": table(teachers, lines),
         "comparisons": [*compared(campaign, done)],
-        "lines": lines,
+        "lines": [{**line, "machine": machine_name()} for line in lines],
     }
+    return {**found, "hours": hours(found)}
+
+
+def hours(found: dict[str, Any]) -> dict[str, float]:
+    """By the clock; labels only is a part of the run that it stands beside."""
+    spent = {
+        "teachers": [line["seconds"] for line in found["teachers"]],
+        "general students": [line["seconds"] for line in found["general"]],
+        "students": [line["run_seconds"] for line in found["lines"] if line["arm"] in ARMS],
+    }
+    return {part: round(sum(seconds) / 3600, 5) for part, seconds in spent.items()}
+
+
+def same(campaign: Campaign) -> dict[str, Any]:
+    """What all results of a file share."""
+    return {
+        "encoder": {"name": campaign.encoder.name, "digest": folder_digest(str(campaign.encoder))},
+        "settings": {"times": campaign.times, "rows": campaign.rows, "tokens": campaign.tokens},
+    }
+
+
+def earlier(campaign: Campaign, path: Path | None) -> dict[str, Any] | None:
+    """The file of results as it is; refused where it is of another encoder or other settings."""
+    if path is None or not path.is_file():
+        return None
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for key, own in same(campaign).items():
+        if known[key] != own:
+            sys.exit(f"{path}: expected results of {key} {own}, found {known[key]}; "
+                     "take another file")  # fmt: skip
+    return known
+
+
+def with_other_tasks(found: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
+    """What is there, beside tasks that only the file of results knows."""
+    known = known or found
+    own = {
+        part: [*(line for line in known[part] if line["task"] not in found["rows"]), *found[part]]
+        for part in ("teachers", "table", "comparisons", "lines")
+    }
+    general = [line for line in known["general"] if line not in found["general"]]
+    merged = {
+        **found,
+        **own,
+        "rows": known["rows"] | found["rows"],
+        "arms": known["arms"] | found["arms"],
+        "general": [*general, *found["general"]],
+    }
+    return {**merged, "hours": hours(merged)}
 
 
 def _rows(version: Version) -> dict[str, int]:
@@ -218,7 +261,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Train what is missing; print and keep what there is."""
     options = parser_of(__doc__).parse_args(words)
     campaign = campaign_of(options)
-    cells = cells_of(options)
+    cells, known = cells_of(options), earlier(campaign, options.json)
     if not options.tell:
         for task in options.tasks:
             campaign.tune(task)
@@ -226,12 +269,12 @@ def main(words: Sequence[str] | None = None) -> None:
         for cell in cells if not options.teachers else ():
             campaign.train(cell)
             print(cell, [own["half"] for own in campaign.lines(cell)], flush=True)
-    found = results(campaign, cells, options.tasks)
+    found = with_other_tasks(results(campaign, cells, options.tasks), known)
     for line in found["teachers"]:
         print({key: line[key] for key in ("task", "rate", "steps", "half", "usual", "teaches")})
     for way in ("half", "usual"):
         show(found["table"], way)
-    print(f"{len(found['lines'])} students of {len(cells)} runs that are asked for")
+    print(f"{len(found['lines'])} students there; {len(cells)} runs are asked for")
     keep(found, options.json)
 
 

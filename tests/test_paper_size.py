@@ -131,6 +131,31 @@ def test_what_there_is_can_be_told_and_kept_as_json(
     assert "1x32 whole" in capsys.readouterr().out
 
 
+def test_tasks_of_another_folder_stay_in_the_results(campaign: Campaign, tmp_path: Path) -> None:
+    own = json.loads(json.dumps(paper_size.results(campaign, cells(), ["cola"])))
+    moved = {
+        part: [line | {"task": "sst2"} for line in own[part]]
+        for part in ("teachers", "table", "comparisons", "lines")
+    }
+    general = [line | {"name": "elsewhere"} for line in own["general"]]
+    theirs = own | moved | {"rows": {"sst2": own["rows"]["cola"]}, "general": general}
+    file = tmp_path / "paper_size.json"
+    file.write_text(json.dumps(theirs))
+
+    both = paper_size.with_other_tasks(own, paper_size.earlier(campaign, file))
+    file.write_text(json.dumps(both))
+
+    assert [line["task"] for line in both["teachers"]] == ["sst2", "sst2", "cola", "cola"]
+    assert {*both["rows"]} == {"cola", "sst2"}
+    assert both["hours"]["students"] == pytest.approx(2 * own["hours"]["students"], abs=2e-5)
+    assert paper_size.with_other_tasks(own, paper_size.earlier(campaign, file)) == both
+    assert paper_size.with_other_tasks(own, None) == own
+    assert paper_size.earlier(campaign, tmp_path / "none.json") is None
+    assert all(line["machine"] for part in ("teachers", "lines") for line in both[part])
+    with pytest.raises(SystemExit, match="expected results of settings"):
+        paper_size.earlier(replace(campaign, times=0.5), file)
+
+
 def test_nothing_is_trained_twice(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paper_campaign, "distill_task", None)
     again = replace(campaign, _versions={})
