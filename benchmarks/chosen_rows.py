@@ -13,7 +13,6 @@ at random. What is finished in the folder is not done again.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +28,7 @@ from augment.contract import open_version
 from benchmarks.equal_steps import equal_steps, with_sections
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, VECTORS
+from benchmarks.seeds import deviation, mean
 from benchmarks.small_data import SENTENCE, glue
 from distill.inference.classifier import Classifier
 from distill.pipeline import distill_task
@@ -181,11 +181,9 @@ def table(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         above = [score - other for score, other in pairs if other is not None]
         found.append({
             "rows": rows, "arm": arm, "seeds": len(own),
-            "mean": round(statistics.mean(scores), 4),
-            "sd": round(statistics.stdev(scores), 4) if len(own) > 1 else None,
-            "above_random": round(statistics.mean(above), 4) if above else None,
-            "sd_above_random": round(statistics.stdev(above), 4) if len(above) > 1 else None,
-            "teacher": round(statistics.mean(line["teacher"] for line in own), 4),
+            "mean": mean(scores), "sd": deviation(scores),
+            "above_random": mean(above), "sd_above_random": deviation(above),
+            "teacher": mean(line["teacher"] for line in own),
         })  # fmt: skip
     return found
 

@@ -11,7 +11,6 @@ folder is not done again.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from benchmarks.equal_steps import with_sections
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED
+from benchmarks.seeds import deviation, mean
 from benchmarks.student_to_answer import TEST, Campaign
 from distill.evaluation.results import Role
 from distill.general import distill_general
@@ -90,10 +90,9 @@ def table(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for task, start in dict.fromkeys((line["task"], line["start"]) for line in lines):
         own = [e["score"] for e in lines if (e["task"], e["start"]) == (task, start)]
-        deviation = round(statistics.stdev(own), 4) if len(own) > 1 else None
         found.append({
             "task": task, "start": start, "seeds": len(own),
-            "mean": round(statistics.mean(own), 4), "sd": deviation,
+            "mean": mean(own), "sd": deviation(own),
         })  # fmt: skip
     return found
 

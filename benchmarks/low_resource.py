@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import random
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from benchmarks.equal_steps import with_sections
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.other_rows import inserted, sentences_elsewhere
 from benchmarks.places import MLM, SHARED, VECTORS
+from benchmarks.seeds import deviation, mean
 from distill.evaluation.results import Role
 from distill.general import distill_general
 from distill.pipeline import distill_task
@@ -325,10 +325,8 @@ def table(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         ]  # of few labels a teacher may learn nothing
         found.append({
             "task": task, "rows": rows, "student": student, "arm": arm, "seeds": len(own),
-            "mean": round(statistics.mean(scores), 4),
-            "sd": round(statistics.stdev(scores), 4) if len(own) > 1 else None,
-            "percent_of_teacher": round(statistics.mean(kept), 1) if kept else None,
-            "minutes": round(statistics.mean(line["minutes"] for line in own), 1),
+            "mean": mean(scores), "sd": deviation(scores), "percent_of_teacher": mean(kept, 1),
+            "minutes": mean((line["minutes"] for line in own), 1),
         })  # fmt: skip
     return found
 

@@ -16,7 +16,6 @@ Tasks that are not in the folder stay in the results as they are, of the machine
 from __future__ import annotations
 
 import json
-import statistics
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
@@ -32,6 +31,7 @@ from benchmarks.machine import arguments, describe, keep
 from benchmarks.paper_arms import ARMS, GRID, TOKENS, USUAL
 from benchmarks.paper_campaign import COLUMNS, Campaign, Cell, arm_of
 from benchmarks.places import SHARED
+from benchmarks.seeds import deviation, mean
 from distill.evaluation.intervals import paired_bootstrap
 from distill.evaluation.results import Role
 from distill.models.folders import folder_digest
@@ -87,9 +87,8 @@ def table(
         for way in ("half", "usual"):
             scores = [line[way] for line in own]
             kept = [100 * score / of[task][way] for score in scores if of[task][way] > 0]
-            row[way] = round(statistics.fmean(scores), 4)
-            row[f"{way}_percent"] = round(statistics.fmean(kept), 1) if kept else None
-            row[f"{way}_sd"] = round(statistics.stdev(kept), 1) if len(kept) > 1 else None
+            row[way] = mean(scores)
+            row[f"{way}_percent"], row[f"{way}_sd"] = mean(kept, 1), deviation(kept, 1)
         found.append(row)
     return found
 
@@ -107,8 +106,8 @@ def show(rows: Sequence[dict[str, Any]], way: str = "half") -> None:
     for name, own in groups.items():
         known = [own.get(task) for task in COLUMNS]
         whole = [value for value in known if value is not None]
-        mean = statistics.fmean(whole) if len(whole) == len(COLUMNS) else None
-        cells = ("–" if value is None else f"{value:.1f}" for value in (*known, mean))
+        of_all = mean(whole, 1) if len(whole) == len(COLUMNS) else None
+        cells = ("–" if value is None else f"{value:.1f}" for value in (*known, of_all))
         print(f"{name:<40}" + "".join(f"{cell:>8}" for cell in cells))
 
 

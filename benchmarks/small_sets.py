@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from augment.contract import open_version
 from augment.contract.models import quiet_libraries
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM
+from benchmarks.seeds import deviation, mean
 from benchmarks.small_data import HELD_OUT, SETS, VALIDATION_SHARE
 from distill.evaluation.evaluate import judge
 from distill.models.bf16 import autocast
@@ -291,8 +291,7 @@ def summary(done: list[tuple[str, Line]]) -> dict[str, Any]:
 
 def spread(scores: list[float]) -> dict[str, Any]:
     """Mean, standard deviation where there are several, and their number."""
-    deviation = round(statistics.stdev(scores), 4) if len(scores) > 1 else None
-    return {"mean": round(statistics.fmean(scores), 4), "sd": deviation, "seeds": len(scores)}
+    return {"mean": mean(scores), "sd": deviation(scores), "seeds": len(scores)}
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ done again.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from augment.contract import open_version
 from benchmarks.equal_steps import equal_steps
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, VECTORS
+from benchmarks.seeds import deviation, mean
 from benchmarks.small_data import QUEUES, TICKET, VALIDATION_SHARE, tickets
 from distill.inference.classifier import Classifier
 from distill.pipeline import distill_task
@@ -133,20 +133,10 @@ def table(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for metric in ("macro_f1", "recall_of_rarest", "accuracy"):
             scores = [score[metric] for score in own.values()]
             above = [own[seed][metric] - none[seed][metric] for seed in own if seed in none]
-            summed[metric] = spread(scores)
-            summed[f"{metric} above none"] = spread(above)
+            summed[metric] = {"mean": mean(scores), "sd": deviation(scores)}
+            summed[f"{metric} above none"] = {"mean": mean(above), "sd": deviation(above)}
         found.append(summed)
     return found
-
-
-def spread(values: Sequence[float]) -> dict[str, float | None]:
-    """Mean and standard deviation."""
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    mean = statistics.mean(values) if values else None
-    return {
-        "mean": None if mean is None else round(mean, 4),
-        "sd": None if deviation is None else round(deviation, 4),
-    }
 
 
 def main() -> None:
