@@ -29,7 +29,7 @@ from distill.runs.progress import Narrator
 from distill.runs.records import Origin, digest_of, write_sealed
 
 ROWS_AT_ONCE = 4096
-ROWS_MEASURED, CUT = 1024, 64
+ROWS_MEASURED, CUT = 2048, 64
 """Rows, and tokens of each, that narrowing is measured on."""
 
 

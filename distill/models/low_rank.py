@@ -9,6 +9,8 @@ from scipy.linalg import qr
 from torch import Tensor
 
 RIDGE = 1e-4
+FIRM = 0.3
+"""Of what a layer reads and writes anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +59,27 @@ def reconstruction(states: Tensor, keep: Tensor) -> Affine:
     return expand
 
 
-def fit(inputs: Tensor, targets: Tensor) -> Affine:
-    """The affine map from inputs to targets with the least squared error, up to a small ridge.
+def fit(inputs: Tensor, targets: Tensor, ridge: float = RIDGE) -> Affine:
+    """The affine map from inputs to targets with the least squared error, up to a ridge.
 
-    Inputs (n, in) and targets (n, out) give a map in float32, fitted in float64.
+    Inputs (n, in) and targets (n, out) give a map in float32, fitted in float64. The ridge is in
+    parts of the mean variance of the inputs.
     """
     mean_in, mean_out = inputs.mean(dim=0), targets.mean(dim=0)
     centered = (inputs - mean_in).double()
     moments = centered.T @ centered
-    moments += RIDGE * moments.diagonal().mean() * torch.eye(len(moments), device=inputs.device)
+    moments += ridge * moments.diagonal().mean() * torch.eye(len(moments), device=inputs.device)
     weight = torch.linalg.solve(moments, centered.T @ (targets - mean_out).double()).T.float()
     return Affine(weight, mean_out - weight @ mean_in)
+
+
+def refit(first: Affine, inputs: Tensor, targets: Tensor, ridge: float = FIRM) -> Affine:
+    """The affine map with the least squared error, with a ridge on how far it is from a first one.
+
+    Inputs (n, in) and targets (n, out); section 8.1, step 6.
+    """
+    change = fit(inputs, targets - first(inputs), ridge)
+    return Affine(first.weight + change.weight, first.bias + change.bias)
 
 
 @dataclass(frozen=True, slots=True)

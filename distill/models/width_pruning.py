@@ -1,8 +1,9 @@
 """Width pruning: a narrower student starts from its teacher's layers (docs/method.md, section 8.1).
 
 Dimensions of the residual stream are selected; each matrix that read all of them reads their linear
-reconstruction; heads become low-rank; the strongest neurons stay; norms are fitted. The teacher
-runs once, on a sample of the texts that are learnt from: the same ones give the same weights.
+reconstruction; heads become low-rank; the strongest neurons stay. Then, layer after layer, every
+matrix and norm is fitted to what the student itself computes up to there. The teacher runs once, on
+a sample of the texts that are learnt from: the same ones give the same weights.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ from distill.models.low_rank import (
     low_rank_scores,
     low_rank_values,
     reconstruction,
+    refit,
     select_dimensions,
 )
 
-TEXTS, TOKENS = 64, 64  # of random tokens
+TEXTS, TOKENS = 128, 64  # of random tokens
 MOST = TEXTS * TOKENS  # tokens that the teacher is measured on, padding included
 FEW = 0.1  # of the texts are cut to what all others are at most long
+LOOSE = 0.01  # the ridge of the projection
 ENOUGH = 2  # tokens for each dimension of the teacher; random ones make up for what texts lack
 
 
@@ -83,18 +86,20 @@ def prune_width(
     was_training = student.training
     eval_mode(student)  # without dropout
     hidden = pruned.embeddings(input_ids=inputs.ids)
+    ours = [rows(hidden)]
     for new, number in zip(pruned.get_submodule(family.layers), mapping, strict=True):
         call = calls[number - 1]
         layer, narrow = (_Layer(own, names, heads, call, rows) for own in (old[number - 1], new))
-        middle = _prune_layer(narrow, layer, states[number - 1], keep)
-        _fit_norm(narrow.part("attention_norm"), narrow, hidden, middle[:, keep])
-        output = rows(states[number])[:, keep]
-        hidden = _fit_norm(narrow.part("output_norm"), narrow, hidden, output)
+        seen = layer.run(states[number - 1])
+        _fit_attention(narrow, layer, seen, hidden, keep)
+        _fit_feed_forward(narrow, layer, seen, hidden, keep)
+        hidden = narrow.run(hidden).output
+        ours.append(rows(hidden))
     student.train(was_training)
     if getattr(pruned, "pooler", None) is not None and getattr(source, "pooler", None) is not None:
         last = reconstruction(rows(states[mapping[-1]]), keep)
         _assign(pruned.pooler.dense, _select_rows(_affine(source.pooler.dense).compose(last), keep))
-    return reconstruction(compared, keep)
+    return refit(reconstruction(compared, keep), torch.cat(ours), compared, LOOSE)
 
 
 def _states(source: Any, layers: Any, inputs: Inputs) -> tuple[tuple[Tensor, ...], list[_Call]]:
@@ -220,74 +225,115 @@ class _Layer:
         """A module by its field of ``LayerNames``."""
         return self.module.get_submodule(getattr(self.names, name))
 
-    def run(self, states: Tensor) -> None:
-        """Run it on states of shape (texts, tokens, width), for what hooks see of it."""
+    def run(self, states: Tensor) -> _Seen:
+        """Run it on states of shape (texts, tokens, width), and note what its parts see."""
+        noted: dict[str, Tensor] = {}
+
+        def before(name: str) -> Any:
+            return lambda _module, args: noted.__setitem__(name, args[0])
+
+        def after(name: str) -> Any:
+            return lambda _module, _args, output: noted.__setitem__(name, output)
+
+        hooks = [
+            self.part("attention_out").register_forward_pre_hook(before("context")),
+            self.part("attention_norm").register_forward_pre_hook(before("attended")),
+            self.part("attention_norm").register_forward_hook(after("middle")),
+            self.part("output").register_forward_pre_hook(before("active")),
+            self.part("output_norm").register_forward_pre_hook(before("written")),
+            self.part("output_norm").register_forward_hook(after("output")),
+        ]
         self.module(states, *self.call.args, **self.call.more)
+        for hook in hooks:
+            hook.remove()
+        return _Seen(states, **noted)
 
 
-def _prune_layer(target: _Layer, source: _Layer, states: Tensor, keep: Tensor) -> Tensor:
-    """Prune one layer; ``states``, (texts, tokens, width), are the teacher layer's input.
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the parts of a layer see, each of shape (texts, tokens, its width).
 
-    Returns the teacher's states between attention and feed-forward part, shape (n, width).
+    Attributes:
+        input: Of the layer.
+        context: What the heads' values sum up to, before the output matrix.
+        attended: Attention and input, before the norm.
+        middle: After it.
+        active: Neurons after the activation.
+        written: What feed-forward part and middle sum up to, before the norm.
+        output: After it.
     """
-    _prune_attention(target, source, source.rows(states), keep)
-    middles: list[Tensor] = []
-    actives: list[Tensor] = []
-    up, down = source.part("intermediate"), source.part("output")
-    with (
-        source.part("attention_norm").register_forward_hook(lambda *call: middles.append(call[2])),
-        down.register_forward_pre_hook(lambda _module, args: actives.append(args[0])),
-    ):
-        source.run(states)
-    middle, active = source.rows(middles[0]), source.rows(actives[0])
-    read = _affine(up).compose(reconstruction(middle, keep))
-    write = _select_rows(_affine(down), keep)
-    strength = active.square().mean(dim=0) * write.weight.square().sum(dim=0)
-    count = min(target.part("intermediate").out_features, len(strength))
-    neurons = strength.topk(count).indices.sort().values
-    _assign(target.part("intermediate"), _select_rows(read, neurons))
-    _assign(target.part("output"), fit(active[:, neurons], write(active)))
-    _assign_norm(target.part("output_norm"), source.part("output_norm"), keep)
-    return middle
+
+    input: Tensor
+    context: Tensor
+    attended: Tensor
+    middle: Tensor
+    active: Tensor
+    written: Tensor
+    output: Tensor
 
 
-def _fit_norm(norm: Any, layer: _Layer, hidden: Tensor, target: Tensor) -> Tensor:
-    """Fit weights of a norm so that a layer of the student is closest to its teacher there.
-
-    ``hidden`` is the layer's input, (texts, tokens, width); ``target`` the teacher's states after
-    the norm, (n, width). Returns the output of the fitted norm, shaped as the input.
-    """
-    inputs: list[Tensor] = []
-    with norm.register_forward_pre_hook(lambda _module, args: inputs.append(args[0])):
-        layer.run(hidden)
-    read = nn.functional.layer_norm(layer.rows(inputs[0]), target.shape[1:], eps=norm.eps)
-    centered = read - read.mean(dim=0)
-    slope = (centered * (target - target.mean(dim=0))).sum(dim=0) / centered.square().sum(dim=0)
-    norm.weight.copy_(slope)
-    norm.bias.copy_(target.mean(dim=0) - slope * read.mean(dim=0))
-    output: Tensor = norm(inputs[0])
-    return output
-
-
-def _prune_attention(target: _Layer, source: _Layer, rows: Tensor, keep: Tensor) -> None:
+def _fit_attention(
+    target: _Layer, source: _Layer, seen: _Seen, hidden: Tensor, keep: Tensor
+) -> None:
+    """Give a layer its teacher's attention, fitted to its own input, (texts, tokens, width)."""
+    rows, heads = source.rows, source.heads
+    states, own = rows(seen.input), rows(hidden)
     write = source.part("attention_out")
-    heads = source.heads
     size = target.part("query").out_features // heads
     wide = {name: _affine(source.part(name)) for name in ("query", "key", "value")}
     split = {
-        name: affine(rows).view(len(rows), heads, -1).double().transpose(0, 1)
+        name: affine(states).view(len(states), heads, -1).double().transpose(0, 1)
         for name, affine in wide.items()
     }
     scores = low_rank_scores(split["query"], split["key"], size)
     columns = write.weight[keep].view(len(keep), heads, -1).double().transpose(0, 1)
     values = low_rank_values(split["value"], columns, size)
-    expand = reconstruction(rows, keep)
+    expand = reconstruction(states, keep)
     for name, small in (("query", scores.query), ("key", scores.key), ("value", values.value)):
-        _assign(target.part(name), _by_head(small, wide[name]).compose(expand))
-    written = target.part("attention_out")
-    written.weight.copy_(values.output.transpose(0, 1).flatten(1).float())
-    written.bias.copy_(write.bias[keep])
-    _assign_norm(target.part("attention_norm"), source.part("attention_norm"), keep)
+        first = _by_head(small, wide[name])
+        _assign(target.part(name), refit(first.compose(expand), own, first(states)))
+    first = Affine(values.output.transpose(0, 1).flatten(1).float(), write.bias[keep])
+    written = rows(seen.attended)[:, keep] - own
+    context = rows(target.run(hidden).context)
+    _assign(target.part("attention_out"), refit(first, context, written))
+    _fit_norm(
+        target.part("attention_norm"), rows(target.run(hidden).attended), rows(seen.middle)[:, keep]
+    )
+
+
+def _fit_feed_forward(
+    target: _Layer, source: _Layer, seen: _Seen, hidden: Tensor, keep: Tensor
+) -> None:
+    """Give a layer its teacher's strongest neurons, fitted to what its own attention writes."""
+    rows, up, down = source.rows, source.part("intermediate"), source.part("output")
+    middle, active = rows(seen.middle), rows(seen.active)
+    write = _select_rows(_affine(down), keep)
+    strength = active.square().mean(dim=0) * write.weight.square().sum(dim=0)
+    count = min(target.part("intermediate").out_features, len(strength))
+    neurons = strength.topk(count).indices.sort().values
+    wide = _select_rows(_affine(up), neurons)
+    own = rows(target.run(hidden).middle)
+    first = wide.compose(reconstruction(middle, keep))
+    _assign(target.part("intermediate"), refit(first, own, wide(middle)))
+    _assign(target.part("output"), fit(active[:, neurons], write(active)))
+    driven = rows(target.run(hidden).active)
+    written = rows(seen.written)[:, keep] - own
+    _assign(target.part("output"), refit(_affine(target.part("output")), driven, written))
+    _fit_norm(
+        target.part("output_norm"), rows(target.run(hidden).written), rows(seen.output)[:, keep]
+    )
+
+
+def _fit_norm(norm: Any, states: Tensor, target: Tensor) -> None:
+    """Fit the weights of a norm, so that of states it makes what is closest to a target.
+
+    Both have the shape (n, width).
+    """
+    read = nn.functional.layer_norm(states, target.shape[1:], eps=norm.eps)
+    centered = read - read.mean(dim=0)
+    slope = (centered * (target - target.mean(dim=0))).sum(dim=0) / centered.square().sum(dim=0)
+    norm.weight.copy_(slope)
+    norm.bias.copy_(target.mean(dim=0) - slope * read.mean(dim=0))
 
 
 def _by_head(small: Tensor, wide: Affine) -> Affine:

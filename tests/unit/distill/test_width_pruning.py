@@ -164,7 +164,7 @@ def test_a_teacher_is_measured_on_texts_at_even_distances(
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
     """Padded; the longest are cut to what nine of ten are at most long, and end as they did."""
-    rows = [*rows_of(900, 4), *rows_of(80, 9), *rows_of(20, 50)]
+    rows = [*rows_of(1800, 4), *rows_of(160, 9), *rows_of(40, 50)]
     found = measured_inputs(make_bert(tokenizer), tokenizer, iter(rows), seed=0)
     count = MOST // 6
 
