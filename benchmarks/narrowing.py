@@ -1,18 +1,17 @@
-r"""How much of its teacher's states a narrower student starts with: by random tokens, by rows.
+r"""How much of its teacher's states and attention scores a narrower student starts with.
 
     python -m benchmarks.narrowing --encoders ../shared/models/minilm-l6-mlm ../base/mpnet \
         --json benchmarks/results/narrowing.json
 
-A teacher's layers are made narrower as measured on random tokens, or on 1,024 training rows of a
-task. What is told, layer by layer from the embeddings upwards, is the share of the variance of the
-teacher's states on GLUE's validation rows that the untrained student's states do not explain by
-the projection that it starts with; above 1, their mean would be the better guess.
+A teacher's layers are made narrower as measured on training rows of a task. What is told is the
+share of the variance of the teacher's hidden states (from the embeddings upwards, by the projection
+that the student starts with) and raw attention scores on GLUE's validation rows that the untrained
+student's do not explain; above 1, their mean would be the better guess.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from benchmarks.low_resource import COLUMNS
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED
 from distill.data.versions import ROWS_MEASURED
+from distill.models.capture import ActivationCapture
 from distill.models.layer_init import init_from_layers
 from distill.models.loading import Encoder, Student, load_encoder
 from distill.models.shapes import parse_shape
@@ -41,27 +41,33 @@ def encoded(teacher: Encoder, task: str, split: str, most: int) -> Any:
     return teacher.tokenizer(*texts, truncation=True, max_length=LENGTH)
 
 
-def unexplained(student: Student, teacher: Encoder, rows: Any) -> list[float]:
-    """The share of the variance of the teacher's states, of embeddings and mapped layers."""
+def unexplained(student: Student, teacher: Encoder, rows: Any) -> dict[str, list[float]]:
+    """The share of the variance of the teacher's states, of embeddings and layers, and scores."""
     batch = teacher.tokenizer.pad({"input_ids": rows["input_ids"]}, return_tensors="pt")
     mask = batch["attention_mask"].bool()
-
-    def states(model: Any) -> Sequence[Tensor]:
-        found: Sequence[Tensor] = model.eval()(**batch, output_hidden_states=True).hidden_states
-        return found
-
+    pairs = mask[:, None, :, None] & mask[:, None, None, :]
     (projection,) = student.pretrained
-    shares = []
+    theirs = student.mapping
+    ours = range(1, len(theirs) + 1)
     with torch.inference_mode():
-        ours, theirs = states(student.model), states(teacher.model)
-        for own, layer in enumerate((0, *student.mapping)):
-            wanted = theirs[layer][mask]
-            error = (projection(ours[own][mask]) - wanted).square().sum()
-            shares.append(round(float(error / (wanted - wanted.mean(dim=0)).square().sum()), 3))
-    return shares
+        small = ActivationCapture(student.model.eval(), ours)(**batch)
+        large = ActivationCapture(teacher.model.eval(), theirs)(**batch)
+        states = [_share(projection(small.embedding[mask]), large.embedding[mask])]
+        scores = []
+        for own, layer in zip(ours, theirs, strict=True):
+            states.append(_share(projection(small.hidden[own][mask]), large.hidden[layer][mask]))
+            guess, wanted = small.scores_of(own), large.scores_of(layer)
+            seen = pairs.expand_as(wanted)
+            scores.append(_share(guess[seen], wanted[seen]))
+    return {"unexplained": states, "unexplained_scores": scores}
 
 
-def lines(folder: Path, shape_name: str, task: str) -> Iterator[dict[str, Any]]:
+def _share(guess: Tensor, wanted: Tensor) -> float:
+    error = (guess - wanted).square().sum()
+    return round(float(error / (wanted - wanted.mean(dim=0)).square().sum()), 3)
+
+
+def line(folder: Path, shape_name: str, task: str) -> dict[str, Any]:
     """What a student starts with, by what its teacher is measured on."""
     teacher = load_encoder(str(folder))
     config = teacher.model.config
@@ -71,16 +77,15 @@ def lines(folder: Path, shape_name: str, task: str) -> Iterator[dict[str, Any]]:
     mapping = layer_map(shape.layers, config.num_hidden_layers, "uniform")
     held_out = encoded(teacher, task, "validation", VALIDATION)
     texts = encoded(teacher, task, "train", ROWS_MEASURED)["input_ids"]
-    for name, own in (("random tokens", []), (f"{len(texts):,} rows", texts)):
-        began = time.perf_counter()
-        student = init_from_layers(shape, teacher, mapping, seed=0, labels={}, texts=own)
-        seconds = time.perf_counter() - began
-        student = replace(student, mapping=tuple(mapping))
-        yield {
-            "encoder": folder.name, "shape": shape_name, "task": task, "measured on": name,
-            "layers": [0, *mapping], "unexplained": unexplained(student, teacher, held_out),
-            "seconds": round(seconds, 1),
-        }  # fmt: skip
+    began = time.perf_counter()
+    student = init_from_layers(shape, teacher, mapping, seed=0, labels={}, texts=texts)
+    seconds = time.perf_counter() - began
+    student = replace(student, mapping=tuple(mapping))
+    return {
+        "encoder": folder.name, "shape": shape_name, "task": task, "rows": len(texts),
+        "layers": [0, *mapping], **unexplained(student, teacher, held_out),
+        "seconds": round(seconds, 1),
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -94,9 +99,8 @@ def main() -> None:
     for folder in options.encoders:
         for shape in SHAPES:
             for task in options.tasks:
-                for line in lines(folder.resolve(), shape, task):
-                    print(line, flush=True)
-                    found.append(line)
+                found.append(line(folder.resolve(), shape, task))
+                print(found[-1], flush=True)
     keep({"machine": describe(), "lines": found}, options.json)
 
 

@@ -64,7 +64,7 @@ from distill.training.trainer import train_stage
 STAGE, PLAN, LOSSES = "general", "plan.json", "held-out.json"
 SETTINGS = {"seed", "precision", "layers", "attention_reduction", "projection", "general"}
 TIMING_SHARE = 0.03
-MEASURED = 64
+MEASURED = 128
 """Blocks that a teacher is measured on to be made narrower."""
 
 

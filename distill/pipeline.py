@@ -124,6 +124,7 @@ def distill_task(
             guide = loaded.model
             texts = TokenSamples(opened, guide.tokenizer) if guide else ()
             started = start_student(spec, opened.task, settings, guide, texts)
+            alone = started.copy() if plain else None
             context = open_context(
                 opened,
                 settings,
@@ -145,9 +146,8 @@ def distill_task(
         if not (run.path / STUDENT).is_dir():  # where it is, stage 1 has done its work
             model = train_intermediate(context, started, first, run.first_stage(identity))
         rivals = {Role.DISTILLED: train_prediction(context, started, model, guides)}
-        if plain:
-            again = start_student(spec, opened.task, settings, guide, texts)
-            rivals = {Role.PLAIN: train_on_labels(context, again), **rivals}
+        if alone:
+            rivals = {Role.PLAIN: train_on_labels(context, alone), **rivals}
         students = choices[0] if plain else (STUDENT,)
         with timed(run.path, "measuring"):
             on_main_process(lambda: finish(context, guides, rivals, identity, students))

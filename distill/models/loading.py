@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -149,6 +150,10 @@ class Student:
     tokenizer: PreTrainedTokenizerBase
     pretrained: Pretrained = ()
     mapping: tuple[int, ...] = ()
+
+    def copy(self) -> Student:
+        """The same with weights of its own."""
+        return replace(self, model=copy.deepcopy(self.model))
 
 
 def _checkpoint(name: str) -> Checkpoint:

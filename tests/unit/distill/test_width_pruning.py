@@ -14,6 +14,7 @@ from distill.models.low_rank import (
     low_rank_scores,
     low_rank_values,
     reconstruction,
+    refit,
     select_dimensions,
 )
 from distill.models.students import build_student, parse_student
@@ -104,6 +105,51 @@ def test_at_full_width_nothing_changes(family: str) -> None:
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, atol=2e-2, rtol=2e-2)
     torch.testing.assert_close(projection.weight, torch.eye(32))
+
+
+def test_a_map_is_fitted_anew_as_far_as_the_texts_tell() -> None:
+    inputs = normal(4000, 6).float()
+    true = Affine(normal(5, 6, seed=1).float(), normal(5, seed=2).float())
+    first = Affine(normal(5, 6, seed=3).float(), normal(5, seed=4).float())
+    targets = true(inputs)
+
+    near = refit(first, inputs, targets, 1e-6)
+    torch.testing.assert_close(near.weight, true.weight, atol=1e-4, rtol=0)
+    torch.testing.assert_close(near.bias, true.bias, atol=1e-4, rtol=0)
+    torch.testing.assert_close(refit(first, inputs, targets, 1e9).weight, first.weight)
+    silent = torch.cat([inputs[:, :3], torch.zeros(4000, 3)], dim=1)  # which tell of half of it
+    torch.testing.assert_close(refit(first, silent, targets).weight[:, 3:], first.weight[:, 3:])
+
+
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+def test_layers_are_fitted_to_what_the_student_computes(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores and states are nearer to the teacher's than where its layers are only cut."""
+    tokenizer = tokenizer_of(family)
+    model = guide_of(family, tokenizer)
+    for name, weight in model.named_parameters():
+        if weight.ndim == 2 and "embeddings" not in name:
+            weight.mul_(5)  # layers that do something
+    guide = Classifier("teacher", model, tokenizer)
+    texts = synthetic_inputs(tokenizer, seed=1)[:8]
+    batch = {"input_ids": texts, "attention_mask": torch.ones_like(texts)}
+
+    def losses() -> dict[str, float]:
+        spec = parse_student(f"{family}:2x24-48-4", "teacher-layers", "")
+        student = build_student(spec, SENTIMENT, guide, mapping=(2, 4), seed=0)
+        stage = IntermediateStage(
+            student.model, guide.model, (2, 4), recipe=Intermediate(),
+            pretrained=student.pretrained,
+        ).eval()  # fmt: skip
+        return {name: loss.item() for name, loss in stage.terms(batch)}
+
+    fitted = losses()
+    monkeypatch.setattr("distill.models.width_pruning.refit", lambda first, *_: first)
+    narrowed = losses()
+
+    assert fitted["attention"] < 0.9 * narrowed["attention"]
+    assert fitted["hidden"] < 0.9 * narrowed["hidden"]
 
 
 @pytest.mark.parametrize("family", ["bert", "mpnet"])
