@@ -40,6 +40,8 @@ OTHER_COMMANDS = {
     "token_vectors": "tries before `onnx-small`, beside `benchmarks.student_to_answer`",
     "general_start": "`distill general --init START`",
     "ablate_cola": "`distill ablate`",
+    "narrowing_unfitted": "`python -m benchmarks.narrowing` of the release before, which fitted "
+    "norms alone to the student",
     "low_resource_random_tokens": "`python -m benchmarks.low_resource` of an earlier release, "
     "which narrowed teachers by random tokens",
     "accelerator_h200": "`python -m benchmarks.accelerator`",
@@ -193,7 +195,10 @@ PARTS = (
             "few-labels-earlier-steps": few_labels.by_steps,
         },
     ),
-    Part("Where a narrower student starts", ("narrowing",), sections.narrowing, {}),
+    Part(
+        "Where a narrower student starts", ("narrowing", "narrowing_unfitted"),
+        sections.narrowing, {},
+    ),
     Part("Forms of a student, timed", ("serving",), sections.serving, {}),
     Part("Small sets", ("small_sets",), sections.small_sets, {}),
     Part("Token vectors", ("token_vectors",), sections.token_vectors, {}),

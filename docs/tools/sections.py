@@ -271,21 +271,23 @@ def token_vectors(found: dict[str, Any]) -> str:
     return f"{found['about']} Means over seeds.\n\n{markdown_table(heads, rows)}"
 
 
-def narrowing(found: dict[str, Any]) -> str:
+def narrowing(fitted: dict[str, Any], cut: dict[str, Any]) -> str:
     """A line for each encoder, shape and task; what both ways leave unexplained, layer by layer."""
-    rows: dict[tuple[str, ...], list[str]] = {}
-    ways = list(dict.fromkeys(line["measured on"] for line in found["lines"]))
-    for line in found["lines"]:
+    both: dict[tuple[str, str], list[str]] = {}
+    for line in (*cut["lines"], *fitted["lines"]):
         name = f"{line['encoder']}, {line['shape'].partition('-')[0]}, {NAMES[line['task']]}"
-        layers = ", ".join(map(str, line["layers"]))
-        rows.setdefault((name, layers), []).append(
-            " ".join(f"{e:.2f}" for e in line["unexplained"])
-        )
-    table = markdown_table(["", "layers", *ways], [[*key, *own] for key, own in rows.items()])
+        own = both.setdefault((name, ", ".join(map(str, line["layers"]))), [])
+        for kind in ("unexplained", "unexplained_scores"):
+            own.append(" ".join(f"{share:.2f}" for share in line[kind]))
+    rows = [[*key, *own] for key, own in both.items() if len(own) == 4]
+    heads = ["", "layers", "states, cut", "scores, cut", "states, fitted", "scores, fitted"]
     return (
-        "The share of the variance of the teacher's states on validation rows that the states of a "
-        "narrower student leave unexplained before it is trained, by what its teacher was measured "
-        f"on; above 1 a constant would explain more.\n\n{table}"
+        "The share of the variance of the teacher's hidden states, and of its attention scores but "
+        "in the embeddings, that a narrower student leaves unexplained on validation rows before "
+        "it is trained; above 1 a constant would explain more. *Cut*: the teacher's layers made "
+        "narrower, norms fitted. *Fitted*: every matrix to what the student's layers below it "
+        "compute ([how](docs/method.md#81-starting-from-the-teachers-layers)).\n\n"
+        f"{markdown_table(heads, rows)}"
     )
 
 
