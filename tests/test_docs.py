@@ -6,11 +6,12 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from docs.tools import few_labels, picture, results, table
+from docs.tools import few_labels, picture, results, sections, table
 
 ROOT = Path(__file__).parents[1]
 METHOD = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
@@ -159,9 +160,42 @@ def test_few_labels_are_drawn_by_rows_and_by_steps() -> None:
         found
     )
     told = few_labels.by_steps(found)
-    assert "SST-2, 1,000 labels, distilled, + augmented 0.790" in told  # of the seed that has both
-    assert "SST-2, 1,000 labels, distilled, original 0.800" in told
+    assert (
+        "SST-2, 3x312, 1,000 labels, distilled, + augmented 0.790" in told
+    )  # of the seed that has both
+    assert "SST-2, 3x312, 1,000 labels, distilled, original 0.800" in told
     assert few_labels.by_steps({**found, "lines": lines[:2]}) == ""
+
+
+def test_what_is_better_than_none_is_told_seed_by_seed() -> None:
+    half: dict[str, Any] = {"mean": 0.5, "sd": None}
+    none = {"rows": 300, "way": "none", "seeds": 1, "macro_f1": half, "accuracy": half}
+    none |= {"recall_of_rarest": half}
+    above = {f"{metric} above none": {"mean": 0.012, "sd": 0.004} for metric in
+             ("macro_f1", "accuracy", "recall_of_rarest")}  # fmt: skip
+    long = none | above | {"way": "long", "seeds": 2, "accuracy": {"mean": 0.5, "sd": 0.25}}
+    line = {"way": "none", "teacher": {"macro_f1": 0.75}}
+    found = {"table": [none, long], "lines": [line], "steps": [3, 2], "variants": 8}
+
+    told = sections.ticket_rows(found)
+
+    assert "The teacher's macro F1: 0.750." in told
+    assert "| none | 1 | 0.500 | 0.500 | 0.500 | – | – | – |" in told
+    assert (
+        "| long | 2 | 0.500 | 0.500 ± 0.250 | 0.500 | +1.2 ± 0.4 | +1.2 ± 0.4 | +1.2 ± 0.4 |"
+        in told
+    )
+
+
+def test_starts_are_told_by_task() -> None:
+    own = {"seeds": 2, "mean": 0.8, "sd": 0.01}
+    table = [own | {"task": "mrpc", "start": start} for start in ("layers", "general")]
+    lines = [{"task": "mrpc", "teacher": score, "metric": "macro_f1"} for score in (0.7, 0.9)]
+    found = {"table": table[:1], "lines": lines, "steps": [3, 2], "tokens": 1000}
+
+    one = "| MRPC (macro f1) | 0.800 | 0.800 ± 0.010 |"
+    assert f"{one} 2 |" in sections.general_teachers(found)
+    assert f"{one} 0.800 ± 0.010 | 2 |" in sections.general_teachers(found | {"table": table})
 
 
 def test_readme_fits_two_screens_and_counts_departures() -> None:

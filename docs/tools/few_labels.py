@@ -28,12 +28,6 @@ def students(found: Row) -> list[str]:
     return list(dict.fromkeys(line["student"] for line in found["table"]))
 
 
-def shown(found: Row) -> str:
-    """The student of the pictures: the one with most arms."""
-    own = [line["student"] for line in found["table"]]
-    return max(students(found), key=own.count, default="")
-
-
 def few_labels(found: dict[str, Any]) -> str:
     """A table for each task and student."""
     first, second = found["steps"]
@@ -43,7 +37,9 @@ def few_labels(found: dict[str, Any]) -> str:
         "or less, and the same batches and rates. Scores are those of GLUE's validation rows, "
         "which select nothing: mean ± standard deviation over seeds, in percent of the "
         "teacher of the same rows, and the number of seeds; below, points above the student "
-        "distilled on the original rows alone, seed by seed.\n"
+        "distilled on the original rows alone, seed by seed. Students *cut by random tokens* or "
+        "*by rows* are of earlier releases, whose narrower students were not yet fitted layer "
+        "after layer.\n"
     ]
     for task in dict.fromkeys(line["task"] for line in found["table"]):
         for student in students(found):
@@ -109,18 +105,18 @@ def _curve(kind: Kind, points: Mapping[float, Row]) -> Curve:
 
 def _of_the_same_seeds(found: Row) -> list[dict[str, Any]]:
     """Lines of arms that have several numbers of steps, of the seeds that have all of them."""
-    own = [line for line in found["lines"] if line["student"] == shown(found)]
-    arms: dict[tuple[str, int, str], dict[str, dict[int, float]]] = {}
-    for line in own:
+    arms: dict[tuple[str, str, int, str], dict[str, dict[int, float]]] = {}
+    for line in found["lines"]:
         many = _TIMES.fullmatch(line["arm"])
-        key = line["task"], line["rows"], many["arm"] if many else line["arm"]
+        arm = many["arm"] if many else line["arm"]
+        key = line["task"], line["student"], line["rows"], arm
         arms.setdefault(key, {}).setdefault(line["arm"], {})[line["seed"]] = line["score"]
     lines = []
-    for (task, rows, _), by_arm in arms.items():
+    for (task, student, rows, _), by_arm in arms.items():
         seeds = set.intersection(*(set(scores) for scores in by_arm.values()))
         for arm, scores in by_arm.items() if len(by_arm) > 1 and seeds else ():
             kept = [scores[seed] for seed in seeds]
-            found_here = {"task": task, "rows": rows, "student": shown(found), "arm": arm}
+            found_here = {"task": task, "rows": rows, "student": student, "arm": arm}
             lines.append(found_here | {"mean": statistics.fmean(kept), "sd": deviation(kept)})
     return lines
 
@@ -128,12 +124,12 @@ def _of_the_same_seeds(found: Row) -> list[dict[str, Any]]:
 def _panels(
     found: Row, x_of: Callable[[Row], float | None], panel_of: Callable[[Row], str], x: str
 ) -> list[Panel]:
-    """A panel for each task, or each task and number of labels, of one student."""
-    student, groups = shown(found), dict[str, dict[str, dict[float, Row]]]()
+    """A panel for each task and student, or each of their numbers of labels."""
+    groups = dict[str, dict[str, dict[float, Row]]]()
     for line in found["table"]:
         arm = _TIMES.fullmatch(line["arm"])
         name, at = arm["arm"] if arm else line["arm"], x_of(line)
-        if line["student"] == student and name in KINDS and at is not None:
+        if name in KINDS and at is not None:
             groups.setdefault(panel_of(line), {}).setdefault(name, {})[at] = line
     return [
         Panel(
@@ -145,6 +141,11 @@ def _panels(
     ]
 
 
+def _broken(student: str) -> str:
+    """In lines that are no wider than a panel."""
+    return student.replace(", ", ",\n")
+
+
 def by_steps(found: dict[str, Any]) -> str:
     """Score against steps, with and without augmented rows, where arms have several."""
     whole = sum(found["steps"])
@@ -154,7 +155,7 @@ def by_steps(found: dict[str, Any]) -> str:
         return whole * float(arm["times"]) if arm else float(whole)
 
     def title(line: Row) -> str:
-        return f"{NAMES[line['task']]}, {line['rows']:,} labels"
+        return f"{NAMES[line['task']]}, {line['rows']:,} labels\n{_broken(line['student'])}"
 
     own = {**found, "table": _of_the_same_seeds(found)}
     panels = _panels(own, steps, title, "steps of both stages")
@@ -168,15 +169,17 @@ def by_rows(found: dict[str, Any]) -> str:
         return None if _TIMES.fullmatch(line["arm"]) else float(line["rows"])
 
     x = "rows with labels"
-    panels = _panels(found, rows, lambda line: NAMES[line["task"]], x)
+    panels = _panels(
+        found, rows, lambda line: f"{NAMES[line['task']]}\n{_broken(line['student'])}", x
+    )
     return picture("few labels by rows", panels, said(found, x))
 
 
 def said(found: Row, x: str) -> str:
     """The pictures in words."""
     own = (
-        f"{NAMES[line['task']]}, {line['rows']:,} labels, {line['arm']} {line['mean']:.3f}"
+        f"{NAMES[line['task']]}, {line['student']}, {line['rows']:,} labels, {line['arm']} "
+        f"{line['mean']:.3f}"
         for line in found["table"]
-        if line["student"] == shown(found)
     )
     return f"Score against {x}. {'; '.join(own)}."

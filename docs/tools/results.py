@@ -42,8 +42,6 @@ OTHER_COMMANDS = {
     "ablate_cola": "`distill ablate`",
     "narrowing_unfitted": "`python -m benchmarks.narrowing` of the release before, which fitted "
     "norms alone to the student",
-    "low_resource_random_tokens": "`python -m benchmarks.low_resource` of an earlier release, "
-    "which narrowed teachers by random tokens",
     "accelerator_h200": "`python -m benchmarks.accelerator`",
 }
 """Of files that are not named as their benchmark is."""
@@ -188,17 +186,11 @@ PARTS = (
         {"few-labels-rows": few_labels.by_rows, "few-labels-steps": few_labels.by_steps},
     ),
     Part(
-        "Few labels, with the earlier start", ("low_resource_random_tokens",),
-        few_labels.few_labels,
-        {
-            "few-labels-earlier-rows": few_labels.by_rows,
-            "few-labels-earlier-steps": few_labels.by_steps,
-        },
-    ),
-    Part(
         "Where a narrower student starts", ("narrowing", "narrowing_unfitted"),
         sections.narrowing, {},
     ),
+    Part("Rows for few tickets", ("ticket_rows",), sections.ticket_rows, {}),
+    Part("Who teaches a general student", ("general_teachers",), sections.general_teachers, {}),
     Part("Forms of a student, timed", ("serving",), sections.serving, {}),
     Part("Small sets", ("small_sets",), sections.small_sets, {}),
     Part("Token vectors", ("token_vectors",), sections.token_vectors, {}),
