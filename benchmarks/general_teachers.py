@@ -1,12 +1,12 @@
 """Which teaches a general student better: an untuned encoder, or the tuned teacher of the task.
 
-    python -m benchmarks.general_teachers --folder goal --json FILE
+    python -m benchmarks.general_teachers --folder low --json FILE
 
-The folder may be that of ``benchmarks.student_to_answer``, whose rows and teachers these are. Each
-task's student of 3 x 312 starts from its teacher's layers made narrower, from a general student
-taught by the untuned encoder, or from one taught by the tuned teacher, on as many tokens; both
-stages are the same for all. Scores are those of rows that select nothing. What is finished in the
-folder is not done again.
+The folder may be that of ``benchmarks.low_resource``, whose rows and teachers these are: so many
+labels, and the rest of the training file as text without labels. Each task's student of 3 x 312
+starts from its teacher's layers made narrower, from a general student taught by the untuned
+encoder, or from one taught by the tuned teacher, on as many tokens; both stages are the same for
+all. Scores are those of rows that select nothing. What is finished in the folder is not done again.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 from benchmarks.equal_steps import with_sections
+from benchmarks.low_resource import SIZES, TEST, Campaign, Cell
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED
 from benchmarks.seeds import deviation, mean
-from benchmarks.student_to_answer import TEST, Campaign
 from distill.evaluation.results import Role
 from distill.general import distill_general
 from distill.pipeline import distill_task
@@ -37,18 +37,24 @@ FIRST, SECOND = 200, 200
 
 @dataclass(frozen=True, slots=True)
 class Starts:
-    """General students of every task, and what they lead to."""
+    """General students of every task, and what they lead to.
+
+    Attributes:
+        campaign: Of rows and teachers.
+        tokens: Of each general student.
+    """
 
     campaign: Campaign
     tokens: int
 
-    def general(self, task: str, start: str) -> Path:
+    def general(self, cell: Cell, start: str) -> Path:
         """A general student; that of the untuned encoder is the same for every task."""
         tuned = start == "general, tuned"
-        out = self.campaign.folder / "general" / f"{self.tokens}-{task if tuned else 'untuned'}"
+        name = f"{self.tokens}-{cell if tuned else 'untuned'}"
+        out = self.campaign.folder / "general-teachers" / name
         distill_general(
             SHARED / "data" / "corpus",
-            teacher=self.campaign.teacher(task) if tuned else MLM,
+            teacher=self.campaign.teacher(cell) if tuned else MLM,
             student=SHAPE,
             out=out,
             budget=Budget(tokens=self.tokens),
@@ -56,24 +62,25 @@ class Starts:
         )
         return out / STUDENT_FOLDER
 
-    def line(self, task: str, start: str, seed: int) -> dict[str, Any]:
+    def line(self, cell: Cell, start: str, seed: int) -> dict[str, Any]:
         """Train what is missing; the score of a start with a seed."""
         general = start != STARTS[0]
-        name = f"{task}-{STARTS.index(start)}-{self.tokens if general else 0}-{seed}"
+        name = f"{cell}-{STARTS.index(start)}-{self.tokens if general else 0}-{seed}"
         run = distill_task(
-            self.campaign.version(task),
-            teacher=self.campaign.teacher(task),
-            student=str(self.general(task, start)) if general else SHAPE,
+            self.campaign.version(cell, "none"),
+            teacher=self.campaign.teacher(cell),
+            student=str(self.general(cell, start)) if general else SHAPE,
             out=self.campaign.folder / "starts" / name,
-            recipe=recipe_of(task, seed),
+            recipe=recipe_of(cell.task, seed),
             init="auto" if general else "teacher-layers",
             plain=False,
+            allow_weak_teacher=True,
             quiet=True,
         )
         metric = run.result.selection.metric
         found = {model.model: model.scores[TEST][metric] for model in run.result.models}
         return {
-            "task": task, "start": start, "seed": seed, "metric": metric,
+            "task": cell.task, "rows": cell.rows, "start": start, "seed": seed, "metric": metric,
             "score": round(found[Role.DISTILLED], 4), "teacher": round(found[Role.TEACHER], 4),
         }  # fmt: skip
 
@@ -102,16 +109,18 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--tokens", type=int, default=1_500_000, help="of each general student")
-    parser.add_argument("--tasks", nargs="+", default=["sst2", "mrpc"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--tasks", nargs="+", default=["sst2", "cola"], choices=SIZES)
+    parser.add_argument("--rows", type=int, default=4_000, help="that have labels")
+    parser.add_argument("--draw", type=int, default=0, help="the seed by which they are drawn")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of the students")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    starts = Starts(Campaign(options.folder.resolve()), options.tokens)
+    starts = Starts(Campaign(options.folder.resolve(), SHAPE, "teacher"), options.tokens)
     lines: list[dict[str, Any]] = []
     for seed in options.seeds:
         for task in options.tasks:
             for start in STARTS:
-                lines.append(starts.line(task, start, seed))
+                lines.append(starts.line(Cell(task, options.rows, options.draw), start, seed))
                 print(lines[-1], flush=True)
                 found = {"machine": describe(), "tokens": options.tokens, "steps": [FIRST, SECOND]}
                 keep(found | {"table": table(lines), "lines": lines}, options.json)

@@ -40,6 +40,8 @@ OTHER_COMMANDS = {
     "token_vectors": "tries before `onnx-small`, beside `benchmarks.student_to_answer`",
     "general_start": "`distill general --init START`",
     "ablate_cola": "`distill ablate`",
+    "ticket_rows": "`python -m benchmarks.ticket_rows` of the release before, which fitted norms "
+    "alone to the student",
     "narrowing_unfitted": "`python -m benchmarks.narrowing` of the release before, which fitted "
     "norms alone to the student",
     "accelerator_h200": "`python -m benchmarks.accelerator`",

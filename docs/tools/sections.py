@@ -340,13 +340,14 @@ def general_teachers(found: dict[str, Any]) -> str:
         own = {line["start"]: line for line in found["table"] if line["task"] == task}
         lines = [line for line in found["lines"] if line["task"] == task]
         teacher = statistics.fmean(line["teacher"] for line in lines)
-        name = f"{NAMES.get(task, task)} ({lines[0]['metric'].replace('_', ' ')})"
+        name = f"{NAMES[task]} ({lines[0]['metric'].replace('_', ' ')})"
         cells = [spread(own[start], 1) if start in own else "–" for start in starts]
         rows.append([name, f"{teacher:.3f}", *cells, str(max(e["seeds"] for e in own.values()))])
     first, second = found["steps"]
     table = markdown_table(["", "teacher", *starts, "seeds"], rows)
     return (
-        f"A student of 3 x 312 in {first} + {second} steps, by what it starts from: its tuned "
+        f"{found['lines'][0]['rows']:,} labels, and the rest of the training file without. A "
+        f"student of 3 x 312 in {first} + {second} steps, by what it starts from: its tuned "
         "teacher's layers made narrower, or a general student that the untuned encoder or the "
         f"tuned teacher taught on {found['tokens']:,} tokens, from its layers, too. Scores of "
         f"rows that select nothing.\n\n{table}"
