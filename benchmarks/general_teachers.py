@@ -23,6 +23,7 @@ from benchmarks.low_resource import SIZES, TEST, Campaign, Cell
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED
 from benchmarks.seeds import deviation, mean
+from distill import Source
 from distill.evaluation.results import Role
 from distill.general import distill_general
 from distill.pipeline import distill_task
@@ -53,7 +54,7 @@ class Starts:
         name = f"{self.tokens}-{cell if tuned else 'untuned'}"
         out = self.campaign.folder / "general-teachers" / name
         distill_general(
-            SHARED / "data" / "corpus",
+            Source(SHARED / "data" / "corpus", cache=self.campaign.folder / "corpus"),
             teacher=self.campaign.teacher(cell) if tuned else MLM,
             student=SHAPE,
             out=out,
