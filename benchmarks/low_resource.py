@@ -27,7 +27,7 @@ import torch
 from augment import Version, add_rows, augment_task
 from augment import load_recipe as load_augment_recipe
 from augment.contract import open_version
-from benchmarks.earlier import with_earlier
+from benchmarks.earlier import read_results, with_earlier
 from benchmarks.equal_steps import with_sections
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.other_rows import inserted, sentences_elsewhere
@@ -44,6 +44,8 @@ from distill.teacher import fine_tune_teacher
 from distill.training.budget import Budget
 
 TEST, SELECTED = "test", 0.15
+CELL = ("task", "rows", "seed", "student")
+"""What names a cell of the results."""
 COLUMNS = {
     "sst2": ("sentence",),
     "cola": ("sentence",),
@@ -364,7 +366,7 @@ def main() -> None:
             own = list(replace(campaign, start=start).lines(cell))
             print(cell, start, {line["arm"]: line["score"] for line in own}, flush=True)
             lines += own
-    lines = with_earlier(lines, options.json, ("task", "rows", "seed", "student"))
+    lines = with_earlier(lines, read_results(options.json), CELL)
     summed = table(lines)
     for line in summed:
         print(line)

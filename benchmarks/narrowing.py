@@ -68,7 +68,7 @@ def _share(guess: Tensor, wanted: Tensor) -> float:
 
 
 def line(folder: Path, shape_name: str, task: str) -> dict[str, Any]:
-    """What a student starts with, by what its teacher is measured on."""
+    """What a student of a task's teacher starts with."""
     teacher = load_encoder(str(folder))
     config = teacher.model.config
     family = "" if config.model_type == "bert" else f"{config.model_type}:"

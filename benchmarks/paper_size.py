@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from augment import Version
-from benchmarks.earlier import machine_name
+from benchmarks.earlier import named, on_machines, read_results
 from benchmarks.halves import CHOOSES, REPORTED
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.paper_arms import ARMS, GRID, TOKENS, USUAL
@@ -137,11 +137,11 @@ def results(campaign: Campaign, cells: Sequence[Cell], tasks: Sequence[str]) -> 
         "arms": {
             name: ARMS[name].meaning for name in dict.fromkeys(cell.arm.name for cell in done)
         },
-        "teachers": [{**line, "machine": machine_name()} for line in teachers],
+        "teachers": teachers,
         "general": [*general_lines(campaign)],
         "table": table(teachers, lines),
         "comparisons": [*compared(campaign, done)],
-        "lines": [{**line, "machine": machine_name()} for line in lines],
+        "lines": lines,
     }
     return {**found, "hours": hours(found)}
 
@@ -164,33 +164,35 @@ def same(campaign: Campaign) -> dict[str, Any]:
     }
 
 
-def earlier(campaign: Campaign, path: Path | None) -> dict[str, Any] | None:
+def results_of(campaign: Campaign, path: Path | None) -> dict[str, Any]:
     """The file of results as it is; refused where it is of another encoder or other settings."""
-    if path is None or not path.is_file():
-        return None
-    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    known = read_results(path)
     for key, own in same(campaign).items():
-        if known[key] != own:
+        if known and known[key] != own:
             sys.exit(f"{path}: expected results of {key} {own}, found {known[key]}; "
                      "take another file")  # fmt: skip
     return known
 
 
-def with_other_tasks(found: dict[str, Any], known: dict[str, Any] | None) -> dict[str, Any]:
-    """What is there, beside tasks that only the file of results knows."""
-    known = known or found
-    own = {
-        part: [*(line for line in known[part] if line["task"] not in found["rows"]), *found[part]]
-        for part in ("teachers", "table", "comparisons", "lines")
-    }
-    general = [line for line in known["general"] if line not in found["general"]]
-    merged = {
-        **found,
-        **own,
-        "rows": known["rows"] | found["rows"],
-        "arms": known["arms"] | found["arms"],
-        "general": [*general, *found["general"]],
-    }
+def with_other_tasks(found: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """What is there, each line with its machine, beside tasks that only known results tell of.
+
+    A task whose students are not there yet stays as it is known.
+    """
+    theirs = {line["task"] for line in known.get("lines", ())}
+    ours = {line["task"] for line in found["lines"]} | (found["rows"].keys() - theirs)
+    merged = {**found, "arms": known.get("arms", {}) | found["arms"]}
+    for part in ("teachers", "table", "comparisons", "lines"):
+        own = [line for line in found[part] if line["task"] in ours]
+        other = [line for line in known.get(part, ()) if line["task"] not in ours]
+        if part in {"teachers", "lines"}:
+            own = on_machines(own, known, part)
+            other = [line for line in named(known, part) if line["task"] not in ours]
+        merged[part] = [*other, *own]
+    other_rows = {task: own for task, own in known.get("rows", {}).items() if task not in ours}
+    merged["rows"] = other_rows | {t: own for t, own in found["rows"].items() if t in ours}
+    general = [line for line in known.get("general", ()) if line not in found["general"]]
+    merged["general"] = [*general, *found["general"]]
     return {**merged, "hours": hours(merged)}
 
 
@@ -260,7 +262,8 @@ def main(words: Sequence[str] | None = None) -> None:
     """Train what is missing; print and keep what there is."""
     options = parser_of(__doc__).parse_args(words)
     campaign = campaign_of(options)
-    cells, known = cells_of(options), earlier(campaign, options.json)
+    cells = cells_of(options)
+    results_of(campaign, options.json)  # refused now, not after hours
     if not options.tell:
         for task in options.tasks:
             campaign.tune(task)
@@ -268,6 +271,7 @@ def main(words: Sequence[str] | None = None) -> None:
         for cell in cells if not options.teachers else ():
             campaign.train(cell)
             print(cell, [own["half"] for own in campaign.lines(cell)], flush=True)
+    known = results_of(campaign, options.json)  # another process may have written since
     found = with_other_tasks(results(campaign, cells, options.tasks), known)
     for line in found["teachers"]:
         print({key: line[key] for key in ("task", "rate", "steps", "half", "usual", "teaches")})

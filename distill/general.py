@@ -26,12 +26,14 @@ from distill.errors import DataInvalid
 from distill.evaluation.results import BlockCounts, CorpusCounts, GeneralResult
 from distill.models.bf16 import slow_format
 from distill.models.folders import SAFETENSORS, folder_digest, save_clean
+from distill.models.layer_init import can_init_from_layers
 from distill.models.limits import check_length
 from distill.models.loading import Encoder, describe, load_encoder, read_config, read_weights
 from distill.models.projections import save_projections
 from distill.models.seeding import seeded
 from distill.models.students import (
     Init,
+    ShapeSpec,
     StudentSpec,
     build_student,
     checkpoint_projections,
@@ -126,13 +128,13 @@ def distill_general(
             encoder = open_teacher(str(teacher), settings)
             length = settings.general.length
             context = RunContext(settings, encoder.tokenizer, length, run, narrator)
-            start = partial(start_stage, context, spec, encoder)
-            report(context, encoder, start())
+            report(context, encoder, start_stage(context, as_large(spec, encoder), encoder))
             with main_process_first():
                 blocks = read_corpus(context, encoder.name, text, source)
         parts = split(blocks, settings.general.held_out, settings.seed)
         some = evenly_spread(len(parts.train), min(MEASURED, len(parts.train)))
-        start = partial(start, texts=parts.train.select(some)["input_ids"][:])
+        texts = parts.train.select(some)["input_ids"][:]
+        start = partial(start_stage, context, spec, encoder, texts=texts)
         plan = make_plan(context, start, parts, budget, began)
         with main_process_first():
             trained = run.reuse(run.path / STUDENT, run.origin(STUDENT), narrator)
@@ -208,6 +210,13 @@ def start_stage(
     student = build_student(spec, None, teacher, mapping=mapping, seed=recipe.seed, texts=texts)
     check_length(context.max_length, spec.name, student.model.config)
     return context.layerwise_stage(STAGE, student, teacher.model, recipe.general)
+
+
+def as_large(spec: StudentSpec, teacher: Encoder) -> StudentSpec:
+    """A student of the same size; one that is its teacher made narrower takes long to start."""
+    if isinstance(spec, ShapeSpec) and can_init_from_layers(spec.shape, teacher.model.config):
+        return dataclasses.replace(spec, init="random")
+    return spec
 
 
 def report(context: RunContext, teacher: Encoder, stage: IntermediateStage) -> None:

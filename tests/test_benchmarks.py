@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.earlier import machine_name, with_earlier
+from benchmarks.earlier import machine_name, read_results, with_earlier
 from benchmarks.low_resource import ALL_OF_MRPC, ARMS, TRIES, Cell, has_rows, table
+from benchmarks.machine import describe
 from distill.evaluation.results import Role
 from tests.conftest import ROOT
 
@@ -48,19 +49,22 @@ def test_few_labels_are_not_tried_with_rows_that_there_are_not() -> None:
 
 def test_cells_of_another_machine_stay_in_the_results(tmp_path: Path) -> None:
     file = tmp_path / "low.json"
-    theirs = {"processor": "Other", "kind": "AVX2"}
-    known = [{"task": task, "seed": seed, "score": 0.5} for task in "ab" for seed in (0, 1)]
-    file.write_text(json.dumps({"machine": theirs, "lines": known}))
+    theirs, this = {"processor": "Other", "kind": "AVX2"}, machine_name(describe())
+    lines = [{"task": task, "seed": seed, "score": 0.5} for task in "ab" for seed in (0, 1)]
+    file.write_text(json.dumps({"machine": theirs, "lines": lines}))
     ours = [{"task": "a", "seed": 1, "score": 0.7}]
 
-    merged = with_earlier(ours, file, ("task", "seed"))
+    merged = with_earlier(ours, read_results(file), ("task", "seed"))
 
     assert [(line["task"], line["seed"], line["machine"]) for line in merged] == [
         ("a", 0, "Other, AVX2"),
         ("b", 0, "Other, AVX2"),
         ("b", 1, "Other, AVX2"),
-        ("a", 1, machine_name()),
+        ("a", 1, this),
     ]
-    assert with_earlier(ours, tmp_path / "none.json", ("task", "seed")) == merged[-1:]
-    file.write_text(json.dumps({"machine": {"processor": "New", "kind": "x"}, "lines": merged}))
-    assert with_earlier([], file, ("task", "seed")) == merged
+    none = read_results(tmp_path / "none.json")
+    assert with_earlier(ours, none, ("task", "seed")) == merged[-1:]
+    named = {"lines": merged}
+    assert with_earlier([], named, ("task", "seed")) == merged
+    (again,) = with_earlier(lines[:1], named, ("task", "seed"))[-1:]
+    assert again["machine"] == "Other, AVX2"  # whoever tells of it

@@ -142,18 +142,23 @@ def test_tasks_of_another_folder_stay_in_the_results(campaign: Campaign, tmp_pat
     file = tmp_path / "paper_size.json"
     file.write_text(json.dumps(theirs))
 
-    both = paper_size.with_other_tasks(own, paper_size.earlier(campaign, file))
+    both = paper_size.with_other_tasks(own, paper_size.results_of(campaign, file))
     file.write_text(json.dumps(both))
 
     assert [line["task"] for line in both["teachers"]] == ["sst2", "sst2", "cola", "cola"]
     assert {*both["rows"]} == {"cola", "sst2"}
     assert both["hours"]["students"] == pytest.approx(2 * own["hours"]["students"], abs=2e-5)
-    assert paper_size.with_other_tasks(own, paper_size.earlier(campaign, file)) == both
-    assert paper_size.with_other_tasks(own, None) == own
-    assert paper_size.earlier(campaign, tmp_path / "none.json") is None
     assert all(line["machine"] for part in ("teachers", "lines") for line in both[part])
+    assert paper_size.with_other_tasks(own, both) == both
+    assert paper_size.results_of(campaign, tmp_path / "none.json") == {}
+    begun = own | {"lines": [], "table": [], "comparisons": []}
+    assert paper_size.with_other_tasks(begun, both) == both  # what is only begun replaces nothing
+    first = paper_size.with_other_tasks(begun, {})
+    assert [line["task"] for line in first["teachers"]] == ["cola", "cola"]
+    elsewhere = [{**line, "machine": "Other"} for line in both["lines"]]
+    assert paper_size.with_other_tasks(own, both | {"lines": elsewhere})["lines"] == elsewhere
     with pytest.raises(SystemExit, match="expected results of settings"):
-        paper_size.earlier(replace(campaign, times=0.5), file)
+        paper_size.results_of(replace(campaign, times=0.5), file)
 
 
 def test_nothing_is_trained_twice(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ class Costs:
         rows: How many there are.
         timings: Of the run.
         tuning: Seconds of a step of the teacher; None where one is given.
-        starting: Seconds until the students can be trained, where these are narrowed teachers.
+        starting: Seconds until the student can be trained, where it is a narrowed teacher.
         timed: For what share of the usual seconds the forms of an export are timed.
     """
 
@@ -136,11 +136,13 @@ def timed_share(minutes: float) -> float:
 
 
 def narrowing_seconds(timings: Timings) -> float:
-    """Seconds, about, to make a teacher narrower.
+    """Seconds, about, to make a teacher narrower, once for both students.
 
-    It answers texts of the version; to fit its layers to them takes as long again.
+    It answers texts of the version, and its mapped layers do so again; each layer of the student
+    runs seven times, and what is solved takes about as long as once more.
     """
-    return 2 * TEXTS * TOKENS / timings.tokens / timings.teaching
+    rows = TEXTS * TOKENS / timings.tokens
+    return rows * (2 / timings.teaching + 8 / timings.answering)
 
 
 _PREPARING, _WRITING, _PAGE = 7.0, 3.0, 4.0

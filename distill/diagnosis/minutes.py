@@ -337,8 +337,7 @@ def measure_costs(asked: Asked, most: Allowance) -> Costs:
         trial = open_trial(version, recipe, shape_alone, guides, rows, length, folder)
         counted = replace(count_rows(trial), tested=sum(map(version.rows, labeled_tests(version))))
         timings = calibrate(trial, stages, most=most, brief=True)
-        narrowing = narrowing_seconds(timings) if shape_alone != spec else 0.0
-        starting = narrowing * (1 + asked.plain)
+        starting = narrowing_seconds(timings) if shape_alone != spec else 0.0
         timed = timed_share(asked.minutes)
         costs = Costs(recipe, counted, timings, starting=starting, timed=timed)
         if tuned is None:

@@ -8,9 +8,9 @@ import torch
 from scipy.linalg import qr
 from torch import Tensor
 
-RIDGE = 1e-4
-FIRM = 0.3
-"""Of what a layer reads and writes anew."""
+RIDGE, LAYER_RIDGE, PROJECTION_RIDGE = 1e-4, 0.3, 0.01
+"""Ridges, in parts of the mean variance of what is read: of a first fit (step 2), of a layer that
+is fitted to the student (step 6), and of the projection (step 8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,7 @@ def reconstruction(states: Tensor, keep: Tensor) -> Affine:
 def fit(inputs: Tensor, targets: Tensor, ridge: float = RIDGE) -> Affine:
     """The affine map from inputs to targets with the least squared error, up to a ridge.
 
-    Inputs (n, in) and targets (n, out) give a map in float32, fitted in float64. The ridge is in
-    parts of the mean variance of the inputs.
+    Inputs (n, in) and targets (n, out) give a map in float32, fitted in float64.
     """
     mean_in, mean_out = inputs.mean(dim=0), targets.mean(dim=0)
     centered = (inputs - mean_in).double()
@@ -73,10 +72,10 @@ def fit(inputs: Tensor, targets: Tensor, ridge: float = RIDGE) -> Affine:
     return Affine(weight, mean_out - weight @ mean_in)
 
 
-def refit(first: Affine, inputs: Tensor, targets: Tensor, ridge: float = FIRM) -> Affine:
+def refit(first: Affine, inputs: Tensor, targets: Tensor, ridge: float = LAYER_RIDGE) -> Affine:
     """The affine map with the least squared error, with a ridge on how far it is from a first one.
 
-    Inputs (n, in) and targets (n, out); section 8.1, step 6.
+    Inputs (n, in) and targets (n, out); section 8.1, steps 6 and 8.
     """
     change = fit(inputs, targets - first(inputs), ridge)
     return Affine(first.weight + change.weight, first.bias + change.bias)

@@ -21,6 +21,7 @@ from augment.contract.models import FAMILIES, LayerNames
 from distill.errors import ModelInvalid
 from distill.models.loading import eval_mode
 from distill.models.low_rank import (
+    PROJECTION_RIDGE,
     Affine,
     fit,
     low_rank_scores,
@@ -33,7 +34,6 @@ from distill.models.low_rank import (
 TEXTS, TOKENS = 128, 64  # of random tokens
 MOST = TEXTS * TOKENS  # tokens that the teacher is measured on, padding included
 FEW = 0.1  # of the texts are cut to what all others are at most long
-LOOSE = 0.01  # the ridge of the projection
 ENOUGH = 2  # tokens for each dimension of the teacher; random ones make up for what texts lack
 
 
@@ -96,10 +96,10 @@ def prune_width(
         hidden = narrow.run(hidden).output
         ours.append(rows(hidden))
     student.train(was_training)
+    last = rows(states[mapping[-1]])
     if getattr(pruned, "pooler", None) is not None and getattr(source, "pooler", None) is not None:
-        last = reconstruction(rows(states[mapping[-1]]), keep)
-        _assign(pruned.pooler.dense, _select_rows(_affine(source.pooler.dense).compose(last), keep))
-    return refit(reconstruction(compared, keep), torch.cat(ours), compared, LOOSE)
+        _fit_pooler(pruned.pooler.dense, source.pooler.dense, ours[-1], last, keep)
+    return refit(reconstruction(compared, keep), torch.cat(ours), compared, PROJECTION_RIDGE)
 
 
 def _states(source: Any, layers: Any, inputs: Inputs) -> tuple[tuple[Tensor, ...], list[_Call]]:
@@ -293,9 +293,9 @@ def _fit_attention(
         first = _by_head(small, wide[name])
         _assign(target.part(name), refit(first.compose(expand), own, first(states)))
     first = Affine(values.output.transpose(0, 1).flatten(1).float(), write.bias[keep])
-    written = rows(seen.attended)[:, keep] - own
+    missing = rows(seen.attended)[:, keep] - own
     context = rows(target.run(hidden).context)
-    _assign(target.part("attention_out"), refit(first, context, written))
+    _assign(target.part("attention_out"), refit(first, context, missing))
     _fit_norm(
         target.part("attention_norm"), rows(target.run(hidden).attended), rows(seen.middle)[:, keep]
     )
@@ -317,11 +317,18 @@ def _fit_feed_forward(
     _assign(target.part("intermediate"), refit(first, own, wide(middle)))
     _assign(target.part("output"), fit(active[:, neurons], write(active)))
     driven = rows(target.run(hidden).active)
-    written = rows(seen.written)[:, keep] - own
-    _assign(target.part("output"), refit(_affine(target.part("output")), driven, written))
+    missing = rows(seen.written)[:, keep] - own
+    _assign(target.part("output"), refit(_affine(target.part("output")), driven, missing))
     _fit_norm(
         target.part("output_norm"), rows(target.run(hidden).written), rows(seen.output)[:, keep]
     )
+
+
+def _fit_pooler(target: Any, source: Any, own: Tensor, theirs: Tensor, keep: Tensor) -> None:
+    """Fit what the pooler computes of the last states, both (n, width)."""
+    wide = _select_rows(_affine(source), keep)
+    first = wide.compose(reconstruction(theirs, keep))
+    _assign(target, refit(first, own, wide(theirs)))
 
 
 def _fit_norm(norm: Any, states: Tensor, target: Tensor) -> None:

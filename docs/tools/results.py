@@ -42,8 +42,8 @@ OTHER_COMMANDS = {
     "ablate_cola": "`distill ablate`",
     "ticket_rows": "`python -m benchmarks.ticket_rows` of the release before, which fitted norms "
     "alone to the student",
-    "narrowing_unfitted": "`python -m benchmarks.narrowing` of the release before, which fitted "
-    "norms alone to the student",
+    "narrowing_unfitted": "`python -m benchmarks.narrowing` with the narrowing of the release "
+    "before, which fitted norms alone to the student",
     "accelerator_h200": "`python -m benchmarks.accelerator`",
 }
 """Of files that are not named as their benchmark is."""

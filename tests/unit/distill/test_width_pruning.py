@@ -121,6 +121,38 @@ def test_a_map_is_fitted_anew_as_far_as_the_texts_tell() -> None:
     torch.testing.assert_close(refit(first, silent, targets).weight[:, 3:], first.weight[:, 3:])
 
 
+@pytest.mark.parametrize("family", ["bert", "electra"])
+def test_padding_is_not_fitted_to(family: str) -> None:
+    tokenizer = tokenizer_of(family)
+    guide, ids = guide_of(family, tokenizer), synthetic_inputs(tokenizer, 0, 20)
+    mask = torch.arange(20) < torch.arange(len(ids))[:, None] % 15 + 6
+    weights = []
+    for padding in (tokenizer.pad_token_id, tokenizer.mask_token_id):
+        torch.manual_seed(0)
+        twin = make_model(family, tokenizer)
+        inputs = Inputs(ids.masked_fill(~mask, padding), mask)
+        projection = prune_width(twin, guide, (2, 4, 3, 1), inputs)
+        weights.append([*twin.base_model.state_dict().values(), projection.weight])
+
+    for one, other in zip(*weights, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_neurons_that_the_teacher_has_not_are_made_use_of() -> None:
+    tokenizer = tokenizer_of("bert")
+    guide = Classifier("teacher", guide_of("bert", tokenizer), tokenizer)
+    wide = guide.model.config.intermediate_size + 16
+    spec = parse_student(f"2x24-{wide}-4", "teacher-layers", "")
+    student = build_student(spec, SENTIMENT, guide, mapping=(2, 4), seed=0).model
+
+    assert student.config.intermediate_size == wide
+    assert all(weight.isfinite().all() for weight in student.parameters())
+    layer = student.base_model.encoder.layer[0]
+    random = student.config.initializer_range  # as what they read still is
+    assert layer.intermediate.dense.weight[-16:].std() < 1.5 * random
+    assert layer.output.dense.weight[:, -16:].std() > 2 * random
+
+
 @pytest.mark.parametrize("family", ["bert", "mpnet"])
 def test_layers_are_fitted_to_what_the_student_computes(
     family: str, monkeypatch: pytest.MonkeyPatch
