@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.earlier import machine_name, read_results, with_earlier
+from benchmarks.first_stages import compared
 from benchmarks.low_resource import ALL_OF_MRPC, ARMS, TRIES, Cell, has_rows, table
 from benchmarks.machine import describe
 from distill.evaluation.results import Role
@@ -68,3 +69,22 @@ def test_cells_of_another_machine_stay_in_the_results(tmp_path: Path) -> None:
     assert with_earlier([], named, ("task", "seed")) == merged
     (again,) = with_earlier(lines[:1], named, ("task", "seed"))[-1:]
     assert again["machine"] == "Other, AVX2"  # whoever tells of it
+
+
+def test_first_stages_are_compared_where_both_have_ended(tmp_path: Path) -> None:
+    def run(folder: str, name: str, losses: list[float]) -> None:
+        place = tmp_path / folder / name
+        place.mkdir(parents=True)
+        lines: list[dict[str, object]] = [
+            {"stage": "intermediate", "step": at, "loss": loss} for at, loss in enumerate(losses)
+        ]
+        lines += [{"stage": "intermediate", "step": 9}, {"stage": "plain", "loss": 1.0, "step": 1}]
+        (place / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+    run("before", "a", [4.0, 2.0])
+    run("before", "b", [4.0])
+    run("after", "a", [1.0, 1.0])
+    run("after", "b", [1.0, 1.0])
+    run("after", "c", [1.0])
+
+    assert compared(tmp_path / "before", tmp_path / "after") == {"a": {0: 0.25, 1: 0.5}}
