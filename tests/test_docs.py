@@ -187,6 +187,20 @@ def test_what_is_better_than_none_is_told_seed_by_seed() -> None:
     )
 
 
+def test_two_starts_are_compared_seed_by_seed() -> None:
+    def found(*scores: float) -> dict[str, Any]:
+        own = {"shape": "1x64-128-4", "seeds": 2}
+        lines = [{**own, "seed": at, "student, distilled": at_} for at, at_ in enumerate(scores)]
+        table = [own | {"model": name, "mean": 0.5, "sd": 0.25} for name in
+                 ("teacher", "student, distilled")]  # fmt: skip
+        return {"table": table, "lines": lines}
+
+    told = sections.sample_start(found(0.6, 0.8), found(0.5, 0.6))
+
+    assert "| 1x64, distilled | 0.500 ± 0.250 | 0.500 ± 0.250 | +15.0 ± 7.1 |" in told
+    assert "accuracy 0.500: mean ± deviation of 2 seeds" in told
+
+
 def test_starts_are_told_by_task() -> None:
     own = {"seeds": 2, "mean": 0.75, "sd": 0.01}
     table = [own | {"task": "mrpc", "start": start} for start in ("layers", "general")]

@@ -40,6 +40,8 @@ OTHER_COMMANDS = {
     "token_vectors": "tries before `onnx-small`, beside `benchmarks.student_to_answer`",
     "general_start": "`distill general --init START`",
     "ablate_cola": "`distill ablate`",
+    "sample_start_unfitted": "`python -m benchmarks.sample_start` with the narrowing of the "
+    "release before, which fitted norms alone to the student",
     "ticket_rows": "`python -m benchmarks.ticket_rows` of the release before, which fitted norms "
     "alone to the student",
     "narrowing_unfitted": "`python -m benchmarks.narrowing` with the narrowing of the release "
@@ -190,6 +192,10 @@ PARTS = (
     Part(
         "Where a narrower student starts", ("narrowing", "narrowing_unfitted"),
         sections.narrowing, {},
+    ),
+    Part(
+        "What a start is worth in few steps", ("sample_start", "sample_start_unfitted"),
+        sections.sample_start, {},
     ),
     Part("Rows for few tickets", ("ticket_rows",), sections.ticket_rows, {}),
     Part("Who teaches a general student", ("general_teachers",), sections.general_teachers, {}),
