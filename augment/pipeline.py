@@ -144,7 +144,7 @@ def augment_task(
         tell.say("warning", warning)
     rules = _rules(plan, chosen.spec, data)
     kept = None if store is None else Path(store)
-    by_class = _by_class(plan, chosen.spec, data, tell)
+    by_class = _by_class(plan, chosen.spec, tell)
     threads_each = where.threads_per_worker
     spec = WorkerSpec(chosen.spec, plan, models, rules, threads_each, kept, by_class=by_class)
     worker = Worker.load(spec, tell)
@@ -221,7 +221,7 @@ def recipe_line(recipe: AugmentRecipe) -> str:
     """The numbers that matter most."""
     if not recipe.generates:
         return "variants 0: the rows as they are; no masked LM and no vectors are read"
-    by_class = " by class" * (bool(recipe.variants_of) or recipe.balance != "off")
+    by_class = " by class" * bool(recipe.variants_of)
     return (
         f"{recipe.preset} · N {recipe.variants}{by_class} · K {recipe.top_k} · "
         f"p {recipe.probability:.2f} · seed {recipe.seed}"
@@ -259,11 +259,9 @@ def gates_line(worker: Worker) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def _by_class(
-    recipe: AugmentRecipe, task: TaskSpec, data: Source, tell: Narrator
-) -> VariantsByClass:
+def _by_class(recipe: AugmentRecipe, task: TaskSpec, tell: Narrator) -> VariantsByClass:
     """How many variants rows get, said where that is not the same for all."""
-    found = VariantsByClass.of(recipe, task, data.splits)
+    found = VariantsByClass.of(recipe, task)
     if line := found.line(task.label):
         tell.say("variants", line)
     return found

@@ -3,10 +3,9 @@
     python -m benchmarks.ticket_rows --folder tickets --json benchmarks/results/ticket_rows.json
 
 Support tickets of five uneven classes, 8% of the labels wrong; a teacher tuned on those of a seed;
-students with the same steps, batches, rates and start. Beside ``official``, rows that come out even
-by class (``balance``) and the recipe ``long``, each against none. Scores are those of the tickets
-that were not drawn, with right labels, which select nothing. What is finished in the folder is not
-done again.
+students with the same steps, batches, rates and start. Rows of ``official`` and of the recipe
+``long``, each against none. Scores are those of the tickets that were not drawn, with right labels,
+which select nothing. What is finished in the folder is not done again.
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ TASK, VARIANTS, STUDENT = "tickets", 8, "3x312-1200-12"
 FIRST, SECOND, BATCH = 300, 250, 16
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "official": ("official", {}),
-    "balance": ("official", {"balance": "label"}),
     "long": ("long", {}),
 }
 """The recipe of each way, and what is changed of it."""

@@ -177,7 +177,7 @@ def plan_task(
     with closing(Gauge(tell, "plan")) as gauge:
         gauge.show(None, "reading the rows")
         data = read_source(chosen, source, limit=limit, skip_malformed=skip_malformed)
-        by_class = VariantsByClass.of(plan, chosen.spec, data.splits)
+        by_class = VariantsByClass.of(plan, chosen.spec)
         gauge.show(None, "loading the models")
         spec = WorkerSpec(chosen.spec, plan, models, threads=threads, by_class=by_class)
         worker = Worker.load(spec)

@@ -8,17 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from augment.contract import Label, TaskSpec
 from augment.contract.foreign import shown
 from augment.recipes.schema import AugmentRecipe
-
-MOST_TIMES = 10
-"""A rare class gets at most so many times N for each text: more of a few rows is hardly news."""
-_MOST = 1000
-Sizes = Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +28,14 @@ class VariantsByClass:
     of_class: Mapping[int, int]
 
     @classmethod
-    def of(
-        cls, recipe: AugmentRecipe, task: TaskSpec, splits: Mapping[str, pa.Table]
-    ) -> VariantsByClass:
+    def of(cls, recipe: AugmentRecipe, task: TaskSpec) -> VariantsByClass:
         """What a recipe says of classes that are known to be the task's.
 
         Args:
             recipe: With N, and maybe numbers of classes.
             task: Whose classes.
-            splits: The source's rows: ``balance`` goes by how many of training each class has.
         """
-        label = task.label
-        own = {label.names.index(name): n for name, n in recipe.variants_of.items()}
-        if recipe.balance == "label" and recipe.variants:
-            labels = splits[task.splits.train][label.column].drop_null()
-            counted = {
-                each["values"]: each["counts"] for each in pc.value_counts(labels).to_pylist()
-            }
-            own = even({at: counted.get(at, 0) for at in range(len(label.names))}, recipe.variants)
+        own = {task.label.names.index(name): n for name, n in recipe.variants_of.items()}
         return cls(recipe.variants, own)
 
     def of_row(self, value: int | float | None) -> int:
@@ -82,29 +66,3 @@ class VariantsByClass:
     def line(self, label: Label) -> str:
         """The numbers in words; empty where every row has the same."""
         return " · ".join(f"{shown(name)} {n}" for name, n in self.named(label).items())
-
-
-def even(sizes: Sizes, variants: int) -> dict[int, int]:
-    """Numbers of variants that bring classes to about the same size.
-
-    All together they are at most N for each row, as many as they would be without; a class has at
-    most ``MOST_TIMES`` N for each of its rows, and none where it is large enough as it is.
-
-    Args:
-        sizes: Class → its rows.
-        variants: N.
-    """
-    present = np.array([at for at, rows in sizes.items() if rows], dtype=np.int64)
-    rows = np.array([sizes[at] for at in present.tolist()], dtype=np.int64)
-    most = min(MOST_TIMES * variants, _MOST)
-
-    def at_level(size: int) -> NDArray[np.int64]:
-        return np.clip(np.rint(size / rows - 1), 0, most).astype(np.int64)
-
-    total = variants * int(rows.sum())
-    low, high = 0, (most + 1) * int(rows.max(initial=0))
-    while low < high:  # the largest size that all classes can be brought to
-        middle = (low + high + 1) // 2
-        fits = int((at_level(middle) * rows).sum()) <= total
-        low, high = (middle, high) if fits else (low, middle - 1)
-    return dict(zip(present.tolist(), at_level(low).tolist(), strict=True))

@@ -42,10 +42,10 @@ def recipe_for(
     """
     found = with_variants(load_recipe(recipe, task.name), variants)
     names = task.label.names
-    uneven = "balance" if found.balance != "off" else "variants_of" if found.variants_of else ""
-    if uneven and not names:
+    if found.variants_of and not names:
         raise RecipeInvalid(
-            f"{uneven} is for classes, and {task.name} has scores.", "Leave it out of the recipe."
+            f"variants_of is for classes, and {task.name} has scores.",
+            "Leave it out of the recipe.",
         )
     for name in found.variants_of:
         if name not in names:

@@ -23,7 +23,7 @@ from augment.tokenization.protection import Protection
 ALGORITHM = 1
 
 
-LATER = ("variants_of", "balance", "window", "mask_every", "max_words", "coins_first")
+LATER = ("variants_of", "window", "mask_every", "max_words", "coins_first")
 """Keys that are newer than versions on disk: as they were before, they are no part of an id."""
 
 Listed = Annotated[tuple[str, ...], Field(strict=False)]
@@ -61,9 +61,6 @@ class AugmentRecipe(BaseModel):
     variants_of: dict[str, Annotated[int, Field(ge=0, le=1000)]] = Field(default={})
     """Another N for the rows of some classes, by name, such as { cancellation = 60 }; 0: nothing is
     generated from them."""
-    balance: Literal["off", "label"] = "off"
-    """``label``: rare classes get more variants and frequent ones fewer, so that all come out about
-    even, in at most N x rows together and at most 10 N of one text; ``off``: N of every text."""
     top_k: int = Field(default=15, ge=1, le=1000)
     """K, the size of a candidate set (paper: K)."""
     probability: float = Field(default=0.4, ge=0.0, le=1.0)
@@ -159,13 +156,6 @@ class AugmentRecipe(BaseModel):
             except re.error as error:
                 raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
         return patterns
-
-    @field_validator("balance")
-    @classmethod
-    def _says_alone(cls, balance: str, info: ValidationInfo) -> str:
-        if balance != "off" and info.data.get("variants_of"):
-            raise ValueError("variants_of says how many each class gets: leave one of them out")
-        return balance
 
     @property
     def generates(self) -> bool:

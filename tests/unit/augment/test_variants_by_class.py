@@ -1,4 +1,4 @@
-"""Another number of variants for some classes, or classes made even: what is drawn, and refused."""
+"""Another number of variants for some classes: what is drawn, and refused."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from augment import augment_task, plan
@@ -16,7 +14,6 @@ from augment.cli import app
 from augment.contract import Label, Splits, TaskSpec, Version
 from augment.errors import RecipeInvalid, UsageError
 from augment.executor.base import Engine
-from augment.executor.by_class import MOST_TIMES, even
 from augment.progress import Narrator
 from augment.recipes.load import RECIPES, describe, recipe_for
 from augment.recipes.schema import AugmentRecipe
@@ -85,19 +82,8 @@ def test_nothing_for_any_class_is_the_rows_as_they_are(
              recipe=AugmentRecipe(**SOME, variants_of=empty))  # fmt: skip
 
 
-def test_balanced_classes(made: Any) -> None:
-    version = made({"balance": "label", "distinct": False})
-    counts = version.manifest.counts
-
-    assert counts["variants.negative"] == 2
-    assert counts["variants.positive"] == 6
-    assert counts["rows.augmented.negative"] == counts["rows.augmented.positive"] == 12
-    assert counts["rows.augmented"] == SOME["variants"] * len(TEXTS)
-    assert version.manifest.recipe["balance"] == "label"
-
-
 def test_where_it_is_computed_changes_nothing(made: Any, tmp_path: Path) -> None:
-    recipe = {"balance": "label"}
+    recipe = {"variants_of": {"negative": 2, "positive": 6}}
     whole = made(recipe)
     cut = made(recipe, engine=Engine(chunk_rows=3), out=tmp_path / "cut")
 
@@ -151,32 +137,8 @@ def test_a_plan_counts_by_class(
 
 def test_ids_of_recipes_that_name_no_class_are_as_they_were(made: Any) -> None:
     recipe = made({}).manifest.recipe
-    assert not {"variants_of", "balance"} & recipe.keys()
+    assert "variants_of" not in recipe
     assert not any(name.startswith("variants.") for name in made({}).manifest.counts)
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.dictionaries(st.integers(0, 9), st.integers(0, 5000), min_size=1), st.integers(0, 40))
-def test_even_classes(sizes: dict[int, int], variants: int) -> None:
-    found = even(sizes, variants)
-    present = {at: rows for at, rows in sizes.items() if rows}
-
-    assert found.keys() == present.keys()
-    assert sum(rows * found[at] for at, rows in present.items()) <= variants * sum(sizes.values())
-    assert max(found.values(), default=0) <= MOST_TIMES * variants
-    ordered = sorted(present, key=present.__getitem__)
-    assert [found[at] for at in ordered] == sorted(found.values(), reverse=True)
-    if len(set(present.values())) == 1:
-        assert set(found.values()) == {variants}
-
-
-def test_classes_of_tickets_come_out_even() -> None:
-    sizes = {0: 300, 1: 250, 2: 40, 3: 200, 4: 210}
-    found = even(sizes, 8)
-    after = [rows * (1 + found[at]) for at, rows in sizes.items()]
-
-    assert max(after) < 1.2 * min(after)
-    assert 0.93 * 9000 < sum(after) <= 9000
 
 
 CLASSES = TaskSpec(
@@ -194,7 +156,6 @@ SCORES = GLUE["stsb"].spec
         (CLASSES, {"variants_of": {"1": 9}}, "'1', which is no class", "billing, cancellation"),
         (CLASSES, {"variants_of": {"\x1b[31m": 9}}, "which is no class", "Its classes: billing"),
         (SCORES, {"variants_of": {"high": 9}}, "variants_of is for classes", "Leave it out"),
-        (SCORES, {"balance": "label"}, "balance is for classes, and stsb has scores", "Leave"),
     ],
 )  # fmt: skip
 def test_classes_that_the_task_has_not(
@@ -214,8 +175,6 @@ def test_classes_that_the_task_has_not(
         ("variants_of = { a = 1.5 }", "must be a whole number, found 1.5"),
         ("variants_of = { a = true }", "must be a whole number, found True"),
         ("variants_of = 60", "must be a table, found 60"),
-        ('balance = "labels"', "must be 'off' or 'label', found 'labels'"),
-        ('balance = "label"\nvariants_of = { a = 1 }', "leave one of them out"),
     ],
 )
 def test_recipes_that_say_it_wrong(lines: str, fault: str, tmp_path: Path) -> None:
@@ -236,7 +195,7 @@ def test_a_printed_recipe_reads_the_same(tmp_path: Path) -> None:
 def test_a_run_names_the_number_of_each_class(
     made: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made({"balance": "label"}, narrator=Narrator(quiet=False))
+    made({"variants_of": {"negative": 2, "positive": 6}}, narrator=Narrator(quiet=False))
     told = capsys.readouterr().err
     assert "negative 2 · positive 6" in told
     assert "N 3 by class" in told
@@ -257,9 +216,3 @@ def test_the_command_that_prints_a_recipe_checks_its_classes(tmp_path: Path) -> 
     done = CliRunner().invoke(app, ["recipe", "sst2", "--preset", str(file)])
     assert done.exit_code == 2
     assert "Did you mean positive?" in done.stderr
-
-
-def test_no_variants_are_even_already(made: Any) -> None:
-    version = made({"variants": 0, "balance": "label"})
-    assert version.rows("train") == len(TEXTS)
-    assert not any(name.startswith("variants.") for name in version.manifest.counts)
