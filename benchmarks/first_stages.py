@@ -8,20 +8,22 @@ the steps that both have told. A ratio below 1: the loss is lower in AFTER.
 
 from __future__ import annotations
 
-import json
+import itertools
 from pathlib import Path
 
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.seeds import deviation, mean
+from distill.reports.reading import read_runs
+from distill.runs.journal import METRICS
 
-STAGE, METRICS = "intermediate", "metrics.jsonl"
+STAGE = "intermediate"
 
 
 def losses(run: Path) -> dict[int, float]:
     """Step to mean loss since the step told before."""
-    lines = map(json.loads, (run / METRICS).read_text(encoding="utf-8").splitlines())
-    own = (line for line in lines if line["stage"] == STAGE and "loss" in line)
-    return {line["step"]: line["loss"] for line in own}
+    (read,) = read_runs([run])
+    own = [stage.losses.get("loss", []) for stage in read.stages if stage.name == STAGE]
+    return dict(itertools.chain.from_iterable(own))
 
 
 def compared(before: Path, after: Path) -> dict[str, dict[int, float]]:

@@ -179,16 +179,15 @@ def with_other_tasks(found: dict[str, Any], known: dict[str, Any]) -> dict[str, 
 
     A task whose students are not there yet stays as it is known.
     """
-    theirs = {line["task"] for line in known.get("lines", ())}
-    ours = {line["task"] for line in found["lines"]} | (found["rows"].keys() - theirs)
+    done = {line["task"] for line in known.get("lines", ())}
+    ours = {line["task"] for line in found["lines"]} | (found["rows"].keys() - done)
     merged = {**found, "arms": known.get("arms", {}) | found["arms"]}
     for part in ("teachers", "table", "comparisons", "lines"):
         own = [line for line in found[part] if line["task"] in ours]
-        other = [line for line in known.get(part, ()) if line["task"] not in ours]
-        if part in {"teachers", "lines"}:
-            own = on_machines(own, known, part)
-            other = [line for line in named(known, part) if line["task"] not in ours]
-        merged[part] = [*other, *own]
+        measured = part in {"teachers", "lines"}  # the others are made of these
+        theirs = named(known, part) if measured else known.get(part, ())
+        other = [line for line in theirs if line["task"] not in ours]
+        merged[part] = [*other, *(on_machines(own, known, part) if measured else own)]
     other_rows = {task: own for task, own in known.get("rows", {}).items() if task not in ours}
     merged["rows"] = other_rows | {t: own for t, own in found["rows"].items() if t in ours}
     general = [line for line in known.get("general", ()) if line not in found["general"]]

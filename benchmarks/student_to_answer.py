@@ -14,7 +14,6 @@ All answer raw texts, one thread, in turns. What is finished in the folder is no
 
 from __future__ import annotations
 
-import json
 import random
 import statistics
 import time
@@ -32,6 +31,7 @@ import torch
 from augment import write_version
 from augment.contract import Label, Splits, TaskSpec, Version
 from augment.contract.version import open_version
+from benchmarks.earlier import read_results
 from benchmarks.machine import arguments, describe, keep
 from benchmarks.places import MLM, SHARED
 from benchmarks.small_data import MOOD, QUEUES
@@ -324,9 +324,6 @@ def main() -> None:
             print(name, seed, flush=True)
     if not options.train:
         lines = table(campaign, options.tasks, options.seeds)
-        known = (
-            json.loads(options.json.read_text()) if options.json and options.json.is_file() else {}
-        )
         machine = {**describe(), **Processor.here().to_json()}
         found = {
             task: {
@@ -336,7 +333,7 @@ def main() -> None:
             }
             for task, own in lines.items()
         }
-        keep({**known, **found}, options.json)
+        keep({**read_results(options.json), **found}, options.json)
 
 
 if __name__ == "__main__":

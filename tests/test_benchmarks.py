@@ -75,6 +75,7 @@ def test_first_stages_are_compared_where_both_have_ended(tmp_path: Path) -> None
     def run(folder: str, name: str, losses: list[float]) -> None:
         place = tmp_path / folder / name
         place.mkdir(parents=True)
+        (place / "run.json").touch()  # a run, if one that cannot be opened
         lines: list[dict[str, object]] = [
             {"stage": "intermediate", "step": at, "loss": loss} for at, loss in enumerate(losses)
         ]
