@@ -22,7 +22,7 @@ from augment.contract import (
 )
 from augment.contract.files import disk_errors
 from augment.contract.foreign import counted
-from augment.contract.models import processor_computes_bfloat16, slow_bfloat16
+from augment.contract.models import bfloat16_is_faster, slow_bfloat16
 from augment.errors import UsageError
 from augment.executor.base import Engine
 from augment.executor.by_class import VariantsByClass
@@ -228,15 +228,15 @@ def recipe_line(recipe: AugmentRecipe) -> str:
     )
 
 
-def precision_line(precision: str, device: str, *, in_hardware: bool | None = None) -> str:
+def precision_line(precision: str, device: str, *, faster: bool | None = None) -> str:
     """What to know before a run in bfloat16 that is slower than in float32; empty elsewhere.
 
-    Whether the processor computes bfloat16 (``in_hardware``) is asked of it if left out.
+    Whether bfloat16 is ``faster`` on this processor is tried if left out.
     """
-    fast = device != "cpu" or (
-        processor_computes_bfloat16() if in_hardware is None else in_hardware
-    )
-    return slow_bfloat16(precision, "float32", in_hardware=fast)
+    if precision != "bfloat16" or device != "cpu":
+        return ""
+    slower = not (bfloat16_is_faster() if faster is None else faster)
+    return slow_bfloat16("float32") if slower else ""
 
 
 def source_line(task: TaskSpec, data: Source) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from augment.contract.models import processor_computes_bfloat16
+from augment.contract.models import bfloat16_is_faster, processor_computes_bfloat16
 from augment.masked_lm.kernels import Linear
 
 
@@ -47,7 +47,9 @@ def kind() -> str:
     capability = torch.backends.cpu.get_cpu_capability().replace("AVX512", "AVX-512")
     if "ONEDNN_MAX_CPU_ISA" in os.environ:
         return f"{capability}, emulated"
-    return f"{capability} + bfloat16" if processor_computes_bfloat16() else capability
+    if not processor_computes_bfloat16():
+        return capability
+    return f"{capability} + bfloat16" if bfloat16_is_faster() else f"{capability}, slow bfloat16"
 
 
 def waiting() -> str:

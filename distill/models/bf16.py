@@ -9,7 +9,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from augment.contract.models import processor_computes_bfloat16, slow_bfloat16
+from augment.contract.models import (
+    bfloat16_is_faster,
+    processor_computes_bfloat16,
+    slow_bfloat16,
+)
 from distill.models.loading import eval_mode
 
 _MKLDNN: Any = torch.ops.mkldnn
@@ -69,24 +73,26 @@ def frozen(teacher: PreTrainedModel, precision: str) -> PreTrainedModel:
 
 
 def uses_bfloat16(precision: str) -> bool:
-    """Whether forward passes run in bfloat16 while training (``auto``: where it is fast)."""
-    return precision == "bfloat16" or (precision == "auto" and computes_bfloat16())
+    """Whether forward passes run in bfloat16 while training (``auto``: where it is faster)."""
+    return precision == "bfloat16" or (precision == "auto" and computes_bfloat16_faster())
 
 
-def computes_bfloat16() -> bool:
-    """Whether this machine multiplies bfloat16 in hardware (elsewhere it is slower)."""
+def computes_bfloat16_faster() -> bool:
+    """Whether this machine multiplies bfloat16 faster than float32."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return processor_computes_bfloat16()
+    return bfloat16_is_faster()
 
 
-def slow_format(precision: str, *, in_hardware: bool | None = None) -> str:
+def slow_format(precision: str, *, faster: bool | None = None) -> str:
     """What to know before a run in bfloat16 that is slower than in float32; empty elsewhere.
 
-    Whether bfloat16 is computed ``in_hardware`` is asked of the machine if left out.
+    Whether bfloat16 is ``faster`` is asked of the machine if left out.
     """
-    fast = computes_bfloat16() if in_hardware is None else in_hardware
-    return slow_bfloat16(precision, "auto", in_hardware=fast)
+    if precision != "bfloat16":
+        return ""
+    slower = not (computes_bfloat16_faster() if faster is None else faster)
+    return slow_bfloat16("auto") if slower else ""
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

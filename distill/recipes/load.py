@@ -32,7 +32,7 @@ class DistillRecipe(Section):
         seed: Of initialization, dropout and the order of rows.
         max_length: Tokens a row is cut to; ``auto`` is 64 for single sentences, 128 for pairs.
         precision: Of the forward passes while training; losses are float32 always. ``auto``
-            takes bfloat16 where the processor computes in it.
+            takes bfloat16 where the processor is faster in it.
         log: Where losses and scores go beside ``metrics.jsonl``: ``tensorboard`` writes a folder
             ``tensorboard``, one below for each stage. It decides no weight.
         layers: Student layer to teacher layer, see ``layer_mapping.layer_map``.

@@ -91,9 +91,9 @@ def test_nothing_but_matrices_is_there_twice(tokenizer: PreTrainedTokenizerBase)
 
 
 @pytest.mark.parametrize("precision", ["auto", "bfloat16", "float32"])
-@pytest.mark.parametrize("in_hardware", [True, False])
-def test_only_bfloat16_without_hardware_is_told(precision: str, in_hardware: bool) -> None:
-    said = slow_format(precision, in_hardware=in_hardware)
+@pytest.mark.parametrize("faster", [True, False])
+def test_only_slower_bfloat16_is_told(precision: str, faster: bool) -> None:
+    said = slow_format(precision, faster=faster)
 
-    assert bool(said) == (precision == "bfloat16" and not in_hardware)
+    assert bool(said) == (precision == "bfloat16" and not faster)
     assert not said or 'precision = "auto"' in said
