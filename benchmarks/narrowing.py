@@ -26,6 +26,7 @@ from benchmarks.places import MLM, SHARED
 from distill.data.versions import ROWS_MEASURED
 from distill.models.capture import ActivationCapture
 from distill.models.layer_init import init_from_layers
+from distill.models.limits import filter_inputs
 from distill.models.loading import Encoder, Student, load_encoder
 from distill.models.shapes import parse_shape
 from distill.stages.layer_mapping import layer_map
@@ -43,7 +44,7 @@ def encoded(teacher: Encoder, task: str, split: str, most: int) -> Any:
 
 def unexplained(student: Student, teacher: Encoder, rows: Any) -> dict[str, list[float]]:
     """The share of the variance of the teacher's states, of embeddings and layers, and scores."""
-    batch = teacher.tokenizer.pad({"input_ids": rows["input_ids"]}, return_tensors="pt")
+    batch = filter_inputs(teacher.model, teacher.tokenizer.pad(dict(rows), return_tensors="pt"))
     mask = batch["attention_mask"].bool()
     pairs = mask[:, None, :, None] & mask[:, None, None, :]
     (projection,) = student.pretrained

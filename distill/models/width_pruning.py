@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from augment.contract.models import FAMILIES, LayerNames
+from augment.contract.models import FAMILIES, LayerNames, reads_segments
 from distill.errors import ModelInvalid
 from distill.models.loading import eval_mode
 from distill.models.low_rank import (
@@ -44,10 +44,19 @@ class Inputs:
     Attributes:
         ids: Of tokens, shape (texts, tokens).
         mask: Where they are no padding, likewise.
+        segments: 1 for tokens of a second text and 0 for others, likewise; None where the teacher
+            has no table of them.
     """
 
     ids: Tensor
     mask: Tensor
+    segments: Tensor | None = None
+
+    @property
+    def embedded(self) -> dict[str, Tensor]:
+        """What embeddings are looked up by, as a model takes it."""
+        more = {} if self.segments is None else {"token_type_ids": self.segments}
+        return {"input_ids": self.ids, **more}
 
     def rows(self, states: Tensor) -> Tensor:
         """States of shape (texts, tokens, width) where there is a token, shape (n, width)."""
@@ -85,7 +94,7 @@ def prune_width(
         pruned.get_submodule(bias).weight.copy_(source.get_submodule(bias).weight)
     was_training = student.training
     eval_mode(student)  # without dropout
-    hidden = pruned.embeddings(input_ids=inputs.ids)
+    hidden = pruned.embeddings(**inputs.embedded)
     ours = [rows(hidden)]
     for new, number in zip(pruned.get_submodule(family.layers), mapping, strict=True):
         call = calls[number - 1]
@@ -111,7 +120,7 @@ def _states(source: Any, layers: Any, inputs: Inputs) -> tuple[tuple[Tensor, ...
 
     hooks = [layer.register_forward_pre_hook(note, with_kwargs=True) for layer in layers]
     mask = inputs.mask.long()
-    found = source(inputs.ids, attention_mask=mask, output_hidden_states=True)
+    found = source(**inputs.embedded, attention_mask=mask, output_hidden_states=True)
     for hook in hooks:
         hook.remove()
     return found.hidden_states, calls
@@ -150,7 +159,14 @@ def measured_inputs(
     padding = tokenizer.pad_token_id or 0
     ids = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in chosen], True, padding)
     many = torch.tensor([len(row) for row in chosen])
-    return Inputs(ids, torch.arange(ids.shape[1]) < many[:, None])
+    segments = _segments(ids, last) if reads_segments(teacher.config) else None
+    return Inputs(ids, torch.arange(ids.shape[1]) < many[:, None], segments)
+
+
+def _segments(ids: Tensor, last: int) -> Tensor:
+    """1 after the first token that ends a text, as BERT numbers the texts of a pair."""
+    ends = (ids == last).long()
+    return (ends.cumsum(dim=1) - ends).clamp(max=1)
 
 
 def synthetic_inputs(

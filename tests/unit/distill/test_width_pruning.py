@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -262,6 +264,44 @@ def test_random_tokens_make_up_for_few_texts(tokenizer: PreTrainedTokenizerBase)
     assert few.ids.shape == (7, 10)
     assert torch.equal(few.ids[3:], random[:4])
     assert torch.equal(none.ids, random)
+
+
+def test_the_texts_of_a_pair_are_told_apart_as_the_tokenizer_does(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """Random tokens are one text; a teacher without a table of segments is told nothing."""
+    guide = make_bert(tokenizer)
+    pairs = tokenizer(["a good film", "a film"], ["a bad film", "it was good"])
+    found = measured_inputs(guide, tokenizer, pairs["input_ids"], seed=0)
+    assert found.segments is not None
+    for at, wanted in enumerate(pairs["token_type_ids"]):
+        length = min(len(wanted), found.ids.shape[1])
+        assert found.segments[at, :length].tolist() == wanted[:length]
+    assert not found.segments[2:].any()
+    guide.config.type_vocab_size = 1
+
+    assert measured_inputs(guide, tokenizer, pairs["input_ids"], seed=0).segments is None
+
+
+def test_a_student_is_nearer_where_the_texts_of_pairs_are_told_apart(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    guide = make_bert(tokenizer, layers=2).eval()
+    table = guide.base_model.embeddings.token_type_embeddings.weight
+    table.data.copy_(normal(*table.shape).float())
+    pairs = [[*one, *other[1:]] for one, other in zip(rows_of(64, 5), rows_of(64, 4), strict=True)]
+    told = measured_inputs(guide, tokenizer, pairs, seed=0)
+
+    def error(inputs: Inputs) -> float:
+        student = make_bert(tokenizer, layers=2, width=24, seed=1)
+        projection = prune_width(student, guide, (1, 2), inputs)
+        ours, theirs = (
+            model.base_model(**told.embedded, attention_mask=told.mask.long()).last_hidden_state
+            for model in (student.eval(), guide)
+        )
+        return (projection(told.rows(ours)) - told.rows(theirs)).square().mean().item()
+
+    assert error(told) < 0.7 * error(replace(told, segments=None))
 
 
 def test_a_student_is_nearest_on_texts_like_those_it_was_made_narrower_by(
