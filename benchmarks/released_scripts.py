@@ -45,6 +45,7 @@ from benchmarks.released_copy import (
     patched,
     write_rows,
 )
+from distill.data.batching import evenly_spread
 from distill.evaluation.compare import evaluate_models
 from distill.evaluation.results import Role
 from distill.models.folders import folder_digest
@@ -195,7 +196,7 @@ def recipe_of(name: str, task: str, plan: Plan) -> DistillRecipe:
 
 
 def same_rows(version: Version, rows: int, folder: Path) -> tuple[Version, int]:
-    """The first training rows, variants included: at most so many, a whole number of batches.
+    """Training rows at even distances, variants included: at most so many, whole batches.
 
     The task's metric is the one that their script selects by, so that both sides select alike.
     """
@@ -211,7 +212,7 @@ def same_rows(version: Version, rows: int, folder: Path) -> tuple[Version, int]:
     if not count:
         raise UsageError(f"{len(frame)} rows are no batch of {BATCH}.", "Take a larger version.")
     kept = [*task.text_columns, task.label.column]
-    splits = {task.splits.train: frame.iloc[:count][kept]}
+    splits = {task.splits.train: frame.iloc[evenly_spread(len(frame), count)][kept]}
     for split in (*task.splits.validation, *task.splits.test):
         if split in version.splits:
             splits[split] = version.to_pandas(split)[kept]
