@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,14 @@ from distill.models.bf16 import slow_format
 from distill.models.folders import SAFETENSORS, folder_digest, save_clean
 from distill.models.layer_init import can_init_from_layers
 from distill.models.limits import check_length
-from distill.models.loading import Encoder, describe, load_encoder, read_config, read_weights
+from distill.models.loading import (
+    Encoder,
+    Student,
+    describe,
+    load_encoder,
+    read_config,
+    read_weights,
+)
 from distill.models.projections import save_projections
 from distill.models.seeding import seeded
 from distill.models.students import (
@@ -128,13 +135,15 @@ def distill_general(
             encoder = open_teacher(str(teacher), settings)
             length = settings.general.length
             context = RunContext(settings, encoder.tokenizer, length, run, narrator)
-            report(context, encoder, start_stage(context, as_large(spec, encoder), encoder))
+            large = general_start(context, as_large(spec, encoder), encoder)
+            report(context, encoder, stage_of(context, large, encoder))
             with main_process_first():
                 blocks = read_corpus(context, encoder.name, text, source)
         parts = split(blocks, settings.general.held_out, settings.seed)
         some = evenly_spread(len(parts.train), min(MEASURED, len(parts.train)))
         texts = parts.train.select(some)["input_ids"][:]
-        start = partial(start_stage, context, spec, encoder, texts=texts)
+        once = cache(partial(general_start, context, spec, encoder, texts))
+        start = partial(start_stage, context, once, encoder)
         plan = make_plan(context, start, parts, budget, began)
         with main_process_first():
             trained = run.reuse(run.path / STUDENT, run.origin(STUDENT), narrator)
@@ -187,13 +196,13 @@ def open_teacher(name: str, recipe: DistillRecipe) -> Encoder:
     return teacher
 
 
-def start_stage(
+def general_start(
     context: RunContext,
     spec: StudentSpec,
     teacher: Encoder,
     texts: Sequence[Sequence[int]] = (),
-) -> IntermediateStage:
-    """Student, teacher and projections before the first step: the same at every call.
+) -> Student:
+    """The student before the first step: the same at every call.
 
     Args:
         context: Of the run.
@@ -209,7 +218,19 @@ def start_stage(
     mapping = layer_map(spec.n_layers, depth, recipe.layers)
     student = build_student(spec, None, teacher, mapping=mapping, seed=recipe.seed, texts=texts)
     check_length(context.max_length, spec.name, student.model.config)
-    return context.layerwise_stage(STAGE, student, teacher.model, recipe.general)
+    return student
+
+
+def stage_of(context: RunContext, student: Student, teacher: Encoder) -> IntermediateStage:
+    """Student, teacher and projections before the first step."""
+    return context.layerwise_stage(STAGE, student, teacher.model, context.recipe.general)
+
+
+def start_stage(
+    context: RunContext, once: Callable[[], Student], teacher: Encoder
+) -> IntermediateStage:
+    """A stage that may be trained and thrown away: it has a copy of the student, made once."""
+    return stage_of(context, once().copy(), teacher)
 
 
 def as_large(spec: StudentSpec, teacher: Encoder) -> StudentSpec:

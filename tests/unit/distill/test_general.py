@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
 
 from augment.contract import Version, sha256_file
-from distill import distill_task
+from distill import distill_task, general
 from distill.data.blocks import split
 from distill.data.corpus import Source, open_corpus
 from distill.errors import (
@@ -36,11 +36,13 @@ from distill.errors import (
 from distill.evaluation.results import GeneralResult
 from distill.general import (
     distill_general,
+    general_start,
     make_plan,
     open_teacher,
     read_corpus,
     start_stage,
 )
+from distill.models import layer_init
 from distill.models.loading import load_classifier
 from distill.models.projections import Projections
 from distill.models.students import checkpoint_projections, parse_student
@@ -307,7 +309,9 @@ def planning(text: Path, masked_lm: Path, recipe: Path, tmp_path: Path) -> Calla
     parts = split(blocks, 0.1, seed=3)
 
     def run(**measure: Any) -> Plan:
-        start = partial(start_stage, context, spec, encoder)
+        start = partial(
+            start_stage, context, partial(general_start, context, spec, encoder), encoder
+        )
         return make_plan(context, start, parts, Budget(hours=1.0), time.monotonic(), **measure)
 
     return run
@@ -334,6 +338,25 @@ def test_a_plan_is_kept_to(go: Go, tmp_path: Path) -> None:
 
     assert (result.steps, result.tokens) == (7, 3500)
     assert len([row for row in logged(out) if "eval_loss" in row]) == 2
+
+
+def test_a_student_is_made_narrower_once_where_its_steps_are_timed(
+    go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    one = Plan(1, 1, 500.0, 150.0)
+    monkeypatch.setattr(general, "plan_for_seconds", lambda *_args: one)
+    with monkeypatch.context() as patch:
+        own = layer_init.prune_width
+        patch.setattr(
+            layer_init, "prune_width", lambda *args, **more: (made.append(1), own(*args, **more))[1]
+        )
+        timed = go(tmp_path / "timed", student="2x16-32-4", init="teacher-layers", hours=1e-6)
+    told = go(tmp_path / "told", student="2x16-32-4", init="teacher-layers", tokens=1000)
+
+    assert made == [1]
+    assert timed.steps == told.steps == 1
+    assert timed.held_out == told.held_out
 
 
 def test_steps_are_timed_on_a_student_that_is_thrown_away(
