@@ -63,6 +63,8 @@ Start = Literal["general", "teacher"]
 STARTS: tuple[Start, ...] = get_args(Start)
 Data = str | dict[str, int]
 """What a stage draws from, as a recipe says it."""
+RATE = 5e-4
+"""Of stage 1, as ``quick`` has it."""
 FIRST, SECOND, BATCH = 600, 400, 32
 """Steps of stage 1 and stage 2; labels only has as many as both."""
 
@@ -78,6 +80,7 @@ class Arm:
         first: Of stage 1, where it draws from other rows.
         policy: How rows are augmented, of ``POLICIES``, where they are.
         times: So many times the steps; the name says it.
+        rate: Of stage 1, and the name says it where it is not ``RATE``; 0 for no stage 1.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Arm:
     first: Data | None = None
     policy: str = "official"
     times: float = 1
+    rate: float = RATE
 
     @property
     def rows(self) -> str:
@@ -127,6 +131,12 @@ ARMS = (
     Arm("+ augmented in stage 1", "original", first=WITH_AUGMENTED),
     Arm("+ unlabelled in stage 1", "original", first=WITH_UNLABELED),
 )
+RATES = {
+    "stage 1 at 1.5e-4": 1.5e-4,
+    "stage 1 at 1e-3": 1e-3,
+    "stage 1 at 2e-3": 2e-3,
+    "no stage 1": 0.0,
+}
 TRIES = (
     Arm("+ gentle augmented", WITH_AUGMENTED, plain="augmented", policy="gentle"),
     Arm("+ augmented, p = 0.1", WITH_AUGMENTED, policy="rare"),
@@ -142,6 +152,11 @@ TRIES = (
         Arm(f"{arm.name}, {words} steps", arm.data, plain=arm.plain, first=arm.first, times=times)
         for arm in ARMS
         for words, times in (("3 x", 3), ("0.3 x", 0.3))
+    ),
+    *(
+        Arm(f"{arm.name}, {words}", arm.data, rate=rate)
+        for arm in ARMS[:3]
+        for words, rate in RATES.items()
     ),
 )
 
@@ -259,7 +274,7 @@ class Campaign:
             for model in run.result.models:
                 score = model.scores[TEST][metric]
                 if model.model == Role.DISTILLED:
-                    taken = sum(spent[part] for part in PARTS)
+                    taken = sum(spent.get(part, 0.0) for part in PARTS)
                     yield cell.line(student, f"distilled, {arm.name}", score, taken)
                 elif model.model == Role.PLAIN:
                     yield cell.line(student, arm.labels_only, score, spent["plain"])
@@ -298,11 +313,11 @@ def recipe_of(cell: Cell, arm: Arm) -> DistillRecipe:
     """``quick`` with the same steps, batches and rates whatever the rows are."""
     quick = load_recipe("quick", cell.task)
     same: dict[str, Any] = {"epochs": 100_000.0, "batch_size": BATCH}
-    early = same | {"learning_rate": 5e-4, "data": arm.first or arm.data}
+    early = same | {"learning_rate": arm.rate, "data": arm.first or arm.data}
     late = same | {"learning_rate": 1e-4, "patience": None}
     first, second = round(FIRST * arm.times), round(SECOND * arm.times)
     parts = {
-        "intermediate": early | {"max_steps": first},
+        "intermediate": early | {"max_steps": first} if arm.rate else {"enabled": False},
         "prediction": late | {"max_steps": second, "data": arm.data},
         "plain": late | {"max_steps": first + second, "data": arm.plain or "original"},
     }
