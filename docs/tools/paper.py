@@ -19,16 +19,25 @@ KINDS = {
     "whole": Kind("with augmented rows", 1),
     "repeated": Kind("original rows, as many steps", 2, "s", "--"),
     "other-texts": Kind("with other texts", 3, "^", "-."),
+    "narrowed": Kind("narrowed layers, augmented rows", 1, "P", ":"),
+    "narrowed-repeated": Kind("narrowed layers, original rows", 2, "X", ":"),
     "labels only: general": Kind("labels only, same start", 6, "v", ":"),
+    "labels only: narrowed": Kind("labels only, narrowed layers", 6, "<", "--"),
     "random": Kind("from random weights", 4, "D", ":"),
 }
 """What the pictures show, where it is there."""
+TASKS = 4
 
 
 def tasks_of(found: Row) -> list[str]:
     """In the order of the other tables."""
     there = {line["task"] for line in found["lines"]}
     return [task for task in NAMES if task in there]
+
+
+def is_whole(found: Row) -> bool:
+    """Whether students of every task are trained."""
+    return len(tasks_of(found)) == TASKS
 
 
 def short(shape: str) -> str:
@@ -238,7 +247,7 @@ def learning(found: dict[str, Any]) -> str:
     panels, shape = [], first_shape(found)
     for task in tasks_of(found):
         drawn = []
-        for arm in ("whole", "repeated", "other-texts", "labels only: general"):
+        for arm in (name for name in KINDS if name != "random"):
             runs = [
                 line["curve"] for line in found["lines"]
                 if (line["task"], line["shape"], line["arm"]) == (task, shape, arm)

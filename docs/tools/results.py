@@ -210,7 +210,7 @@ def overview() -> str:
     """README's picture: what is kept, of the largest teacher that there is; what answers take."""
     answers = results("student_to_answer.json")
     own, kept = sections, results("real_tasks.json")
-    if PARTS[0].is_there and paper.retention_panels(largest := results("paper_size.json")):
+    if PARTS[0].is_there and paper.is_whole(largest := results("paper_size.json")):
         own, kept = paper, largest
     told = own.retention_said(kept), sections.trade_off_said(answers, *COST[:2])
     panels = [*own.retention_panels(kept), sections.trade_off(answers, *COST)]
