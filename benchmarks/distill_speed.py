@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
+from benchmarks.equal_steps import equal_steps
 from benchmarks.machine import arguments, describe, gemm_peak, keep, kind, waiting
 from benchmarks.places import MLM, ROOT, SHARED
 from benchmarks.straightforward import LENGTH, Straightforward
@@ -35,7 +36,7 @@ from benchmarks.teacher_cache import teacher_cache
 from distill.data.batching import Collator, lengths_of, spread
 from distill.evaluation.cost import parameter_counts
 from distill.models.bf16 import frozen, uses_bfloat16
-from distill.recipes.load import DistillRecipe, load_recipe
+from distill.recipes.load import DistillRecipe
 from distill.runs.progress import Narrator
 from distill.stages import IntermediateStage, PredictionStage, Stage
 from distill.training.budget import STEPS, measure_steps
@@ -97,8 +98,9 @@ def padded_batches(rows: datasets.Dataset) -> Iterator[dict[str, Tensor]]:
 
 
 def settings(precision: str) -> DistillRecipe:
-    """The recipe ``quick`` in a number format."""
-    return load_recipe("quick", "sst2").model_copy(update={"precision": precision})
+    """The recipe ``quick`` in a number format, with numbers wherever it says ``auto``."""
+    recipe = equal_steps("sst2", 0, (STEPS, STEPS), BATCH, "original")
+    return recipe.model_copy(update={"precision": precision})
 
 
 def job(

@@ -66,7 +66,7 @@ def kept(found: Row, way: str) -> str:
     tasks, rows = tasks_of(found), []
     for (shape, arm), own in by_arm(found).items():
         known = [own[task][f"{way}_percent"] for task in tasks if task in own]
-        whole = len(known) == len(tasks) and None not in known
+        whole = is_whole(found) and len(known) == len(tasks) and None not in known
         seeds = "/".join(str(own[task]["seeds"]) if task in own else "–" for task in tasks)
         rows.append([
             f"{short(shape)}, {arm}", *(percent(own.get(task), way) for task in tasks),
@@ -111,7 +111,7 @@ def costs(found: Row) -> str:
     rows, seen = [], set()
     for line in found["lines"]:
         key = (line["task"], line["shape"])
-        if line["arm"] == "whole" and key not in seen:
+        if not line["arm"].startswith("labels only") and key not in seen:
             seen.add(key)
             own = of[line["task"]]
             rows.append([
@@ -152,7 +152,8 @@ def general(found: Row) -> str:
         ]
         for own in found["general"]
     ]  # fmt: skip
-    return markdown_table(["general student", "tokens", "steps", "held-out loss", "hours"], rows)
+    heads = ["general student", "tokens", "steps", "held-out loss", "hours"]
+    return markdown_table(heads, rows) if rows else "No general student is trained yet.\n"
 
 
 def every_run(found: Row) -> str:

@@ -34,6 +34,7 @@ OTHER_COMMANDS = {
     "reductions": "`python -m benchmarks.real_tasks --arms masked-300 official-300`",
     "accelerator_h200_profile": "`torch.profiler` around `benchmarks.accelerator`",
     "distill_speed_quick": "`python -m benchmarks.distill_speed --quick`",
+    "distill_speed_slow_bfloat16": "`python -m benchmarks.distill_speed --quick --threads 1`",
     "augment_speed_quick": "`python -m benchmarks.augment_speed --quick`",
     "small_sets_head": "`python -m benchmarks.small_sets`, rates of the head",
     "vectors_search": "two forms of the search in one process",
