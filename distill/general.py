@@ -135,8 +135,10 @@ def distill_general(
             encoder = open_teacher(str(teacher), settings)
             length = settings.general.length
             context = RunContext(settings, encoder.tokenizer, length, run, narrator)
-            same_size = partial(general_start, context, as_large(spec, encoder), encoder)
-            report(context, encoder, stage_of(context, same_size(), encoder))
+            large = as_large(spec, encoder)
+            report(
+                context, encoder, stage_of(context, general_start(context, large, encoder), encoder)
+            )
             with main_process_first():
                 blocks = read_corpus(context, encoder.name, text, source)
         parts = split(blocks, settings.general.held_out, settings.seed)

@@ -26,7 +26,6 @@ KINDS = {
     "random": Kind("from random weights", 4, "D", ":"),
 }
 """What the pictures show, where it is there."""
-TASKS = 4
 
 
 def tasks_of(found: Row) -> list[str]:
@@ -37,7 +36,7 @@ def tasks_of(found: Row) -> list[str]:
 
 def is_whole(found: Row) -> bool:
     """Whether students of every task are trained."""
-    return len(tasks_of(found)) == TASKS
+    return tasks_of(found) == [*NAMES]
 
 
 def short(shape: str) -> str:

@@ -211,8 +211,10 @@ def overview() -> str:
     """README's picture: what is kept, of the largest teacher that there is; what answers take."""
     answers = results("student_to_answer.json")
     own, kept = sections, results("real_tasks.json")
-    if PARTS[0].is_there and paper.is_whole(largest := results("paper_size.json")):
-        own, kept = paper, largest
+    if PARTS[0].is_there:
+        largest = results("paper_size.json")
+        if paper.is_whole(largest) and paper.retention_panels(largest):
+            own, kept = paper, largest
     told = own.retention_said(kept), sections.trade_off_said(answers, *COST[:2])
     panels = [*own.retention_panels(kept), sections.trade_off(answers, *COST)]
     return picture("results", panels, " ".join(told))
